@@ -1,0 +1,51 @@
+"""The seam: the only file that picks how a neighbour is reached.
+
+One URL per neighbour, its scheme picks the implementation, as DATABASE_URL does. All implementations of a
+neighbour have the same verbs, take plain arguments, give dataclasses and raise the same exceptions; a
+neighbour that cannot be reached is NeighbourUnavailable. One that is not used is not imported.
+"""
+
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+# For each neighbour: the scheme of its URL, and the module whose functions are its verbs.
+PERSONS = {"local": "persons.services"}  # get_many
+LOCATIONS = {"local": "locations.services"}  # get, list_between, connections, encounters
+PINGS = {"local": "locations.services"}  # submit
+
+
+class NeighbourUnavailable(Exception):
+    """What this call needs is out of reach. Asking again later is safe."""
+
+
+def persons() -> ModuleType:
+    return _implementation("PERSONS_URL", settings.PERSONS_URL)
+
+
+def locations() -> ModuleType:
+    return _implementation("LOCATIONS_URL", settings.LOCATIONS_URL)
+
+
+def pings() -> ModuleType:
+    return _implementation("PINGS_URL", settings.PINGS_URL)
+
+
+_SCHEMES = {"PERSONS_URL": PERSONS, "LOCATIONS_URL": LOCATIONS, "PINGS_URL": PINGS}
+
+
+@cache
+def _implementation(setting: str, url: str) -> ModuleType:
+    scheme = url.partition(":")[0]
+    schemes = _SCHEMES[setting]
+    if scheme not in schemes:
+        raise ImproperlyConfigured(f"{setting}={url!r}: the scheme must be one of {sorted(schemes)}.")
+    return import_module(schemes[scheme])
+
+
+def check() -> None:
+    """Raises ImproperlyConfigured now, at start, rather than at the first question."""
+    persons(), locations(), pings()

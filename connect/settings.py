@@ -1,0 +1,171 @@
+"""Every environment variable that Connect knows, read here and nowhere else.
+
+Each has a default that suits a laptop; a value of the wrong type stops the process at start. The same
+settings serve every process: `SERVED_APPS` and the three neighbour URLs are all that differs.
+"""
+
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")  # what is set in the environment wins over the file
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="a-key-for-one-laptop-only-set-your-own-anywhere-else")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+
+# --- which paths this process serves, and where its neighbours are -------------------------------
+
+SERVABLE_APPS = ("persons", "locations", "connections", "admin", "docs", "webapp")
+SERVED_APPS = env.list("SERVED_APPS", default=["persons", "locations", "connections", "admin", "docs"])
+if unknown := set(SERVED_APPS) - set(SERVABLE_APPS):
+    raise ImproperlyConfigured(f"SERVED_APPS names {sorted(unknown)}; known are {SERVABLE_APPS}.")
+
+PERSONS_URL = env.str("PERSONS_URL", default="local:")
+LOCATIONS_URL = env.str("LOCATIONS_URL", default="local:")
+PINGS_URL = env.str("PINGS_URL", default="local:")
+
+API_URL = env.str("API_URL", default="http://127.0.0.1:30001")  # as a browser reaches it
+APP_URL = env.str("APP_URL", default="http://127.0.0.1:30000")
+
+# --- the web server (connect/gunicorn.py) --------------------------------------------------------
+
+WEB_WORKERS = env.int("WEB_WORKERS", default=2)
+WEB_THREADS = env.int("WEB_THREADS", default=8)
+# Answers that stream hold a thread for as long as their reader reads; the rest stays for short calls.
+WEB_STREAMS = max(1, WEB_THREADS - 2)
+
+# --- Django --------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.gis",
+    "django.contrib.postgres",
+    "corsheaders",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "persons",
+    "locations",
+    "connections",
+    "webapp",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "connect.middleware.BodyLimit",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "connect.urls"
+WSGI_APPLICATION = "connect.wsgi.application"
+APPEND_SLASH = False  # a path with a trailing slash is a 404
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {
+    "default": env.db_url("DATABASE_URL", default="postgis://connect:connect@127.0.0.1:5432/connect")
+}
+DATABASES["default"] |= {
+    "CONN_MAX_AGE": env.int("CONN_MAX_AGE", default=600),
+    "CONN_HEALTH_CHECKS": True,
+}
+# The statements are written so that their plans do not hang on estimates, which are far too high:
+# compiling them would take longer than running them. And every answer is read to its end.
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 5,
+    "options": "-c jit=off -c work_mem=32MB -c cursor_tuple_fraction=1",
+} | DATABASES["default"].get("OPTIONS", {})
+
+SILENCED_SYSTEM_CHECKS = [
+    "gis.W001"  # about spatial references from outside; Connect reads none, WGS84 is all it knows
+]
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+BODY_LIMIT = 5 * 1024 * 1024  # bytes of one request on /api; the admin's uploads are not bound by it
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+CORS_ALLOWED_ORIGINS = [APP_URL, *env.list("CORS_ALLOWED_ORIGINS", default=[])]
+CORS_EXPOSE_HEADERS = ["Link", "Location", "Retry-After"]
+CORS_URLS_REGEX = r"^/(api|health)"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
+    "DEFAULT_PARSER_CLASSES": ["connect.rest.Json"],
+    "DEFAULT_RENDERER_CLASSES": ["connect.rest.JsonRenderer", "rest_framework.renderers.BrowsableAPIRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "connect.rest.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Connect API",
+    "VERSION": "1",
+    "DESCRIPTION": (
+        "People at an event, where they were, and who was near whom, when and for how long.\n\n"
+        "Times are UTC. Positions are WGS84 degrees. Arrays are never silently cut: without `limit` "
+        "everything comes, streamed; with it the next page is in the `Link` header."
+    ),
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_URLCONF": "connect.api_urls",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api",
+}

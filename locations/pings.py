@@ -1,0 +1,225 @@
+"""The rules that a ping must meet, whatever door it comes through: REST, gRPC, a file or the topic.
+
+A ping is a location on its way in. It is identified by its person and its time; the identifier that
+clients see is made of the two, so every door knows it without asking anyone.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+MAX_BATCH = 10_000
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)  # exclusive
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
+_INSTANT = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d?):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\ ?(?:([Zz])|([+-])(\d\d):?(\d\d)?)?",
+    re.ASCII,
+)
+_ID = re.compile(r"([0-9]{1,19})-(-?[0-9]{1,17})", re.ASCII)
+
+REQUIRED = "This field is required."
+NOT_NULL = "This field may not be null."
+
+
+class Ping(NamedTuple):
+    """Where a person was: WGS84 degrees as sent, and an aware UTC time. Stored, it is a location."""
+
+    person_id: int
+    creation_time: datetime
+    latitude: float
+    longitude: float
+
+    @property
+    def id(self) -> str:
+        return make_id(self.person_id, self.creation_time)
+
+
+class Refusal(NamedTuple):
+    """Why the ping at `index` of a batch was not taken; `status` as REST says it, errors by field."""
+
+    index: int
+    status: int
+    errors: dict[str, list[str]]
+
+
+class Refused(ValueError):
+    """A ping broke the rules. `errors` maps each field to what is wrong with it and what is allowed."""
+
+    def __init__(self, errors: dict[str, list[str]]):
+        super().__init__(errors)
+        self.errors = errors
+
+
+def unknown_person(index: int, person_id: int) -> Refusal:
+    return Refusal(index, 404, {"person_id": [f"There is no person {person_id}."]})
+
+
+# --- identity ------------------------------------------------------------------------------------
+
+
+def make_id(person_id: int, creation_time: datetime) -> str:
+    """`5-1597747026000000`: the person, and the time in microseconds since 1970."""
+    return f"{person_id}-{(creation_time - _EPOCH) // _MICROSECOND}"
+
+
+def parse_id(text: str) -> tuple[int, datetime] | None:
+    """The person and the time in an identifier; None when it can be nobody's."""
+    match = _ID.fullmatch(text)
+    if not match:
+        return None
+    try:
+        moment = _EPOCH + timedelta(microseconds=int(match[2]))
+    except OverflowError:
+        return None
+    person_id = int(match[1])
+    return (person_id, moment) if make_id(person_id, moment) == text else None
+
+
+# --- single values -------------------------------------------------------------------------------
+
+
+def parse_person_id(value: Any) -> int:
+    """An integer, or one written in decimal. Whether there is such a person is another question."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
+        return int(value)
+    raise ValueError("Must be the integer id of a person.")
+
+
+def parse_degrees(value: Any, *, limit: int) -> float:
+    """A finite number, or one written in decimal, from -limit to limit."""
+    allowed = f"Must be a number from -{limit} to {limit}."
+    if isinstance(value, str):
+        if not _DECIMAL.fullmatch(value.strip()):
+            raise ValueError(allowed)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(allowed)
+    try:
+        degrees = float(value)
+    except OverflowError:
+        raise ValueError(allowed) from None
+    if not math.fabs(degrees) <= limit:  # NaN compares false
+        raise ValueError(allowed)
+    return degrees
+
+
+def parse_instant(value: Any) -> datetime:
+    """ISO 8601 with a date and a time of day; no offset means UTC; finer than a microsecond is cut off."""
+    match = _INSTANT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not match:
+        raise ValueError("Must be ISO 8601, such as 2020-08-18T10:37:06Z.")
+    year, month, day, hour, minute, second, fraction, _, sign, off_hours, off_minutes = match.groups()
+    try:
+        zone = UTC
+        if sign:
+            offset = timedelta(hours=int(off_hours), minutes=int(off_minutes or 0))
+            zone = timezone(-offset if sign == "-" else offset)
+        return datetime(
+            int(year),
+            int(month),
+            int(day),
+            int(hour),
+            int(minute),
+            int(second or 0),
+            int((fraction or "0")[:6].ljust(6, "0")),
+            tzinfo=zone,
+        ).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("Must be a date and time that exist, such as 2020-08-18T10:37:06Z.") from None
+
+
+def parse_creation_time(value: Any) -> datetime:
+    moment = parse_instant(value)
+    if not EARLIEST <= moment < LATEST:
+        raise ValueError("Must be from 1900-01-01 to before 2100-01-01.")
+    return moment
+
+
+# --- a whole ping --------------------------------------------------------------------------------
+
+_PARSERS = {
+    "person_id": parse_person_id,
+    "latitude": lambda value: parse_degrees(value, limit=90),
+    "longitude": lambda value: parse_degrees(value, limit=180),
+    "creation_time": parse_creation_time,
+}
+_IGNORED = {"id"}  # what a GET gave can be sent back
+
+
+def parse(fields: Any, *, now: datetime | None = None) -> Ping:
+    """A ping from the fields of a mapping; `now` stands in for an absent time, without it one is required.
+
+    Raises Refused with every fault of every field.
+    """
+    if not isinstance(fields, Mapping):
+        raise Refused({"non_field_errors": ["Must be an object with person_id, latitude and longitude."]})
+    values: dict[str, Any] = {}
+    errors: dict[str, list[str]] = {}
+    for name, parser in _PARSERS.items():
+        if name not in fields:
+            if name == "creation_time" and now is not None:
+                values[name] = now
+            else:
+                errors[name] = [REQUIRED]
+            continue
+        value = fields[name]
+        if value is None:
+            errors[name] = [NOT_NULL]
+            continue
+        try:
+            values[name] = parser(value)
+        except ValueError as fault:
+            errors[name] = [str(fault)]
+    for name in fields.keys() - _PARSERS.keys() - _IGNORED:
+        errors[str(name)] = ["Unknown field."]
+    if errors:
+        raise Refused(errors)
+    return Ping(**values)
+
+
+def parse_batch(items: list[Any]) -> tuple[list[Ping], list[int], list[Refusal]]:
+    """The good pings of a batch, the index that each had in it, and a refusal for every other."""
+    good: list[Ping] = []
+    indexes: list[int] = []
+    refusals: list[Refusal] = []
+    for index, item in enumerate(items):
+        try:
+            good.append(parse(item))
+        except Refused as refused:
+            refusals.append(Refusal(index, 400, refused.errors))
+        else:
+            indexes.append(index)
+    return good, indexes, refusals
+
+
+# --- the wire form -------------------------------------------------------------------------------
+
+
+def format_degrees(degrees: float) -> str:
+    """Seven decimals, about a centimetre; never a negative zero."""
+    text = f"{degrees:.7f}"
+    return "0.0000000" if text == "-0.0000000" else text
+
+
+def format_time(moment: datetime) -> str:
+    """`2020-08-18T10:37:06Z`, with microseconds only where there are any."""
+    return f"{moment.replace(tzinfo=None).isoformat()}Z"
+
+
+def to_wire(ping: Ping) -> dict[str, Any]:
+    """A ping or location as REST shows it."""
+    return {
+        "id": ping.id,
+        "person_id": ping.person_id,
+        "latitude": format_degrees(ping.latitude),
+        "longitude": format_degrees(ping.longitude),
+        "creation_time": format_time(ping.creation_time),
+    }

@@ -1,0 +1,164 @@
+"""Writing and reading locations. The seam's `local:` for pings and locations; every door ends in `record`."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import attrgetter
+
+from django.db import connection, transaction
+
+from connect.database import cut_in_blocks
+from locations import partitions
+from locations.models import Location
+from locations.pings import Ping, Refusal, unknown_person
+from locations.proximity import connections, encounters
+
+__all__ = ["Bounds", "Receipt", "connections", "encounters", "get", "list_between", "record", "submit"]
+
+MAX_ID = 2**63 - 1
+COLUMNS = ("person_id", "creation_time", "latitude", "longitude")
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a batch: all but the refused is durable. `stored` is None where it is not yet known."""
+
+    stored: int | None
+    refused: list[Refusal] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """west, south, east and north in degrees, borders included; west > east crosses the 180th meridian."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+# One array a column instead of a row of values each: the statement stays small to parse, and the text
+# form that PostgreSQL reads is made here, because the driver's own adaptation takes longer than the insert.
+# In time order the heap stays sorted, and two writers with the same pings wait instead of deadlocking.
+_INSERT = """
+INSERT INTO locations_location (person_id, creation_time, latitude, longitude)
+SELECT person_id, creation_time, latitude, longitude
+  FROM unnest(%s::bigint[], %s::timestamptz[], %s::float8[], %s::float8[]) WITH ORDINALITY
+    AS sent (person_id, creation_time, latitude, longitude, nth)
+ ORDER BY creation_time, person_id, nth
+    ON CONFLICT DO NOTHING
+"""
+
+# The one place where locations touch what persons own: until this transaction ends nobody can delete
+# these people, so that no ping is stored of someone who is gone.
+_HOLD_PERSONS = "SELECT id FROM persons_person WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE"
+
+
+def record(pings: Sequence[Ping]) -> Receipt:
+    """Stores a batch in one transaction; idempotent, the position stored first stays.
+
+    A ping of a person who does not exist is refused, the others are stored.
+    """
+    if not pings:
+        return Receipt(stored=0)
+    partitions.ensure(partitions.months_of(map(attrgetter("creation_time"), pings)))
+    with transaction.atomic(), connection.cursor() as cursor:
+        possible = sorted({ping.person_id for ping in pings if 0 < ping.person_id <= MAX_ID})
+        cursor.execute(_HOLD_PERSONS, [possible])
+        known = {row[0] for row in cursor.fetchall()}
+        good = [ping for ping in pings if ping.person_id in known]
+        if good:
+            cursor.execute(_INSERT, _columns(good))
+            stored = cursor.rowcount
+        else:
+            stored = 0
+    refused = []
+    if len(good) < len(pings):
+        refused = [unknown_person(i, p.person_id) for i, p in enumerate(pings) if p.person_id not in known]
+    return Receipt(stored, refused)
+
+
+submit = record  # the verb of the seam: here, handing a ping in and storing it are one
+
+
+def _columns(pings: Iterable[Ping]) -> list[str]:
+    person_ids, times, latitudes, longitudes = zip(*pings, strict=True)
+    return [
+        f"{{{','.join(map(str, person_ids))}}}",
+        f"{{{','.join(map(str, times))}}}".replace(" ", "T"),
+        f"{{{','.join(map(repr, latitudes))}}}",
+        f"{{{','.join(map(repr, longitudes))}}}",
+    ]
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def get(person_id: int, creation_time: datetime) -> Ping | None:
+    """What is stored of this person at this time."""
+    if not 0 < person_id <= MAX_ID:
+        return None
+    row = (
+        Location.objects.filter(person_id=person_id, creation_time=creation_time)
+        .values_list(*COLUMNS)
+        .first()
+    )
+    return Ping(*row) if row else None
+
+
+def list_between(
+    *,
+    person_id: int | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    bounds: Bounds | None = None,
+    after: tuple[datetime, int] | None = None,
+    limit: int | None = None,
+) -> Iterator[Ping]:
+    """Locations in [start, end), ordered by creation_time, then person; blocks from one snapshot."""
+    conditions, values = [], []
+
+    def where(condition: str, *parameters: object) -> None:
+        conditions.append(condition)
+        values.extend(parameters)
+
+    if person_id is not None:
+        if not 0 < person_id <= MAX_ID:
+            return
+        where("person_id = %s", person_id)
+    if start is not None:
+        where("creation_time >= %s", start)
+    if end is not None:
+        where("creation_time < %s", end)
+    if bounds is not None:
+        where("latitude BETWEEN %s AND %s", bounds.south, bounds.north)
+        if bounds.west <= bounds.east:
+            where("longitude BETWEEN %s AND %s", bounds.west, bounds.east)
+        else:
+            where("(longitude >= %s OR longitude <= %s)", bounds.west, bounds.east)
+    if after is not None:
+        # The first line alone would do; the second lets the planner leave earlier partitions out.
+        where("(creation_time, person_id) > (%s, %s)", *after)
+        where("creation_time >= %s", after[0])
+    sql = (
+        f"SELECT {', '.join(COLUMNS)} FROM locations_location "
+        f"WHERE {' AND '.join(conditions) or 'true'} ORDER BY creation_time, person_id"
+    )
+    if limit is not None:
+        sql += " LIMIT %s"
+        values.append(limit)
+    for block in cut_in_blocks(sql, values):
+        yield from map(Ping._make, block)
+
+
+def newest(person_ids: Collection[int]) -> dict[int, datetime]:
+    """The time of each person's newest ping, for those who have one."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, newest FROM unnest(%s::bigint[]) AS id, LATERAL (SELECT max(creation_time) AS newest "
+            "FROM locations_location WHERE person_id = id) AS of_person WHERE newest IS NOT NULL",
+            [list(person_ids)],
+        )
+        return dict(cursor.fetchall())

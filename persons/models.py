@@ -1,0 +1,30 @@
+"""People, as they are stored. Read and written by persons only; the pings of a person go with it (locations)."""
+
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.db import models
+from django.db.models.functions import Upper
+
+
+class Person(models.Model):
+    """Someone at the event. The id comes from a sequence and is never given again."""
+
+    first_name = models.CharField(max_length=255, help_text="1 to 255 characters after trimming.")
+    last_name = models.CharField(max_length=255, help_text="1 to 255 characters after trimming.")
+    company_name = models.CharField(max_length=255, help_text="1 to 255 characters after trimming.")
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name_plural = "people"
+        indexes = [
+            # Django's icontains compares UPPER(column), so that is what the trigrams are of.
+            GinIndex(
+                OpClass(Upper("first_name"), name="gin_trgm_ops"),
+                OpClass(Upper("last_name"), name="gin_trgm_ops"),
+                OpClass(Upper("company_name"), name="gin_trgm_ops"),
+                name="person_names_trgm",
+            ),
+            models.Index(fields=["company_name", "id"], name="person_company"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.first_name} {self.last_name}"

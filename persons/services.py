@@ -1,0 +1,50 @@
+"""What can be asked about people. The seam's `local:` for persons; the views use it too."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from django.db.models import Q
+
+from persons import models
+
+FIELDS = ("id", "first_name", "last_name", "company_name")
+MAX_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person as it leaves this app, in process or over a wire."""
+
+    id: int
+    first_name: str
+    last_name: str
+    company_name: str
+
+
+def get_many(ids: Iterable[int]) -> dict[int, Person]:
+    """The people among `ids` who exist, by id, in one query. Unknown ids are simply absent."""
+    possible = [i for i in set(ids) if 0 < i <= MAX_ID]
+    if not possible:
+        return {}
+    rows = models.Person.objects.filter(id__in=possible).values_list(*FIELDS)
+    return {row[0]: Person(*row) for row in rows}
+
+
+def search(
+    *, ids: Iterable[int] | None = None, words: str = "", after: int = 0, limit: int | None = None
+) -> Iterator[Person]:
+    """People ordered by id, read in blocks from one snapshot.
+
+    Every word of `words` must stand, in any case, in the first name, last name or company.
+    """
+    people = models.Person.objects.filter(id__gt=after).order_by("id")
+    if ids is not None:
+        people = people.filter(id__in=[i for i in set(ids) if 0 < i <= MAX_ID])
+    for word in words.split():
+        people = people.filter(
+            Q(first_name__icontains=word) | Q(last_name__icontains=word) | Q(company_name__icontains=word)
+        )
+    if limit is not None:
+        people = people[:limit]
+    for row in people.values_list(*FIELDS).iterator(chunk_size=2000):
+        yield Person(*row)
