@@ -1,0 +1,225 @@
+"""People from a table of text: what `import_persons` and the upload in the admin site share."""
+
+import csv
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from django.db import connection, transaction
+
+from persons.services import FIELDS, MAX_ID
+
+BATCH = 5000
+MAX_EXAMPLES = 20
+MAX_NAME = 255
+_MAX_LINES = 12  # of one row: names may hold line ends, but a stray quote must not swallow the file
+_DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
+
+
+class WrongColumns(ValueError):
+    """The table has not the columns id, first_name, last_name, company_name. Nothing was written."""
+
+
+class Refusal(NamedTuple):
+    """Why the row that begins in this line, counted from 1, was not taken."""
+
+    line: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of the rows; each one read is created, updated, a repeat or refused."""
+
+    read: int = 0
+    created: int = 0
+    updated: int = 0
+    repeats: int = 0
+    refused_count: int = 0
+    refused: list[Refusal] = field(default_factory=list)  # the first MAX_EXAMPLES of them
+
+    def refuse(self, line: int, reason: str) -> None:
+        self.refused_count += 1
+        if len(self.refused) < MAX_EXAMPLES:
+            self.refused.append(Refusal(line, reason))
+
+
+Names = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class _Row:
+    """One person of a batch, and the lines that say the same of it."""
+
+    names: Names
+    lines: list[int]
+
+
+def import_rows(lines: Iterable[str], *, update: bool = False, summary: Summary | None = None) -> Summary:
+    """Stores the people of a CSV table under the ids it gives them; raises WrongColumns.
+
+    `lines` come as a text file gives them; read a file with errors="surrogateescape", so that bytes which
+    are not UTF-8 are refused with their line. Each batch is one transaction: interrupted it can be run
+    again, and `summary`, when given, is right after each batch.
+    """
+    summary = Summary() if summary is None else summary
+    records = _records(lines)
+    order = _order(records)
+    batch: dict[int, _Row] = {}
+    for line, cells in records:
+        summary.read += 1
+        try:
+            person_id, names = _person(cells, order)
+        except ValueError as fault:
+            summary.refuse(line, str(fault))
+            continue
+        known = batch.get(person_id)
+        if known is not None and known.names == names:
+            known.lines.append(line)
+            continue
+        if known is not None or len(batch) == BATCH:
+            _store(batch, update=update, summary=summary)
+            batch = {}
+        batch[person_id] = _Row(names, [line])
+    _store(batch, update=update, summary=summary)
+    return summary
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | None]]:
+    """The rows that are not blank, each with its line; None for one that is no CSV."""
+    source = iter(lines)
+    ahead: deque[str] = deque()
+
+    def following() -> str:
+        return ahead.popleft() if ahead else next(source, "")
+
+    number = 0
+    while text := following():
+        number += 1
+        taken: list[str] = []
+        if '"' in text:
+            while text.count('"') % 2 and len(taken) < _MAX_LINES and (more := following()):
+                taken.append(more)
+                text += more
+            if text.count('"') % 2:
+                yield number, None
+                ahead.extendleft(reversed(taken))
+                continue
+            try:
+                cells = next(csv.reader([text], strict=True), [])
+            except csv.Error:
+                yield number, None
+                ahead.extendleft(reversed(taken))
+                continue
+        else:
+            cells = text.rstrip("\r\n").split(",")
+        if any(map(str.strip, cells)):
+            yield number, cells
+        number += len(taken)
+
+
+def _order(records: Iterator[tuple[int, list[str] | None]]) -> list[int]:
+    """Where each of FIELDS stands in a row, from the first one."""
+    cells = next(records, (0, []))[1] or []
+    names = [cell.strip().removeprefix("\ufeff") for cell in cells]
+    wanted = ", ".join(FIELDS)
+    if not names:
+        raise WrongColumns(f"The first line must name the columns {wanted}; there is none.")
+    missing = [name for name in FIELDS if name not in names]
+    unknown = [name for name in names if name not in FIELDS]
+    if missing or unknown or len(names) > len(FIELDS):
+        found = ", ".join(name.encode("ascii", "backslashreplace").decode()[:40] for name in names[:20])
+        raise WrongColumns(
+            f"The columns must be {wanted}, in any order, with commas between; found: {found}."
+        )
+    return [names.index(name) for name in FIELDS]
+
+
+def _person(cells: list[str] | None, order: list[int]) -> tuple[int, Names]:
+    if cells is None:
+        raise ValueError("A quotation mark is open, or stands in the middle of a cell.")
+    if len(cells) != len(order):
+        raise ValueError(f"The row has {len(cells)} cells instead of {len(order)}.")
+    person_id, *names = (cells[i].strip() for i in order)
+    if not _DIGITS.fullmatch(person_id) or not 1 <= int(person_id) <= MAX_ID:
+        raise ValueError(f"id: must be a whole number from 1 to {MAX_ID}.")
+    for name, value in zip(FIELDS[1:], names, strict=True):
+        if not 1 <= len(value) <= MAX_NAME:
+            raise ValueError(f"{name}: must have 1 to {MAX_NAME} characters, has {len(value)}.")
+        if "\0" in value:
+            raise ValueError(f"{name}: must not contain the character NUL.")
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError(f"{name}: must be text in UTF-8.")
+    return int(person_id), (names[0], names[1], names[2])
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+# Under this lock nobody else creates, changes or deletes people (a few milliseconds a batch; whoever reads
+# them, or stores pings of them, goes on): so nobody takes an id from the sequence that is about to be
+# stored here, and the sequence, read and then set, never goes backwards.
+_LOCK = "LOCK TABLE persons_person IN SHARE ROW EXCLUSIVE MODE"
+
+_MOVE_SEQUENCE = """
+SELECT setval(pg_get_serial_sequence('persons_person', 'id'), %(newest)s)
+  FROM persons_person_id_seq WHERE last_value <= %(newest)s
+"""
+
+_WRITE = """
+WITH sent AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(first)s::text[], %(last)s::text[], %(company)s::text[])
+        AS sent (id, first_name, last_name, company_name)
+),
+known AS MATERIALIZED ( -- as it was before: all parts of a statement see the same snapshot
+    SELECT id, (person.first_name, person.last_name, person.company_name)
+            <> (sent.first_name, sent.last_name, sent.company_name) AS differs
+      FROM sent JOIN persons_person AS person USING (id)
+),
+created AS (
+    INSERT INTO persons_person (id, first_name, last_name, company_name)
+    SELECT * FROM sent WHERE id NOT IN (SELECT id FROM known)
+),
+updated AS (
+    UPDATE persons_person AS person
+       SET first_name = sent.first_name, last_name = sent.last_name, company_name = sent.company_name
+      FROM sent JOIN known USING (id) WHERE person.id = sent.id AND differs AND %(update)s
+)
+SELECT id, differs FROM known
+"""
+
+
+def _store(batch: dict[int, _Row], *, update: bool, summary: Summary) -> None:
+    if not batch:
+        return
+    first, last, company = zip(*(row.names for row in batch.values()), strict=True)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_LOCK)
+        cursor.execute(_MOVE_SEQUENCE, {"newest": max(batch)})
+        cursor.execute(
+            _WRITE,
+            {
+                "ids": list(batch),
+                "first": list(first),
+                "last": list(last),
+                "company": list(company),
+                "update": update,
+            },
+        )
+        differs: dict[int, bool] = dict(cursor.fetchall())
+    for person_id, row in batch.items():
+        if person_id not in differs:
+            summary.created += 1
+        elif not differs[person_id]:
+            summary.repeats += 1
+        elif update:
+            summary.updated += 1
+        else:
+            for line in row.lines:
+                summary.refuse(line, f"id: person {person_id} exists with other names.")
+            continue
+        summary.repeats += len(row.lines) - 1

@@ -1,0 +1,61 @@
+"""`manage.py import_persons`: people from a CSV file, under the ids it gives them."""
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from connect.files import Source
+from persons.importing import Summary, WrongColumns, import_rows
+
+_EPILOG = """
+Ids are kept, and the ids given to people from now on begin after them. A person who exists under the same
+names is a repeat, under other names refused, unless --update is given. It is always safe to run this again.
+
+exit status: 0 all rows are stored; 1 some were refused, all others are stored; 2 the file could not be
+read (to its end: what was read is stored), or has not the right columns; 130 interrupted
+"""
+
+
+class Command(BaseCommand):
+    help = "Imports people from a CSV file (plain or gzip; columns id,first_name,last_name,company_name)."
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
+        return super().create_parser(
+            *args, **kwargs, epilog=_EPILOG, formatter_class=RawDescriptionHelpFormatter
+        )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", metavar="FILE", type=Path)
+        parser.add_argument("--update", action="store_true", help="take over the names of people who exist")
+
+    def handle(self, *, file: Path, update: bool, **_: Any) -> None:
+        summary = Summary()
+        try:
+            with Source(file) as source:
+                import_rows(source, update=update, summary=summary)
+        except OSError as fault:
+            raise CommandError(f"{file}: {fault.strerror}", returncode=2) from None
+        except WrongColumns as fault:
+            raise CommandError(f"{file}: {source.fault or fault}", returncode=2) from None
+        except KeyboardInterrupt:
+            self._report(summary)
+            self.stderr.write("Interrupted; run it again for the rest.")
+            sys.exit(130)
+        self._report(summary)
+        if source.fault:
+            raise CommandError(f"{file}: {source.fault}; what came before is stored.", returncode=2)
+        if summary.refused_count:
+            raise CommandError(f"{file}: {summary.refused_count:,} rows were refused.", returncode=1)
+
+    def _report(self, summary: Summary) -> None:
+        self.stdout.write(
+            f"{summary.read:,} read: {summary.created:,} created, {summary.updated:,} updated, "
+            f"{summary.repeats:,} repeats, {summary.refused_count:,} refused"
+        )
+        for line, reason in summary.refused:
+            self.stdout.write(f"  line {line}: {reason}")
+        if (more := summary.refused_count - len(summary.refused)) > 0:
+            self.stdout.write(f"  and {more:,} more")
