@@ -1,0 +1,48 @@
+# Connect on one machine. `make up` and `make test` are all one needs; README.md tells the rest.
+#
+#   STAGE=2-proxy or 2         the stage for `up` and `diff`; the last one if left out
+#   ARGS="-k proxy"            what `test` passes on to pytest
+#   CONNECT_PORT_BASE=31000    other ports than 30000 to 30003,
+#   CONNECT_STATE_DIR=/path    and another folder than .local: a second system beside the first
+
+# The distribution's own Python: its packages bring what makes a virtual environment.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+VENV_PYTHON := .venv/bin/python
+LOCAL := $(VENV_PYTHON) -m local
+
+.PHONY: help up down status stage logs test lint render diff
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+up: ## install what is missing and bring the whole system up, or to STAGE
+	@$(PYTHON) -m local.prepare local
+	@$(LOCAL) up $(STAGE)
+
+down: ## stop everything; the data stays
+	@$(PYTHON) -m local down
+
+status: ## what runs, and whether it is ready
+	@$(PYTHON) -m local status
+
+stage: ## the name of the stage that runs
+	@$(PYTHON) -m local stage
+
+logs: ## the last lines of every log; follows them on a terminal
+	@$(PYTHON) -m local logs
+
+test: ## every test, on a database and ports of their own
+	@$(PYTHON) -m local.prepare dev
+	@exec $(LOCAL) test $(ARGS)
+
+lint: ## style, types, imports, missing migrations
+	@$(PYTHON) -m local.prepare dev
+	@$(LOCAL) lint
+
+render: ## write k8s/rendered anew from k8s/
+	@$(PYTHON) -m local.prepare dev
+	@$(LOCAL) render
+
+diff: ## what STAGE changes in the cluster, as rendered
+	@$(PYTHON) -m local.prepare local
+	@$(LOCAL) diff $(STAGE)

@@ -1,0 +1,1 @@
+"""What `make up` and its neighbours run on one machine."""

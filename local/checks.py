@@ -1,0 +1,51 @@
+"""`make lint` and `make test`."""
+
+import os
+import subprocess
+
+from local.place import VENV, Place, say
+from local.postgis import throwaway_cluster
+
+BIN = VENV / "bin"
+LINTERS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+    ("lint-imports",),
+    ("python", "manage.py", "makemigrations", "--check", "--dry-run"),
+)
+
+
+def lint(place: Place) -> int:
+    """Runs every check, also after one that failed; 0 when none did."""
+    failed = []
+    environ = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    for command in LINTERS:
+        say(f"$ {' '.join(command)}")
+        if subprocess.run(
+            [BIN / command[0], *command[1:]], cwd=place.checkout, env=environ, check=False
+        ).returncode:
+            failed.append(" ".join(command))
+    say(f"Failed: {'; '.join(failed)}" if failed else "All checks passed.")
+    return 1 if failed else 0
+
+
+def test(place: Place, arguments: list[str]) -> int:
+    """pytest on a cluster of its own, whether or not a system runs beside it; pytest's own exit status."""
+    with throwaway_cluster() as cluster:
+        environ = os.environ | {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "DATABASE_URL": cluster.url,
+            "SECRET_KEY": "for-tests-only",
+        }
+        process = subprocess.Popen(
+            [BIN / "python", "-m", "pytest", *arguments], cwd=place.checkout, env=environ
+        )
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            return process.wait()  # Ctrl-C reached pytest too, which ends its tests in its own way
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(60)

@@ -1,0 +1,162 @@
+"""Moving from what runs to what a rendering says, without losing a request.
+
+A process is never rewired in place. A new or changed one starts as another generation on a fresh port beside
+the old one; once it is ready HAProxy is reloaded, the old workers finish, and the old generation is stopped.
+All that is kept is which generation is current; every program that is not is removed at the end, so an
+interrupted move is completed by the next one.
+"""
+
+import hashlib
+import http.client
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from local import manifests, postgis, proxy
+from local.manifests import Process, Stage
+from local.place import Place, Refused, read_json, say, write
+from local.polling import poll
+from local.sources import digest
+from local.supervision import Program, Supervisor, tail
+
+READY_TIMEOUT_S = 90
+# How long a long answer may go on behind an old worker before its process is told to end.
+DRAIN_S = 120
+
+
+@dataclass(frozen=True)
+class Generation(proxy.Upstream):
+    """One running incarnation of a process; the fingerprint is of everything that makes it what it is."""
+
+    fingerprint: str
+
+
+def move(place: Place, supervisor: Supervisor, stage: Stage, own: set[str]) -> None:
+    """From whatever runs to this stage: new beside old, one reload, drain, stop the old.
+
+    `own` are the programs that no manifest describes and that stay.
+    """
+    before = {
+        name: Generation(**one) for name, one in read_json(running_file(place)).get("processes", {}).items()
+    }
+    current: dict[str, Generation] = {}
+    sources = digest(place.checkout)
+    for process in stage.processes:
+        environ = native_environ(place, stage, process)
+        fingerprint = hashlib.sha256(json.dumps([process.command, environ, sources]).encode()).hexdigest()
+        kept = before.get(process.name)
+        if kept is not None and kept.fingerprint == fingerprint and kept.program in supervisor.programs():
+            current[process.name] = kept
+        else:
+            current[process.name] = start(place, supervisor, process, environ, fingerprint)
+    for process in stage.processes:
+        generation = current[process.name]
+        wait_ready(place, supervisor, generation, is_new=generation not in before.values())
+    proxy.serve(place, supervisor, proxy.configuration(place, stage, current))
+    state = {
+        "stage": stage.name,
+        "node_ports": node_ports(place, stage),
+        "processes": {name: asdict(one) for name, one in current.items()},
+    }
+    if state != read_json(running_file(place)):
+        write(running_file(place), json.dumps(state, indent=1) + "\n")
+    retire(place, supervisor, own | {one.program for one in current.values()})
+
+
+def start(
+    place: Place, supervisor: Supervisor, process: Process, environ: Mapping[str, str], fingerprint: str
+) -> Generation:
+    taken = frozenset(generation_ports(place))
+    port = postgis.free_port(taken)
+    program = f"{process.name}-{next_number(place)}"
+    say(f"Starting {program}.")
+    environ = {**environ, **listening_on(process, port), "PYTHONUNBUFFERED": "1"}
+    supervisor.add(Program(program, process.command, place.checkout, environ))
+    return Generation(program, port, ready_path(process), fingerprint)
+
+
+def listening_on(process: Process, port: int) -> dict[str, str]:
+    """The variable by which a command learns its port without a change to the command."""
+    if process.command[0] == "gunicorn":
+        return {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}"}
+    raise Refused(f"{process.name}: nobody knows how to tell {process.command[0]} its port.")
+
+
+def next_number(place: Place) -> int:
+    """One more than any generation there is, of whatever process."""
+    numbers = (
+        int(match[1]) for file in place.programs.iterdir() if (match := re.search(r"-(\d+)\.ini$", file.name))
+    )
+    return 1 + max(numbers, default=0)
+
+
+def generation_ports(place: Place) -> list[int]:
+    """Those promised to programs, whether or not they listen yet."""
+    texts = [file.read_text() for file in place.programs.glob("*.ini")]
+    return [int(port) for text in texts for port in re.findall(r"--bind 127\.0\.0\.1:(\d+)", text)]
+
+
+def ready_path(process: Process) -> str:
+    if process.ready_path is None:
+        raise Refused(f"{process.name} has no readiness probe; nobody could tell when it may be asked.")
+    return process.ready_path
+
+
+def wait_ready(place: Place, supervisor: Supervisor, generation: Generation, *, is_new: bool) -> None:
+    """Waits until the process says that it is ready; one that dies instead is shown and taken away again."""
+    first = supervisor.programs()[generation.program]["pid"]
+
+    def decided() -> bool:
+        return is_ready(generation) or has_died()
+
+    def has_died() -> bool:
+        info = supervisor.programs()[generation.program]
+        return info["statename"] in ("BACKOFF", "FATAL", "EXITED") or (
+            first != 0 and info["pid"] not in (0, first)
+        )
+
+    if poll(decided, READY_TIMEOUT_S, every_s=0.1) and is_ready(generation):
+        return
+    lines = tail(place.logs / f"{generation.program}.log", 30)
+    if is_new:
+        supervisor.remove(generation.program)
+    raise Refused(f"{generation.program} does not get ready. The last lines of its log:\n{lines}")
+
+
+def is_ready(generation: Generation) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", generation.port, timeout=5)
+    try:
+        connection.request("GET", generation.ready_path, headers={"Host": "localhost"})
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def retire(place: Place, supervisor: Supervisor, wanted: set[str]) -> None:
+    """Takes away every program that no longer belongs, once no request that it could have is in hand."""
+    superseded = sorted(set(supervisor.programs()) - wanted)
+    if superseded:
+        say(f"Waiting for the last answers of {', '.join(superseded)}.")
+        poll(lambda: proxy.old_workers(place) == 0, DRAIN_S, every_s=0.2)
+    for name in superseded:
+        supervisor.remove(name)
+        for log in place.logs.glob(f"{name}.log*"):
+            log.unlink()
+
+
+def native_environ(place: Place, stage: Stage, process: Process) -> dict[str, str]:
+    return {
+        key: manifests.natively(key, value, place, stage.services) for key, value in process.environ.items()
+    }
+
+
+def node_ports(place: Place, stage: Stage) -> list[int]:
+    return sorted(place.node_port(one.node_port) for one in stage.services if one.node_port is not None)
+
+
+def running_file(place: Place) -> Path:
+    return place.state / "running.json"

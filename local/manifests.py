@@ -1,0 +1,139 @@
+"""Reads a rendering: which processes, jobs and Services a stage consists of.
+
+The rendering is the one source of what runs; whatever in it this reader does not understand is refused
+rather than skipped. StatefulSets are left out: the runner brings its own database.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.place import NODE_PORT_BASE, NODE_PORTS, Place, Refused
+
+NAME_LABEL = "app.kubernetes.io/name"
+
+
+@dataclass(frozen=True)
+class Process:
+    """One container that serves, or, as a job, one that ends."""
+
+    name: str
+    command: tuple[str, ...]
+    environ: Mapping[str, str]
+    ports: Mapping[str, int]
+    ready_path: str | None
+
+
+@dataclass(frozen=True)
+class Service:
+    """A name that stays while processes come and go. `node_port` is None for one that only neighbours know."""
+
+    name: str
+    process: str
+    port: int
+    node_port: int | None
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    processes: tuple[Process, ...]
+    jobs: tuple[Process, ...]
+    services: tuple[Service, ...]
+
+
+def stage_names(place: Place) -> list[str]:
+    """In the order of the walk."""
+    return sorted(
+        (path.stem for path in place.rendered.glob("*.yaml")), key=lambda name: int(name.split("-")[0])
+    )
+
+
+def find_stage(place: Place, wanted: str | None) -> str:
+    """The directory's name for a name or a number; the last of the walk for None."""
+    names = stage_names(place)
+    if not wanted:
+        return names[-1]
+    for name in names:
+        if wanted in (name, name.split("-")[0]):
+            return name
+    raise Refused(f"There is no stage {wanted!r}. There are: {', '.join(names)}.")
+
+
+def read_stage(place: Place, name: str, secrets: Mapping[str, str]) -> Stage:
+    """The stage as its manifests say it; `secrets` stands for the Secret that they only refer to."""
+    return parse(name, (place.rendered / f"{name}.yaml").read_text(), secrets)
+
+
+def parse(name: str, rendering: str, secrets: Mapping[str, str]) -> Stage:
+    import yaml  # not before it is needed: `make down` runs where there is no virtual environment
+
+    objects = [one for one in yaml.safe_load_all(rendering) if one]
+    maps = {one["metadata"]["name"]: one["data"] for one in objects if one["kind"] == "ConfigMap"}
+
+    def of_kind(kind: str) -> Iterator[dict[str, Any]]:
+        return (one for one in objects if one["kind"] == kind)
+
+    processes = tuple(process(one, maps, secrets) for one in of_kind("Deployment"))
+    known = {one.name for one in processes}
+    services = tuple(found for one in of_kind("Service") for found in service_ports(one, known))
+    jobs = tuple(process(one, maps, secrets) for one in of_kind("Job"))
+    return Stage(name, processes, jobs, services)
+
+
+def process(one: dict[str, Any], maps: Mapping[str, Any], secrets: Mapping[str, str]) -> Process:
+    name = one["metadata"]["name"]
+    containers = one["spec"]["template"]["spec"]["containers"]
+    if len(containers) != 1 or "command" not in containers[0]:
+        raise Refused(f"{name}: one container with a command is expected.")
+    container = containers[0]
+    probe = container.get("readinessProbe", {}).get("httpGet")
+    return Process(
+        name=name,
+        command=(*container["command"], *container.get("args", ())),
+        environ=dict(environ(name, container, maps, secrets)),
+        ports={port["name"]: port["containerPort"] for port in container.get("ports", ())},
+        ready_path=probe["path"] if probe else None,
+    )
+
+
+def environ(
+    name: str, container: dict[str, Any], maps: Mapping[str, Any], secrets: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """The container's variables, in the order in which a later one wins."""
+    for source in container.get("envFrom", ()):
+        if set(source) != {"configMapRef"}:
+            raise Refused(f"{name}: cannot read variables from {source}.")
+        yield from maps[source["configMapRef"]["name"]].items()
+    for variable in container.get("env", ()):
+        match variable:
+            case {"value": str(value)}:
+                yield variable["name"], value
+            case {"valueFrom": {"secretKeyRef": {"key": key}}}:
+                yield variable["name"], secrets[key]
+            case {"valueFrom": {"configMapKeyRef": {"name": source, "key": key}}}:
+                yield variable["name"], maps[source][key]
+            case _:
+                raise Refused(f"{name}: cannot read the variable {variable}.")
+
+
+def service_ports(one: dict[str, Any], processes: set[str]) -> Iterator[Service]:
+    selected = one["spec"]["selector"][NAME_LABEL]
+    if selected in processes:
+        for port in one["spec"]["ports"]:
+            yield Service(one["metadata"]["name"], selected, port["port"], port.get("nodePort"))
+
+
+def natively(key: str, value: str, place: Place, services: tuple[Service, ...]) -> str:
+    """A variable's value with a Service's name, or a node port, replaced by the address that stands for it here."""
+    names = {service.name for service in services}
+    if key == "ALLOWED_HOSTS":
+        hosts = value.split(",")
+        return ",".join([*hosts, *(place.service_address(host) for host in hosts if host in names)])
+    for name in sorted(names):
+        value = re.sub(rf"(?<=://){re.escape(name)}(?=[:/]|$)", place.service_address(name), value)
+    last = NODE_PORT_BASE + NODE_PORTS - 1
+    pattern = rf"(?<=://127\.0\.0\.1:){str(NODE_PORT_BASE)[:-1]}[{NODE_PORT_BASE % 10}-{last % 10}]\b"
+    return re.sub(pattern, lambda match: str(place.node_port(int(match[0]))), value)

@@ -1,0 +1,83 @@
+"""What `make status`, `stage` and `logs` say, and what `make up` says at its end. Changes nothing."""
+
+import datetime
+import os
+import sys
+import time
+
+from local import proxy
+from local.place import Place, read_json, say
+from local.generations import Generation, is_ready, running_file
+from local.seed import STAFF_USER, password_file
+from local.supervision import Supervisor
+
+LOG_LINES = 40
+
+
+def addresses(place: Place) -> None:
+    def at(port: int) -> str:
+        return f"http://127.0.0.1:{place.node_port(port)}"
+
+    running = read_json(running_file(place))
+    say(f"\nConnect runs at stage {running['stage']}.\n")
+    lines = {
+        30000: [("Connect APP", f"{at(30000)}/", "")],
+        30001: [
+            ("Connect API", f"{at(30001)}/api/persons", ""),
+            ("API docs", f"{at(30001)}/api/docs", ""),
+            ("Admin site", f"{at(30001)}/admin/", f"user {STAFF_USER}, password in {shown(place)}"),
+        ],
+        30002: [("Persons API", f"{at(30002)}/api/persons", "")],
+        30003: [("Locations", f"127.0.0.1:{place.node_port(30003)}", "")],
+    }
+    for port, entries in lines.items():
+        if place.node_port(port) in running["node_ports"]:
+            for name, address, note in entries:
+                say(f"  {name:<12} {address:<36} {note}".rstrip())
+    say(f"\nTry first: curl '{at(30001)}/api/persons?limit=3', or open {at(30001)}/api/docs in a browser.")
+
+
+def shown(place: Place) -> str:
+    """The password's file as one would type it; another database may have its staff user from elsewhere."""
+    file = password_file(place)
+    if not file.exists():
+        return "the database's own"
+    return os.path.relpath(file) if file.is_relative_to(place.checkout) else str(file)
+
+
+def status(place: Place) -> int:
+    """A line per program; 0 only when all of them run and are ready."""
+    supervisor = Supervisor(place)
+    if supervisor.pid() is None:
+        say("Nothing is running.")
+        return 1
+    running = read_json(running_file(place))
+    generations = {one["program"]: Generation(**one) for one in running.get("processes", {}).values()}
+    say(f"Stage {running.get('stage', 'not reached yet')}.")
+    whole = bool(running)
+    for program, info in sorted(supervisor.programs().items()):
+        state = info["statename"].lower()
+        if program in generations and state == "running":
+            state = "ready" if is_ready(generations[program]) else "not ready"
+        whole = whole and state in ("running", "ready")
+        up = datetime.timedelta(seconds=max(0, int(time.time()) - info["start"])) if info["pid"] else "-"
+        say(f"  {program:<20} {state:<10} pid {info['pid']:<8} up {up}")
+    return 0 if whole and proxy.running_marker(place) is not None else 1
+
+
+def stage(place: Place) -> int:
+    name = read_json(running_file(place)).get("stage")
+    if name is None or Supervisor(place).pid() is None:
+        say("Nothing is running.")
+        return 1
+    say(name)
+    return 0
+
+
+def logs(place: Place) -> int:
+    files = sorted(str(file) for file in place.logs.glob("*.log"))
+    if not files:
+        say("There are no logs yet.")
+        return 1
+    follow = ["-F"] if sys.stdout.isatty() else []
+    os.execvp("tail", ["tail", "-n", str(LOG_LINES), *follow, *files])

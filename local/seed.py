@@ -1,0 +1,56 @@
+"""What a fresh system is filled with: the staff user, the static files, and people at an event."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from local.place import Place, kept_secret, say, write
+from local.sources import digest
+
+STAFF_USER = "admin"
+# Fills an empty database; the size of it is the command's own default.
+SIMULATE = ("python", "manage.py", "simulate")
+
+PRESENT = """
+import django, json
+django.setup()
+from django.contrib.auth import get_user_model
+from persons.models import Person
+staff = get_user_model().objects.filter(is_staff=True).exists()
+print(json.dumps({"staff": staff, "persons": Person.objects.exists()}))
+"""
+
+Run = Callable[[Place, str, tuple[str, ...], Mapping[str, str]], str]
+
+
+def password_file(place: Place) -> Path:
+    return place.state / f"{STAFF_USER}-password"
+
+
+def seed(place: Place, secrets: Mapping[str, str], run: Run) -> None:
+    """Each part only where it is missing, so that an interrupted fill is completed by the next `make up`."""
+    environ = {**secrets, "DJANGO_SETTINGS_MODULE": "connect.settings"}
+    collect_static(place, environ, run)
+    present = json.loads(run(place, "present", ("python", "-c", PRESENT), environ).splitlines()[-1])
+    if not present["staff"]:
+        password = kept_secret(password_file(place), length=12)
+        staff = {
+            "DJANGO_SUPERUSER_USERNAME": STAFF_USER,
+            "DJANGO_SUPERUSER_EMAIL": f"{STAFF_USER}@localhost",
+            "DJANGO_SUPERUSER_PASSWORD": password,
+        }
+        run(place, "staff", ("python", "manage.py", "createsuperuser", "--noinput"), environ | staff)
+        say(f"Staff user {STAFF_USER}, password {password} (kept in {password_file(place)}).")
+    if not present["persons"]:
+        say("Filling the empty database with a simulated event.")
+        run(place, "simulate", SIMULATE, environ)
+
+
+def collect_static(place: Place, environ: Mapping[str, str], run: Run) -> None:
+    """Hashing and compressing takes seconds, so it is done for new sources only."""
+    stamp = place.state / "static"
+    sources = digest(place.checkout)
+    made = (place.checkout / "staticfiles" / "staticfiles.json").exists()
+    if not made or not stamp.exists() or stamp.read_text() != sources:
+        run(place, "collectstatic", ("python", "manage.py", "collectstatic", "--noinput"), environ)
+        write(stamp, sources)

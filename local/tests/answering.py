@@ -1,0 +1,23 @@
+"""A web process that needs nothing, for tests of what starts, replaces and stops web processes.
+
+It answers with the variable ANSWER, its process id and the request's headers; `/slow` takes its time.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+SLOW_S = 3
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    path = environ["PATH_INFO"]
+    ready = path != "/health/ready" or os.environ["ANSWER"] != "never ready"
+    start_response("200 OK" if ready else "503 Service Unavailable", [("Content-Type", "application/json")])
+    headers = {key.removeprefix("HTTP_"): value for key, value in environ.items() if key.startswith("HTTP_")}
+    yield b" "
+    if path == "/slow":
+        time.sleep(SLOW_S)
+    yield json.dumps({"answer": os.environ["ANSWER"], "pid": os.getpid(), "headers": headers}).encode()

@@ -1,0 +1,223 @@
+"""Processes behind HAProxy: kept alive, replaced without losing a request, stopped when nobody needs them."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import generations, postgis, proxy
+from local.place import CHECKOUT, Place, Refused, read_json
+from local.polling import poll
+from local.supervision import Program, end_leftovers, leftovers
+from local.tests.answering import SLOW_S
+from local.tests.conftest import RENDERING, System
+
+
+def get(
+    address: tuple[str, int], path: str = "/", **headers: str
+) -> tuple[int, http.client.HTTPMessage, Any]:
+    connection = http.client.HTTPConnection(*address, timeout=20)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def test_it_answers_at_the_node_port_and_at_the_address_of_the_service(system: System) -> None:
+    system.move("first")
+    assert get(system.address)[2]["answer"] == "first"
+    assert get((system.place.service_address("web"), 8000))[2]["answer"] == "first"
+
+
+def test_a_request_id_is_passed_on_or_given(system: System) -> None:
+    system.move("first")
+    assert get(system.address, **{"X-Request-ID": "mine"})[2]["headers"]["X_REQUEST_ID"] == "mine"
+    assert get(system.address)[2]["headers"]["X_REQUEST_ID"]
+    assert get(system.address)[2]["headers"]["X_FORWARDED_FOR"] == "127.0.0.1"
+
+
+def test_a_dead_process_is_started_again(system: System) -> None:
+    system.move("first")
+    before = system.pids()
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    assert poll(lambda: {*system.pids()} == {*before} and all(answers_anew(system, before)), 30, every_s=0.2)
+    assert get(system.address)[2]["answer"] == "first"
+
+
+def answers_anew(system: System, before: dict[str, int]) -> list[bool]:
+    try:
+        status = get(system.address)[0]
+    except OSError:
+        return [False]
+    return [status == 200, *(pid not in (0, before[name]) for name, pid in system.pids().items())]
+
+
+def test_moving_to_where_it_is_changes_nothing(system: System) -> None:
+    system.move("first")
+    pids, state = system.pids(), files(system.place)
+    system.move("first")
+    assert system.pids() == pids
+    assert files(system.place) == state
+
+
+def files(place: Place) -> dict[str, tuple[int, bytes]]:
+    kept = [*place.state.glob("*.*"), *place.programs.iterdir()]
+    return {str(file): (file.stat().st_mtime_ns, file.read_bytes()) for file in kept}
+
+
+class Client(threading.Thread):
+    """Asks without a pause until told to stop; notes every answer that is not a good one."""
+
+    def __init__(self, address: tuple[str, int], *, keep_alive: bool) -> None:
+        super().__init__(daemon=True)
+        self.address, self.keep_alive = address, keep_alive
+        self.answers: list[str] = []
+        self.failures: list[str] = []
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection(*self.address, timeout=20)
+        while not self.stopped.is_set():
+            try:
+                connection.request("GET", "/")
+                answer = connection.getresponse()
+                body = json.loads(answer.read())
+                self.answers.append(body["answer"])
+                if answer.status != 200:
+                    self.failures.append(str(answer.status))
+            except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+                self.failures.append(repr(error))
+                connection.close()
+            if not self.keep_alive:
+                connection.close()
+
+
+def test_moves_lose_no_request_and_reach_everyone(system: System) -> None:
+    system.move("move 0")
+    clients = [Client(system.address, keep_alive=number < 6) for number in range(8)]
+    for client in clients:
+        client.start()
+    for number in range(1, 4):
+        system.move(f"move {number}")
+    for client in clients:
+        seen = len(client.answers)
+        assert poll(lambda client=client, seen=seen: len(client.answers) > seen + 10, 10)
+        client.stopped.set()
+        client.join(20)
+    assert [client.failures for client in clients] == [[]] * len(clients)
+    assert {client.answers[-1] for client in clients} == {"move 3"}
+    assert set(system.pids()) == {"haproxy", "web-4"}
+
+
+def test_a_long_answer_ends_well_although_its_process_is_replaced(system: System) -> None:
+    system.move("old")
+    got: list[Any] = []
+    asking = threading.Thread(target=lambda: got.append(get(system.address, "/slow")))
+    asking.start()
+    system.move("new")
+    asking.join(SLOW_S + 20)
+    assert got[0][2]["answer"] == "old"
+    assert get(system.address)[2]["answer"] == "new"
+
+
+def test_a_process_that_never_gets_ready_leaves_the_old_one_serving(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.move("old")
+    monkeypatch.setattr(generations, "READY_TIMEOUT_S", 3)
+    with pytest.raises(Refused, match=r"web-2 does not get ready"):
+        system.move("never ready")
+    assert get(system.address)[2]["answer"] == "old"
+    assert set(system.pids()) == {"haproxy", "web-1"}
+
+
+def test_an_interrupted_move_is_completed_by_the_next(system: System) -> None:
+    system.move("first")
+    system.supervisor.add(Program("web-2", ["sleep", "1000"], CHECKOUT))
+    generations.running_file(system.place).unlink()
+    system.move("first")
+    assert set(system.pids()) == {"haproxy", "web-3"}
+    assert get(system.address)[2]["answer"] == "first"
+
+
+def test_without_an_upstream_the_answer_is_503_in_json_and_soon(system: System) -> None:
+    system.move("first")
+    system.supervisor.remove("web-1")
+    assert poll(lambda: get(system.address)[0] == 503, 10)
+    status, headers, body = get(system.address)
+    assert (status, headers["Content-Type"], headers["Retry-After"]) == (503, "application/json", "1")
+    assert set(body) == {"detail"}
+
+
+def test_what_is_no_request_is_refused_in_json(system: System) -> None:
+    system.move("first")
+    status, headers, body = get(system.address, "/", **{"Content-Length": "no number"})
+    assert (status, headers["Content-Type"], set(body)) == (400, "application/json", {"detail"})
+
+
+def test_nothing_lives_on_when_the_supervisor_is_killed(system: System) -> None:
+    system.move("first")
+    pid = system.supervisor.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert poll(lambda: system.supervisor.pid() is None, 10)
+    assert leftovers(system.place)
+    end_leftovers(system.place)
+    assert not leftovers(system.place)
+    assert postgis.is_free(system.address[1])
+
+
+def test_what_runs_holds_nothing_of_its_caller(system: System) -> None:
+    """A caller that waits for its output to end, as a CI does, is not kept waiting."""
+    held, inherited = os.pipe()
+    os.set_inheritable(inherited, True)
+    script = (
+        "import sys; from pathlib import Path; from local.place import Place; from local.tests.conftest import System;"
+        "System(Place(Path(sys.argv[1]), int(sys.argv[2]))).move('first')"
+    )
+    command = [sys.executable, "-c", script, str(system.place.state), str(system.place.port_base)]
+    caller = subprocess.run(
+        command,
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=[inherited],
+        timeout=60,
+        check=False,
+    )
+    assert caller.returncode == 0, caller.stdout
+    os.close(inherited)
+    assert os.read(held, 1) == b""  # the end: nobody holds the other end any more
+    os.close(held)
+    sessions = {os.getsid(pid) for pid in leftovers(system.place)}
+    assert sessions == {system.supervisor.pid()}
+    assert get(system.address)[2]["answer"] == "first"
+
+
+def test_haproxy_keeps_the_configuration_that_it_accepts(system: System) -> None:
+    system.move("first")
+    good = proxy.config_file(system.place).read_text()
+    with pytest.raises(Refused, match="refuses"):
+        proxy.install(system.place, good + "\nnonsense\n")
+    assert proxy.config_file(system.place).read_text() == good
+
+
+def test_the_state_says_what_runs(system: System) -> None:
+    system.move("first")
+    state = read_json(generations.running_file(system.place))
+    assert state["stage"] == "0-alone"
+    assert state["node_ports"] == [system.place.node_port(30001)]
+    port = state["processes"]["web"]["port"]
+    assert Path(f"/proc/{system.pids()['web-1']}").exists()
+    assert get(("127.0.0.1", port))[2]["answer"] == "first"
+    assert RENDERING.count("nodePort") == 1
