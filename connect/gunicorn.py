@@ -9,7 +9,8 @@ import struct
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
-from django.conf import settings  # noqa: E402 - it needs the line above
+from django.conf import settings
+from gunicorn.arbiter import Arbiter
 
 SLOW_READER_S = 30
 
@@ -23,10 +24,11 @@ graceful_timeout = 60
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - a heartbeat file, on memory so that a busy disk kills no worker
 errorlog = "-"
 accesslog = None
+control_socket_disable = True  # it would be one file for all processes of a user
 forwarded_allow_ips = "*"
 
 
-def when_ready(server) -> None:
+def when_ready(server: Arbiter) -> None:
     """Cuts off readers that take nothing: accepted sockets inherit the listener's send timeout."""
     for listener in server.LISTENERS:
         timeval = struct.pack("ll", SLOW_READER_S, 0)

@@ -1,1 +1,34 @@
-urlpatterns = []
+"""What this process serves: the paths of the apps named in SERVED_APPS, and its health. The rest is a 404."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+
+from connect import neighbours
+from connect.api_urls import APPS, HEALTH
+from webapp import urls as webapp
+
+neighbours.check()
+
+DOCS = [
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+]
+
+MOUNTS: dict[str, list[URLPattern | URLResolver]] = {
+    **APPS,
+    "admin": [path("admin/", admin.site.urls)],
+    "webapp": webapp.urlpatterns,
+}
+
+urlpatterns: list[URLPattern | URLResolver] = [*HEALTH, *DOCS]
+for app, patterns in MOUNTS.items():
+    if app in settings.SERVED_APPS:
+        urlpatterns += patterns
+
+handler400 = "connect.rest.bad_request"
+handler403 = "connect.rest.permission_denied"
+handler404 = "connect.rest.not_found"
+handler500 = "connect.rest.server_error"

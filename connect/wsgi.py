@@ -1,8 +1,40 @@
 """What gunicorn serves."""
 
+import io
 import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
-application = get_wsgi_application()
+
+
+class Measured:
+    """Gives a chunked body on /api the length that Django needs; one over the limit stays over it."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]], limit: int):
+        self.app = app
+        self.limit = limit
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
+        if chunked and environ.get("PATH_INFO", "").startswith("/api"):
+            source = environ["wsgi.input"]
+            body = source.read(self.limit + 1)
+            if len(body) > self.limit:
+                while source.read(65536):
+                    pass
+            environ["wsgi.input"] = io.BytesIO(body)
+            environ["CONTENT_LENGTH"] = str(len(body))
+        return self.app(environ, start_response)
+
+
+def _application() -> Measured:
+    django = get_wsgi_application()
+    from django.conf import settings  # noqa: PLC0415 - only now is it configured
+
+    return Measured(django, settings.BODY_LIMIT)
+
+
+application = _application()

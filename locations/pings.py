@@ -7,8 +7,10 @@ clients see is made of the two, so every door knows it without asking anyone.
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+
+from connect.wire import format_degrees, format_time, parse_instant
 
 MAX_BATCH = 10_000
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
@@ -18,10 +20,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
-_INSTANT = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d?):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\ ?(?:([Zz])|([+-])(\d\d):?(\d\d)?)?",
-    re.ASCII,
-)
 _ID = re.compile(r"([0-9]{1,19})-(-?[0-9]{1,17})", re.ASCII)
 
 REQUIRED = "This field is required."
@@ -39,6 +37,16 @@ class Ping(NamedTuple):
     @property
     def id(self) -> str:
         return make_id(self.person_id, self.creation_time)
+
+    def to_wire(self) -> dict[str, Any]:
+        """As REST shows it."""
+        return {
+            "id": self.id,
+            "person_id": self.person_id,
+            "latitude": format_degrees(self.latitude),
+            "longitude": format_degrees(self.longitude),
+            "creation_time": format_time(self.creation_time),
+        }
 
 
 class Refusal(NamedTuple):
@@ -111,31 +119,6 @@ def parse_degrees(value: Any, *, limit: int) -> float:
     return degrees
 
 
-def parse_instant(value: Any) -> datetime:
-    """ISO 8601 with a date and a time of day; no offset means UTC; finer than a microsecond is cut off."""
-    match = _INSTANT.fullmatch(value.strip()) if isinstance(value, str) else None
-    if not match:
-        raise ValueError("Must be ISO 8601, such as 2020-08-18T10:37:06Z.")
-    year, month, day, hour, minute, second, fraction, _, sign, off_hours, off_minutes = match.groups()
-    try:
-        zone = UTC
-        if sign:
-            offset = timedelta(hours=int(off_hours), minutes=int(off_minutes or 0))
-            zone = timezone(-offset if sign == "-" else offset)
-        return datetime(
-            int(year),
-            int(month),
-            int(day),
-            int(hour),
-            int(minute),
-            int(second or 0),
-            int((fraction or "0")[:6].ljust(6, "0")),
-            tzinfo=zone,
-        ).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("Must be a date and time that exist, such as 2020-08-18T10:37:06Z.") from None
-
-
 def parse_creation_time(value: Any) -> datetime:
     moment = parse_instant(value)
     if not EARLIEST <= moment < LATEST:
@@ -198,28 +181,3 @@ def parse_batch(items: list[Any]) -> tuple[list[Ping], list[int], list[Refusal]]
         else:
             indexes.append(index)
     return good, indexes, refusals
-
-
-# --- the wire form -------------------------------------------------------------------------------
-
-
-def format_degrees(degrees: float) -> str:
-    """Seven decimals, about a centimetre; never a negative zero."""
-    text = f"{degrees:.7f}"
-    return "0.0000000" if text == "-0.0000000" else text
-
-
-def format_time(moment: datetime) -> str:
-    """`2020-08-18T10:37:06Z`, with microseconds only where there are any."""
-    return f"{moment.replace(tzinfo=None).isoformat()}Z"
-
-
-def to_wire(ping: Ping) -> dict[str, Any]:
-    """A ping or location as REST shows it."""
-    return {
-        "id": ping.id,
-        "person_id": ping.person_id,
-        "latitude": format_degrees(ping.latitude),
-        "longitude": format_degrees(ping.longitude),
-        "creation_time": format_time(ping.creation_time),
-    }

@@ -24,7 +24,7 @@ NEAR_M = 40  # measured: from here on the time window is looked through quicker 
 
 @dataclass(frozen=True, slots=True)
 class Encounter:
-    """An uninterrupted time together, as both people see it; the position is the own ping's at its nearest."""
+    """An uninterrupted time together, as both see it; the position is the own ping's at its nearest."""
 
     person_id: int
     start: datetime
@@ -76,7 +76,7 @@ def encounters(
     after: tuple[datetime, int, int] | None = None,
     limit: int | None = None,
 ) -> Iterator[Encounter]:
-    """The encounters of a person in [start, end), ordered by start, person; `after` is (start, person, nth)."""
+    """A person's encounters in [start, end), ordered by start, person; `after` is (start, person, nth)."""
     sql, values = encounters_sql(
         person_id,
         start=start,

@@ -118,7 +118,8 @@ def list_between(
     limit: int | None = None,
 ) -> Iterator[Ping]:
     """Locations in [start, end), ordered by creation_time, then person; blocks from one snapshot."""
-    conditions, values = [], []
+    conditions: list[str] = []
+    values: list[object] = []
 
     def where(condition: str, *parameters: object) -> None:
         conditions.append(condition)

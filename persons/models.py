@@ -1,4 +1,4 @@
-"""People, as they are stored. Read and written by persons only; the pings of a person go with it (locations)."""
+"""People, as they are stored. Written by persons only; a trigger lets their pings go with them."""
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models

@@ -48,3 +48,22 @@ def search(
         people = people[:limit]
     for row in people.values_list(*FIELDS).iterator(chunk_size=2000):
         yield Person(*row)
+
+
+def create(*, first_name: str, last_name: str, company_name: str) -> Person:
+    row = models.Person.objects.create(first_name=first_name, last_name=last_name, company_name=company_name)
+    return Person(row.id, first_name, last_name, company_name)
+
+
+def update(person_id: int, **names: str) -> Person | None:
+    """Changes only the names given, so that two callers do not undo each other; None if there is nobody."""
+    if names and 0 < person_id <= MAX_ID:
+        models.Person.objects.filter(id=person_id).update(**names)
+    return get_many([person_id]).get(person_id)
+
+
+def delete(person_id: int) -> bool:
+    """Deletes a person and, in the same transaction by a trigger, its pings. False if there is nobody."""
+    if not 0 < person_id <= MAX_ID:
+        return False
+    return models.Person.objects.filter(id=person_id).delete()[0] > 0

@@ -1,0 +1,21 @@
+"""The REST paths of all apps: what the schema describes, in every process the same."""
+
+from django.urls import URLPattern, URLResolver, path
+
+from connect import health
+from connections import urls as connections
+from locations import urls as locations
+from persons import urls as persons
+
+# The specific before the general: connections' paths begin like persons'.
+APPS: dict[str, list[URLPattern | URLResolver]] = {
+    "connections": connections.urlpatterns,
+    "persons": persons.urlpatterns,
+    "locations": locations.urlpatterns,
+}
+HEALTH: list[URLPattern | URLResolver] = [
+    path("health", health.Live.as_view(), name="health"),
+    path("health/live", health.Live.as_view(), name="health-live"),
+    path("health/ready", health.Ready.as_view(), name="health-ready"),
+]
+urlpatterns = [pattern for patterns in APPS.values() for pattern in patterns] + HEALTH

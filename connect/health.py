@@ -1,0 +1,77 @@
+"""Is this process alive, and does it have what it needs?"""
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from connect.queries import Query
+from connect.rest import RETRY_AFTER_S, JsonRenderer
+
+
+class _Readiness(serializers.Serializer):
+    status = serializers.ChoiceField(["ready", "not ready"])
+    needs = serializers.DictField(child=serializers.ChoiceField(["ok", "out of reach"]))
+
+
+class Live(APIView):
+    """This process answers. It says nothing about what it needs."""
+
+    renderer_classes = [JsonRenderer]
+
+    @extend_schema(
+        tags=["health"],
+        summary="Alive?",
+        parameters=[Query],
+        responses={200: serializers.CharField()},
+        examples=[OpenApiExample("alive", value="healthy", response_only=True)],
+    )
+    def get(self, request: Request) -> Response:
+        return Response("healthy")
+
+
+class Ready(APIView):
+    """Whether this process can do its work, and each thing that it needs for that."""
+
+    renderer_classes = [JsonRenderer]
+
+    @extend_schema(
+        tags=["health"],
+        summary="Ready?",
+        parameters=[Query],
+        responses={200: _Readiness, 503: _Readiness},
+        examples=[
+            OpenApiExample(
+                "ready", value={"status": "ready", "needs": {"database": "ok"}}, status_codes=["200"]
+            ),
+            OpenApiExample(
+                "not ready",
+                value={"status": "not ready", "needs": {"database": "out of reach"}},
+                status_codes=["503"],
+            ),
+        ],
+    )
+    def get(self, request: Request) -> Response:
+        needs = {"database": "ok" if _database() else "out of reach"} if _needs_database() else {}
+        if set(needs.values()) <= {"ok"}:
+            return Response({"status": "ready", "needs": needs})
+        answer = Response({"status": "not ready", "needs": needs}, status=503)
+        answer["Retry-After"] = str(RETRY_AFTER_S)
+        return answer
+
+
+def _needs_database() -> bool:
+    return settings.SERVED_APPS != ["webapp"]
+
+
+def _database() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        connection.close()
+        return False
+    return True

@@ -1,0 +1,127 @@
+"""Arrays as answers: a page with a `Link` to the next, or everything, streamed in constant memory.
+
+An array is never silently cut: a fault after the first byte breaks the connection off, so that a closed
+array is whole.
+"""
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from itertools import islice
+from typing import Any, Generic, TypeVar, cast
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.renderers import BrowsableAPIRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from connect.database import BLOCK
+from connect.queries import After
+from connect.rest import Framed, Unavailable
+
+BROWSABLE_LIMIT = 100
+
+T = TypeVar("T")
+
+# Streams never hold all of a process's threads, so that short calls and probes get through.
+_stream_slots = threading.BoundedSemaphore(settings.WEB_STREAMS)
+
+
+def answer(
+    request: Request,
+    fetch: Callable[[int | None], Iterator[T]],
+    *,
+    limit: int | None,
+    to_wire: Callable[[list[T]], list[dict[str, Any]]],
+    key: Callable[[T], tuple[Any, ...]],
+) -> HttpResponseBase:
+    """The rows that `fetch` gives, at most as many as it is told.
+
+    `to_wire` turns a block of rows into what is sent; `key` is a row's place in the order.
+    """
+    if limit is None and isinstance(request.accepted_renderer, BrowsableAPIRenderer):
+        limit = BROWSABLE_LIMIT
+    if limit is not None:
+        return _page(request, list(fetch(limit + 1)), limit, to_wire, key)
+    rows = fetch(None)
+    first = list(islice(rows, BLOCK))
+    if len(first) < BLOCK:
+        return Response(to_wire(first))
+    return _stream(request, rows, first, to_wire)
+
+
+def _page(
+    request: Request,
+    rows: list[T],
+    limit: int,
+    to_wire: Callable[[list[T]], list[dict[str, Any]]],
+    key: Callable[[T], tuple[Any, ...]],
+) -> Response:
+    response = Response(to_wire(rows[:limit]))
+    if len(rows) > limit:
+        query = request.query_params.copy()
+        query["limit"] = str(limit)
+        query["after"] = After.encode(key(rows[limit - 1]))
+        response["Link"] = f'<{request.path}?{urlencode(list(query.lists()), doseq=True)}>; rel="next"'
+    return response
+
+
+def _stream(
+    request: Request,
+    rows: Iterator[T],
+    first: list[T],
+    to_wire: Callable[[list[T]], list[dict[str, Any]]],
+) -> StreamingHttpResponse:
+    renderer = cast("Framed", request.accepted_renderer)  # the browsable page never streams
+    if not _stream_slots.acquire(blocking=False):
+        raise Unavailable("Too many long answers are being read. Ask again, or for pages with `limit`.")
+    body = _Body(rows, first, renderer, to_wire)
+    response = StreamingHttpResponse(body, content_type=_content_type(renderer))
+    response["Vary"] = "Accept"
+    return response
+
+
+def _content_type(renderer: Framed) -> str:
+    return (
+        f"{renderer.media_type}; charset={renderer.charset}" if renderer.charset else str(renderer.media_type)
+    )
+
+
+class _Body(Generic[T]):
+    """An iterator with a close that always runs, which a generator that never started does not have."""
+
+    def __init__(
+        self,
+        rows: Iterator[T],
+        first: list[T],
+        renderer: Framed,
+        to_wire: Callable[[list[T]], list[dict[str, Any]]],
+    ):
+        self._rows = rows
+        self._closed = False
+        self._chunks = self._write(first, renderer, to_wire)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+    def _write(
+        self, block: list[T], renderer: Framed, to_wire: Callable[[list[T]], list[dict[str, Any]]]
+    ) -> Generator[bytes, None, None]:
+        lead = renderer.opening
+        while block:
+            if rows := to_wire(block):
+                yield lead + renderer.encode(rows)
+                lead = renderer.joint
+            block = list(islice(self._rows, BLOCK))
+        # When not one row was left of the blocks, the frame is still to be opened.
+        yield renderer.closing if lead is not renderer.opening else renderer.opening + renderer.closing
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._chunks.close()
+            if isinstance(self._rows, Generator):
+                self._rows.close()
+            _stream_slots.release()

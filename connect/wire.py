@@ -1,0 +1,46 @@
+"""How single values look on the wire, the same in every app."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+_INSTANT = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d?):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\ ?(?:([Zz])|([+-])(\d\d):?(\d\d)?)?",
+    re.ASCII,
+)
+
+
+def parse_instant(value: Any) -> datetime:
+    """ISO 8601 with a date and a time of day; no offset means UTC; finer than a microsecond is cut off."""
+    match = _INSTANT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not match:
+        raise ValueError("Must be ISO 8601, such as 2020-08-18T10:37:06Z.")
+    year, month, day, hour, minute, second, fraction, _, sign, off_hours, off_minutes = match.groups()
+    try:
+        zone = UTC
+        if sign:
+            offset = timedelta(hours=int(off_hours), minutes=int(off_minutes or 0))
+            zone = timezone(-offset if sign == "-" else offset)
+        return datetime(
+            int(year),
+            int(month),
+            int(day),
+            int(hour),
+            int(minute),
+            int(second or 0),
+            int((fraction or "0")[:6].ljust(6, "0")),
+            tzinfo=zone,
+        ).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("Must be a date and time that exist, such as 2020-08-18T10:37:06Z.") from None
+
+
+def format_time(moment: datetime) -> str:
+    """`2020-08-18T10:37:06Z`, with microseconds only where there are any. Takes an aware UTC time."""
+    return f"{moment.replace(tzinfo=None).isoformat()}Z"
+
+
+def format_degrees(degrees: float) -> str:
+    """Seven decimals, about a centimetre; never a negative zero."""
+    text = f"{degrees:.7f}"
+    return "0.0000000" if text == "-0.0000000" else text

@@ -1,0 +1,98 @@
+"""Connections and encounters on the wire, and what can be asked about them."""
+
+from datetime import datetime
+from typing import Any
+
+from rest_framework import exceptions, serializers
+
+from connect.queries import After, Bound, Number, PagedQuery, check_order
+
+MAX_DISTANCE_M = 10_000
+MAX_WITHIN_S = 3_600
+MAX_GAP_S = 86_400
+LONGEST_S = 10_000_000_000  # longer than any range; beyond it nothing is left out any more
+
+
+class _RangeQuery(PagedQuery):
+    start_date = Bound(is_end=False, help_text="From this date or instant on.")
+    end_date = Bound(is_end=True, help_text="To before this instant, or to the end of this date.")
+    distance = Number(
+        default=5.0, help_text="Metres, geodesic, more than 0 and up to 10,000.", max_value=MAX_DISTANCE_M
+    )
+
+    def validate_distance(self, value: float) -> float:
+        if value <= 0:
+            raise exceptions.ValidationError("Must be more than 0.")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        check_order(attrs["start_date"], attrs["end_date"], ("start_date", "end_date"))
+        return attrs
+
+
+class ConnectionsQuery(_RangeQuery):
+    within = Number(
+        required=False,
+        min_value=0,
+        max_value=MAX_WITHIN_S,
+        help_text="Seconds that the two pings may be apart. Without it any time in the range counts.",
+    )
+    after = After(shape=(datetime, int), required=False)
+
+
+class EncountersQuery(_RangeQuery):
+    within = Number(
+        default=60.0,
+        min_value=0,
+        max_value=MAX_WITHIN_S,
+        help_text="Seconds that the two pings of a pair may be apart.",
+    )
+    max_gap = Number(
+        default=75.0,
+        min_value=0,
+        max_value=MAX_GAP_S,
+        help_text="Seconds without a pair that an encounter outlasts.",
+    )
+    min_duration = Number(default=0.0, min_value=0, help_text="Seconds; shorter encounters are left out.")
+    after = After(shape=(datetime, int, int), required=False)
+
+    def validate_min_duration(self, value: float) -> float:
+        return min(value, LONGEST_S)
+
+
+class _Person(serializers.Serializer):
+    id = serializers.IntegerField()
+    first_name = serializers.CharField()
+    last_name = serializers.CharField()
+    company_name = serializers.CharField()
+
+
+class _Location(serializers.Serializer):
+    id = serializers.CharField()
+    person_id = serializers.IntegerField()
+    latitude = serializers.CharField(help_text="WGS84 degrees, 7 decimals.")
+    longitude = serializers.CharField(help_text="WGS84 degrees, 7 decimals.")
+    creation_time = serializers.CharField(help_text="UTC.")
+
+
+class ConnectionSerializer(serializers.Serializer):
+    """A location of another person, and who that is."""
+
+    location = _Location()
+    person = _Person()
+
+    class Meta:
+        ref_name = "Connection"
+
+
+class EncounterSerializer(serializers.Serializer):
+    """An uninterrupted time together, as both people see it."""
+
+    person = _Person()
+    start = serializers.CharField(help_text="UTC: when both were there.")
+    end = serializers.CharField(help_text="UTC: when the first of the two was last near; never before start.")
+    duration_s = serializers.FloatField(help_text="Seconds from start to end; 0 for a single pair.")
+    pings = serializers.IntegerField(help_text="The other person's distinct pings in it.")
+    min_distance_m = serializers.FloatField(help_text="The smallest distance in metres, 2 decimals.")
+    latitude = serializers.CharField(help_text="Of the own ping at the smallest distance; 7 decimals.")
+    longitude = serializers.CharField(help_text="Of the own ping at the smallest distance; 7 decimals.")

@@ -1,0 +1,109 @@
+"""Locations on the wire, and what can be asked about them. Pings are validated in locations.pings."""
+
+from datetime import datetime
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import exceptions, serializers
+
+from connect.queries import After, Bound, PagedQuery, Whole, check_order
+from locations import pings
+from locations.services import Bounds
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "number", "minimum": -180, "maximum": 180},
+            {"type": "string", "pattern": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"},
+        ]
+    }
+)
+class _DegreesIn(serializers.Field):
+    pass
+
+
+class PingSerializer(serializers.Serializer):
+    """A ping on its way in, for the schema and for the forms of the browsable pages."""
+
+    person_id = serializers.IntegerField(initial=1, help_text="Who it is of; must exist, else 404.")
+    latitude = _DegreesIn(
+        initial="52.5200080",
+        help_text="WGS84 degrees, -90 to 90, a string or a number with any number of decimals.",
+    )
+    longitude = _DegreesIn(
+        initial="13.4049540",
+        help_text="WGS84 degrees, -180 to 180, a string or a number with any number of decimals.",
+    )
+    creation_time = serializers.CharField(
+        required=False,
+        initial="2026-05-11T09:30:00Z",
+        help_text=(
+            "ISO 8601 from 1900-01-01 to before 2100-01-01; without an offset UTC; finer than a microsecond "
+            "is cut off. Absent in a single ping it is now; in an array it is required."
+        ),
+    )
+
+
+class LocationSerializer(serializers.Serializer):
+    """A ping or stored location, as it comes out."""
+
+    id = serializers.CharField(help_text="The person and the time in microseconds since 1970.")
+    person_id = serializers.IntegerField()
+    latitude = serializers.CharField(help_text="WGS84 degrees, 7 decimals.")
+    longitude = serializers.CharField(help_text="WGS84 degrees, 7 decimals.")
+    creation_time = serializers.CharField(help_text="UTC, microseconds only where there are any.")
+
+
+class ResultSerializer(serializers.Serializer):
+    """What became of one ping of an array."""
+
+    index = serializers.IntegerField()
+    status = serializers.IntegerField(help_text="202, 400 or 404, as for a single ping.")
+    id = serializers.CharField(required=False)
+    errors = serializers.DictField(  # type: ignore[assignment] # the name on the wire
+        child=serializers.ListField(child=serializers.CharField()), required=False
+    )
+
+
+class BatchSerializer(serializers.Serializer):
+    accepted = serializers.IntegerField(help_text="How many are durable; repeats count.")
+    results = ResultSerializer(
+        many=True, required=False, help_text="One per item, in order, when not all are good."
+    )
+
+
+@extend_schema_field(OpenApiTypes.STR)
+class BoundingBox(serializers.CharField):
+    """west,south,east,north in degrees, borders included; west > east crosses the 180th meridian."""
+
+    def to_internal_value(self, data: Any) -> Bounds:  # type: ignore[override]
+        parts = str(data).split(",")
+        if len(parts) != 4:
+            raise exceptions.ValidationError("Must be four numbers: west,south,east,north.")
+        try:
+            west, east = (pings.parse_degrees(part, limit=180) for part in parts[::2])
+            south, north = (pings.parse_degrees(part, limit=90) for part in parts[1::2])
+        except ValueError as fault:
+            raise exceptions.ValidationError(f"west,south,east,north: {fault}") from None
+        if south > north:
+            raise exceptions.ValidationError("The south must not be north of the north.")
+        return Bounds(west, south, east, north)
+
+
+class LocationsQuery(PagedQuery):
+    person_id = Whole(required=False, help_text="Only of this person.")
+    start = Bound(is_end=False, required=False, help_text="From this date or instant on.")
+    end = Bound(is_end=True, required=False, help_text="To before this instant, or to the end of this date.")
+    bbox = BoundingBox(
+        required=False,
+        help_text="west,south,east,north in degrees, with the borders; west > east crosses the antimeridian.",
+    )
+    after = After(shape=(datetime, int), required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        check_order(attrs.get("start"), attrs.get("end"), ("start", "end"))
+        if not ("person_id" in attrs or "limit" in attrs or {"start", "end"} <= attrs.keys()):
+            raise exceptions.ValidationError("One of person_id, start with end, or limit is required.")
+        return attrs

@@ -1,0 +1,180 @@
+"""The REST door to locations: pings come in, what is stored goes out. Both through the seam."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer, extend_schema
+from rest_framework import exceptions, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from connect import neighbours
+from connect.listing import answer
+from connect.openapi import BAD, MISSING, UNAVAILABLE, errors
+from connect.queries import Query
+from connect.rest import TooLarge
+from connect.wire import format_time
+from locations import pings
+from locations.serializers import BatchSerializer, LocationSerializer, LocationsQuery, PingSerializer
+
+_PING = {
+    "person_id": 5,
+    "latitude": "37.553441",
+    "longitude": "-122.290524",
+    "creation_time": "2020-08-18T10:37:06Z",
+}
+_LOCATION = {
+    "id": "5-1597747026000000",
+    "person_id": 5,
+    "latitude": "37.5534410",
+    "longitude": "-122.2905240",
+    "creation_time": "2020-08-18T10:37:06Z",
+}
+
+
+class Locations(APIView):
+    """Where people were, ordered by time.
+
+    Ask for [the first ten](?limit=10), [a person's](?person_id=1&limit=10), or
+    [a day in a box](?start=2026-05-11&end=2026-05-11&bbox=13.3,52.4,13.5,52.6&limit=10).
+
+    Send one ping as an object, or up to 10,000 as an array.
+    """
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> serializers.Serializer:
+        """For the browsable page: what its form begins with."""
+        return PingSerializer(*args, **kwargs)
+
+    @extend_schema(
+        operation_id="listLocations",
+        tags=["locations"],
+        summary="List locations",
+        description="One of `person_id`, `start` with `end`, or `limit` is required.",
+        parameters=[LocationsQuery],
+        responses={200: LocationSerializer(many=True), **errors(BAD, UNAVAILABLE)},
+        examples=[OpenApiExample("a location", value=_LOCATION, response_only=True, status_codes=["200"])],
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        query = LocationsQuery.of(request)
+        return answer(
+            request,
+            lambda limit: neighbours.locations().list_between(
+                person_id=query["person_id"],
+                start=query["start"],
+                end=query["end"],
+                bounds=query["bbox"],
+                after=query["after"],
+                limit=limit,
+            ),
+            limit=query["limit"],
+            to_wire=lambda locations: [location.to_wire() for location in locations],
+            key=lambda location: (format_time(location.creation_time), location.person_id),
+        )
+
+    @extend_schema(
+        operation_id="sendPings",
+        tags=["locations"],
+        summary="Send a ping, or an array of them",
+        parameters=[Query],
+        request=PolymorphicProxySerializer(
+            component_name="PingOrPings",
+            serializers=[PingSerializer(), PingSerializer(many=True)],
+            resource_type_field_name=None,
+            many=False,
+        ),
+        responses={
+            202: OpenApiResponse(
+                PolymorphicProxySerializer(
+                    component_name="Accepted",
+                    serializers=[LocationSerializer, BatchSerializer],
+                    resource_type_field_name=None,
+                ),
+                description="Durable. For a single ping what was sent, for an array how many.",
+            ),
+            207: OpenApiResponse(
+                BatchSerializer, description="Some of the array was refused; the good ones are kept."
+            ),
+            **errors(BAD, MISSING, UNAVAILABLE, body=True),
+        },
+        examples=[
+            OpenApiExample("one ping", value=_PING, request_only=True),
+            OpenApiExample("several pings", value=[_PING], request_only=True),
+            OpenApiExample("one taken", value=_LOCATION, response_only=True, status_codes=["202"]),
+            OpenApiExample("all taken", value={"accepted": 1}, response_only=True, status_codes=["202"]),
+            OpenApiExample(
+                "some taken",
+                value={
+                    "accepted": 1,
+                    "results": [
+                        {"index": 0, "status": 202, "id": "5-1597747026000000"},
+                        {
+                            "index": 1,
+                            "status": 400,
+                            "errors": {"latitude": ["Must be a number from -90 to 90."]},
+                        },
+                    ],
+                },
+                response_only=True,
+                status_codes=["207"],
+            ),
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        Query.of(request)
+        if isinstance(request.data, list):
+            return _take_batch(request.data)
+        return _take_one(request.data)
+
+
+class OneLocation(APIView):
+    """One stored location. A ping that was accepted and is not yet stored is a 404."""
+
+    @extend_schema(
+        operation_id="getLocation",
+        tags=["locations"],
+        summary="Get a location",
+        parameters=[Query],
+        responses={200: LocationSerializer, **errors(BAD, MISSING, UNAVAILABLE)},
+        examples=[OpenApiExample("a location", value=_LOCATION, response_only=True, status_codes=["200"])],
+    )
+    def get(self, request: Request, location_id: str) -> Response:
+        Query.of(request)
+        identity = pings.parse_id(location_id)
+        location = neighbours.locations().get(*identity) if identity else None
+        if location is None:
+            raise exceptions.NotFound(f"There is no location {location_id}.")
+        return Response(location.to_wire())
+
+
+def _take_one(fields: Any) -> Response:
+    try:
+        ping = pings.parse(fields, now=datetime.now(UTC))
+    except pings.Refused as refused:
+        raise exceptions.ValidationError(refused.errors) from None
+    for refusal in neighbours.pings().submit([ping]).refused:
+        raise exceptions.NotFound(refusal.errors["person_id"][0])
+    return Response(
+        ping.to_wire(), status=status.HTTP_202_ACCEPTED, headers={"Location": f"/api/locations/{ping.id}"}
+    )
+
+
+def _take_batch(items: list[Any]) -> Response:
+    if len(items) > pings.MAX_BATCH:
+        raise TooLarge(f"The array has {len(items)} items; {pings.MAX_BATCH} are allowed.")
+    good, indexes, refusals = pings.parse_batch(items)
+    receipt = neighbours.pings().submit(good)
+    refused = {refusal.index: refusal for refusal in refusals}
+    refused |= {indexes[late.index]: late for late in receipt.refused}
+    accepted = len(items) - len(refused)
+    if not refused:
+        return Response({"accepted": accepted}, status=status.HTTP_202_ACCEPTED)
+    results: list[dict[str, Any]] = []
+    taken = dict(zip(indexes, good, strict=True))
+    for index in range(len(items)):
+        if refusal := refused.get(index):
+            results.append({"index": index, "status": refusal.status, "errors": refusal.errors})
+        else:
+            results.append({"index": index, "status": 202, "id": taken[index].id})
+    return Response({"accepted": accepted, "results": results}, status=status.HTTP_207_MULTI_STATUS)

@@ -1,0 +1,30 @@
+"""People on the wire, and what can be asked about them."""
+
+from rest_framework import serializers
+
+from connect.queries import After, PagedQuery, Whole
+from connect.rest import StrictSerializer, Text
+
+
+class PersonSerializer(StrictSerializer):
+    """A person. The names are trimmed; 1 to 255 characters each."""
+
+    id = serializers.IntegerField(read_only=True, help_text="Given by the server, never twice.")
+    first_name = Text(max_length=255, initial="Ada", help_text="1 to 255 characters after trimming.")
+    last_name = Text(max_length=255, initial="Lovelace", help_text="1 to 255 characters after trimming.")
+    company_name = Text(
+        max_length=255, initial="Engines Ltd", help_text="1 to 255 characters after trimming."
+    )
+
+
+class PersonsQuery(PagedQuery):
+    id = serializers.ListField(
+        child=Whole(), required=False, help_text="Only these people; repeatable. Unknown ids are left out."
+    )
+    search = Text(
+        required=False,
+        allow_blank=True,
+        max_length=255,
+        help_text="Words that must all stand, in any case, in the first name, last name or company.",
+    )
+    after = After(shape=(int,), required=False)
