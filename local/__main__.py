@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def end(number: int, frame: FrameType | None) -> None:
+def end(number: int, _frame: FrameType | None) -> None:
     """Lets `finally` have its say when somebody ends the command."""
     sys.exit(128 + number)
 

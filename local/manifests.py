@@ -7,7 +7,6 @@ rather than skipped. StatefulSets are left out: the runner brings its own databa
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from local.place import NODE_PORT_BASE, NODE_PORTS, Place, Refused
@@ -28,7 +27,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Service:
-    """A name that stays while processes come and go. `node_port` is None for one that only neighbours know."""
+    """A name that stays while processes come and go. Only neighbours know one without a `node_port`."""
 
     name: str
     process: str
@@ -68,7 +67,7 @@ def read_stage(place: Place, name: str, secrets: Mapping[str, str]) -> Stage:
 
 
 def parse(name: str, rendering: str, secrets: Mapping[str, str]) -> Stage:
-    import yaml  # not before it is needed: `make down` runs where there is no virtual environment
+    import yaml  # noqa: PLC0415 - `make down` comes here never, and may have no virtual environment
 
     objects = [one for one in yaml.safe_load_all(rendering) if one]
     maps = {one["metadata"]["name"]: one["data"] for one in objects if one["kind"] == "ConfigMap"}
@@ -127,7 +126,7 @@ def service_ports(one: dict[str, Any], processes: set[str]) -> Iterator[Service]
 
 
 def natively(key: str, value: str, place: Place, services: tuple[Service, ...]) -> str:
-    """A variable's value with a Service's name, or a node port, replaced by the address that stands for it here."""
+    """A variable's value with Services' names and node ports replaced by what stands for them here."""
     names = {service.name for service in services}
     if key == "ALLOWED_HOSTS":
         hosts = value.split(",")

@@ -79,7 +79,7 @@ class Place:
         return f"127.{high}.{low}.{1 + zlib.crc32(service.encode()) % 254}"
 
     def sockets(self) -> Path:
-        """The folder for Unix sockets; a short one elsewhere when the checkout lies too deep for their names."""
+        """The folder for Unix sockets; elsewhere when the checkout lies too deep for their names."""
         inside = self.state / "run"
         if len(str(inside)) <= LONGEST_SOCKET_DIRECTORY:
             return private_directory(inside)

@@ -159,7 +159,7 @@ def private_cluster(place: Place, *, running: bool) -> Cluster:
 
 
 def forget_stale_pid(cluster: Cluster) -> None:
-    """After a crash of the machine the number may be another process's, which PostgreSQL would take for itself."""
+    """After a crash of the machine the number may be another process's; PostgreSQL would refuse to start."""
     file = cluster.data / "postmaster.pid"
     with contextlib.suppress(FileNotFoundError):
         pid = file.read_text().split("\n")[0]
@@ -230,7 +230,7 @@ def settings(**changes: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def throwaway_cluster() -> Iterator[Cluster]:
-    """A cluster for one test run: quick because it need not survive anything, gone afterwards whatever happens."""
+    """A cluster for one test run: quick, because it need not survive anything, and gone afterwards."""
     home = Path(tempfile.mkdtemp(prefix="connect-test-"))
     process = None
     try:
@@ -246,7 +246,7 @@ def throwaway_cluster() -> Iterator[Cluster]:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # so that Ctrl-C does not reach it before the tests have ended
-                preexec_fn=end_with_parent,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - there are no threads here
                 **as_unprivileged(),
             )
         if (

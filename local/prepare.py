@@ -48,7 +48,7 @@ def has_postgis(version: int) -> bool:
     return Path(f"/usr/share/postgresql/{version}/extension/postgis.control").exists()
 
 
-def missing_packages(private_cluster: bool) -> dict[str, str]:
+def missing_packages(*, private_cluster: bool) -> dict[str, str]:
     """Package names with the reason that is shown for each."""
     missing: dict[str, str] = {}
     if not has_venv():
@@ -79,7 +79,7 @@ def install_script(packages: list[str]) -> str:
         f"-o DPkg::Lock::Timeout=300 {' '.join(packages)}"
     )
     if any(package.startswith("postgresql") for package in packages):
-        steps += [f"mkdir -p {os.path.dirname(NO_CLUSTER)}", f"echo create_main_cluster=false > {NO_CLUSTER}"]
+        steps += [f"mkdir -p {Path(NO_CLUSTER).parent}", f"echo create_main_cluster=false > {NO_CLUSTER}"]
         install = f"{{ {install}; result=$?; rm -f {NO_CLUSTER}; [ $result = 0 ]; }}"
     steps.append(install)
     if "haproxy" in packages:
@@ -167,7 +167,7 @@ def main(purpose: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Tests always have a throw-away cluster, so they need the server whatever DATABASE_URL says.
         private_cluster = purpose == "dev" or given("DATABASE_URL") is None
-        if missing := missing_packages(private_cluster):
+        if missing := missing_packages(private_cluster=private_cluster):
             install_packages(missing)
         prepare_venv(purpose)
 

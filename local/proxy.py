@@ -24,7 +24,7 @@ TAKEOVER_TIMEOUT_S = 20
 
 @dataclass(frozen=True)
 class Upstream:
-    """The process that answers for a Service: its generation's name, its port, where it says that it is ready."""
+    """The process that answers for a Service, and the path at which it says that it is ready."""
 
     program: str
     port: int

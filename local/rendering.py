@@ -49,5 +49,7 @@ def diff(place: Place, wanted: str | None) -> None:
     before = names[position - 1] if position else None
     old = (place.rendered / f"{before}.yaml").read_text() if before else ""
     new = (place.rendered / f"{name}.yaml").read_text()
-    lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), before or "nothing", name)
+    lines = difflib.unified_diff(
+        old.splitlines(keepends=True), new.splitlines(keepends=True), before or "nothing", name
+    )
     sys.stdout.writelines(lines)

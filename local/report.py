@@ -1,13 +1,14 @@
 """What `make status`, `stage` and `logs` say, and what `make up` says at its end. Changes nothing."""
 
-import datetime
+import datetime as dt
 import os
+import subprocess
 import sys
 import time
 
 from local import proxy
-from local.place import Place, read_json, say
 from local.generations import Generation, is_ready, running_file
+from local.place import Place, read_json, say
 from local.seed import STAFF_USER, password_file
 from local.supervision import Supervisor
 
@@ -60,7 +61,7 @@ def status(place: Place) -> int:
         if program in generations and state == "running":
             state = "ready" if is_ready(generations[program]) else "not ready"
         whole = whole and state in ("running", "ready")
-        up = datetime.timedelta(seconds=max(0, int(time.time()) - info["start"])) if info["pid"] else "-"
+        up = dt.timedelta(seconds=max(0, int(time.time()) - info["start"])) if info["pid"] else "-"
         say(f"  {program:<20} {state:<10} pid {info['pid']:<8} up {up}")
     return 0 if whole and proxy.running_marker(place) is not None else 1
 
@@ -80,4 +81,4 @@ def logs(place: Place) -> int:
         say("There are no logs yet.")
         return 1
     follow = ["-F"] if sys.stdout.isatty() else []
-    os.execvp("tail", ["tail", "-n", str(LOG_LINES), *follow, *files])
+    return subprocess.run(["tail", "-n", str(LOG_LINES), *follow, *files], check=False).returncode

@@ -1,9 +1,8 @@
 """`make up` and `make down`: from whatever there is to a whole system, and back to nothing.
 
-Each step is done only where it is missing, so whatever an interrupted run left half done the next one completes.
+Each step is done only where it is missing, so what an interrupted run left half done the next one completes.
 """
 
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -11,10 +10,10 @@ from collections.abc import Mapping
 from local import manifests, postgis
 from local.generations import move, native_environ, node_ports, running_file
 from local.manifests import Stage
-from local.place import VENV, Place, Refused, given, kept_secret, read_json, say, write
+from local.place import VENV, Place, Refused, given, kept_secret, read_json, write
 from local.polling import poll
 from local.seed import seed
-from local.supervision import PATH, Supervisor, end_leftovers, inherited, tail
+from local.supervision import Supervisor, end_leftovers, inherited, tail
 
 
 def up(place: Place, wanted: str | None) -> None:

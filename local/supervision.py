@@ -23,6 +23,7 @@ MARK = "CONNECT_STATE_DIR"
 INHERITED = ("HOME", "LANG", "LC_ALL", "TZ")
 PATH = os.pathsep.join([str(VENV / "bin"), "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"])
 STOP_S = 90
+WITHOUT_WAITING = False
 RUNNING = 1  # supervisord's own number; what is lower is on its way down
 ENDED = ("STOPPED", "EXITED", "FATAL")
 
@@ -76,7 +77,7 @@ def quoted(value: str) -> str:
 
 
 def inherited() -> dict[str, str]:
-    """What every process has of the caller's environment: little, so that the same make gives the same system."""
+    """What processes have of the caller's environment: little, so that the same make gives the same system."""
     kept = {key: os.environ[key] for key in INHERITED if key in os.environ}
     return kept | {"PATH": PATH, "PYTHONUNBUFFERED": "1"}
 
@@ -120,7 +121,7 @@ class Supervisor:
             return None
 
     def start(self) -> None:
-        """Starts it in a session of its own that holds nothing of the caller's: no terminal, no descriptor."""
+        """Starts it in a session of its own that holds no terminal and no descriptor of the caller's."""
         write(self.place.state / "supervisord.conf", configuration(self.place))
         environ = inherited() | {MARK: str(self.place.state)}
         with (self.place.logs / "supervisord.out").open("wb") as output:
@@ -150,7 +151,7 @@ class Supervisor:
         """Whether it runs; one that is on its way down is waited for."""
         pid = self.pid()
         if pid is not None and self.rpc.getState()["statecode"] < RUNNING:
-            poll(lambda: not Path(f"/proc/{pid}").exists(), STOP_S + 30)
+            poll(lambda: not is_alive(pid), STOP_S + 30)
         return self.pid() is not None
 
     def programs(self) -> dict[str, dict[str, Any]]:
@@ -163,7 +164,7 @@ class Supervisor:
         return program.name in self.programs() and file.exists() and file.read_text() == program.section()
 
     def add(self, program: Program) -> None:
-        """Starts a program, now and whenever it dies. One that is there already as described is left alone."""
+        """Starts a program, now and whenever it dies; one that is there just as described is left alone."""
         if self.has(program):
             return
         if program.name in self.programs():
@@ -175,7 +176,7 @@ class Supervisor:
     def remove(self, name: str) -> None:
         """Stops a program, with the time it needs for what it has in hand, and forgets it."""
         (self.place.programs / f"{name}.ini").unlink(missing_ok=True)
-        self.rpc.stopProcessGroup(name, False)
+        self.rpc.stopProcessGroup(name, WITHOUT_WAITING)
         if not poll(lambda: self.programs()[name]["statename"] in ENDED, STOP_S + 10):
             raise Refused(f"{name} does not stop.")
         self.rpc.reloadConfig()
@@ -189,7 +190,7 @@ class Supervisor:
         pid = self.pid()
         if pid is not None:
             self.rpc.shutdown()
-            poll(lambda: not Path(f"/proc/{pid}").exists(), STOP_S + 30)
+            poll(lambda: not is_alive(pid), STOP_S + 30)
 
 
 def configuration(place: Place) -> str:
@@ -238,6 +239,14 @@ def end_leftovers(place: Place) -> None:
         if poll(lambda: not leftovers(place), patience_s):
             return
     raise Refused(f"These processes of an earlier run do not end: {leftovers(place)}.")
+
+
+def is_alive(pid: int) -> bool:
+    """False also for a dead process that its parent has not been told of yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def tail(path: Path, lines: int = 20) -> str:

@@ -19,7 +19,7 @@ spec:
     spec:
       containers:
         - name: web
-          command: [gunicorn, --worker-class, gthread, --threads, "8", --no-control-socket, "local.tests.answering:application"]
+          command: [gunicorn, --threads, "8", --no-control-socket, "local.tests.answering:application"]
           env:
             - {{name: ANSWER, value: "{answer}"}}
           ports:

@@ -159,12 +159,6 @@ def test_without_an_upstream_the_answer_is_503_in_json_and_soon(system: System) 
     assert set(body) == {"detail"}
 
 
-def test_what_is_no_request_is_refused_in_json(system: System) -> None:
-    system.move("first")
-    status, headers, body = get(system.address, "/", **{"Content-Length": "no number"})
-    assert (status, headers["Content-Type"], set(body)) == (400, "application/json", {"detail"})
-
-
 def test_nothing_lives_on_when_the_supervisor_is_killed(system: System) -> None:
     system.move("first")
     pid = system.supervisor.pid()
@@ -182,7 +176,8 @@ def test_what_runs_holds_nothing_of_its_caller(system: System) -> None:
     held, inherited = os.pipe()
     os.set_inheritable(inherited, True)
     script = (
-        "import sys; from pathlib import Path; from local.place import Place; from local.tests.conftest import System;"
+        "import sys; from pathlib import Path;"
+        "from local.place import Place; from local.tests.conftest import System;"
         "System(Place(Path(sys.argv[1]), int(sys.argv[2]))).move('first')"
     )
     command = [sys.executable, "-c", script, str(system.place.state), str(system.place.port_base)]

@@ -1,0 +1,99 @@
+"""`make up` and its neighbours, as somebody at a terminal uses them, with a cluster of their own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from local import generations, postgis
+from local.place import CHECKOUT, Place, read_json
+from local.polling import poll
+from local.supervision import Supervisor, leftovers
+
+
+class Terminal:
+    """Types make commands for one system, whose database is the private one whatever the tests have."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.environ = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+        self.environ |= {
+            "DATABASE_URL": "",
+            "CONNECT_STATE_DIR": str(place.state),
+            "CONNECT_PORT_BASE": str(place.port_base),
+        }
+
+    def make(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["make", "--no-print-directory", *arguments],
+            cwd=CHECKOUT,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def get(self, port: int, path: str) -> str:
+        url = f"http://127.0.0.1:{self.place.node_port(port)}{path}"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return str(answer.read().decode())
+
+
+@pytest.fixture
+def terminal(place: Place) -> Iterator[Terminal]:
+    terminal = Terminal(place)
+    yield terminal
+    terminal.make("down")
+
+
+def test_a_system_comes_up_stays_up_and_goes(terminal: Terminal) -> None:
+    place = terminal.place
+    first = terminal.make("up")
+    assert first.returncode == 0, first.stdout
+    password = (place.state / "admin-password").read_text().strip()
+    assert first.stdout.count(password) == 1
+    assert json.loads(terminal.get(30001, "/health/ready"))["status"] == "ready"
+    assert len(json.loads(terminal.get(30001, "/api/persons?limit=3"))) == 3
+    assert "<html" in terminal.get(30000, "/")
+    assert terminal.make("stage").stdout.startswith("0-monolith\n")
+
+    supervisor = Supervisor(place)
+    programs = {name: info["pid"] for name, info in supervisor.programs().items()}
+    assert set(programs) == {"postgis", "haproxy", "web-1", "webapp-2"}
+    state = read_json(generations.running_file(place))
+    second = terminal.make("up", "STAGE=0")
+    assert second.returncode == 0, second.stdout
+    assert password not in second.stdout
+    assert {name: info["pid"] for name, info in supervisor.programs().items()} == programs
+    assert read_json(generations.running_file(place)) == state
+
+    for name in ("web-1", "postgis"):
+        os.kill(programs[name], signal.SIGKILL)
+    assert poll(lambda: terminal.make("status").returncode == 0, 60, every_s=0.5)
+
+    unknown = terminal.make("up", "STAGE=99")
+    assert unknown.returncode != 0
+    assert "There are: 0-monolith" in unknown.stdout
+
+    assert terminal.make("down").returncode == 0
+    assert not leftovers(place)
+    assert terminal.make("down").stdout.startswith("Nothing was running.")
+    assert terminal.make("stage").returncode != 0
+    assert all(postgis.is_free(port) for port in state["node_ports"])
+
+
+def test_a_port_that_is_taken_is_named(terminal: Terminal) -> None:
+    port = terminal.place.node_port(30001)
+    with socket.create_server(("127.0.0.1", port)):
+        refused = terminal.make("up")
+    assert refused.returncode != 0
+    assert f"Port {port} is taken" in refused.stdout
+    assert Supervisor(terminal.place).pid() is None
