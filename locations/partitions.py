@@ -33,16 +33,11 @@ def months_of(moments: Iterable[datetime]) -> set[Month]:
 def ensure(months: Iterable[Month]) -> None:
     """Makes the partitions that are missing. Readers and writers go on meanwhile; idempotent."""
     wanted = {f"{TABLE}_{year}_{month:02}": (year, month) for year, month in months}
-    if not wanted:
+    if not wanted or not _missing(wanted):
         return
     with transaction.atomic(), connection.cursor() as cursor:
-        missing = "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL ORDER BY name"
-        cursor.execute(missing, [list(wanted)])
-        if not cursor.fetchall():
-            return
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        cursor.execute(missing, [list(wanted)])
-        for (name,) in cursor.fetchall():
+        for name in _missing(wanted):
             year, month = wanted[name]
             end_year, end_month = divmod(year * 12 + month, 12)
             # CREATE ... PARTITION OF would lock readers out of the whole table; ATTACH does not.
@@ -51,3 +46,14 @@ def ensure(months: Iterable[Month]) -> None:
                 f"ALTER TABLE {TABLE} ATTACH PARTITION {name} "
                 f"FOR VALUES FROM ('{year}-{month:02}-01Z') TO ('{end_year}-{end_month + 1:02}-01Z')"
             )
+
+
+def _missing(names: Iterable[str]) -> list[str]:
+    """Asked of pg_class and not of to_regclass, whose cache may not yet know what another just made."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name FROM unnest(%s::text[]) AS name WHERE NOT EXISTS "
+            "(SELECT FROM pg_class WHERE relname = name AND pg_table_is_visible(oid)) ORDER BY name",
+            [list(names)],
+        )
+        return [name for (name,) in cursor.fetchall()]

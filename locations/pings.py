@@ -7,6 +7,7 @@ clients see is made of the two, so every door knows it without asking anyone.
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -49,7 +50,8 @@ class Ping(NamedTuple):
         }
 
 
-class Refusal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Refusal:
     """Why the ping at `index` of a batch was not taken; `status` as REST says it, errors by field."""
 
     index: int

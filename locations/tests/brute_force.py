@@ -1,0 +1,76 @@
+"""The contract's connection and encounter, written the obvious way: every pair, Karney's geodesic."""
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import product
+
+from geographiclib.geodesic import Geodesic
+
+from locations.pings import Ping
+
+
+@cache
+def distance_m(a: Ping, b: Ping) -> float:
+    line = Geodesic.WGS84.Inverse(a.latitude, a.longitude, b.latitude, b.longitude, Geodesic.DISTANCE)
+    return line["s12"]
+
+
+def pairs(pings, person_id, start, end, within_s):
+    """(own, other) pairs, both in [start, end), near in time."""
+    in_range = [ping for ping in pings if start <= ping.creation_time < end]
+    own = [ping for ping in in_range if ping.person_id == person_id]
+    others = [ping for ping in in_range if ping.person_id != person_id]
+    for o, p in product(own, others):
+        if within_s is None or abs(o.creation_time - p.creation_time) <= timedelta(seconds=within_s):
+            yield o, p
+
+
+def is_in_doubt(pings, person_id, start, end, d) -> bool:
+    """Whether some pair lies so near the distance asked that rounding decides."""
+    return any(abs(distance_m(o, p) - d) < 1e-6 for o, p in pairs(pings, person_id, start, end, None))
+
+
+def connections(pings, person_id, *, start: datetime, end: datetime, distance_m: float, within_s=None):
+    found = {p for o, p in pairs(pings, person_id, start, end, within_s) if _near(o, p, distance_m)}
+    return sorted(found, key=lambda p: (p.creation_time, p.person_id))
+
+
+def encounters(
+    pings, person_id, *, start, end, distance_m: float, within_s, max_gap_s, min_duration_s=0
+) -> list[tuple]:
+    """(person_id, start, end, pings, min_distance_m, latitude, longitude), ordered by start, person."""
+    by_person = defaultdict(list)
+    for o, p in pairs(pings, person_id, start, end, within_s):
+        if _near(o, p, distance_m):
+            by_person[p.person_id].append((max(o.creation_time, p.creation_time), o, p))
+    rows = []
+    for other, met in by_person.items():
+        met.sort(key=lambda pair: pair[0])
+        runs = [[met[0]]]
+        for before, pair in zip(met, met[1:], strict=False):
+            if pair[0] - before[0] <= timedelta(seconds=max_gap_s):
+                runs[-1].append(pair)
+            else:
+                runs.append([pair])
+        rows += [row for run in runs if (row := _summary(other, run, min_duration_s))]
+    return sorted(rows, key=lambda row: (row[1], row[0]))
+
+
+def _near(o: Ping, p: Ping, d: float) -> bool:
+    return distance_m(o, p) <= d
+
+
+def _summary(other, run, min_duration_s):
+    own = [o.creation_time for _, o, _ in run]
+    theirs = [p.creation_time for _, _, p in run]
+    begins = max(min(own), min(theirs))
+    ends = max(begins, min(max(own), max(theirs)))
+    if (ends - begins).total_seconds() < min_duration_s:
+        return None
+    # Distances a nanometre apart are equal: the two libraries need not agree beyond that.
+    shortest = min(distance_m(o, p) for _, o, p in run)
+    nearest = min(
+        (o for _, o, p in run if distance_m(o, p) <= shortest + 2e-8), key=lambda o: o.creation_time
+    )
+    return other, begins, ends, len(set(theirs)), shortest, nearest.latitude, nearest.longitude

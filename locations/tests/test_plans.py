@@ -1,0 +1,70 @@
+"""The plans of the two questions at a million rows: the indexes they were designed for, nothing scanned whole."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection
+
+from locations import partitions, proximity
+
+DAY = {"start": datetime(2026, 5, 11, tzinfo=UTC), "end": datetime(2026, 5, 12, tzinfo=UTC)}
+MONTH = "locations_location_2026_05"
+
+# A thousand people, two days of eight hours, a ping each 57 s, at sixty booths of a hall of 300 x 200 m.
+MILLION = """
+INSERT INTO persons_person (id, first_name, last_name, company_name)
+SELECT id, 'A', 'B', 'C' FROM generate_series(1, 1000) AS id;
+INSERT INTO locations_location (person_id, creation_time, latitude, longitude)
+SELECT id, timestamptz '2026-05-11 09:00Z' + day * interval '1 day' + n * interval '57 s' + id * interval '50 ms',
+       52.5 + (booth / 10 * 33 + 4 * random()) / 111250, 13.4 + (booth % 10 * 30 + 4 * random()) / 67800
+  FROM generate_series(0, 1) AS day, generate_series(0, 499) AS n, generate_series(1, 1000) AS id,
+       LATERAL (SELECT abs(hashint8(id * 1000 + n / 20 + day * 77)) % 60 AS booth) AS place;
+ANALYZE locations_location;
+"""
+
+
+def nodes(plan: dict):
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def explain(sql: str, values: dict) -> list[dict]:
+    """Every node of the plan, with what it really did."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}", values)
+        return list(nodes(cursor.fetchone()[0][0]["Plan"]))
+
+
+def indexes_used(plan: list[dict]) -> set[str]:
+    return {node["Index Name"].removeprefix(f"{MONTH}_") for node in plan if "Index Name" in node}
+
+
+def tables_touched(plan: list[dict]) -> set[str]:
+    return {node["Relation Name"] for node in plan if "Relation Name" in node}
+
+
+@pytest.mark.django_db
+def test_the_questions_use_their_indexes_at_a_million_rows():
+    partitions.ensure([(2026, 4), (2026, 5), (2026, 6)])
+    with connection.cursor() as cursor:
+        cursor.execute(MILLION)
+        cursor.execute("SELECT count(*) FROM locations_location")
+        assert cursor.fetchone() == (1_000_000,)
+    page = {"after": None, "limit": None}
+    met = {"within_s": 60, "max_gap_s": 75, "min_duration_s": 0}
+
+    near = explain(*proximity.connections_sql(17, **DAY, distance_m=5, within_s=60, **page))
+    ever = explain(*proximity.connections_sql(17, **DAY, distance_m=5, within_s=None, **page))
+    together = explain(*proximity.encounters_sql(17, **DAY, distance_m=5, **met, **page))
+    far = explain(*proximity.connections_sql(17, **DAY, distance_m=100, within_s=60, **page))
+
+    by_cell = {"pkey", "locations_cell_creation_time_idx"}
+    assert indexes_used(near) == indexes_used(ever) == indexes_used(together) == by_cell
+    assert indexes_used(far) == {"pkey", "creation_time_person_id_idx"}
+    for plan in (near, ever, together, far):
+        assert plan[0]["Actual Rows"] > 100
+        assert tables_touched(plan) == {MONTH}  # the day's month alone
+        assert not [node for node in plan if node["Node Type"] == "Seq Scan"]
+    # Without a tolerance each candidate is tried by hash against the own pings near it, not against all.
+    assert [node for node in ever if node["Node Type"] == "Hash Join" and node["Join Type"] == "Semi"]

@@ -1,0 +1,204 @@
+"""The spatial question against the brute force, all over the world."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+from geographiclib.geodesic import Geodesic
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from locations import services
+from locations.pings import Ping
+from locations.tests import brute_force
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
+DAY = {"start": datetime(2026, 5, 11, tzinfo=UTC), "end": datetime(2026, 5, 12, tzinfo=UTC)}
+PLACES = {
+    "Berlin": (52.52, 13.405),
+    "zero": (0.0, 0.0),
+    "antimeridian": (-17.0, 180.0),
+    "north pole": (90.0, 0.0),
+    "near the south pole": (-89.9999, 77.0),
+    "a corner of cubes": (45.0, -90.0),
+}
+
+
+def at(place: tuple[float, float], east_m: float, north_m: float) -> tuple[float, float]:
+    """The position so many metres away, as a device would send it: seven decimals, -180 to 180."""
+    latitude, longitude = place
+    point = Geodesic.WGS84.Direct(latitude, longitude, 90, east_m)
+    point = Geodesic.WGS84.Direct(point["lat2"], point["lon2"], 0, north_m)
+    wrapped = (point["lon2"] + 180) % 360 - 180
+    return round(point["lat2"], 7), round(wrapped, 7)
+
+
+def fresh(pings: list[Ping]) -> list[Ping]:
+    """An empty table, then these; what is stored, so without repeats."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM locations_location")
+        cursor.execute("DELETE FROM persons_person")
+        people = sorted({ping.person_id for ping in pings} | {1})
+        cursor.execute(
+            "INSERT INTO persons_person (id, first_name, last_name, company_name) "
+            "SELECT id, 'A', 'B', 'C' FROM unnest(%s) AS id",
+            [people],
+        )
+    services.record(pings)
+    unique: dict[tuple, Ping] = {}
+    for ping in pings:
+        unique.setdefault((ping.person_id, ping.creation_time), ping)
+    return list(unique.values())
+
+
+@st.composite
+def events(draw) -> list[Ping]:
+    """A few people who walk about one place for some minutes, on a coarse grid so that they do meet."""
+    place = PLACES[draw(st.sampled_from(sorted(PLACES)))]
+    spread = draw(st.sampled_from([3, 12, 60, 400]))
+    metres = st.integers(-4, 4).map(lambda n: n * spread / 4)
+    seconds = st.integers(0, 60).map(lambda n: n * 5.0) | st.floats(0, 300).map(lambda s: round(s, 3))
+    pings = []
+    for person_id in range(1, draw(st.integers(2, 4)) + 1):
+        for _ in range(draw(st.integers(1, 10))):
+            latitude, longitude = at(place, draw(metres), draw(metres))
+            moment = NOON + timedelta(seconds=draw(seconds))
+            pings.append(Ping(person_id, moment, latitude, longitude))
+    return pings
+
+
+ranges = st.sampled_from(
+    [
+        DAY,
+        {"start": NOON, "end": NOON + timedelta(seconds=120)},
+        {"start": NOON + timedelta(seconds=60), "end": NOON + timedelta(seconds=150)},
+        {"start": NOON, "end": NOON},
+    ]
+)
+distances = st.sampled_from([0.5, 1, 5, 25, 40, 41, 100, 1000, 10_000])
+often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@often
+@given(events(), ranges, distances, st.sampled_from([None, 0, 0.5, 10, 60, 3600]))
+def test_connections_are_those_of_the_brute_force(event, between, d, within_s):
+    stored = fresh(event)
+    assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
+
+    found = list(services.connections(1, **between, distance_m=d, within_s=within_s))
+
+    assert found == brute_force.connections(stored, 1, **between, distance_m=d, within_s=within_s)
+
+
+@often
+@given(
+    events(),
+    ranges,
+    distances,
+    st.sampled_from([0, 5, 60, 3600]),
+    st.sampled_from([0, 5, 30, 75]),
+    st.sampled_from([0, 1, 30]),
+)
+def test_encounters_are_those_of_the_brute_force(event, between, d, within_s, max_gap_s, min_duration_s):
+    stored = fresh(event)
+    assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
+    question = {
+        **between,
+        "distance_m": d,
+        "within_s": within_s,
+        "max_gap_s": max_gap_s,
+        "min_duration_s": min_duration_s,
+    }
+
+    found = list(services.encounters(1, **question))
+    expected = brute_force.encounters(stored, 1, **question)
+
+    assert [(e.person_id, e.start, e.end, e.pings) for e in found] == [row[:4] for row in expected]
+    for encounter, row in zip(found, expected, strict=True):
+        assert encounter.min_distance_m == pytest.approx(row[4], abs=0.00500001)
+        assert (encounter.latitude, encounter.longitude) == row[5:]
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("d", [5, 30, 500, 9_999])
+def test_a_metre_decides_in_every_direction_all_over_the_world(place, d):
+    pings = [Ping(1, NOON, *at(place, 0, 0))]
+    person_id = 2
+    for azimuth in range(0, 360, 45):
+        for reach in (d - 0.5, d + 0.5):
+            there = Geodesic.WGS84.Direct(pings[0].latitude, pings[0].longitude, azimuth, reach)
+            longitude = (there["lon2"] + 180) % 360 - 180
+            pings.append(Ping(person_id, NOON, there["lat2"], longitude))
+            person_id += 1
+    fresh(pings)
+
+    near = [p.person_id for p in services.connections(1, **DAY, distance_m=d, within_s=0)]
+    ever = [p.person_id for p in services.connections(1, **DAY, distance_m=d)]
+
+    assert near == ever == list(range(2, person_id, 2))
+
+
+def test_the_same_point_has_one_longitude_more_at_the_antimeridian_and_all_at_the_pole():
+    fresh(
+        [
+            Ping(1, NOON, 10.0, 180.0),
+            Ping(2, NOON, 10.0, -180.0),
+            Ping(1, NOON + timedelta(hours=1), 90.0, 12.0),
+            Ping(3, NOON + timedelta(hours=1), 90.0, -170.0),
+        ]
+    )
+
+    found = list(services.encounters(1, **DAY, distance_m=0.001, within_s=0, max_gap_s=0))
+
+    assert [(e.person_id, e.min_distance_m) for e in found] == [(2, 0.0), (3, 0.0)]
+
+
+def test_a_location_counts_once_however_many_own_pings_are_near():
+    fresh([Ping(1, NOON + timedelta(seconds=s), 1.0, 1.0) for s in range(9)] + [Ping(2, NOON, 1.0, 1.0)])
+
+    assert len(list(services.connections(1, **DAY, distance_m=5, within_s=60))) == 1
+    assert len(list(services.connections(1, **DAY, distance_m=5))) == 1
+    assert len(list(services.connections(1, **DAY, distance_m=500))) == 1
+
+
+def test_both_people_see_the_same_encounter():
+    walk = [Ping(1, NOON + timedelta(seconds=10 * n), 1.0, 1.0) for n in range(10)]
+    stay = [Ping(2, NOON + timedelta(seconds=7 * n + 3), 1.0, 1.00001) for n in range(10)]
+    fresh(walk + stay)
+    question = {**DAY, "distance_m": 5, "within_s": 60, "max_gap_s": 75}
+
+    (mine,) = services.encounters(1, **question)
+    (theirs,) = services.encounters(2, **question)
+
+    assert (mine.start, mine.end, mine.min_distance_m) == (theirs.start, theirs.end, theirs.min_distance_m)
+    assert (mine.person_id, theirs.person_id) == (2, 1)
+
+
+def test_pages_of_encounters_and_connections_make_the_whole():
+    pings = [
+        Ping(person_id, NOON + timedelta(seconds=200 * n + person_id), 1.0, 1.0)
+        for person_id in range(1, 6)
+        for n in range(6)
+    ]
+    fresh(pings)
+    question = {**DAY, "distance_m": 5, "within_s": 60, "max_gap_s": 75}
+    near = {**DAY, "distance_m": 5}
+
+    whole = list(services.encounters(1, **question))
+    paged, after = [], None
+    while page := list(services.encounters(1, **question, after=after, limit=5)):
+        paged += page
+        after = (page[-1].start, page[-1].person_id, page[-1].nth)
+    assert paged == whole
+    assert len(whole) == 24
+
+    for within_s in (60, None):
+        whole = list(services.connections(1, **near, within_s=within_s))
+        paged, after = [], None
+        while page := list(services.connections(1, **near, within_s=within_s, after=after, limit=5)):
+            paged += page
+            after = (page[-1].creation_time, page[-1].person_id)
+        assert paged == whole
+        assert len(whole) == 24

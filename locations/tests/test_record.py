@@ -1,0 +1,185 @@
+"""The one writer: idempotent, complete, and safe beside other writers, readers and deletions."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection, connections, transaction
+
+from locations import partitions, services
+from locations.models import Location
+from locations.pings import Ping
+
+NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
+
+
+def make_people(*ids: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO persons_person (id, first_name, last_name, company_name) "
+            "SELECT id, 'A', 'B', 'C' FROM unnest(%s) AS id",
+            [list(ids)],
+        )
+
+
+def delete_people(*ids: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM persons_person WHERE id = ANY(%s)", [list(ids)])
+
+
+def in_other_connection(work: Callable) -> Callable:
+    """As another process would do it: with a connection of its own, closed at the end."""
+
+    def run():
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    return run
+
+
+def is_waiting_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0] > 0
+
+
+def partition_names() -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relid::regclass::text FROM pg_partition_tree('locations_location') WHERE isleaf"
+        )
+        return {name for (name,) in cursor.fetchall()}
+
+
+@pytest.mark.django_db
+def test_a_repeat_is_taken_and_not_stored_and_the_first_position_stays():
+    make_people(1)
+
+    assert services.record([Ping(1, NOON, 1.0, 2.0), Ping(1, NOON, 3.0, 4.0)]).stored == 1
+    assert services.record([Ping(1, NOON, 5.0, 6.0)]).stored == 0
+
+    assert services.get(1, NOON) == Ping(1, NOON, 1.0, 2.0)
+
+
+@pytest.mark.django_db
+def test_a_ping_of_nobody_is_refused_and_the_others_are_stored():
+    make_people(1)
+    unknown = [0, -5, 999, 2**63 - 1, 2**63, 10**30]
+
+    receipt = services.record([Ping(1, NOON, 1, 2), *(Ping(i, NOON, 1, 2) for i in unknown)])
+
+    assert receipt.stored == 1
+    assert [(r.index, r.status) for r in receipt.refused] == [(n, 404) for n in range(1, 7)]
+    assert all("There is no person" in r.errors["person_id"][0] for r in receipt.refused)
+
+
+@pytest.mark.django_db
+def test_what_was_sent_is_stored_to_the_last_bit_and_microsecond():
+    make_people(1)
+    times = [
+        datetime(1900, 1, 1, tzinfo=UTC),
+        datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2020, 2, 29, 12, 0, 0, 1, tzinfo=UTC),
+        datetime(2099, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    ]
+    sent = [Ping(1, moment, 0.1 + n * 1e-17, -179.99999999999997) for n, moment in enumerate(times)]
+    sent.append(Ping(1, NOON, 5e-324, -0.0))
+
+    services.record(sent)
+
+    assert sorted(services.list_between(person_id=1)) == sorted(sent)
+
+
+@pytest.mark.django_db
+def test_months_are_made_when_needed_and_their_number_is_bounded():
+    make_people(1)
+    every_month = [
+        Ping(1, datetime(year, month, 28, 23, 59, 59, tzinfo=UTC), 0, 0)
+        for year in range(1900, 2100)
+        for month in range(1, 13)
+    ]
+
+    assert services.record(every_month).stored == 2400
+
+    assert len(partition_names()) == 240 + 2
+    assert [p.creation_time for p in services.list_between(person_id=1)] == [
+        p.creation_time for p in every_month
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_writers_with_the_same_pings_and_a_new_month_neither_fail_nor_double():
+    make_people(*range(1, 21))
+    pings = [
+        Ping(n % 20 + 1, datetime(2031, 7, 1, tzinfo=UTC) + timedelta(seconds=n), n / 100, 0)
+        for n in range(4000)
+    ]
+    both_ready = threading.Barrier(2)
+
+    def write(batch):
+        both_ready.wait()
+        return sum(services.record(batch[i : i + 500]).stored for i in range(0, len(batch), 500))
+
+    with ThreadPoolExecutor(2) as pool:
+        forth = pool.submit(in_other_connection(lambda: write(pings)))
+        back = pool.submit(in_other_connection(lambda: write(pings[::-1])))
+        assert forth.result(timeout=60) + back.result(timeout=60) == 4000
+
+    assert Location.objects.count() == 4000
+    assert "locations_location_2031_07" in partition_names()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_new_month_does_not_wait_for_a_reader():
+    make_people(1)
+    services.record([Ping(1, NOON, 1, 2)])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM locations_location")  # holds its lock until the block ends
+        later = Ping(1, datetime(2032, 1, 1, tzinfo=UTC), 1, 2)
+        with ThreadPoolExecutor(1) as pool:
+            receipt = pool.submit(in_other_connection(lambda: services.record([later]))).result(timeout=30)
+    assert receipt.stored == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deleting_a_person_waits_for_a_batch_in_hand_and_then_takes_its_pings_too(wait_until):
+    make_people(1, 2)
+    services.record([Ping(1, NOON, 1, 2), Ping(2, NOON, 1, 2)])
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            services.record([Ping(1, NOON + timedelta(seconds=1), 1, 2)])
+            deletion = pool.submit(in_other_connection(lambda: delete_people(1)))
+            wait_until(is_waiting_for_a_lock)
+            assert not deletion.done()
+        deletion.result(timeout=30)
+
+    assert [p.person_id for p in services.list_between(limit=10)] == [2]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_that_comes_during_a_deletion_finds_nobody(wait_until):
+    make_people(1)
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            delete_people(1)
+            late = pool.submit(in_other_connection(lambda: services.record([Ping(1, NOON, 1, 2)])))
+            wait_until(is_waiting_for_a_lock)
+        receipt = late.result(timeout=30)
+
+    assert receipt.stored == 0
+    assert receipt.refused[0].status == 404
+    assert Location.objects.count() == 0
+
+
+@pytest.mark.django_db
+def test_a_batch_of_any_size_is_written_by_the_same_few_statements(django_assert_num_queries):
+    make_people(1, 2)
+    partitions.ensure([(2026, 5)])
+    pings = [Ping(1 + n % 2, NOON + timedelta(seconds=n), 1, 2) for n in range(1000)]
+
+    with django_assert_num_queries(5):  # is the month there; savepoint, people held, insert, release
+        services.record(pings)
