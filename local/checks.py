@@ -1,6 +1,7 @@
 """`make lint` and `make test`."""
 
 import os
+import signal
 import subprocess
 
 from local.place import VENV, Place, say
@@ -47,5 +48,5 @@ def test(place: Place, arguments: list[str]) -> int:
             return process.wait()  # Ctrl-C reached pytest too, which ends its tests in its own way
         finally:
             if process.poll() is None:
-                process.terminate()
+                process.send_signal(signal.SIGINT)  # on SIGTERM pytest would leave its systems running
                 process.wait(60)

@@ -1,5 +1,6 @@
 """What `make status`, `stage` and `logs` say, and what `make up` says at its end. Changes nothing."""
 
+import contextlib
 import datetime as dt
 import os
 import subprocess
@@ -81,4 +82,6 @@ def logs(place: Place) -> int:
         say("There are no logs yet.")
         return 1
     follow = ["-F"] if sys.stdout.isatty() else []
-    return subprocess.run(["tail", "-n", str(LOG_LINES), *follow, *files], check=False).returncode
+    with contextlib.suppress(KeyboardInterrupt):  # the way to end following
+        subprocess.run(["tail", "-n", str(LOG_LINES), *follow, *files], check=False)
+    return 0

@@ -6,12 +6,14 @@ Each step is done only where it is missing, so what an interrupted run left half
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 from local import manifests, postgis
 from local.generations import move, native_environ, node_ports, running_file
 from local.manifests import Stage
 from local.place import VENV, Place, Refused, given, kept_secret, read_json, write
 from local.polling import poll
+from local.postgis import Cluster
 from local.seed import seed
 from local.supervision import Supervisor, end_leftovers, inherited, tail
 
@@ -21,25 +23,51 @@ def up(place: Place, wanted: str | None) -> None:
     with place.lock():
         name = manifests.find_stage(place, wanted)
         supervisor = Supervisor(place)
-        if not supervisor.settle():
+        running = supervisor.settle()
+        if not running:
             end_leftovers(place)
             for file in [*place.programs.glob("*.ini"), running_file(place)]:
                 file.unlink(missing_ok=True)
-        check_ports(place, manifests.read_stage(place, name, Anything()))
-        secrets = open_database(place, supervisor)
+        cluster, secrets = choose_database(place, kept=running and "postgis" in supervisor.programs())
         stage = manifests.read_stage(place, name, secrets)
+        check_ports(place, stage)
+        if not running:
+            supervisor.start()
+        if cluster is not None:
+            start_database(place, supervisor, cluster)
         for job in stage.jobs:
             run(place, job.name, job.command, native_environ(place, stage, job))
         seed(place, secrets, run)
-        own = {"haproxy"} if given("DATABASE_URL", place.checkout) else {"haproxy", "postgis"}
-        move(place, supervisor, stage, own)
+        move(place, supervisor, stage, {"haproxy"} if cluster is None else {"haproxy", "postgis"})
 
 
-class Anything(dict[str, str]):
-    """Stands for secrets where only the shape of a stage is asked for."""
+def choose_database(place: Place, *, kept: bool) -> tuple[Cluster | None, dict[str, str]]:
+    """The private cluster unless a DATABASE_URL is given, and what stands here for the cluster's Secret.
 
-    def __missing__(self, key: str) -> str:
-        return ""
+    `kept` says that the private cluster runs already, so that its port is taken by itself.
+    """
+    url = given("DATABASE_URL", place.checkout)
+    cluster = None if url else postgis.private_cluster(place, running=kept)
+    secrets = {
+        "DATABASE_URL": url or (cluster.url if cluster else ""),
+        "SECRET_KEY": given("SECRET_KEY", place.checkout) or kept_secret(place.state / "secret-key"),
+    }
+    text = "".join(f"{key}={value}\n" for key, value in secrets.items())
+    if not environment_file(place).exists() or environment_file(place).read_text() != text:
+        write(environment_file(place), text)
+    return cluster, secrets
+
+
+def environment_file(place: Place) -> Path:
+    """Lets a `manage.py` that is typed by hand find the same database."""
+    return place.state / "env"
+
+
+def start_database(place: Place, supervisor: Supervisor, cluster: Cluster) -> None:
+    supervisor.add(cluster.program())
+    if not poll(cluster.is_ready, postgis.START_TIMEOUT_S, every_s=0.2):
+        raise Refused(f"PostgreSQL does not start. Its last lines:\n{tail(place.logs / 'postgis.log')}")
+    cluster.create_database()
 
 
 def check_ports(place: Place, stage: Stage) -> None:
@@ -48,31 +76,9 @@ def check_ports(place: Place, stage: Stage) -> None:
     for port in node_ports(place, stage):
         if port not in own and not postgis.is_free(port):
             raise Refused(
-                f"Port {port} is taken by another program. Stop that one, or choose another base: "
-                f"make up CONNECT_PORT_BASE=31000 (now {place.port_base})."
+                f"Port {port} is taken by another program. Stop that one, or choose other ports, "
+                f"for example: make up CONNECT_PORT_BASE={place.port_base + 1000}"
             )
-
-
-def open_database(place: Place, supervisor: Supervisor) -> dict[str, str]:
-    """Starts the supervisor, with the private cluster unless there is another database; gives the secrets."""
-    running = supervisor.pid() is not None
-    url = given("DATABASE_URL", place.checkout)
-    cluster = None
-    if url is None:
-        kept = running and "postgis" in supervisor.programs()
-        cluster = postgis.private_cluster(place, running=kept)
-        url = cluster.url
-    if not running:
-        supervisor.start()
-    if cluster is not None:
-        supervisor.add(cluster.program())
-        if not poll(cluster.is_ready, postgis.START_TIMEOUT_S, every_s=0.2):
-            raise Refused(f"PostgreSQL does not start. Its last lines:\n{tail(place.logs / 'postgis.log')}")
-        cluster.create_database()
-    secret_key = given("SECRET_KEY", place.checkout) or kept_secret(place.state / "secret-key")
-    secrets = {"DATABASE_URL": url, "SECRET_KEY": secret_key}
-    write(place.state / "env", "".join(f"{key}={value}\n" for key, value in secrets.items()))
-    return secrets
 
 
 def run(place: Place, name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> str:

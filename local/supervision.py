@@ -77,7 +77,7 @@ def quoted(value: str) -> str:
 
 
 def inherited() -> dict[str, str]:
-    """What processes have of the caller's environment: little, so that the same make gives the same system."""
+    """What processes have of the caller's environment: little, so that one make does what the next does."""
     kept = {key: os.environ[key] for key in INHERITED if key in os.environ}
     return kept | {"PATH": PATH, "PYTHONUNBUFFERED": "1"}
 
