@@ -1,0 +1,185 @@
+"""People as CSV through the admin site: out, in, and out and in again."""
+
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from persons.importing import MAX_EXAMPLES
+from persons.models import Person
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/persons/person/"
+IMPORT = f"{LIST}import/"
+EXPORT = f"{LIST}export/"
+HEADER = "id,first_name,last_name,company_name\n"
+
+NASTY = [
+    "=1+1",
+    "+49 30",
+    "-Ing",
+    "@home GmbH",
+    "'quoted",
+    'say "hi", twice',
+    "two\nlines",
+    "two\r\nlines",
+    "a\rreturn",
+    "tab\there",
+    "Søren 🦊 \u2028 \u0085x",
+    "x" * 255,
+    '"',
+    ",",
+]
+
+
+@pytest.fixture(autouse=True)
+def _plain_static_files(settings: Any) -> None:
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    }
+
+
+def stored() -> list[tuple[object, ...]]:
+    return list(Person.objects.order_by("id").values_list("id", "first_name", "last_name", "company_name"))
+
+
+def upload(client: Client, content: bytes | str | None, **fields: str) -> Any:
+    """What the page says about this file: the response, whose context holds the form and the summary."""
+    data: dict[str, Any] = dict(fields)
+    if content is not None:
+        raw = content.encode() if isinstance(content, str) else content
+        data["file"] = SimpleUploadedFile("people.csv", raw, content_type="text/csv")
+    answer = client.post(IMPORT, data)
+    assert answer.status_code == 200
+    return answer
+
+
+def test_what_was_exported_comes_back_exactly(admin_client: Client) -> None:
+    Person.objects.bulk_create(
+        Person(first_name=a, last_name=b, company_name=a) for a in NASTY for b in NASTY
+    )
+    before = stored()
+    exported = admin_client.get(EXPORT).getvalue()
+    summary = upload(admin_client, exported).context["summary"]
+    assert (summary.read, summary.repeats) == (len(before), len(before))
+    Person.objects.all().delete()
+    summary = upload(admin_client, exported).context["summary"]
+    assert (summary.created, summary.refused) == (len(before), [])
+    assert stored() == before
+    assert admin_client.get(EXPORT).getvalue() == exported
+
+
+def test_an_export_is_streamed_in_blocks(admin_client: Client, django_assert_max_num_queries: Any) -> None:
+    Person.objects.bulk_create(
+        Person(first_name="A", last_name=f"{n}", company_name="C") for n in range(5000)
+    )
+    answer = admin_client.get(EXPORT)
+    assert answer.streaming
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="people.csv"'
+    with django_assert_max_num_queries(1):
+        blocks = list(answer)
+    assert len(blocks) == 3
+    assert b"".join(blocks).count(b"\n") == 5001
+
+
+def test_an_export_of_nobody_is_a_table_with_no_rows(admin_client: Client) -> None:
+    assert admin_client.get(EXPORT).getvalue().decode() == HEADER.replace("\n", "\r\n")
+
+
+def test_what_is_exported_is_what_the_list_shows(admin_client: Client) -> None:
+    ann, bo, cy = (Person.objects.create(first_name=n, last_name="L", company_name=f"{n} Ltd") for n in "ABC")
+    line = "{0.id},{0.first_name},L,{0.company_name}\r\n".format
+    head = HEADER.replace("\n", "\r\n")
+    get = lambda **query: admin_client.get(EXPORT, query).getvalue().decode()  # noqa: E731
+    assert get() == head + line(ann) + line(bo) + line(cy)
+    assert get(company="B Ltd") == head + line(bo)
+    assert get(q="c ltd") == head + line(cy)
+    assert admin_client.get(EXPORT, {"what": "x"}).status_code == 302
+    chosen = {"action": "export_selected", "_selected_action": [str(cy.pk), str(ann.pk)]}
+    assert admin_client.post(LIST, chosen).getvalue().decode() == head + line(ann) + line(cy)
+
+
+def test_the_page_shows_how_a_file_looks(admin_client: Client) -> None:
+    page = admin_client.get(IMPORT).content.decode()
+    assert "id,first_name,last_name,company_name" in page
+    assert "5,Ada,Lovelace,Engines Ltd" in page
+
+
+def test_the_summary_names_the_lines_that_were_refused(admin_client: Client) -> None:
+    person = Person.objects.create(first_name="A", last_name="B", company_name="C")
+    new = person.pk + 1
+    rows = f"{person.pk},A,B,C\n{person.pk},X,B,C\n{new},Ann,Lee,Acme\nfive,Bo,Ek,Brio\n{new + 1},,Ek,Brio\n"
+    answer = upload(admin_client, HEADER + rows)
+    summary = answer.context["summary"]
+    assert (summary.read, summary.created, summary.repeats, summary.refused_count) == (5, 1, 1, 3)
+    page = answer.content.decode()
+    for line, reason in (
+        (3, "exists with other names"),
+        (5, "must be a whole number"),
+        (6, "must have 1 to"),
+    ):
+        assert f"<td>{line}</td><td>" in page
+        assert reason in page
+    assert stored() == [(person.pk, "A", "B", "C"), (new, "Ann", "Lee", "Acme")]
+
+
+def test_people_who_exist_change_only_when_asked(admin_client: Client) -> None:
+    person = Person.objects.create(first_name="A", last_name="B", company_name="C")
+    text = f"{HEADER}{person.pk},X,Y,Z\n"
+    assert upload(admin_client, text).context["summary"].refused_count == 1
+    assert upload(admin_client, text, update="on").context["summary"].updated == 1
+    assert stored() == [(person.pk, "X", "Y", "Z")]
+
+
+def test_only_some_of_many_refusals_are_shown_and_all_are_counted(admin_client: Client) -> None:
+    answer = upload(admin_client, HEADER + "x,A,B,C\n" * 50)
+    assert answer.context["more_refused"] == 50 - MAX_EXAMPLES
+    assert f"and {50 - MAX_EXAMPLES} more" in answer.content.decode()
+
+
+def test_a_file_larger_than_memory_may_hold_is_read_from_disk(admin_client: Client, settings: Any) -> None:
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 100
+    text = HEADER + "".join(f"{n},A,B,C\n" for n in range(1, 501))
+    assert upload(admin_client, text).context["summary"].created == 500
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "Choose a file first."),
+        (b"", "The file is empty: it has no bytes."),
+        ("id;first_name;last_name;company_name\n5;A;B;C\n", "The columns must be id, first_name"),
+        ("id,first_name,last_name\n5,A,B\n", "The columns must be id, first_name"),
+        ("\n\n\n", "there is none"),
+        ((HEADER + "5,A,B,C\n").encode("utf-16"), "The columns must be id, first_name"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "The columns must be id, first_name"),
+        (b"\x00" * 1000, "The columns must be id, first_name"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_with_a_reason(
+    admin_client: Client, content: bytes | str | None, message: str
+) -> None:
+    answer = upload(admin_client, content)
+    page = answer.content.decode()
+    assert message in page
+    assert "Nothing was imported" in page
+    assert answer.context["summary"] is None
+    assert not stored()
+
+
+def test_rows_that_are_not_utf8_are_refused_and_the_others_stored(admin_client: Client) -> None:
+    answer = upload(admin_client, (HEADER + "5,Zoë,B,C\n6,Ann,B,C\n").encode("latin-1"))
+    assert "<td>2</td><td>first_name: must be text in UTF-8." in answer.content.decode()
+    assert stored() == [(6, "Ann", "B", "C")]
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_are_welcome(admin_client: Client) -> None:
+    upload(admin_client, ("\ufeff" + HEADER + "5,Zoë,B,C\n").replace("\n", "\r\n"))
+    assert stored() == [(5, "Zoë", "B", "C")]
+
+
+def test_a_form_that_is_no_form_is_answered(admin_client: Client) -> None:
+    answer = admin_client.post(IMPORT, data=b"file", content_type="text/plain")
+    assert "Choose a file first." in answer.content.decode()
