@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV_PYTHON := .venv/bin/python
 LOCAL := $(VENV_PYTHON) -m local
 
-.PHONY: help up down status stage logs test lint render diff
+.PHONY: help up down status stage logs test lint render diff diagrams bench
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -46,3 +46,11 @@ render: ## write k8s/rendered anew from k8s/
 diff: ## what STAGE changes in the cluster, as rendered
 	@$(PYTHON) -m local.prepare local
 	@$(LOCAL) diff $(STAGE)
+
+diagrams: ## draw the code into docs/diagrams.md
+	@$(PYTHON) -m local.prepare dev
+	@$(VENV_PYTHON) -m local.diagrams
+
+bench: ## ask the question at a million pings, beside other ways; writes docs/benchmarks.md
+	@$(PYTHON) -m local.prepare dev
+	@exec $(LOCAL) bench $(ARGS)

@@ -12,7 +12,9 @@ from django.core.exceptions import ImproperlyConfigured
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
-env.read_env(BASE_DIR / ".env")  # what is set in the environment wins over the file
+# What is set in the environment wins, then the user's file, then what `make up` has made for itself.
+for file in (".env", ".local/env"):
+    env.read_env(BASE_DIR / file)
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="a-key-for-one-laptop-only-set-your-own-anywhere-else")

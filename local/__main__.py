@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: `python -m local up|down|status|logs|stage|diff|render|lint|test`."""
+"""The commands behind the Makefile: `python -m local up|down|status|logs|stage|diff|render|lint|test|bench`."""
 
 import argparse
 import signal
@@ -24,6 +24,8 @@ def main(arguments: list[str]) -> int:
     commands.add_parser("lint", help="every check that runs no code of the project")
     test = commands.add_parser("test", help="run the tests on a throw-away database")
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="for pytest")
+    bench = commands.add_parser("bench", help="measure on a throw-away database")
+    bench.add_argument("arguments", nargs=argparse.REMAINDER, help="the number of people, 1000 if left out")
     options = parser.parse_args(arguments)
     place = Place.from_environment()
     match options.command:
@@ -45,7 +47,9 @@ def main(arguments: list[str]) -> int:
         case "lint":
             return checks.lint(place)
         case "test":
-            return checks.test(place, options.arguments)
+            return checks.on_throwaway(place, ["pytest", *options.arguments])
+        case "bench":
+            return checks.on_throwaway(place, ["bench.question", *options.arguments])
     return 0
 
 

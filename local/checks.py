@@ -1,4 +1,4 @@
-"""`make lint` and `make test`."""
+"""`make lint`, `make test` and `make bench`."""
 
 import os
 import signal
@@ -31,8 +31,8 @@ def lint(place: Place) -> int:
     return 1 if failed else 0
 
 
-def test(place: Place, arguments: list[str]) -> int:
-    """pytest on a cluster of its own, whether or not a system runs beside it; pytest's own exit status."""
+def on_throwaway(place: Place, module: list[str]) -> int:
+    """Runs `python -m module` on a cluster of its own, whether or not a system runs beside it; its exit status."""
     with throwaway_cluster() as cluster:
         environ = os.environ | {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
@@ -40,12 +40,12 @@ def test(place: Place, arguments: list[str]) -> int:
             "SECRET_KEY": "for-tests-only",
         }
         process = subprocess.Popen(
-            [BIN / "python", "-m", "pytest", *arguments], cwd=place.checkout, env=environ
+            [BIN / "python", "-m", *module], cwd=place.checkout, env=environ
         )
         try:
             return process.wait()
         except KeyboardInterrupt:
-            return process.wait()  # Ctrl-C reached pytest too, which ends its tests in its own way
+            return process.wait()  # Ctrl-C reached it too, and it ends in its own way
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)  # on SIGTERM pytest would leave its systems running
