@@ -63,7 +63,8 @@ class Source(AbstractContextManager["Source"]):
 
         A line that a fault breaks off is not given: half a number looks like a number.
         """
-        text = io.TextIOWrapper(self.stream, "utf-8-sig", "surrogateescape", newline="")
+        # Kept, because it closes the stream when it goes.
+        self._text = text = io.TextIOWrapper(self.stream, "utf-8-sig", "surrogateescape", newline="")
         try:
             while line := text.readline(LINE_LIMIT):
                 rest = line
@@ -72,8 +73,6 @@ class Source(AbstractContextManager["Source"]):
                 yield line
         except FAULTS as fault:
             self.fault = _in_words(fault)
-        finally:
-            text.detach()
 
 
 def _in_words(fault: Exception) -> str:

@@ -1,0 +1,46 @@
+"""CSV: a line a ping, with the columns person_id, latitude, longitude, creation_time in any order."""
+
+import csv
+from collections.abc import Iterator
+
+from connect.files import Source
+from locations.formats import Item, Unreadable
+
+UNIT = "line"
+COLUMNS = ("person_id", "latitude", "longitude", "creation_time")
+_IGNORED = {"id"}  # a location's own, made of two of the others
+
+
+def items(source: Source, *, person_id: int | None) -> Iterator[Item]:
+    lines = enumerate(source, 1)
+    names = _header(next(lines, (1, ""))[1], optional={"person_id"} if person_id is not None else set())
+    default = {} if "person_id" in names else {"person_id": person_id}
+    for number, line in lines:
+        # Every line for itself: no value has a line end in it, so a stray quote spoils one ping only.
+        cells = _cells(line) if '"' in line else line.rstrip("\r\n").split(",")
+        if len(cells) == len(names):
+            fields = dict(zip(names, cells, strict=True))
+            if "" in cells:
+                fields = {name: cell for name, cell in fields.items() if cell}
+            yield Item(number, fields | default)
+        elif cells and cells != [""]:
+            yield Item(number, f"The line must have {len(names)} cells.")
+
+
+def _cells(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line], strict=True), [])
+    except csv.Error:
+        return [line, *COLUMNS]  # a number of cells that no line may have
+
+
+def _header(line: str, *, optional: set[str]) -> list[str]:
+    names = [cell.strip() for cell in _cells(line)]
+    missing = set(COLUMNS) - set(names) - optional
+    unknown = set(names) - set(COLUMNS) - _IGNORED
+    if missing or unknown or len(set(names)) < len(names):
+        found = line.strip().encode("ascii", "backslashreplace").decode()[:200]
+        raise Unreadable(
+            f"line 1 must name the columns {', '.join(COLUMNS)}, in any order, with commas; it is {found!r}"
+        )
+    return names

@@ -1,0 +1,304 @@
+"""`manage.py import_locations`: what becomes of good, bad and broken files."""
+
+import gzip
+import json
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from locations.formats import geojson, gpx
+from locations.models import Location
+
+pytestmark = pytest.mark.django_db
+
+HEADER = "person_id,latitude,longitude,creation_time"
+GPX = '<gpx version="1.1" creator="test" xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>{}</trkseg></trk></gpx>'
+POINT = '<trkpt lat="1.5" lon="2.5"><time>2020-08-18T10:37:0{}Z</time></trkpt>'
+
+
+@pytest.fixture(autouse=True)
+def people(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO persons_person (id, first_name, last_name, company_name) "
+            "SELECT id, 'First', 'Last', 'Company' FROM generate_series(5, 6) AS id"
+        )
+
+
+def import_files(*files: Path, **options: object) -> str:
+    out = StringIO()
+    call_command("import_locations", *map(str, files), stdout=out, stderr=out, skip_checks=True, **options)
+    return out.getvalue()
+
+
+def fails(*files: Path, status: int, **options: object) -> str:
+    """What the command says when it ends with this exit status."""
+    out = StringIO()
+    with pytest.raises(CommandError) as error:
+        call_command(
+            "import_locations", *map(str, files), stdout=out, stderr=out, skip_checks=True, **options
+        )
+    assert error.value.returncode == status
+    return f"{out.getvalue()}{error.value}"
+
+
+def a_file(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def table(*rows: str) -> str:
+    return "\n".join([HEADER, *rows, ""])
+
+
+def seconds(count: int, person: int = 5) -> list[str]:
+    """Good rows, a second apart."""
+    return [
+        f"{person},1.5,2.5,2020-08-18T{10 + i // 3600:02}:{i // 60 % 60:02}:{i % 60:02}Z"
+        for i in range(count)
+    ]
+
+
+# --- CSV -----------------------------------------------------------------------------------------
+
+
+def test_a_csv_with_byte_order_mark_crlf_and_another_order(tmp_path: Path) -> None:
+    text = (
+        '\ufeffcreation_time,longitude,person_id,latitude\r\n"2020-08-18 10:37:06+02:00",2.5,5,"1.5"\r\n\r\n'
+    )
+    file = a_file(tmp_path, "walk.csv", text)
+    assert import_files(file) == f"{file}: 1 read, 1 stored, 0 repeats, 0 refused\n"
+    location = Location.objects.get()
+    assert (location.person_id, location.latitude, location.longitude) == (5, 1.5, 2.5)
+    assert location.creation_time == datetime(2020, 8, 18, 8, 37, 6, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "person_id,latitude,longitude",
+        "person_id,latitude,longitude,creation_time,altitude",
+        "person_id;latitude;longitude;creation_time",
+        "",
+    ],
+)
+def test_a_missing_or_unknown_column_is_an_error_and_nothing_is_stored(tmp_path: Path, header: str) -> None:
+    file = a_file(tmp_path, "walk.csv", f"{header}\n5,1.5,2.5,2020-08-18T10:37:06Z,7\n")
+    assert "line 1 must name the columns person_id, latitude" in fails(file, status=2)
+    assert not Location.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("5,91,2.5,2020-08-18T10:37:06Z", "latitude: Must be a number from -90 to 90."),
+        ("5,1.5,-181,2020-08-18T10:37:06Z", "longitude: Must be a number from -180 to 180."),
+        ("5,nan,2.5,2020-08-18T10:37:06Z", "latitude: Must be a number from -90 to 90."),
+        ("5,,2.5,2020-08-18T10:37:06Z", "latitude: This field is required."),
+        ("5,1.5,2.5,", "creation_time: This field is required."),
+        ("5,1.5,2.5,2020-02-30T10:37:06Z", "creation_time: Must be a date and time that exist"),
+        ("x,1.5,2.5,2020-08-18T10:37:06Z", "person_id: Must be the integer id of a person."),
+        ("5,1.5,2.5", "The line must have 4 cells."),
+        ('5,"1.5,2.5,2020-08-18T10:37:06Z', "The line must have 4 cells."),
+        (f"{2**63},1.5,2.5,2020-08-18T10:37:06Z", "person_id: There is no such person."),
+        ("5,1.5,2.5,2020-08-18T10:37:06Z" + "0" * 100_000, "creation_time: Must be ISO 8601"),
+    ],
+)
+def test_one_bad_row_in_many_is_refused_with_its_line_and_all_others_are_stored(
+    tmp_path: Path, row: str, reason: str
+) -> None:
+    rows = seconds(11_000)
+    rows.insert(10_500, row)  # in the second batch
+    said = fails(a_file(tmp_path, "walk.csv", table(*rows)), status=1)
+    assert "11,001 read, 11,000 stored, 0 repeats, 1 refused" in said
+    assert f"1 refused: {reason}" in said
+    assert "line 10502" in said
+
+
+def test_bytes_that_are_not_utf_8_cost_their_own_row_only(tmp_path: Path) -> None:
+    text = table(*seconds(2), "5,1.5\xe9,2.5,2020-08-18T10:37:06Z").encode("latin-1")
+    said = fails(a_file(tmp_path, "walk.csv", text), status=1)
+    assert "3 read, 2 stored" in said
+    assert "line 4" in said
+
+
+def test_a_csv_in_utf_16_is_a_clear_error(tmp_path: Path) -> None:
+    said = fails(a_file(tmp_path, "walk.csv", table(*seconds(2)).encode("utf-16")), status=2)
+    assert "line 1 must name the columns" in said
+
+
+def test_unknown_people_are_counted_and_named(tmp_path: Path) -> None:
+    said = fails(a_file(tmp_path, "walk.csv", table(*seconds(20), *seconds(20, person=99))), status=1)
+    assert "40 read, 20 stored, 0 repeats, 20 refused" in said
+    assert "20 refused: person_id: There is no such person.; line 22 (person 99), line 23 (person 99)" in said
+
+
+def test_the_same_file_again_stores_nothing_twice(tmp_path: Path) -> None:
+    file = a_file(tmp_path, "walk.csv", table(*seconds(20), *seconds(5)))
+    assert "25 read, 20 stored, 5 repeats, 0 refused" in import_files(file)
+    assert "25 read, 0 stored, 25 repeats, 0 refused" in import_files(file)
+
+
+def test_a_column_of_persons_can_be_left_out_for_one_person(tmp_path: Path) -> None:
+    file = a_file(tmp_path, "walk.csv", "latitude,longitude,creation_time\n1.5,2.5,2020-08-18T10:37:06Z\n")
+    assert "1 read, 1 stored" in import_files(file, person=6)
+    assert Location.objects.get().person_id == 6
+
+
+def test_a_truncated_gzip_gives_what_came_before_and_can_be_run_again(tmp_path: Path) -> None:
+    whole = gzip.compress(
+        table(*(f"{row[:-1]}.{i * 7919 % 997:03}Z" for i, row in enumerate(seconds(9000)))).encode()
+    )
+    file = a_file(tmp_path, "walk.csv.gz", whole[: len(whole) // 2])
+    assert "the gzip file is truncated" in fails(file, status=2)
+    before = Location.objects.count()
+    assert 1000 < before < 9000
+    file.write_bytes(whole)
+    assert f"9,000 read, {9000 - before:,} stored, {before:,} repeats, 0 refused" in import_files(file)
+
+
+def test_what_is_packed_is_told_by_the_content_not_the_name(tmp_path: Path) -> None:
+    packed = a_file(tmp_path, "packed.csv", gzip.compress(table(*seconds(3)).encode()))
+    plain = a_file(tmp_path, "plain.csv.gz", table(*seconds(4)))
+    said = import_files(packed, plain)
+    assert "3 read, 3 stored" in said
+    assert "2 files: 7 read, 4 stored, 3 repeats, 0 refused" in said
+
+
+# --- GPX -----------------------------------------------------------------------------------------
+
+
+def test_a_gpx_gives_its_track_points_and_none_without_a_time(tmp_path: Path) -> None:
+    points = POINT.format(1) + '<trkpt lat="1" lon="2"/>' + POINT.format(2) + '<trkpt lat="1" lon="2"/>'
+    said = fails(a_file(tmp_path, "walk.gpx", GPX.format(points)), status=1, person=5)
+    assert "4 read, 2 stored, 0 repeats, 2 refused" in said
+    assert "2 refused: creation_time: This field is required.; point 2, point 4" in said
+
+
+def test_a_gpx_needs_a_person(tmp_path: Path) -> None:
+    assert "give --person ID" in fails(a_file(tmp_path, "walk.gpx", GPX.format(POINT.format(1))), status=2)
+
+
+def test_a_gpx_in_another_encoding_that_it_declares(tmp_path: Path) -> None:
+    text = '<?xml version="1.0" encoding="ISO-8859-1"?><!-- Café -->' + GPX.format(POINT.format(1))
+    assert "1 read, 1 stored" in import_files(a_file(tmp_path, "walk.gpx", text.encode("latin-1")), person=5)
+
+
+BOMB = (
+    '<?xml version="1.0"?><!DOCTYPE gpx [<!ENTITY a "ha">'
+    + "".join(f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefghi", "bcdefghij", strict=True))
+    + "]><gpx><name>&j;</name></gpx>"
+)
+EXTERNAL = '<!DOCTYPE gpx [<!ENTITY e SYSTEM "file:///etc/passwd">]><gpx><name>&e;</name></gpx>'
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (BOMB, "declares a document type or entities"),
+        (EXTERNAL, "declares a document type or entities"),
+        (BOMB.encode("utf-16"), "declares a document type or entities"),
+        ("", "not well-formed XML"),
+        (GPX.format(POINT.format(1))[:-9], "not well-formed XML"),
+        ("<html/>", "it is XML, but not GPX"),
+        (f"<gpx>{'<a>' * 200_000}", "nested more than 100 deep"),
+        (GPX.format('<trkpt lat="north" lon="2"/>'), "no valid GPX"),
+        (GPX.format('<trkpt lon="2"/>'), "no valid GPX"),
+        ("<gpx>\n<name>Caf\xe9</name></gpx>".encode("latin-1"), "line 2 is not UTF-8"),
+        ('<?xml version="1.0" encoding="klingon"?><gpx/>', "encoding 'klingon' is unknown"),
+        ('<?xml version="1.0" encoding="zlib"?><gpx/>', "encoding 'zlib' is unknown"),
+    ],
+)
+def test_what_is_no_gpx_is_a_clear_error(tmp_path: Path, content: str | bytes, reason: str) -> None:
+    assert reason in fails(a_file(tmp_path, "walk.gpx", content), status=2, person=5)
+    assert not Location.objects.exists()
+
+
+def test_a_gpx_has_a_largest_size_unpacked(tmp_path: Path) -> None:
+    file = a_file(tmp_path, "walk.gpx.gz", gzip.compress(b" " * (gpx.SIZE_LIMIT + 1), compresslevel=1))
+    assert "may have 32 MiB, unpacked" in fails(file, status=2, person=5)
+
+
+# --- GeoJSON -------------------------------------------------------------------------------------
+
+
+def feature(second: int, **changes: object) -> dict[str, object]:
+    properties = {"person_id": 5, "creation_time": f"2020-08-18T10:37:{second:02}Z", "colour": "red"}
+    point = {"type": "Point", "coordinates": [2.5, 1.5, 300]}
+    return {"type": "Feature", "geometry": point, "properties": properties} | changes
+
+
+def collection(*features: object) -> str:
+    return json.dumps({"type": "FeatureCollection", "features": features})
+
+
+def test_a_geojson_gives_its_points(tmp_path: Path) -> None:
+    features = [
+        feature(1),
+        feature(2, geometry=None),
+        feature(3, geometry={"type": "LineString", "coordinates": [[1, 2], [3, 4]]}),
+        feature(4, properties=None),
+        "feature",
+        feature(5),
+    ]
+    said = fails(a_file(tmp_path, "walk.geojson", "\ufeff" + collection(*features)), status=1)
+    assert "6 read, 2 stored, 0 repeats, 4 refused" in said
+    assert "3 refused: Must be a feature whose geometry is a Point" in said
+    assert "; feature 2, feature 3, feature 5" in said
+    location = Location.objects.earliest("creation_time")
+    assert (location.latitude, location.longitude) == (1.5, 2.5)
+
+
+def test_a_geojson_of_one_person(tmp_path: Path) -> None:
+    without = feature(1, properties={"creation_time": "2020-08-18T10:37:01Z"})
+    assert "2 read, 2 stored" in import_files(
+        a_file(tmp_path, "a.json", collection(without, feature(2))), person=6
+    )
+    assert sorted(Location.objects.values_list("person_id", flat=True)) == [5, 6]
+
+
+def test_a_geojson_that_breaks_off_gives_what_came_before(tmp_path: Path) -> None:
+    whole = collection(*(feature(i % 60, id=i) for i in range(5000)))
+    said = fails(a_file(tmp_path, "walk.geojson", whole[: len(whole) * 3 // 4]), status=2)
+    assert "no valid JSON after feature" in said
+    assert Location.objects.count() == 60
+    packed = gzip.compress(whole.encode())
+    said = fails(a_file(tmp_path, "walk.geojson.gz", packed[: len(packed) // 2]), status=2)
+    assert "the gzip file is truncated" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "no valid JSON"),
+        ("[1, 2]", "must be a GeoJSON FeatureCollection"),
+        (b'{"features": ["\xe9"]}', "no valid JSON after feature 0"),
+        ('{"features": ["' + " " * (2 * geojson.FEATURE_LIMIT), "a feature is larger than 1 MiB"),
+    ],
+)
+def test_what_is_no_geojson_is_a_clear_error(tmp_path: Path, content: str | bytes, reason: str) -> None:
+    assert reason in fails(a_file(tmp_path, "walk.geojson", content), status=2)
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_a_file_of_an_unknown_kind_or_none_at_all_does_not_keep_the_others_out(tmp_path: Path) -> None:
+    good = a_file(tmp_path, "good.csv", table(*seconds(2)))
+    said = fails(a_file(tmp_path, "walk.kml", "<kml/>"), tmp_path / "none.csv", good, status=2)
+    assert "its name must end in .csv, .gpx, .geojson, .json" in said
+    assert "No such file" in said
+    assert "2 read, 2 stored" in said
+
+
+def test_the_door_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "PINGS_URL", "elsewhere://host")
+    file = a_file(tmp_path, "good.csv", table(*seconds(2)))
+    assert "2 read, 2 stored" in import_files(file, to="database")
+    assert settings.PINGS_URL == "elsewhere://host"
