@@ -83,6 +83,7 @@ APPEND_SLASH = False  # a path with a trailing slash is a 404
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "connect" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
