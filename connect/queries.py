@@ -3,6 +3,7 @@
 import base64
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -35,6 +36,17 @@ class Number(serializers.FloatField):
         if not _NUMBER.fullmatch(str(data)):
             self.fail("invalid")
         return float(data)
+
+
+class Several(serializers.ListField):
+    """A repeatable parameter. Its faults are one flat list, as those of any other."""
+
+    def run_child_validation(self, data: Any) -> list[Any]:
+        try:
+            return super().run_child_validation(data)
+        except exceptions.ValidationError as faults:
+            each = faults.detail.values() if isinstance(faults.detail, dict) else [faults.detail]
+            raise exceptions.ValidationError(list(dict.fromkeys(chain.from_iterable(each)))) from None
 
 
 class Bound(serializers.DateTimeField):

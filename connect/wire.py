@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 _INSTANT = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d?):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\ ?(?:([Zz])|([+-])(\d\d):?(\d\d)?)?",
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d?):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\ ?"
+    r"(?:([Zz])|([+-])(\d\d)(?::?([0-5]\d))?)?",
     re.ASCII,
 )
 

@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from connect.queries import After, PagedQuery, Whole
+from connect.queries import After, PagedQuery, Several, Whole
 from connect.rest import StrictSerializer, Text
 
 
@@ -18,7 +18,7 @@ class PersonSerializer(StrictSerializer):
 
 
 class PersonsQuery(PagedQuery):
-    id = serializers.ListField(
+    id = Several(
         child=Whole(), required=False, help_text="Only these people; repeatable. Unknown ids are left out."
     )
     search = Text(

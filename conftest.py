@@ -1,0 +1,72 @@
+"""What the tests of all apps share: a client, people, pings, and a web process of their own."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.staticfiles.storage import StaticFilesStorage
+from rest_framework.test import APIClient
+
+from persons.models import Person
+from tests.serving import Server
+
+
+@pytest.fixture(autouse=True)
+def plain_static_names(settings: Any) -> None:
+    """Pages are rendered whether or not `collectstatic` has run."""
+    backend = f"{StaticFilesStorage.__module__}.{StaticFilesStorage.__name__}"
+    settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": backend}}
+
+
+@pytest.fixture
+def api() -> APIClient:
+    return APIClient(raise_request_exception=False)
+
+
+@pytest.fixture
+def person(db: None) -> Callable[..., Person]:
+    """Makes people: `person("Ann")`."""
+
+    def make(first_name: str = "Ann", last_name: str = "Lee", company_name: str = "Acme") -> Person:
+        return Person.objects.create(first_name=first_name, last_name=last_name, company_name=company_name)
+
+    return make
+
+
+@pytest.fixture
+def ann(person: Callable[..., Person]) -> Person:
+    return person("Ann")
+
+
+@pytest.fixture
+def bo(person: Callable[..., Person]) -> Person:
+    return person("Bo", "Ek", "Brio")
+
+
+@pytest.fixture
+def walk(api: APIClient) -> Callable[[str], list[list[Any]]]:
+    """All pages from a path on, each `Link` followed to the next."""
+
+    def pages(path: str) -> list[list[Any]]:
+        found: list[list[Any]] = []
+        while path:
+            answer = api.get(path)
+            assert answer.status_code == 200, answer.content
+            found.append(answer.json())
+            link = re.fullmatch(r'<(/api/[^>]+)>; rel="next"', answer.get("Link", ""))
+            assert bool(link) == answer.has_header("Link")
+            path = link[1] if link else ""
+        return found
+
+    return pages
+
+
+@pytest.fixture(scope="session")
+def server(django_db_setup: None) -> Iterator[Server]:
+    """Real HTTP, on the tests' database: one worker of four threads, two of them for streams.
+
+    It sees what is committed, so its tests take `transactional_db`.
+    """
+    with Server(WEB_WORKERS="1", WEB_THREADS="4") as running:
+        yield running

@@ -1,0 +1,96 @@
+"""A gunicorn as it is deployed, on a port of its own, for the tests that need real HTTP."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parent.parent
+T = TypeVar("T")
+
+
+def until(check: Callable[[], T], *, at_most_s: float = 20) -> T:
+    """The first true answer; fails when there is none in time."""
+    deadline = time.monotonic() + at_most_s
+    while not (answer := check()):
+        assert time.monotonic() < deadline, f"not so within {at_most_s} s: {check}"
+        time.sleep(0.05)
+    return answer
+
+
+def database_url() -> str:
+    """The tests' own database, as a process of its own is told of it."""
+    default = "postgis://connect:connect@127.0.0.1:5432/connect"
+    url = urlsplit(os.environ.get("DATABASE_URL", default))
+    return url._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+
+
+class Server:
+    """Started on entry, alive then; stopped on exit. Keywords go into its environment."""
+
+    def __init__(self, *, config: str = "python:connect.gunicorn", **environ: str):
+        self.config = config
+        self.environ = {"DATABASE_URL": database_url()} | environ
+        self.log = tempfile.NamedTemporaryFile(prefix="serving-", suffix=".log")  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        # The listener is made here and handed down, so that nobody else can take its port meanwhile.
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+            self.port = listener.getsockname()[1]
+            bind = ["--bind", f"fd://{listener.fileno()}"]
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "--config", self.config, *bind, "connect.wsgi"],
+                cwd=ROOT,
+                env=os.environ | self.environ,
+                pass_fds=[listener.fileno()],
+                stdout=self.log,
+                stderr=self.log,
+            )
+        try:
+            until(self._alive)
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _alive(self) -> bool:
+        assert self.process.poll() is None, self.output()
+        try:
+            return self.get("/health/live").ok
+        except requests.ConnectionError:
+            return False
+
+    def output(self) -> str:
+        return Path(self.log.name).read_text()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def get(self, path: str, **how: Any) -> requests.Response:
+        return requests.get(self.url(path), timeout=30, **how)
+
+    def post(self, path: str, **how: Any) -> requests.Response:
+        return requests.post(self.url(path), timeout=60, **how)
