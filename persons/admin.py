@@ -56,10 +56,10 @@ class CompanyFilter(admin.ListFilter):
     def has_output(self) -> bool:
         return True
 
-    def expected_parameters(self) -> list[str]:
+    def expected_parameters(self) -> list[str | None]:
         return ["company"]
 
-    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
         others = {key: value for key, value in changelist.params.items() if key != "company"}
         yield {
             "name": self.name,
@@ -164,8 +164,7 @@ class PersonAdmin(admin.ModelAdmin):
         js = [forms.Script("persons/admin.js", defer=True)]
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        columns = tuple(super().get_list_display(request))
-        return columns if request.user.has_perm(SEE_LOCATIONS) else columns[:-1]
+        return self.list_display if request.user.has_perm(SEE_LOCATIONS) else self.list_display[:-1]
 
     @admin.display(description="See")
     def look_at(self, person: Person) -> SafeString:
@@ -213,9 +212,11 @@ class PersonAdmin(admin.ModelAdmin):
         }
         return super().changelist_view(request, more)
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> Any:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
         context["sees_locations"] = request.user.has_perm(SEE_LOCATIONS)
-        return super().render_change_form(request, context, **kwargs)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def companies_view(self, request: HttpRequest) -> JsonResponse:
         """Names of companies that hold what was typed."""

@@ -1,0 +1,342 @@
+"""Stored pings in the admin site, to be looked at only: a list that pages by key, and each ping on a map.
+
+Nothing here counts, sorts or scans the table, so that it stays quick at hundreds of millions of rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import connection
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from rest_framework.exceptions import ValidationError
+
+from connect import neighbours
+from connect.queries import Bound
+from connect.wire import format_degrees
+from locations import services
+from locations.models import Location
+from locations.pings import Ping, parse_id, parse_person_id
+from locations.services import MAX_ID
+
+PAGE = 100
+ASK_AT_ONCE = 300  # ids a call to persons
+QUESTIONS = ("connection", "encounters")
+
+# What the map shows around a ping. Distance and time are those of /api/persons/{id}/encounters.
+AROUND = timedelta(minutes=10)
+MAX_TRACK = 600  # own pings on either side
+DISTANCE_M = 5
+WITHIN_S = 60
+MAX_GAP_S = 75
+MAX_OTHERS = 3000
+MAX_ENCOUNTERS = 500
+
+_INSTANT = timedelta(microseconds=1)
+
+
+# --- the questions to the table ------------------------------------------------------------------
+
+
+def rows(
+    *,
+    person_id: int | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    older: tuple[int, datetime] | None = None,
+    newer: tuple[int, datetime] | None = None,
+    limit: int,
+) -> list[Ping]:
+    """Locations, the newest first: of all that match those nearest to `older` or `newer`, else the newest."""
+    conditions = ["true"]
+    values: list[Any] = []
+
+    def where(condition: str, *parameters: object) -> None:
+        conditions.append(condition)
+        values.extend(parameters)
+
+    if person_id is not None:
+        where("person_id = %s", person_id)
+    if start is not None:
+        where("creation_time >= %s", start)
+    if end is not None:
+        where("creation_time < %s", end)
+    # The pair alone would do; its time alone lets the planner leave other months out.
+    if older is not None:
+        where("(creation_time, person_id) < (%s, %s) AND creation_time <= %s", older[1], older[0], older[1])
+    if newer is not None:
+        where("(creation_time, person_id) > (%s, %s) AND creation_time >= %s", newer[1], newer[0], newer[1])
+    way = "ASC" if newer else "DESC"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {', '.join(services.COLUMNS)} FROM locations_location WHERE {' AND '.join(conditions)} "
+            f"ORDER BY creation_time {way}, person_id {way} LIMIT %s",
+            [*values, limit],
+        )
+        found = [Ping._make(row) for row in cursor.fetchall()]
+    return found[::-1] if newer else found
+
+
+def people(person_ids: set[int]) -> dict[int, Any]:
+    """Those who have names, by id; not all while persons cannot be reached: ids are shown then."""
+    known: dict[int, Any] = {}
+    ids = sorted(person_ids)
+    try:
+        for first in range(0, len(ids), ASK_AT_ONCE):
+            known |= neighbours.persons().get_many(ids[first : first + ASK_AT_ONCE])
+    except neighbours.NeighbourUnavailable:
+        pass
+    return known
+
+
+# --- what the pages show -------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    id: str
+    person_id: int
+    person: str
+    time: str
+    latitude: str
+    longitude: str
+
+
+class Near(NamedTuple):
+    person_id: int
+    person: str
+    distance_m: float
+    start: str
+    duration_s: float
+
+
+def shown(found: Sequence[Ping], known: Mapping[int, Any]) -> list[Row]:
+    return [
+        Row(
+            ping.id,
+            ping.person_id,
+            name(ping.person_id, known),
+            time(ping.creation_time),
+            format_degrees(ping.latitude),
+            format_degrees(ping.longitude),
+        )
+        for ping in found
+    ]
+
+
+def name(person_id: int, known: Mapping[int, Any]) -> str:
+    person = known.get(person_id)
+    return f"{person.first_name} {person.last_name}" if person else f"person {person_id}"
+
+
+def time(moment: datetime) -> str:
+    """UTC, to the microsecond where there are any; the filter understands it."""
+    return moment.replace(tzinfo=None).isoformat(sep=" ")
+
+
+class MomentField(forms.CharField):
+    """A bound of a range, read as the API reads it; shown with the admin's calendar, which writes the day."""
+
+    def __init__(self, *, is_end: bool, **kwargs: Any):
+        super().__init__(required=False, max_length=40, **kwargs)
+        self.bound = Bound(is_end=is_end)
+        self.widget.attrs |= {"class": "vDateField", "placeholder": "2020-08-18 10:37"}
+
+    def clean(self, value: Any) -> datetime | None:
+        text = super().clean(value)
+        try:
+            return self.bound.to_internal_value(text) if text else None
+        except ValidationError as fault:
+            (reason,) = fault.detail
+            raise forms.ValidationError(f"“{text}”: {reason}") from None
+
+
+class KeyField(forms.CharField):
+    """The location that a page begins after; only links write it."""
+
+    widget = forms.HiddenInput
+
+    def clean(self, value: Any) -> tuple[int, datetime] | None:
+        text = super().clean(value)
+        key = parse_id(text) if text else None
+        if text and (key is None or key[0] > MAX_ID):
+            raise forms.ValidationError("The address names a page that cannot be. Press Show for the newest.")
+        return key
+
+
+class Filter(forms.Form):
+    """What the list can be narrowed to."""
+
+    person_id = forms.CharField(required=False, max_length=40, label="Person id")
+    start = MomentField(is_end=False, label="From (UTC)")
+    end = MomentField(is_end=True, label="To (UTC)")
+    older = KeyField(required=False)
+    newer = KeyField(required=False)
+
+    class Media:
+        css = {"all": ["admin/css/widgets.css"]}
+        js = ["admin/js/core.js", "admin/js/calendar.js", "admin/js/admin/DateTimeShortcuts.js"]
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.fields["person_id"].widget.attrs |= {"inputmode": "numeric", "class": "vIntegerField"}
+
+    def clean_person_id(self) -> int | None:
+        text = self.cleaned_data["person_id"]
+        if not text:
+            return None
+        try:
+            person_id = parse_person_id(text)
+        except ValueError:
+            raise forms.ValidationError(f"“{text}” is no id of a person: those are whole numbers.") from None
+        if not 0 < person_id <= MAX_ID:
+            raise forms.ValidationError(f"Nobody can have the id {person_id}: ids go from 1 to {MAX_ID}.")
+        return person_id
+
+    def clean(self) -> None:
+        start, end = self.cleaned_data.get("start"), self.cleaned_data.get("end")
+        if start is not None and end is not None and start > end:
+            self.add_error("start", "The range must not start after it ends.")
+
+
+class LocationAdmin(admin.ModelAdmin):
+    """Pages of its own: Django's have no notion of a composite key, and count what they list."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Location | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Location | None = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("", wrap(self.list_view), name="locations_location_changelist"),
+            path("newest/<int:person_id>/<str:question>/", wrap(self.newest_view), name="locations_newest"),
+            path("<str:location_id>/", wrap(self.detail_view), name="locations_location_change"),
+        ]
+
+    def list_view(self, request: HttpRequest) -> HttpResponse:
+        form = Filter(request.GET)
+        found: list[Ping] = []
+        wanted: dict[str, Any] = {}
+        if self._may_view(request) and form.is_valid():
+            wanted = form.cleaned_data
+            found = rows(**wanted, limit=PAGE + 1)
+            if wanted["newer"] and len(found) <= PAGE:
+                # Nothing is newer than what this page shows, so it is the first one: fill it.
+                query = request.GET.copy()
+                del query["newer"]
+                return HttpResponseRedirect(f"?{query.urlencode()}")
+        more = len(found) > PAGE
+        page = (found[1:] if wanted.get("newer") else found[:PAGE]) if more else found
+        person_id = wanted.get("person_id")
+        known = people({ping.person_id for ping in page} | ({person_id} if person_id else set()))
+        context = {
+            "title": "Locations",
+            "form": form,
+            "rows": shown(page, known),
+            "narrowed": any(wanted.get(key) for key in ("person_id", "start", "end")),
+            "person": known.get(person_id or 0),
+            "newer": bool(wanted.get("newer") or wanted.get("older")),
+            "older": bool(wanted.get("newer") or more),
+        }
+        return self._page(request, "list", context)
+
+    def detail_view(self, request: HttpRequest, location_id: str) -> HttpResponse:
+        key = self._may_view(request) and parse_id(location_id)
+        ping = services.get(*key) if key else None
+        if ping is None:
+            raise Http404(f"No location {location_id} is stored.")
+        own: dict[str, Any] = {"person_id": ping.person_id}
+        here = (ping.person_id, ping.creation_time)
+        later = rows(**own, newer=here, end=ping.creation_time + AROUND, limit=MAX_TRACK)
+        earlier = rows(**own, older=here, start=ping.creation_time - AROUND, limit=MAX_TRACK)
+        track = [*later, ping, *earlier]
+        near: dict[str, Any] = {
+            "start": track[-1].creation_time,
+            "end": track[0].creation_time + _INSTANT,
+            "distance_m": DISTANCE_M,
+            "within_s": WITHIN_S,
+        }
+        others = list(services.connections(ping.person_id, **near, limit=MAX_OTHERS))
+        met = services.encounters(
+            ping.person_id, **near, max_gap_s=MAX_GAP_S, min_duration_s=0, limit=MAX_ENCOUNTERS
+        )
+        encounters = sorted(met, key=lambda encounter: encounter.min_distance_m)
+        near_ids = {each.person_id for each in others} | {each.person_id for each in encounters}
+        known = people(near_ids | {ping.person_id})
+        context = {
+            "title": f"{name(ping.person_id, known)} at {time(ping.creation_time)} UTC",
+            "row": shown([ping], known)[0],
+            "person": known.get(ping.person_id),
+            "day": ping.creation_time.date(),
+            "newer": next((each.id for each in later[-1:] or rows(**own, newer=here, limit=1)), None),
+            "older": next((each.id for each in earlier[:1] or rows(**own, older=here, limit=1)), None),
+            "others_drawn": len(others) == MAX_OTHERS and MAX_OTHERS,
+            "encounters": [
+                Near(
+                    each.person_id,
+                    name(each.person_id, known),
+                    each.min_distance_m,
+                    time(each.start),
+                    each.duration_s,
+                )
+                for each in encounters
+            ],
+            "map": {
+                "ping": location_id,
+                "track": [_point(each) for each in track[::-1]],
+                "others": _by_person(others, known),
+                "url": reverse("admin:locations_location_change", args=["LOCATION"]),
+            },
+            "distance_m": DISTANCE_M,
+            "within_s": WITHIN_S,
+            "around_min": int(AROUND.total_seconds() // 60),
+        }
+        return self._page(request, "detail", context)
+
+    def newest_view(self, request: HttpRequest, person_id: int, question: str) -> HttpResponse:
+        """Sends on to what the API answers about this person's newest day."""
+        if question not in QUESTIONS:
+            raise Http404
+        newest = self._may_view(request) and person_id <= MAX_ID and services.newest([person_id])
+        if not newest:
+            messages.info(request, f"Person {person_id} has no pings yet, so there is no day to ask about.")
+            return redirect(f"{reverse('admin:locations_location_changelist')}?person_id={person_id}")
+        day = newest[person_id].date()
+        return redirect(f"/api/persons/{person_id}/{question}?start_date={day}&end_date={day}")
+
+    def _may_view(self, request: HttpRequest) -> bool:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return True
+
+    def _page(self, request: HttpRequest, page: str, context: dict[str, Any]) -> TemplateResponse:
+        request.current_app = self.admin_site.name
+        everywhere = {**self.admin_site.each_context(request), "opts": self.opts}
+        return TemplateResponse(request, f"admin/locations/location/{page}.html", everywhere | context)
+
+
+def _point(ping: Ping) -> list[Any]:
+    return [ping.latitude, ping.longitude, time(ping.creation_time), ping.id]
+
+
+def _by_person(found: Sequence[Ping], known: Mapping[int, Any]) -> list[dict[str, Any]]:
+    points: dict[int, list[Any]] = {}
+    for ping in found:
+        points.setdefault(ping.person_id, []).append(_point(ping))
+    return [{"person": name(person_id, known), "points": each} for person_id, each in points.items()]
+
+
+# register() refuses models with a composite key, because Django's own pages cannot show them; these can.
+# From the registry come the place on the front page, the addresses and the permissions.
+admin.site._registry[Location] = LocationAdmin(Location, admin.site)  # noqa: SLF001
