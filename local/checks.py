@@ -39,9 +39,7 @@ def on_throwaway(place: Place, module: list[str]) -> int:
             "DATABASE_URL": cluster.url,
             "SECRET_KEY": "for-tests-only",
         }
-        process = subprocess.Popen(
-            [BIN / "python", "-m", *module], cwd=place.checkout, env=environ
-        )
+        process = subprocess.Popen([BIN / "python", "-m", *module], cwd=place.checkout, env=environ)
         try:
             return process.wait()
         except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime as dt
-import os
 import subprocess
 import sys
 import time
@@ -27,7 +26,7 @@ def addresses(place: Place) -> None:
         30001: [
             ("Connect API", f"{at(30001)}/api/persons", ""),
             ("API docs", f"{at(30001)}/api/docs", ""),
-            ("Admin site", f"{at(30001)}/admin/", f"user {STAFF_USER}, password in {shown(place)}"),
+            ("Admin site", f"{at(30001)}/admin/", staff(place)),
         ],
         30002: [("Persons API", f"{at(30002)}/api/persons", "")],
         30003: [("Locations", f"127.0.0.1:{place.node_port(30003)}", "")],
@@ -39,12 +38,13 @@ def addresses(place: Place) -> None:
     say(f"\nTry first: curl '{at(30001)}/api/persons?limit=3', or open {at(30001)}/api/docs in a browser.")
 
 
-def shown(place: Place) -> str:
-    """The password's file as one would type it; another database may have its staff user from elsewhere."""
+def staff(place: Place) -> str:
+    """Who may enter the admin site; a database given from outside may have had its staff before."""
     file = password_file(place)
     if not file.exists():
-        return "the database's own"
-    return os.path.relpath(file) if file.is_relative_to(place.checkout) else str(file)
+        return "with a staff user that the database had before"
+    shown = file.relative_to(place.checkout) if file.is_relative_to(place.checkout) else file
+    return f"user {STAFF_USER}, password in {shown}"
 
 
 def status(place: Place) -> int:
@@ -59,12 +59,14 @@ def status(place: Place) -> int:
     whole = bool(running)
     for program, info in sorted(supervisor.programs().items()):
         state = info["statename"].lower()
-        if program in generations and state == "running":
+        if program in generations:
             state = "ready" if is_ready(generations[program]) else "not ready"
+        elif program == "haproxy":
+            state = "ready" if proxy.running_marker(place) is not None else "not ready"
         whole = whole and state in ("running", "ready")
         up = dt.timedelta(seconds=max(0, int(time.time()) - info["start"])) if info["pid"] else "-"
         say(f"  {program:<20} {state:<10} pid {info['pid']:<8} up {up}")
-    return 0 if whole and proxy.running_marker(place) is not None else 1
+    return 0 if whole else 1
 
 
 def stage(place: Place) -> int:

@@ -41,9 +41,13 @@ def seed(place: Place, secrets: Mapping[str, str], run: Run) -> None:
         }
         run(place, "staff", ("python", "manage.py", "createsuperuser", "--noinput"), environ | staff)
         say(f"Staff user {STAFF_USER}, password {password} (kept in {password_file(place)}).")
-    if not present["persons"]:
+    # The mark outlives an interruption: the command can be run again and then writes what is missing.
+    unfinished = place.state / "filling"
+    if unfinished.exists() or not present["persons"]:
         say("Filling the empty database with a simulated event.")
+        unfinished.touch()
         run(place, "simulate", SIMULATE, environ)
+        unfinished.unlink()
 
 
 def collect_static(place: Place, environ: Mapping[str, str], run: Run) -> None:
