@@ -19,6 +19,7 @@ worker_class = "gthread"
 workers = settings.WEB_WORKERS
 threads = settings.WEB_THREADS
 keepalive = 75
+limit_request_line = 8190  # 300 long ids, what connections ask persons for at once
 timeout = 60
 graceful_timeout = 60
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - a heartbeat file, on memory so that a busy disk kills no worker

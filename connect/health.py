@@ -1,7 +1,7 @@
 """Is this process alive, and does it have what it needs?"""
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -25,11 +25,11 @@ class Live(APIView):
     @extend_schema(
         tags=["health"],
         summary="Alive?",
-        parameters=[Query],
         responses={200: serializers.CharField()},
         examples=[OpenApiExample("alive", value="healthy", response_only=True)],
     )
     def get(self, request: Request) -> Response:
+        Query.of(request)
         return Response("healthy")
 
 
@@ -41,7 +41,6 @@ class Ready(APIView):
     @extend_schema(
         tags=["health"],
         summary="Ready?",
-        parameters=[Query],
         responses={200: _Readiness, 503: _Readiness},
         examples=[
             OpenApiExample(
@@ -55,6 +54,7 @@ class Ready(APIView):
         ],
     )
     def get(self, request: Request) -> Response:
+        Query.of(request)
         needs = {"database": "ok" if _database() else "out of reach"} if _needs_database() else {}
         if set(needs.values()) <= {"ok"}:
             return Response({"status": "ready", "needs": needs})
@@ -71,7 +71,7 @@ def _database() -> bool:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except DatabaseError:
+    except Error:
         connection.close()
         return False
     return True

@@ -131,6 +131,7 @@ STORAGES = {
 }
 
 BODY_LIMIT = 5 * 1024 * 1024  # bytes of one request on /api; the admin's uploads are not bound by it
+DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 CORS_ALLOWED_ORIGINS = [APP_URL, *env.list("CORS_ALLOWED_ORIGINS", default=[])]

@@ -77,7 +77,6 @@ class Locations(APIView):
         operation_id="sendPings",
         tags=["locations"],
         summary="Send a ping, or an array of them",
-        parameters=[Query],
         request=PolymorphicProxySerializer(
             component_name="PingOrPings",
             serializers=[PingSerializer(), PingSerializer(many=True)],
@@ -135,7 +134,6 @@ class OneLocation(APIView):
         operation_id="getLocation",
         tags=["locations"],
         summary="Get a location",
-        parameters=[Query],
         responses={200: LocationSerializer, **errors(BAD, MISSING, UNAVAILABLE)},
         examples=[OpenApiExample("a location", value=_LOCATION, response_only=True, status_codes=["200"])],
     )

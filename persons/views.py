@@ -64,7 +64,6 @@ class People(_View):
         operation_id="createPerson",
         tags=["persons"],
         summary="Make a person",
-        parameters=[Query],
         request=PersonSerializer,
         responses={201: PersonSerializer, **errors(BAD, UNAVAILABLE, body=True)},
         examples=_EXAMPLES,
@@ -86,7 +85,6 @@ class OnePerson(_View):
         operation_id="getPerson",
         tags=["persons"],
         summary="Get a person",
-        parameters=[Query],
         responses={200: PersonSerializer, **errors(BAD, MISSING, UNAVAILABLE)},
         examples=_EXAMPLES,
     )
@@ -98,7 +96,6 @@ class OnePerson(_View):
         operation_id="replacePerson",
         tags=["persons"],
         summary="Replace a person's names",
-        parameters=[Query],
         request=PersonSerializer,
         responses={200: PersonSerializer, **errors(BAD, MISSING, UNAVAILABLE, body=True)},
         examples=_EXAMPLES,
@@ -110,7 +107,6 @@ class OnePerson(_View):
         operation_id="changePerson",
         tags=["persons"],
         summary="Change some of a person's names",
-        parameters=[Query],
         request=PersonSerializer(partial=True),
         responses={200: PersonSerializer, **errors(BAD, MISSING, UNAVAILABLE, body=True)},
         examples=_EXAMPLES,
@@ -122,7 +118,6 @@ class OnePerson(_View):
         operation_id="deletePerson",
         tags=["persons"],
         summary="Delete a person and all its pings",
-        parameters=[Query],
         responses={204: None, **errors(BAD, MISSING, UNAVAILABLE)},
     )
     def delete(self, request: Request, person_id: int) -> Response:

@@ -89,8 +89,11 @@ class Server:
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
+    def ask(self, verb: str, path: str, **how: Any) -> requests.Response:
+        return requests.request(verb, self.url(path), timeout=60, **how)
+
     def get(self, path: str, **how: Any) -> requests.Response:
-        return requests.get(self.url(path), timeout=30, **how)
+        return self.ask("GET", path, **how)
 
     def post(self, path: str, **how: Any) -> requests.Response:
-        return requests.post(self.url(path), timeout=60, **how)
+        return self.ask("POST", path, **how)

@@ -1,0 +1,73 @@
+"""How large a body may be, over real HTTP: the client hears a clean answer, and the next call works."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.serving import Server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIMIT = 5 * 1024 * 1024
+JSON = {"Content-Type": "application/json"}
+ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}
+
+
+def padded(length: int) -> bytes:
+    """A good person as JSON of so many bytes."""
+    return json.dumps(ADA).encode().ljust(length)
+
+
+def in_chunks(body: bytes) -> Iterator[bytes]:
+    """What requests sends chunked, without a length."""
+    for start in range(0, len(body), 100_000):
+        yield body[start : start + 100_000]
+
+
+@pytest.mark.parametrize("send", [bytes, in_chunks], ids=["at once", "chunked"])
+@pytest.mark.parametrize("length", [100, 3_000_000, LIMIT])
+def test_a_body_of_up_to_5_mb_is_read(server: Server, send: Any, length: int) -> None:
+    answer = server.post("/api/persons", data=send(padded(length)), headers=JSON)
+    assert (answer.status_code, answer.json()) == (201, {"id": answer.json()["id"], **ADA})
+
+
+@pytest.mark.parametrize("send", [bytes, in_chunks], ids=["at once", "chunked"])
+@pytest.mark.parametrize("length", [LIMIT + 1, 50_000_000])
+@pytest.mark.parametrize("path", ["/api/persons", "/api/locations", "/api/no/such/path"])
+def test_a_larger_one_is_a_413_in_json(server: Server, send: Any, length: int, path: str) -> None:
+    with requests.Session() as session:
+        answer = session.post(server.url(path), data=send(padded(length)), headers=JSON, timeout=60)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/json")
+        assert list(answer.json()) == ["detail"]
+        assert str(LIMIT) in answer.json()["detail"]
+        assert session.get(server.url("/api/persons"), timeout=30).json() == []
+
+
+def test_the_web_app_can_read_a_413(server: Server) -> None:
+    origin = {"Origin": "http://127.0.0.1:30000"}
+    answer = server.post("/api/persons", data=padded(LIMIT + 1), headers=JSON | origin)
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (413, origin["Origin"])
+
+
+def test_who_asks_first_is_told_to_go_on_and_then_no(server: Server) -> None:
+    """What curl does with a body over a megabyte."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.putrequest("POST", "/api/persons")
+    for name, value in [*JSON.items(), ("Content-Length", str(LIMIT + 1)), ("Expect", "100-continue")]:
+        connection.putheader(name, value)
+    connection.endheaders()
+    connection.send(padded(LIMIT + 1))
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert "detail" in json.loads(answer.read())
+    connection.close()
+
+
+def test_300_long_ids_fit_into_one_question(server: Server) -> None:
+    """What connections ask persons for at once."""
+    answer = server.get("/api/persons", params={"id": [2**63 - 1 - i for i in range(300)]})
+    assert (answer.status_code, answer.json()) == (200, [])

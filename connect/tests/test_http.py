@@ -1,0 +1,255 @@
+"""What holds on every path: verbs, formats, slashes, bodies that are none, and who may ask from a browser."""
+
+import json
+from typing import Any
+
+import pytest
+from django.conf import settings
+from rest_framework.test import APIClient
+
+from persons.models import Person
+
+pytestmark = pytest.mark.django_db
+
+DAY = "start_date=2026-05-11&end_date=2026-05-11"
+ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}
+
+LOCATION = "/api/locations/{id}-1778491800000000"
+
+# Each path with a person 1 in it, a query that it needs, and its verbs.
+PATHS = {
+    "/api/persons": ("", "GET POST"),
+    "/api/persons/{id}": ("", "GET PUT PATCH DELETE"),
+    "/api/persons/{id}/connection": (DAY, "GET"),
+    "/api/persons/{id}/encounters": (DAY, "GET"),
+    "/api/locations": ("limit=5", "GET POST"),
+    LOCATION: ("", "GET"),
+    "/health": ("", "GET"),
+    "/health/live": ("", "GET"),
+    "/health/ready": ("", "GET"),
+}
+API_PATHS = [path for path in PATHS if path.startswith("/api")]
+TAKERS = [(path, verb) for path in API_PATHS for verb in PATHS[path][1].split() if verb[0] == "P"]
+VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"]
+
+
+@pytest.fixture
+def asked(api: APIClient, ann: Person) -> Any:
+    """Asks a path about Ann: `asked("GET", "/api/persons/{id}")`."""
+
+    def ask(verb: str, path: str, body: bytes = b"", *, more: str = "", **headers: str) -> Any:
+        query = PATHS[path][0] if verb in ("GET", "HEAD") else ""
+        kind = headers.pop("content_type", "application/json")
+        if path == LOCATION:
+            ping = {"person_id": ann.pk, "latitude": 1, "longitude": 2}
+            api.post("/api/locations", ping | {"creation_time": "2026-05-11T09:30:00Z"})
+        url = f"{path.format(id=ann.pk)}?{query}{more}".rstrip("?")
+        return api.generic(verb, url, body, content_type=kind, headers=headers)
+
+    return ask
+
+
+def is_json(answer: Any) -> bool:
+    json.loads(answer.content)
+    return bool(answer["Content-Type"] == "application/json")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_answers_in_json(asked: Any, path: str) -> None:
+    answer = asked("GET", path)
+    assert answer.status_code == 200
+    assert is_json(answer)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("verb", ["GET", "POST", "PUT", "DELETE"])
+def test_a_path_with_a_trailing_slash_is_a_404(asked: Any, ann: Person, verb: str, path: str) -> None:
+    answer = APIClient().generic(verb, f"{path.format(id=ann.pk)}/?{PATHS[path][0]}")
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Not found."})
+    assert is_json(answer)
+
+
+@pytest.mark.parametrize(
+    "path", ["/api", "/api/", "/api/nothing", "/api/persons/1/connections", "/health/dead"]
+)
+def test_an_unknown_path_is_a_404(api: APIClient, path: str) -> None:
+    answer = api.get(path, headers={"accept": "application/json"})
+    assert answer.status_code == 404
+    assert (is_json(answer), answer.json()) == (True, {"detail": "Not found."})
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("verb", VERBS)
+def test_other_verbs_are_a_405_that_names_the_allowed_ones(asked: Any, verb: str, path: str) -> None:
+    allowed = PATHS[path][1].split()
+    answer = asked(verb, path, json.dumps(ADA).encode() if verb in ("POST", "PUT", "PATCH") else b"")
+    if verb in allowed:
+        assert answer.status_code != 405
+    else:
+        assert (answer.status_code, is_json(answer)) == (405, True)
+        assert set(answer["Allow"].split(", ")) == {*allowed, "HEAD", "OPTIONS"}
+        assert answer.json() == {"detail": f'Method "{verb}" not allowed.'}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_options_describe_a_path(asked: Any, path: str) -> None:
+    answer = asked("OPTIONS", path)
+    assert (answer.status_code, is_json(answer)) == (200, True)
+    assert "application/json" in answer.json()["renders"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_head_is_get_without_the_body(asked: Any, path: str) -> None:
+    answer = asked("HEAD", path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer["Content-Type"] == "application/json"
+
+
+# --- formats -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("accept", ["image/png", "application/xml", "text/csv;q=0.5, image/*", "nonsense"])
+def test_a_format_that_cannot_be_had_is_a_406_in_json(asked: Any, path: str, accept: str) -> None:
+    if "csv" in accept and "encounters" in path:
+        assert asked("GET", path, accept=accept)["Content-Type"].startswith("text/csv")
+        return
+    answer = asked("GET", path, accept=accept)
+    assert (answer.status_code, is_json(answer)) == (406, True)
+    assert set(answer.json()) == {"detail"}
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json", "*/*", "application/*", "text/html;q=0.1, */*;q=0.01, application/json"]
+)
+@pytest.mark.parametrize("path", PATHS)
+def test_json_for_who_wants_it_or_does_not_mind(asked: Any, path: str, accept: str) -> None:
+    answer = asked("GET", path, accept=accept)
+    assert (answer.status_code, is_json(answer)) == (200, True)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_unknown_format_is_a_404_in_json(asked: Any, path: str) -> None:
+    answer = asked("GET", path, more="&format=nonsense")
+    assert (answer.status_code, is_json(answer)) == (404, True)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+        "application/vnd.api+json",
+        "nonsense",
+        "",
+    ],
+)
+@pytest.mark.parametrize(("path", "verb"), TAKERS)
+def test_another_content_type_is_a_415(asked: Any, path: str, verb: str, kind: str) -> None:
+    answer = asked(verb, path, json.dumps(ADA).encode(), content_type=kind)
+    assert (answer.status_code, is_json(answer)) == (415, True)
+    assert set(answer.json()) == {"detail"}
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=utf-8", "Application/JSON", "application/json;x=y"]
+)
+def test_json_may_be_named_with_parameters(api: APIClient, kind: str) -> None:
+    assert api.generic("POST", "/api/persons", json.dumps(ADA).encode(), kind).status_code == 201
+
+
+# --- bodies that are none ------------------------------------------------------------------------
+
+NO_JSON = {
+    "cut off": b'{"first_name": "Ada"',
+    "empty": b" ",
+    "words": b"first_name=Ada",
+    "single quotes": b"{'first_name': 'Ada'}",
+    "two values": b"{}{}",
+    "a comma too many": b'{"first_name": "Ada",}',
+    "NaN": b'{"latitude": NaN}',
+    "Infinity": b'{"latitude": Infinity}',
+    "-Infinity": b'[{"latitude": -Infinity}]',
+    "a number beyond doubles": b'{"latitude": 1e999}',
+    "an integer beyond doubles": b'{"latitude": 1' + b"0" * 400 + b"}",
+    "Latin-1": '{"first_name": "Zoë"}'.encode("latin-1"),
+    "UTF-16": '{"first_name": "Ada"}'.encode("utf-16"),
+    "a byte order mark": b'\xef\xbb\xbf{"first_name": "Ada"}',
+    "an overlong code": b'{"first_name": "\xc0\xaf"}',
+    "a surrogate in bytes": b'{"first_name": "\xed\xa0\x80"}',
+    "a lone surrogate": b'{"first_name": "\\ud800"}',
+    "a raw control character": b'{"first_name": "\x00"}',
+    "arrays 100,000 deep": b"[" * 100_000 + b"]" * 100_000,
+    "objects 100,000 deep": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+}
+
+
+@pytest.mark.parametrize("fault", NO_JSON)
+@pytest.mark.parametrize(("path", "verb"), TAKERS)
+def test_a_body_that_is_no_json_is_a_400(asked: Any, path: str, verb: str, fault: str) -> None:
+    answer = asked(verb, path, NO_JSON[fault])
+    assert (answer.status_code, is_json(answer)) == (400, True)
+    assert list(answer.json()) == ["detail"]
+    assert answer.json()["detail"].startswith("JSON parse error - ")
+
+
+@pytest.mark.parametrize("depth", [10, 500])
+@pytest.mark.parametrize(("path", "verb"), TAKERS)
+def test_deep_nesting_that_can_be_read_is_refused_all_the_same(
+    asked: Any, path: str, verb: str, depth: int
+) -> None:
+    answer = asked(verb, path, b'{"first_name": ' + b"[" * depth + b"]" * depth + b"}")
+    assert (answer.status_code, is_json(answer)) == (400, True)
+    assert "first_name" in answer.json()
+
+
+def test_an_empty_body_is_an_empty_object(asked: Any) -> None:
+    assert asked("POST", "/api/persons").status_code == 400
+    assert asked("POST", "/api/locations").status_code == 400
+    assert asked("PATCH", "/api/persons/{id}").status_code == 200
+
+
+def test_a_thousand_parameters_too_many_are_a_400_in_json(asked: Any) -> None:
+    answer = asked("GET", "/api/persons", more="&id=5" * 2000)
+    assert (answer.status_code, is_json(answer)) == (400, True)
+
+
+# --- browsers elsewhere --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_web_app_may_ask_and_read_the_headers_it_needs(asked: Any, path: str) -> None:
+    answer = asked("GET", path, origin=settings.APP_URL)
+    assert answer["Access-Control-Allow-Origin"] == settings.APP_URL
+    exposed = answer["Access-Control-Expose-Headers"].split(", ")
+    assert {"Link", "Location", "Retry-After"} <= set(exposed)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_web_app_may_ask_first_whether_it_may(asked: Any, path: str) -> None:
+    wanted = {"access-control-request-method": "PUT", "access-control-request-headers": "content-type"}
+    answer = asked("OPTIONS", path, origin=settings.APP_URL, **wanted)
+    assert answer.status_code == 200
+    assert answer["Access-Control-Allow-Origin"] == settings.APP_URL
+    assert "PUT" in answer["Access-Control-Allow-Methods"]
+    assert "content-type" in answer["Access-Control-Allow-Headers"]
+
+
+def test_errors_can_be_read_by_the_web_app_too(asked: Any) -> None:
+    answer = asked("GET", "/api/persons", more="&limit=0", origin=settings.APP_URL)
+    assert answer.status_code == 400
+    assert answer["Access-Control-Allow-Origin"] == settings.APP_URL
+
+
+@pytest.mark.parametrize("origin", ["http://elsewhere.example", "null", f"{settings.APP_URL}0"])
+def test_other_origins_may_not(asked: Any, origin: str) -> None:
+    answer = asked("GET", "/api/persons", origin=origin)
+    assert not answer.has_header("Access-Control-Allow-Origin")
+
+
+def test_more_origins_by_a_setting(asked: Any, settings: Any) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [*settings.CORS_ALLOWED_ORIGINS, "http://elsewhere.example"]
+    answer = asked("GET", "/api/persons", origin="http://elsewhere.example")
+    assert answer["Access-Control-Allow-Origin"] == "http://elsewhere.example"
