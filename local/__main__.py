@@ -1,56 +1,85 @@
-"""The commands behind the Makefile: `python -m local up|down|status|logs|stage|diff|render|lint|test|bench`."""
+"""The commands behind the Makefile: `python -m local COMMAND [ARGUMENTS]`."""
 
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 from local import checks, rendering, report, runner
 from local.place import Place, Refused, complain, say
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="bring the whole system to a stage, from nothing or from another one")
-    up.add_argument("stage", nargs="?", help="name or number; the last one if left out")
-    commands.add_parser("down", help="stop everything; the data stays")
-    commands.add_parser("status", help="what runs and whether it is ready")
-    commands.add_parser("logs", help="the last lines of all logs; follows them on a terminal")
-    commands.add_parser("stage", help="the name of the stage that runs")
-    diff = commands.add_parser("diff", help="what a stage changes, as rendered")
-    diff.add_argument("stage", nargs="?")
-    commands.add_parser("render", help="write the renderings of k8s/ anew")
-    commands.add_parser("lint", help="every check that runs no code of the project")
-    test = commands.add_parser("test", help="run the tests on a throw-away database")
-    test.add_argument("arguments", nargs=argparse.REMAINDER, help="for pytest")
-    bench = commands.add_parser("bench", help="measure on a throw-away database")
-    bench.add_argument("arguments", nargs=argparse.REMAINDER, help="the number of people, 1000 if left out")
-    options = parser.parse_args(arguments)
-    place = Place.from_environment()
-    match options.command:
-        case "up":
-            runner.up(place, options.stage)
-            report.addresses(place)
-        case "down":
-            say("Stopped." if runner.down(place) else "Nothing was running.")
-        case "status":
-            return report.status(place)
-        case "logs":
-            return report.logs(place)
-        case "stage":
-            return report.stage(place)
-        case "diff":
-            rendering.diff(place, options.stage)
-        case "render":
-            rendering.render(place)
-        case "lint":
-            return checks.lint(place)
-        case "test":
-            return checks.on_throwaway(place, ["pytest", *options.arguments])
-        case "bench":
-            return checks.on_throwaway(place, ["bench.question", *options.arguments])
+def up(place: Place, arguments: list[str]) -> int:
+    """bring the whole system to a stage (name or number; the last one if left out)"""
+    runner.up(place, arguments[0] if arguments else None)
+    report.addresses(place)
     return 0
+
+
+def down(place: Place, _arguments: list[str]) -> int:
+    """stop everything; the data stays"""
+    say("Stopped." if runner.down(place) else "Nothing was running.")
+    return 0
+
+
+def status(place: Place, _arguments: list[str]) -> int:
+    """what runs and whether it is ready"""
+    return report.status(place)
+
+
+def logs(place: Place, _arguments: list[str]) -> int:
+    """the last lines of all logs; follows them on a terminal"""
+    return report.logs(place)
+
+
+def stage(place: Place, _arguments: list[str]) -> int:
+    """the name of the stage that runs"""
+    return report.stage(place)
+
+
+def diff(place: Place, arguments: list[str]) -> int:
+    """what a stage changes, as rendered"""
+    rendering.diff(place, arguments[0] if arguments else None)
+    return 0
+
+
+def render(place: Place, _arguments: list[str]) -> int:
+    """write the renderings of k8s/ anew"""
+    rendering.render(place)
+    return 0
+
+
+def lint(place: Place, _arguments: list[str]) -> int:
+    """every check that runs no code of the project"""
+    return checks.lint(place)
+
+
+def test(place: Place, arguments: list[str]) -> int:
+    """run the tests on a throw-away database; the arguments are pytest's"""
+    return checks.on_throwaway(place, ["pytest", *arguments])
+
+
+def bench(place: Place, arguments: list[str]) -> int:
+    """measure on a throw-away database; the argument is the number of people"""
+    return checks.on_throwaway(place, ["bench.question", *arguments])
+
+
+COMMANDS: dict[str, Callable[[Place, list[str]], int]] = {
+    one.__name__: one for one in (up, down, status, logs, stage, diff, render, lint, test, bench)
+}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m local",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(f"{name:<8} {command.__doc__}" for name, command in COMMANDS.items()),
+    )
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    options = parser.parse_args(arguments)
+    return COMMANDS[options.command](Place.from_environment(), options.arguments)
 
 
 def end(number: int, _frame: FrameType | None) -> None:

@@ -32,7 +32,7 @@ def lint(place: Place) -> int:
 
 
 def on_throwaway(place: Place, module: list[str]) -> int:
-    """Runs `python -m module` on a cluster of its own, whether or not a system runs beside it; its exit status."""
+    """Runs `python -m module` on a cluster of its own, beside whatever runs; gives its exit status."""
     with throwaway_cluster() as cluster:
         environ = os.environ | {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
