@@ -48,19 +48,23 @@ def choose_database(place: Place, *, kept: bool) -> tuple[Cluster | None, dict[s
     """
     url = given("DATABASE_URL", place.checkout)
     cluster = None if url else postgis.private_cluster(place, running=kept)
+    if cluster is not None:
+        keep(
+            place.state / "cluster", f"{cluster.home}\n"
+        )  # where the data is, for whoever wants to remove it
     secrets = {
         "DATABASE_URL": url or (cluster.url if cluster else ""),
         "SECRET_KEY": given("SECRET_KEY", place.checkout) or kept_secret(place.state / "secret-key"),
     }
-    text = "".join(f"{key}={value}\n" for key, value in secrets.items())
-    if not environment_file(place).exists() or environment_file(place).read_text() != text:
-        write(environment_file(place), text)
+    # Lets a `manage.py` that is typed by hand find the same database.
+    keep(place.state / "env", "".join(f"{key}={value}\n" for key, value in secrets.items()))
     return cluster, secrets
 
 
-def environment_file(place: Place) -> Path:
-    """Lets a `manage.py` that is typed by hand find the same database."""
-    return place.state / "env"
+def keep(file: Path, text: str) -> None:
+    """Writes the file unless it says so already."""
+    if not file.exists() or file.read_text() != text:
+        write(file, text)
 
 
 def start_database(place: Place, supervisor: Supervisor, cluster: Cluster) -> None:
