@@ -46,9 +46,15 @@ def answer(
     if limit is not None:
         return _page(request, list(fetch(limit + 1)), limit, to_wire, key)
     rows = fetch(None)
-    first = list(islice(rows, BLOCK))
-    if len(first) < BLOCK:
-        return Response(to_wire(first))
+    block = list(islice(rows, BLOCK))
+    # What the rows need besides is asked for now, while an answer can still be a 503.
+    try:
+        first = to_wire(block)
+    except BaseException:
+        _close(rows)
+        raise
+    if len(block) < BLOCK:
+        return Response(first)
     return _stream(request, rows, first, to_wire)
 
 
@@ -71,11 +77,12 @@ def _page(
 def _stream(
     request: Request,
     rows: Iterator[T],
-    first: list[T],
+    first: list[dict[str, Any]],
     to_wire: Callable[[list[T]], list[dict[str, Any]]],
 ) -> StreamingHttpResponse:
     renderer = cast("Framed", request.accepted_renderer)  # the browsable page never streams
     if not _stream_slots.acquire(blocking=False):
+        _close(rows)
         raise Unavailable("Too many long answers are being read. Ask again, or for pages with `limit`.")
     body = _Body(rows, first, renderer, to_wire)
     response = StreamingHttpResponse(body, content_type=_content_type(renderer))
@@ -95,7 +102,7 @@ class _Body(Generic[T]):
     def __init__(
         self,
         rows: Iterator[T],
-        first: list[T],
+        first: list[dict[str, Any]],
         renderer: Framed,
         to_wire: Callable[[list[T]], list[dict[str, Any]]],
     ):
@@ -107,14 +114,19 @@ class _Body(Generic[T]):
         return self._chunks
 
     def _write(
-        self, block: list[T], renderer: Framed, to_wire: Callable[[list[T]], list[dict[str, Any]]]
+        self,
+        wired: list[dict[str, Any]],
+        renderer: Framed,
+        to_wire: Callable[[list[T]], list[dict[str, Any]]],
     ) -> Generator[bytes, None, None]:
         lead = renderer.opening
-        while block:
-            if rows := to_wire(block):
-                yield lead + renderer.encode(rows)
+        while True:
+            if wired:
+                yield lead + renderer.encode(wired)
                 lead = renderer.joint
-            block = list(islice(self._rows, BLOCK))
+            if not (block := list(islice(self._rows, BLOCK))):
+                break
+            wired = to_wire(block)
         # When not one row was left of the blocks, the frame is still to be opened.
         yield renderer.closing if lead is not renderer.opening else renderer.opening + renderer.closing
 
@@ -122,6 +134,11 @@ class _Body(Generic[T]):
         if not self._closed:
             self._closed = True
             self._chunks.close()
-            if isinstance(self._rows, Generator):
-                self._rows.close()
+            _close(self._rows)
             _stream_slots.release()
+
+
+def _close(rows: Iterator[Any]) -> None:
+    """Ends the transaction that the rows are read in."""
+    if isinstance(rows, Generator):
+        rows.close()

@@ -1,0 +1,397 @@
+"""Connections and encounters over REST: what is asked, what comes, and in which forms.
+
+Who was near whom is the matter of locations/tests/test_proximity.py; here a few known meetings will do.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from rest_framework.test import APIClient
+
+from locations import services
+from locations.pings import Ping
+from persons.models import Person
+
+pytestmark = pytest.mark.django_db
+
+DAY = "start_date=2026-05-11&end_date=2026-05-11"
+NINE = datetime(2026, 5, 11, 9, tzinfo=UTC)
+DOORS = ["connection", "encounters"]
+METRE = 1 / 111_319.49  # degrees of longitude on the equator
+
+
+def wired(person: Person) -> dict[str, Any]:
+    return {
+        "id": person.pk,
+        "first_name": person.first_name,
+        "last_name": person.last_name,
+        "company_name": person.company_name,
+    }
+
+
+def stand(person: Person, *seconds: float, metres: float = 0, latitude: float = 0) -> None:
+    """Pings so many seconds after nine, so many metres east of Greenwich."""
+    services.record([Ping(person.pk, NINE + timedelta(seconds=s), latitude, metres * METRE) for s in seconds])
+
+
+@pytest.fixture
+def meet(ann: Person, bo: Person) -> None:
+    """Ann stands still for two minutes, Bo 3 metres off; half an hour later they meet for an instant."""
+    stand(ann, 0, 30, 60, 90, 120)
+    stand(bo, 1, 31, 61, 91.5, metres=3)
+    stand(ann, 1800)
+    stand(bo, 1800, metres=1)
+
+
+def ask(api: APIClient, person: Person | int, door: str, query: str = DAY, **how: Any) -> Any:
+    person_id = person.pk if isinstance(person, Person) else person
+    return api.get(f"/api/persons/{person_id}/{door}?{query}", **how)
+
+
+# --- connection ----------------------------------------------------------------------------------
+
+
+def test_each_location_of_another_comes_once_with_the_person(
+    api: APIClient, ann: Person, bo: Person, meet: None
+) -> None:
+    answer = ask(api, ann, "connection")
+    assert answer.status_code == 200
+    assert len(answer.json()) == 5
+    microseconds = int(NINE.timestamp()) * 10**6
+    assert answer.json()[3] == {
+        "location": {
+            "id": f"{bo.pk}-{microseconds + 91_500_000}",
+            "person_id": bo.pk,
+            "latitude": "0.0000000",
+            "longitude": f"{3 * METRE:.7f}",
+            "creation_time": "2026-05-11T09:01:31.500000Z",
+        },
+        "person": wired(bo),
+    }
+    for each in answer.json():
+        assert api.get(f"/api/locations/{each['location']['id']}").json() == each["location"]
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("", 5),
+        ("&distance=2", 1),
+        ("&distance=0.5", 0),
+        ("&distance=1e1", 5),
+        ("&distance=10000", 5),
+        ("&within=0", 1),
+        ("&within=1", 4),
+        ("&within=1.5", 5),
+        ("&within=3600", 5),
+        ("&limit=2", 2),
+        ("&format=json", 5),
+    ],
+)
+def test_distance_and_within_say_how_near(
+    api: APIClient, ann: Person, meet: None, query: str, count: int
+) -> None:
+    assert len(ask(api, ann, "connection", DAY + query).json()) == count
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "count"),
+    [
+        ("2026-05-11", "2026-05-11", 5),
+        ("2026-05-10", "2026-05-10", 0),
+        ("2026-05-12", "2026-05-12", 0),
+        ("2026-05-11T09:00:00Z", "2026-05-11T09:00:31Z", 1),
+        ("2026-05-11T09:00:00Z", "2026-05-11T09:00:31.000001Z", 2),
+        ("2026-05-11T11:30:00%2B02:00", "2026-05-11", 1),
+        ("2026-05-11T11:30:00+02:00", "2026-05-11", 1),
+        ("2026-05-11T09:00:00Z", "2026-05-11T09:00:00Z", 0),
+    ],
+)
+def test_both_pings_must_lie_in_the_range(
+    api: APIClient, ann: Person, meet: None, start: str, end: str, count: int
+) -> None:
+    query = f"start_date={start}&end_date={end}"
+    assert len(ask(api, ann, "connection", query).json()) == count
+
+
+# --- encounters ----------------------------------------------------------------------------------
+
+
+def test_an_encounter_tells_when_how_long_and_how_near(
+    api: APIClient, ann: Person, bo: Person, meet: None
+) -> None:
+    answer = ask(api, ann, "encounters")
+    assert answer.status_code == 200
+    assert answer.json() == [
+        {
+            "person": wired(bo),
+            "start": "2026-05-11T09:00:01Z",
+            "end": "2026-05-11T09:01:31.500000Z",
+            "duration_s": 90.5,
+            "pings": 4,
+            "min_distance_m": 3.0,
+            "latitude": "0.0000000",
+            "longitude": "0.0000000",
+        },
+        {
+            "person": wired(bo),
+            "start": "2026-05-11T09:30:00Z",
+            "end": "2026-05-11T09:30:00Z",
+            "duration_s": 0.0,
+            "pings": 1,
+            "min_distance_m": 1.0,
+            "latitude": "0.0000000",
+            "longitude": "0.0000000",
+        },
+    ]
+
+
+def test_both_people_see_the_same_encounters(api: APIClient, ann: Person, bo: Person, meet: None) -> None:
+    def times(person: Person) -> list[Any]:
+        return [(each["start"], each["end"]) for each in ask(api, person, "encounters").json()]
+
+    assert times(ann) == times(bo)
+
+
+@pytest.mark.parametrize(
+    ("query", "durations"),
+    [
+        ("", [90.5, 0.0]),
+        ("&min_duration=0", [90.5, 0.0]),
+        ("&min_duration=90.5", [90.5]),
+        ("&min_duration=90.6", []),
+        ("&min_duration=1e300", []),
+        ("&max_gap=86400", [1799.0]),
+        ("&within=0", [0.0]),
+        ("&within=3600&max_gap=3600", [1799.0]),
+        ("&distance=2", [0.0]),
+        ("&limit=1", [90.5]),
+    ],
+)
+def test_gap_duration_and_nearness_shape_encounters(
+    api: APIClient, ann: Person, meet: None, query: str, durations: list[float]
+) -> None:
+    found = ask(api, ann, "encounters", DAY + query).json()
+    assert [each["duration_s"] for each in found] == durations
+
+
+def test_encounters_as_a_map(api: APIClient, ann: Person, bo: Person, meet: None) -> None:
+    plain = ask(api, ann, "encounters").json()
+    for answer in [
+        ask(api, ann, "encounters", headers={"accept": "application/geo+json"}),
+        ask(api, ann, "encounters", f"{DAY}&format=geojson"),
+    ]:
+        assert (answer.status_code, answer["Content-Type"]) == (200, "application/geo+json")
+        collection = json.loads(answer.content)
+        assert (list(collection), collection["type"]) == (["type", "features"], "FeatureCollection")
+        for feature, row in zip(collection["features"], plain, strict=True):
+            assert feature["type"] == "Feature"
+            assert feature["geometry"] == {"type": "Point", "coordinates": [0.0, 0.0]}
+            rest = {name: value for name, value in row.items() if name not in ("latitude", "longitude")}
+            assert feature["properties"] == rest
+
+
+def test_a_map_has_longitude_before_latitude(api: APIClient, ann: Person, bo: Person) -> None:
+    stand(ann, 0, latitude=45, metres=1e6)
+    stand(bo, 0, latitude=45, metres=1e6)
+    answer = ask(api, ann, "encounters", f"{DAY}&format=geojson")
+    [feature] = json.loads(answer.content)["features"]
+    assert feature["geometry"]["coordinates"] == [pytest.approx(1e6 * METRE, abs=1e-7), 45.0]
+
+
+HEADER = (
+    "person_id,first_name,last_name,company_name,start,end,duration_s,pings,min_distance_m,latitude,longitude"
+)
+
+
+def test_encounters_as_a_table(api: APIClient, ann: Person, person: Callable[..., Person]) -> None:
+    zoe = person("Zoë", 'von "Z", jr.', "Two\nLines")
+    stand(ann, 0)
+    stand(zoe, 0)
+    for answer in [
+        ask(api, ann, "encounters", headers={"accept": "text/csv"}),
+        ask(api, ann, "encounters", f"{DAY}&format=csv"),
+    ]:
+        assert (answer.status_code, answer["Content-Type"]) == (200, "text/csv; charset=utf-8")
+        header, row = csv.reader(io.StringIO(answer.content.decode(), newline=""))
+        assert ",".join(header) == HEADER
+        when = "2026-05-11T09:00:00Z"
+        assert row == [
+            *(str(zoe.pk), "Zoë", 'von "Z", jr.', "Two\nLines"),
+            *(when, when, "0.0", "1", "0.0", "0.0000000", "0.0000000"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "empty"),
+    [("json", "[]"), ("geojson", '{"type":"FeatureCollection","features":[]}'), ("csv", f"{HEADER}\r\n")],
+)
+def test_nothing_has_its_frame_in_every_form(api: APIClient, ann: Person, name: str, empty: str) -> None:
+    assert ask(api, ann, "encounters", f"{DAY}&format={name}").content.decode() == empty
+
+
+@pytest.mark.parametrize("form", ["text/csv", "application/geo+json"])
+def test_errors_of_maps_and_tables_are_json(api: APIClient, ann: Person, form: str) -> None:
+    for answer, status in [
+        (ask(api, ann, "encounters", "", headers={"accept": form}), 400),
+        (ask(api, 999_999_999, "encounters", headers={"accept": form}), 404),
+    ]:
+        assert (answer.status_code, answer["Content-Type"]) == (status, "application/json")
+        assert json.loads(answer.content)
+
+
+# --- both ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_pages_to_the_end_are_the_whole(
+    api: APIClient, ann: Person, person: Callable[..., Person], walk: Callable[..., Any], door: str
+) -> None:
+    stand(ann, 0, 300, 600)
+    for _ in range(3):
+        stand(person(), 0, 300, 600, metres=1)
+    path = f"/api/persons/{ann.pk}/{door}?{DAY}"
+    whole = api.get(path).json()
+    assert len(whole) == 9
+    for limit in (1, 2, 4, 9):
+        pages = walk(f"{path}&limit={limit}")
+        assert [one for page in pages for one in page] == whole
+        assert len(pages) == -(-9 // limit)
+
+
+@pytest.mark.parametrize("name", ["csv", "geojson"])
+def test_maps_and_tables_have_pages_too(api: APIClient, ann: Person, meet: None, name: str) -> None:
+    answer = ask(api, ann, "encounters", f"{DAY}&limit=1&format={name}")
+    assert f"format={name}" in answer["Link"]
+    following = api.get(answer["Link"][1:].partition(">")[0])
+    assert following["Content-Type"].startswith(answer["Content-Type"])
+    assert not following.has_header("Link")
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("person_id", [0, 999_999_999, 2**63 - 1, 2**63, 10**30])
+def test_an_unknown_person_is_a_404(api: APIClient, door: str, person_id: int) -> None:
+    answer = ask(api, person_id, door)
+    assert (answer.status_code, answer.json()) == (404, {"detail": f"There is no person {person_id}."})
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_who_was_deleted_is_in_no_answer(
+    api: APIClient, ann: Person, bo: Person, meet: None, door: str
+) -> None:
+    api.delete(f"/api/persons/{bo.pk}")
+    assert ask(api, ann, door).json() == []
+    assert ask(api, bo, door).status_code == 404
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_both_dates_are_required(api: APIClient, ann: Person, door: str) -> None:
+    required = ["This field is required."]
+    assert ask(api, ann, door, "").json() == {"start_date": required, "end_date": required}
+    assert ask(api, ann, door, "start_date=2026-05-11").json() == {"end_date": required}
+    assert ask(api, ann, door, "").status_code == 400
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("2026-05-13", "2026-05-11"), ("2026-05-11T09:00:00.000001Z", "2026-05-11T09:00:00Z")],
+)
+def test_start_after_end_is_a_400(api: APIClient, ann: Person, door: str, start: str, end: str) -> None:
+    answer = ask(api, ann, door, f"start_date={start}&end_date={end}")
+    assert (answer.status_code, answer.json()) == (400, {"start_date": ["Must not be after end_date."]})
+
+
+BAD = {
+    "distance": ["0", "-1", "-0.0", "10000.0001", "10001", "nan", "inf", "", "far", "5m", "1e400", "true"],
+    "within": ["-1", "-0.1", "3601", "nan", "inf", "", "soon", "1e400"],
+    "max_gap": ["-1", "86401", "nan", "inf", "", "long"],
+    "min_duration": ["-1", "nan", "-inf", "inf", "", "long"],
+    "start_date": ["", "today", "2026-02-30", "2026-05-11T25:00", "20260511", "1"],
+    "end_date": ["", "tomorrow", "2026-13-01", "2026-05-11T09", "2026-05-11%00"],
+    "limit": ["0", "-1", "10001", "ten", ""],
+    "after": ["x", "", "W10", "WzVd", "bnVsbA"],
+    "since": ["2026-05-11"],
+}
+QUESTIONS = [
+    (door, name, value)
+    for name, values in BAD.items()
+    for value in values
+    for door in DOORS
+    if door == "encounters" or name not in ("max_gap", "min_duration")
+]
+
+
+@pytest.mark.parametrize(("door", "name", "value"), QUESTIONS)
+def test_a_bad_question_names_the_parameter(
+    api: APIClient, ann: Person, door: str, name: str, value: str
+) -> None:
+    others = "&".join(each for each in DAY.split("&") if not each.startswith(name))
+    answer = ask(api, ann, door, f"{others}&{name}={value}")
+    assert answer.status_code == 400
+    assert answer["Content-Type"] == "application/json"
+    assert list(answer.json()) == [name]
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("name", ["start_date", "end_date", "distance", "within", "limit", "after"])
+def test_a_parameter_given_twice_is_refused(api: APIClient, ann: Person, door: str, name: str) -> None:
+    answer = ask(api, ann, door, f"{DAY}&{name}=1&{name}=1")
+    assert answer.status_code == 400
+    assert answer.json() == answer.json() | {name: ["Must be given once."]}
+
+
+@pytest.mark.parametrize("name", ["max_gap", "min_duration"])
+def test_connection_knows_no_gaps(api: APIClient, ann: Person, name: str) -> None:
+    answer = ask(api, ann, "connection", f"{DAY}&{name}=5")
+    assert (answer.status_code, answer.json()) == (400, {name: ["Unknown parameter."]})
+
+
+# --- how often the database is asked -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(("strangers", "batches"), [(0, 0), (1, 1), (300, 1), (301, 2)])
+def test_persons_are_asked_once_for_the_asker_and_once_for_every_300_met(
+    api: APIClient,
+    ann: Person,
+    door: str,
+    strangers: int,
+    batches: int,
+    django_assert_num_queries: Any,
+) -> None:
+    people = Person.objects.bulk_create(
+        Person(first_name=f"A{i}", last_name="B", company_name="C") for i in range(strangers)
+    )
+    services.record(
+        [Ping(each.pk, NINE + timedelta(seconds=s), 0, 0) for each in [ann, *people] for s in (0, 1)]
+    )
+    with django_assert_num_queries(1 + 1 + batches + 2) as asked:  # two for a savepoint round the cursor
+        answer = ask(api, ann, door, f"{DAY}&limit=10000")
+    assert len(answer.json()) == strangers * (2 if door == "connection" else 1)
+    of_persons = [query["sql"] for query in asked.captured_queries if "persons_person" in query["sql"]]
+    of_locations = [query["sql"] for query in asked.captured_queries if "locations_location" in query["sql"]]
+    assert (len(of_persons), len(of_locations)) == (1 + batches, 1)
+
+
+def test_a_long_answer_asks_for_each_person_once(
+    api: APIClient, ann: Person, bo: Person, django_assert_num_queries: Any
+) -> None:
+    with connection.cursor() as cursor:
+        stand(bo, 0)
+        cursor.execute(
+            "INSERT INTO locations_location (person_id, creation_time, latitude, longitude) "
+            "SELECT %s, %s + s * interval '1 second', 0, 0 FROM generate_series(1, 4999) AS s",
+            [bo.pk, NINE],
+        )
+    stand(ann, 0)
+    with django_assert_num_queries(1 + 1 + 1 + 2):
+        answer = ask(api, ann, "connection")
+        assert len(json.loads(b"".join(answer.streaming_content))) == 5000
+        answer.close()
