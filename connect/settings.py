@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "persons",
     "locations",
     "connections",
+    "simulation",
     "webapp",
 ]
 
@@ -171,6 +172,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},  # no validator on the internet
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_URLCONF": "connect.api_urls",
     "COMPONENT_SPLIT_REQUEST": True,

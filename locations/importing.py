@@ -1,10 +1,11 @@
 """From a file to the door: reads items, has the rule book judge them, and hands batches on."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from connect.ahead import made_ahead
 from connect.files import Source
 from locations.formats import Item, Unreadable, reader_for
 from locations.pings import MAX_BATCH, Ping, parse_batch
@@ -79,12 +80,11 @@ def import_file(path: Path, *, person_id: int | None, submit: Submit, summary: S
     when it cannot be opened.
     """
     reader = reader_for(path)
-    # While one batch is stored the next is read: the database works on another core.
-    with Source(path) as source, ThreadPoolExecutor(1) as ahead:
-        batches = _batches(reader.items(source, person_id=person_id))
-        following = ahead.submit(next, batches, None)
-        while (batch := following.result()) is not None:
-            following = ahead.submit(next, batches, None)
+    with (
+        Source(path) as source,
+        closing(made_ahead(_batches(reader.items(source, person_id=person_id)))) as batches,
+    ):
+        for batch in batches:
             _hand_in(batch, reader.UNIT, submit, summary)
             source.show_progress()
     if source.fault:
