@@ -1,6 +1,7 @@
 """What the tests of all apps share: a client, people, pings, and a web process of their own."""
 
 import re
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -70,3 +71,10 @@ def server(django_db_setup: None) -> Iterator[Server]:
     """
     with Server(WEB_WORKERS="1", WEB_THREADS="4") as running:
         yield running
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]

@@ -34,7 +34,7 @@ def answer(
     fetch: Callable[[int | None], Iterator[T]],
     *,
     limit: int | None,
-    to_wire: Callable[[list[T]], list[dict[str, Any]]],
+    to_wire: Callable[[list[T]], list[Any]],
     key: Callable[[T], tuple[Any, ...]],
 ) -> HttpResponseBase:
     """The rows that `fetch` gives, at most as many as it is told.
@@ -62,7 +62,7 @@ def _page(
     request: Request,
     rows: list[T],
     limit: int,
-    to_wire: Callable[[list[T]], list[dict[str, Any]]],
+    to_wire: Callable[[list[T]], list[Any]],
     key: Callable[[T], tuple[Any, ...]],
 ) -> Response:
     response = Response(to_wire(rows[:limit]))
@@ -77,8 +77,8 @@ def _page(
 def _stream(
     request: Request,
     rows: Iterator[T],
-    first: list[dict[str, Any]],
-    to_wire: Callable[[list[T]], list[dict[str, Any]]],
+    first: list[Any],
+    to_wire: Callable[[list[T]], list[Any]],
 ) -> StreamingHttpResponse:
     renderer = cast("Framed", request.accepted_renderer)  # the browsable page never streams
     if not _stream_slots.acquire(blocking=False):
@@ -102,9 +102,9 @@ class _Body(Generic[T]):
     def __init__(
         self,
         rows: Iterator[T],
-        first: list[dict[str, Any]],
+        first: list[Any],
         renderer: Framed,
-        to_wire: Callable[[list[T]], list[dict[str, Any]]],
+        to_wire: Callable[[list[T]], list[Any]],
     ):
         self._rows = rows
         self._closed = False
@@ -115,9 +115,9 @@ class _Body(Generic[T]):
 
     def _write(
         self,
-        wired: list[dict[str, Any]],
+        wired: list[Any],
         renderer: Framed,
-        to_wire: Callable[[list[T]], list[dict[str, Any]]],
+        to_wire: Callable[[list[T]], list[Any]],
     ) -> Generator[bytes, None, None]:
         lead = renderer.opening
         while True:

@@ -13,8 +13,11 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 # For each neighbour: the scheme of its URL, and the module whose functions are its verbs.
-PERSONS = {"local": "persons.services"}  # get_many
-LOCATIONS = {"local": "locations.services"}  # get, list_between, connections, encounters
+PERSONS = {"local": "persons.services", "http": "persons.http_client"}  # get_many
+LOCATIONS = {
+    "local": "locations.services",
+    "http": "locations.http_client",
+}  # get, list_between, connections, encounters
 PINGS = {"local": "locations.services"}  # submit
 
 

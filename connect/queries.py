@@ -112,7 +112,7 @@ class Query(serializers.Serializer):
         """The validated parameters; those that were not given and have no default are None."""
         query = cls(data=request.query_params)
         query.is_valid(raise_exception=True)
-        return {name: query.validated_data.get(name) for name in query.fields}
+        return {name: query.validated_data.get(name) for name in query.fields.keys()}  # noqa: SIM118 - it iterates over keys, its stubs over fields
 
     def to_internal_value(self, data: Any) -> Any:
         errors = {

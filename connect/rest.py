@@ -58,9 +58,9 @@ class Framed(renderers.BaseRenderer):
     """A renderer of rows that can also write them block by block: opening, blocks with joints, closing."""
 
     opening = joint = closing = b""
-    charset: str | None = "utf-8"  # type: ignore[assignment] # DRF sends none where it is None
+    charset: str | None = "utf-8"  # DRF sends none where it is None
 
-    def encode(self, rows: list[dict[str, Any]]) -> bytes:
+    def encode(self, rows: list[Any]) -> bytes:
         """A block of at least one row, without the frame."""
         raise TypeError(f"{type(self).__name__} has no way to write rows.")
 
@@ -72,7 +72,7 @@ class JsonRenderer(Framed, renderers.JSONRenderer):
     charset = None  # JSON is UTF-8
     opening, joint, closing = b"[", b",", b"]"
 
-    def encode(self, rows: list[dict[str, Any]]) -> bytes:
+    def encode(self, rows: list[Any]) -> bytes:
         return orjson.dumps(rows)[1:-1]
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:

@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, Spec
 
 from connect import neighbours
 from connect.api_urls import APPS, HEALTH
+from locations import urls as locations
 from webapp import urls as webapp
 
 neighbours.check()
@@ -14,12 +15,17 @@ neighbours.check()
 DOCS = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    path("api/redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    path(
+        "api/redoc",
+        SpectacularRedocView.as_view(url_name="schema", template_name="connect/redoc.html"),
+        name="redoc",
+    ),
 ]
 
 MOUNTS: dict[str, list[URLPattern | URLResolver]] = {
     **APPS,
     "admin": [path("admin/", admin.site.urls)],
+    "internal": locations.internal_urlpatterns,
     "webapp": webapp.urlpatterns,
 }
 

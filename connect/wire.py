@@ -36,6 +36,20 @@ def parse_instant(value: Any) -> datetime:
         raise ValueError("Must be a date and time that exist, such as 2020-08-18T10:37:06Z.") from None
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Whole microseconds since 1970 of an aware time; exact, as a float of seconds would not be."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """Raises OverflowError for a year that there is not."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
 def format_time(moment: datetime) -> str:
     """`2020-08-18T10:37:06Z`, with microseconds only where there are any. Takes an aware UTC time."""
     return f"{moment.replace(tzinfo=None).isoformat()}Z"

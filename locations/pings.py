@@ -8,17 +8,21 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from connect.wire import format_degrees, format_time, parse_instant
+from connect.wire import (
+    format_degrees,
+    format_time,
+    from_microseconds,
+    parse_instant,
+    to_microseconds,
+)
 
 MAX_BATCH = 10_000
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)  # exclusive
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
 _ID = re.compile(r"([0-9]{1,19})-(-?[0-9]{1,17})", re.ASCII)
@@ -76,7 +80,7 @@ def unknown_person(index: int, person_id: int) -> Refusal:
 
 def make_id(person_id: int, creation_time: datetime) -> str:
     """`5-1597747026000000`: the person, and the time in microseconds since 1970."""
-    return f"{person_id}-{(creation_time - _EPOCH) // _MICROSECOND}"
+    return f"{person_id}-{to_microseconds(creation_time)}"
 
 
 def parse_id(text: str) -> tuple[int, datetime] | None:
@@ -85,7 +89,7 @@ def parse_id(text: str) -> tuple[int, datetime] | None:
     if not match:
         return None
     try:
-        moment = _EPOCH + timedelta(microseconds=int(match[2]))
+        moment = from_microseconds(int(match[2]))
     except OverflowError:
         return None
     person_id = int(match[1])

@@ -1,8 +1,13 @@
 from django.urls import URLPattern, URLResolver, path
 
-from locations import views
+from locations import internal, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/locations", views.Locations.as_view(), name="locations"),
     path("api/locations/<str:location_id>", views.OneLocation.as_view(), name="location"),
+]
+
+# For other processes, not for clients: served only where SERVED_APPS says so.
+internal_urlpatterns: list[URLPattern | URLResolver] = [
+    path("internal/locations/<str:verb>", internal.Verb.as_view(), name="internal-locations"),
 ]

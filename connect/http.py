@@ -1,0 +1,85 @@
+"""How one process asks another over HTTP: pooled connections, bounded times and retries, one failure.
+
+Only the http clients of the apps use it. They ask nothing but GET, so trying again is always safe.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import orjson
+import urllib3
+from django.conf import settings
+
+from connect.neighbours import NeighbourUnavailable
+
+CONNECT_S = 2.0
+READ_S = 60.0  # between two bytes; the whole answer may take longer
+RETRIES = urllib3.Retry(connect=3, read=1, status=0, redirect=0, other=0, backoff_factor=0.1)
+
+
+@cache
+def _pool() -> urllib3.PoolManager:
+    return urllib3.PoolManager(
+        maxsize=settings.WEB_THREADS,
+        retries=RETRIES,
+        timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
+        headers={"Accept": "application/json"},
+    )
+
+
+@contextmanager
+def _answer(url: str, query: list[tuple[str, str]], *, whole: bool) -> Iterator[urllib3.BaseHTTPResponse]:
+    try:
+        response = _pool().request("GET", url, fields=query, preload_content=whole)
+    except urllib3.exceptions.HTTPError as fault:
+        raise NeighbourUnavailable(f"{url}: {fault}") from fault
+    try:
+        yield response
+    except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError) as fault:
+        raise NeighbourUnavailable(f"{url}: {fault}") from fault
+    finally:
+        # One that was not read to its end cannot be used again.
+        response.drain_conn() if whole else response.close()
+
+
+def ask(url: str, query: list[tuple[str, str]]) -> Any | None:
+    """The JSON of the answer; None for a 404. Anything else is NeighbourUnavailable."""
+    with _answer(url, query, whole=True) as response:
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise NeighbourUnavailable(f"{url} answered {response.status}")
+        return orjson.loads(response.data)
+
+
+def ask_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
+    """The rows of an answer of newline-delimited JSON, as they arrive.
+
+    Its last line says how many there were; an answer that ends without it raises NeighbourUnavailable.
+    """
+    with _answer(url, query, whole=False) as response:
+        if response.status != 200:
+            raise NeighbourUnavailable(f"{url} answered {response.status}")
+        count = 0
+        for line in _lines(response):
+            if not line:
+                continue
+            row = orjson.loads(line)
+            if isinstance(row, dict):
+                if row != {"rows": count}:
+                    raise NeighbourUnavailable(f"{url}: {count} rows arrived, {row} were sent")
+                return
+            count += 1
+            yield row
+        raise NeighbourUnavailable(f"{url}: the answer broke off after {count} rows")
+
+
+def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    rest = b""
+    for chunk in response.stream(65536):
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest

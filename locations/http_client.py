@@ -1,0 +1,83 @@
+"""The seam's `http:` for locations: the same verbs as locations.services, asked of the locations process."""
+
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
+from typing import Any, TypeVar
+
+import orjson
+from django.conf import settings
+
+from connect import http
+from locations import exact
+from locations.pings import Ping
+from locations.proximity import Encounter
+from locations.services import MAX_ID, Bounds
+
+Kind = TypeVar("Kind")
+
+
+def get(person_id: int, creation_time: datetime) -> Ping | None:
+    """What is stored of this person at this time."""
+    question = {"person_id": person_id, "creation_time": creation_time}
+    return next(_ask("get", exact.unpack_ping, question), None)
+
+
+def newest(person_ids: Collection[int]) -> dict[int, datetime]:
+    """The time of each person's newest ping, for those who have one."""
+    return dict(_ask("newest", exact.unpack_newest, {"person_ids": list(person_ids)}))
+
+
+def list_between(
+    *,
+    person_id: int | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    bounds: Bounds | None = None,
+    after: tuple[datetime, int] | None = None,
+    limit: int | None = None,
+) -> Iterator[Ping]:
+    """Locations in [start, end), ordered by creation_time, then person, as they arrive."""
+    question = {"person_id": person_id, "start": start, "end": end, "bounds": bounds}
+    return _ask("list_between", exact.unpack_ping, question | {"after": after, "limit": limit})
+
+
+def connections(
+    person_id: int,
+    *,
+    start: datetime,
+    end: datetime,
+    distance_m: float,
+    within_s: float | None = None,
+    after: tuple[datetime, int] | None = None,
+    limit: int | None = None,
+) -> Iterator[Ping]:
+    """Others' locations in [start, end) near an own one, each once, ordered by creation_time, person."""
+    question = {"person_id": person_id, "start": start, "end": end, "distance_m": distance_m}
+    question |= {"within_s": within_s, "after": after, "limit": limit}
+    return _ask("connections", exact.unpack_ping, question)
+
+
+def encounters(
+    person_id: int,
+    *,
+    start: datetime,
+    end: datetime,
+    distance_m: float,
+    within_s: float,
+    max_gap_s: float,
+    min_duration_s: float = 0,
+    after: tuple[datetime, int, int] | None = None,
+    limit: int | None = None,
+) -> Iterator[Encounter]:
+    """A person's encounters in [start, end), ordered by start, person; `after` is (start, person, nth)."""
+    question = {"person_id": person_id, "start": start, "end": end, "distance_m": distance_m}
+    question |= {"within_s": within_s, "max_gap_s": max_gap_s, "min_duration_s": min_duration_s}
+    return _ask("encounters", exact.unpack_encounter, question | {"after": after, "limit": limit})
+
+
+def _ask(verb: str, unpack: Callable[[exact.Row], Kind], question: dict[str, Any]) -> Iterator[Kind]:
+    if not abs(question.get("person_id") or 0) <= MAX_ID:
+        return  # nobody's, and more than JSON carries
+    packed = orjson.dumps(exact.pack(question)).decode()
+    for row in http.ask_rows(f"{settings.LOCATIONS_URL}/internal/locations/{verb}", [("question", packed)]):
+        yield unpack(row)

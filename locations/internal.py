@@ -1,0 +1,81 @@
+"""Locations for other processes over HTTP, on /internal/ paths that no proxy route reaches.
+
+`/internal/locations/VERB?question={…}`: the verbs of locations.services, for locations.http_client alone.
+Answers are newline-delimited JSON, a row an array of exact values; the last line says how many rows there
+were, so that an answer that broke off is known for one.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+from django.http.response import HttpResponseBase
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from connect.listing import answer
+from connect.rest import Framed
+from locations import exact, services
+
+
+class Lines(Framed):
+    """A row a line, then how many they were."""
+
+    media_type = "application/x-ndjson"
+    format = "ndjson"
+    charset = None
+    joint = b"\n"
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def encode(self, rows: list[Any]) -> bytes:
+        self.rows += len(rows)
+        return b"\n".join(map(orjson.dumps, rows))
+
+    @property
+    def closing(self) -> bytes:  # type: ignore[override]
+        return b'\n{"rows":%d}\n' % self.rows
+
+
+def _get(**question: Any) -> Iterator[Any]:
+    found = services.get(**question)
+    return iter([found] if found else [])
+
+
+def _newest(**question: Any) -> Iterator[Any]:
+    return iter(services.newest(**question).items())
+
+
+_VERBS: dict[str, tuple[Callable[..., Iterator[Any]], Callable[[Any], exact.Row]]] = {
+    "get": (_get, exact.pack_ping),
+    "newest": (_newest, exact.pack_newest),
+    "list_between": (services.list_between, exact.pack_ping),
+    "connections": (services.connections, exact.pack_ping),
+    "encounters": (services.encounters, exact.pack_encounter),
+}
+
+
+class Verb(APIView):
+    """The rows that one verb gives."""
+
+    renderer_classes = [Lines]
+    schema = None  # not for the public
+
+    def get(self, request: Request, verb: str) -> HttpResponseBase:
+        if verb not in _VERBS:
+            raise exceptions.NotFound
+        fetch, pack = _VERBS[verb]
+        try:
+            question = exact.unpack(orjson.loads(request.query_params["question"]))
+            rows = fetch(**question)
+        except (KeyError, ValueError, TypeError, OverflowError) as fault:
+            raise exceptions.ParseError(f"Not a question for {verb}: {fault}") from None
+        return answer(
+            request,
+            lambda _: rows,
+            limit=None,
+            to_wire=lambda block: [pack(row) for row in block],
+            key=lambda _: (),
+        )
