@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.db import Error, connection
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -25,7 +26,7 @@ class Live(APIView):
     @extend_schema(
         tags=["health"],
         summary="Alive?",
-        responses={200: serializers.CharField()},
+        responses={200: OpenApiTypes.STR},
         examples=[OpenApiExample("alive", value="healthy", response_only=True)],
     )
     def get(self, request: Request) -> Response:

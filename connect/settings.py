@@ -5,13 +5,25 @@ settings serve every process: `SERVED_APPS` and the three neighbour URLs are all
 """
 
 from pathlib import Path
+from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
+
+class Environment(environ.Env):
+    """Names the variable whose value is of the wrong type."""
+
+    def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().get_value(var, *args, **kwargs)
+        except ValueError as fault:
+            raise ImproperlyConfigured(f"{var}: {fault}") from None
+
+
+env = Environment()
 # What is set in the environment wins, then the user's file, then what `make up` has made for itself.
 for file in (".env", ".local/env"):
     env.read_env(BASE_DIR / file)

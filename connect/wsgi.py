@@ -33,7 +33,9 @@ class Measured:
 def _application() -> Measured:
     django = get_wsgi_application()
     from django.conf import settings  # noqa: PLC0415 - only now is it configured
+    from django.urls import get_resolver  # noqa: PLC0415
 
+    get_resolver().url_patterns  # noqa: B018 - loaded now, so that what is wrong stops the process at start
     return Measured(django, settings.BODY_LIMIT)
 
 

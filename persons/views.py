@@ -135,4 +135,4 @@ class OnePerson(_View):
     def _answer(self, person: services.Person | None, person_id: int) -> Response:
         if person is None:
             raise no_person(person_id)
-        return Response(asdict(person))
+        return Response(PersonSerializer(person).data)  # its forms begin with what is stored
