@@ -82,11 +82,11 @@ class Place:
         """The folder for Unix sockets; elsewhere when the checkout lies too deep for their names."""
         inside = self.state / "run"
         if len(str(inside)) <= LONGEST_SOCKET_DIRECTORY:
-            return private_directory(inside)
-        return private_directory(Path("/tmp") / f"connect-{os.getuid()}-{self.key}")  # noqa: S108 - checked below
+            return inside
+        return Path("/tmp") / f"connect-{os.getuid()}-{self.key}"  # noqa: S108 - checked in `make`
 
     def make(self) -> None:
-        for folder in (self.state, self.programs, self.logs):
+        for folder in (self.state, self.programs, self.logs, self.sockets()):
             private_directory(folder)
 
     @contextlib.contextmanager
