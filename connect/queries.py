@@ -10,9 +10,8 @@ import orjson
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 
+from connect.questions import MAX_LIMIT
 from connect.wire import parse_instant
-
-MAX_LIMIT = 10_000
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _LOST_PLUS = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d?:\d\d.*) (\d\d:\d\d)", re.ASCII)

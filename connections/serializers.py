@@ -5,19 +5,17 @@ from typing import Any
 
 from rest_framework import exceptions, serializers
 
+from connect import questions
 from connect.queries import After, Bound, Number, PagedQuery, check_order
-
-MAX_DISTANCE_M = 10_000
-MAX_WITHIN_S = 3_600
-MAX_GAP_S = 86_400
-LONGEST_S = 10_000_000_000  # longer than any range; beyond it nothing is left out any more
 
 
 class _RangeQuery(PagedQuery):
     start_date = Bound(is_end=False, help_text="From this date or instant on.")
     end_date = Bound(is_end=True, help_text="To before this instant, or to the end of this date.")
     distance = Number(
-        default=5.0, help_text="Metres, geodesic, more than 0 and up to 10,000.", max_value=MAX_DISTANCE_M
+        default=questions.DISTANCE_M,
+        help_text="Metres, geodesic, more than 0 and up to 10,000.",
+        max_value=questions.MAX_DISTANCE_M,
     )
 
     def validate_distance(self, value: float) -> float:
@@ -34,7 +32,7 @@ class ConnectionsQuery(_RangeQuery):
     within = Number(
         required=False,
         min_value=0,
-        max_value=MAX_WITHIN_S,
+        max_value=questions.MAX_WITHIN_S,
         help_text="Seconds that the two pings may be apart. Without it any time in the range counts.",
     )
     after = After(shape=(datetime, int), required=False)
@@ -42,22 +40,22 @@ class ConnectionsQuery(_RangeQuery):
 
 class EncountersQuery(_RangeQuery):
     within = Number(
-        default=60.0,
+        default=questions.WITHIN_S,
         min_value=0,
-        max_value=MAX_WITHIN_S,
+        max_value=questions.MAX_WITHIN_S,
         help_text="Seconds that the two pings of a pair may be apart.",
     )
     max_gap = Number(
-        default=75.0,
+        default=questions.MAX_GAP_S,
         min_value=0,
-        max_value=MAX_GAP_S,
+        max_value=questions.LONGEST_GAP_S,
         help_text="Seconds without a pair that an encounter outlasts.",
     )
     min_duration = Number(default=0.0, min_value=0, help_text="Seconds; shorter encounters are left out.")
     after = After(shape=(datetime, int, int), required=False)
 
     def validate_min_duration(self, value: float) -> float:
-        return min(value, LONGEST_S)
+        return min(value, questions.LONGEST_S)
 
 
 class _Person(serializers.Serializer):

@@ -126,13 +126,23 @@ def parse_degrees(value: Any, *, limit: int) -> float:
 
 
 def parse_creation_time(value: Any) -> datetime:
-    moment = parse_instant(value)
+    moment = value if isinstance(value, datetime) else parse_instant(value)
     if not EARLIEST <= moment < LATEST:
         raise ValueError("Must be from 1900-01-01 to before 2100-01-01.")
     return moment
 
 
 # --- a whole ping --------------------------------------------------------------------------------
+
+
+def is_good(ping: Ping) -> bool:
+    """The rules at one look, for a door whose values have their types already; `parse` says what is wrong."""
+    return (
+        EARLIEST <= ping.creation_time < LATEST
+        and math.fabs(ping.latitude) <= 90
+        and math.fabs(ping.longitude) <= 180
+    )
+
 
 _PARSERS = {
     "person_id": parse_person_id,

@@ -87,9 +87,10 @@ class BoundingBox(serializers.CharField):
             south, north = (pings.parse_degrees(part, limit=90) for part in parts[1::2])
         except ValueError as fault:
             raise exceptions.ValidationError(f"west,south,east,north: {fault}") from None
-        if south > north:
-            raise exceptions.ValidationError("The south must not be north of the north.")
-        return Bounds(west, south, east, north)
+        try:
+            return Bounds(west, south, east, north)
+        except ValueError as fault:
+            raise exceptions.ValidationError(str(fault)) from None
 
 
 class LocationsQuery(PagedQuery):

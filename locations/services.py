@@ -36,6 +36,10 @@ class Bounds:
     east: float
     north: float
 
+    def __post_init__(self) -> None:
+        if self.south > self.north:
+            raise ValueError("The south must not be north of the north.")
+
 
 # --- writing -------------------------------------------------------------------------------------
 

@@ -1,0 +1,14 @@
+"""What can be asked about locations: the defaults and bounds that every door shares."""
+
+MAX_LIMIT = 10_000  # rows of a page
+
+DISTANCE_M = 5.0
+MAX_DISTANCE_M = 10_000  # and more than 0
+
+WITHIN_S = 60.0  # of an encounter; of a connection any time counts unless it is given
+MAX_WITHIN_S = 3_600
+
+MAX_GAP_S = 75.0  # badge studies bridge that much
+LONGEST_GAP_S = 86_400
+
+LONGEST_S = 10_000_000_000  # longer than any range; beyond it nothing is left out any more
