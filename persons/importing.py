@@ -69,10 +69,10 @@ def import_rows(lines: Iterable[str], *, update: bool = False, summary: Summary 
     order = _order(records)
     batch: dict[int, _Row] = {}
     for line, cells in records:
-        summary.read += 1
         try:
             person_id, names = _person(cells, order)
         except ValueError as fault:
+            summary.read += 1
             summary.refuse(line, str(fault))
             continue
         known = batch.get(person_id)
@@ -212,6 +212,7 @@ def _store(batch: dict[int, _Row], *, update: bool, summary: Summary) -> None:
         )
         differs: dict[int, bool] = dict(cursor.fetchall())
     for person_id, row in batch.items():
+        summary.read += len(row.lines)
         if person_id not in differs:
             summary.created += 1
         elif not differs[person_id]:

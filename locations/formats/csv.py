@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from typing import Any
 
 from connect.files import Source
 from locations.formats import Item, Unreadable
@@ -19,10 +20,12 @@ def items(source: Source, *, person_id: int | None) -> Iterator[Item]:
         # Every line for itself: no value has a line end in it, so a stray quote spoils one ping only.
         cells = _cells(line) if '"' in line else line.rstrip("\r\n").split(",")
         if len(cells) == len(names):
-            fields = dict(zip(names, cells, strict=True))
+            fields: dict[str, Any] = dict(zip(names, cells, strict=True))
             if "" in cells:
                 fields = {name: cell for name, cell in fields.items() if cell}
-            yield Item(number, fields | default)
+            if default:
+                fields |= default
+            yield Item(number, fields)
         elif cells and cells != [""]:
             yield Item(number, f"The line must have {len(names)} cells.")
 
