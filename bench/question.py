@@ -32,8 +32,6 @@ CREATE TABLE bench_points_time (LIKE bench_points);
 INSERT INTO bench_points_time SELECT * FROM bench_points;
 CREATE UNIQUE INDEX ON bench_points_time (person_id, creation_time);
 CREATE INDEX bench_position_time ON bench_points_time USING gist (position, creation_time);
-VACUUM ANALYZE bench_points;
-VACUUM ANALYZE bench_points_time;
 """
 
 SELF_JOIN = """
@@ -54,10 +52,11 @@ def main(people: int) -> None:
     from locations import proximity  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
-    call_command("simulate", people=people, interval=57, verbosity=0)
+    call_command("simulate", people=people, interval=52, verbosity=0)
     with connection.cursor() as cursor:
         cursor.execute(OTHER_LAYOUTS)
-        cursor.execute("VACUUM ANALYZE locations_location")
+        for table in ("bench_points", "bench_points_time", "locations_location"):
+            cursor.execute(f"VACUUM ANALYZE {table}")
         cursor.execute("SELECT min(creation_time), count(*), count(DISTINCT person_id) FROM locations_location")
         first, total, persons = cursor.fetchone()
         start = datetime(first.year, first.month, first.day, tzinfo=UTC)

@@ -34,8 +34,8 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 
 # --- which paths this process serves, and where its neighbours are -------------------------------
 
-SERVABLE_APPS = ("persons", "locations", "internal", "connections", "admin", "docs", "webapp")
-SERVED_APPS = env.list("SERVED_APPS", default=["persons", "locations", "connections", "admin", "docs"])
+SERVABLE_APPS = ("persons", "locations", "internal", "connections", "admin", "webapp")
+SERVED_APPS = env.list("SERVED_APPS", default=["persons", "locations", "connections", "admin"])
 if unknown := set(SERVED_APPS) - set(SERVABLE_APPS):
     raise ImproperlyConfigured(f"SERVED_APPS names {sorted(unknown)}; known are {SERVABLE_APPS}.")
 

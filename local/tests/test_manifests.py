@@ -105,7 +105,7 @@ def test_the_runner_starts_what_the_manifests_say(stage: str) -> None:
 def test_stage_0_is_the_monolith_and_the_page() -> None:
     read = manifests.read_stage(PLACE, "0-monolith", SECRETS)
     served = {process.name: process.environ["SERVED_APPS"] for process in read.processes}
-    assert served == {"web": "persons,locations,connections,admin,docs", "webapp": "webapp"}
+    assert served == {"web": "persons,locations,connections,admin", "webapp": "webapp"}
     assert {one.name: one.node_port for one in read.services} == {"web": 30001, "webapp": 30000}
     assert [job.command for job in read.jobs] == [("python", "manage.py", "migrate", "--noinput")]
 
