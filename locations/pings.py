@@ -184,6 +184,28 @@ def parse(fields: Any, *, now: datetime | None = None) -> Ping:
     return Ping(**values)
 
 
+# How nearly every device writes a ping. It is read in one step here; whatever looks otherwise goes through
+# parse, which knows every form and says what is wrong. A test holds the two together.
+_USUAL = re.compile(
+    r"[0-9]{1,18},-?[0-9]{1,3}(?:\.[0-9]+)?,-?[0-9]{1,3}(?:\.[0-9]+)?,"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3}(?:[0-9]{3})?)?Z"
+)
+
+
+def parse_usual(fields: Any) -> Ping | None:
+    """The ping, if it is written in the usual way; None says nothing about it."""
+    try:
+        person_id, moment = fields["person_id"], fields["creation_time"]
+        latitude, longitude = fields["latitude"], fields["longitude"]
+        if len(fields) != 4 or not _USUAL.fullmatch(f"{person_id},{latitude},{longitude},{moment}"):
+            return None
+        ping = Ping(int(person_id), datetime.fromisoformat(moment), float(latitude), float(longitude))
+    except (KeyError, TypeError, ValueError):
+        return None
+    in_bounds = -90 <= ping.latitude <= 90 and -180 <= ping.longitude <= 180
+    return ping if in_bounds and EARLIEST <= ping.creation_time < LATEST else None
+
+
 def parse_batch(items: list[Any]) -> tuple[list[Ping], list[int], list[Refusal]]:
     """The good pings of a batch, the index that each had in it, and a refusal for every other."""
     good: list[Ping] = []
@@ -191,7 +213,7 @@ def parse_batch(items: list[Any]) -> tuple[list[Ping], list[int], list[Refusal]]
     refusals: list[Refusal] = []
     for index, item in enumerate(items):
         try:
-            good.append(parse(item))
+            good.append(parse_usual(item) or parse(item))
         except Refused as refused:
             refusals.append(Refusal(index, 400, refused.errors))
         else:

@@ -268,34 +268,31 @@ steps AS (
       FROM pairs
     WINDOW of_person AS (PARTITION BY person_id ORDER BY greatest(own_time, creation_time))
 ),
-numbered AS MATERIALIZED (
+numbered AS (
     SELECT *, count(*) FILTER (WHERE goes_on IS NOT TRUE) OVER of_person AS nth
       FROM steps
     WINDOW of_person AS (PARTITION BY person_id ORDER BY greatest(own_time, creation_time))
 ),
+measured AS (
+    -- A chord within a millionth of a metre of the shortest may be the shortest geodesic: measure those.
+    SELECT *, CASE WHEN sqrt(square) <= sqrt(min(square) OVER (PARTITION BY person_id, nth)) + 1e-6
+                   THEN ST_Distance(ST_MakePoint(own_longitude, own_latitude)::geography,
+                                    ST_MakePoint(longitude, latitude)::geography) END AS exact
+      FROM numbered
+),
 meetings AS (
     SELECT person_id, nth, greatest(min(own_time), min(creation_time)) AS start,
            least(max(own_time), max(creation_time)) AS last,
-           count(DISTINCT creation_time) AS pings, sqrt(min(square)) AS nearest
-      FROM numbered GROUP BY person_id, nth
-),
-kept AS (
-    SELECT *, greatest(start, last) AS finish FROM meetings
-     WHERE greatest(start, last) - start >= %(min_duration_s)s * interval '1 second' {page}
-),
-placed AS (
-    -- Chords a millionth of a metre from the shortest may be the shortest geodesic: measure those.
-    SELECT DISTINCT ON (person_id, nth) kept.*, exact, own_latitude, own_longitude
-      FROM kept JOIN numbered AS pair USING (person_id, nth)
-     CROSS JOIN LATERAL (
-        SELECT ST_Distance(ST_MakePoint(own_longitude, own_latitude)::geography,
-                           ST_MakePoint(longitude, latitude)::geography) AS exact OFFSET 0
-     ) AS measured
-     WHERE square <= (nearest + 1e-6) * (nearest + 1e-6)
-     ORDER BY person_id, nth, exact, own_time
+           count(DISTINCT creation_time) AS pings, min(exact) AS nearest,
+           (array_agg(own_latitude ORDER BY exact, own_time) FILTER (WHERE exact IS NOT NULL))[1] AS latitude,
+           (array_agg(own_longitude ORDER BY exact, own_time) FILTER (WHERE exact IS NOT NULL))[1] AS longitude
+      FROM measured GROUP BY person_id, nth
 )
-SELECT person_id, start, finish, pings, round(exact::numeric, 2)::float8, own_latitude, own_longitude, nth
-  FROM placed ORDER BY start, person_id, nth"""
+SELECT person_id, start, greatest(start, last), pings, round(nearest::numeric, 2)::float8,
+       latitude, longitude, nth
+  FROM meetings
+ WHERE greatest(start, last) - start >= %(min_duration_s)s * interval '1 second' {page}
+ ORDER BY start, person_id, nth"""
     return _limited(sql, values, limit)
 
 
