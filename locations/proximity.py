@@ -284,8 +284,8 @@ meetings AS (
     SELECT person_id, nth, greatest(min(own_time), min(creation_time)) AS start,
            least(max(own_time), max(creation_time)) AS last,
            count(DISTINCT creation_time) AS pings, min(exact) AS nearest,
-           (array_agg(own_latitude ORDER BY exact, own_time) FILTER (WHERE exact IS NOT NULL))[1] AS latitude,
-           (array_agg(own_longitude ORDER BY exact, own_time) FILTER (WHERE exact IS NOT NULL))[1] AS longitude
+           (array_agg(own_latitude ORDER BY exact, own_time) FILTER (WHERE exact >= 0))[1] AS latitude,
+           (array_agg(own_longitude ORDER BY exact, own_time) FILTER (WHERE exact >= 0))[1] AS longitude
       FROM measured GROUP BY person_id, nth
 )
 SELECT person_id, start, greatest(start, last), pings, round(nearest::numeric, 2)::float8,
