@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV_PYTHON := .venv/bin/python
 LOCAL := $(VENV_PYTHON) -m local
 
-.PHONY: help up down status stage logs test lint render diff diagrams bench
+.PHONY: help up down status stage logs test lint proto render diff diagrams bench
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,6 +38,10 @@ test: ## every test, on a database and ports of their own
 lint: ## style, types, imports, missing migrations
 	@$(PYTHON) -m local.prepare dev
 	@$(LOCAL) lint
+
+proto: ## generate the code of grpc_server/locations.proto anew
+	@$(PYTHON) -m local.prepare dev
+	@$(VENV_PYTHON) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. grpc_server/locations.proto
 
 render: ## write k8s/rendered anew from k8s/
 	@$(PYTHON) -m local.prepare dev

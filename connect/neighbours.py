@@ -17,8 +17,9 @@ PERSONS = {"local": "persons.services", "http": "persons.http_client"}  # get_ma
 LOCATIONS = {
     "local": "locations.services",
     "http": "locations.http_client",
+    "grpc": "grpc_server.client",
 }  # get, list_between, connections, encounters
-PINGS = {"local": "locations.services"}  # submit
+PINGS = {"local": "locations.services", "grpc": "grpc_server.client"}  # submit
 
 
 class NeighbourUnavailable(Exception):

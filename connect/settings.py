@@ -53,6 +53,15 @@ WEB_THREADS = env.int("WEB_THREADS", default=8)
 # Answers that stream hold a thread for as long as their reader reads; the rest stays for short calls.
 WEB_STREAMS = max(1, WEB_THREADS - 2)
 
+# --- the gRPC server of locations, and those who ask it (grpc_server/) ---------------------------
+
+GRPC_ADDRESS = env.str("GRPC_ADDRESS", default="0.0.0.0:50051")
+GRPC_THREADS = env.int("GRPC_THREADS", default=20)
+# A stream holds a thread for as long as it is open; the rest stays for short calls.
+GRPC_STREAMS = max(1, GRPC_THREADS - 4)
+GRPC_TIMEOUT_S = env.float("GRPC_TIMEOUT_S", default=20.0)
+GRPC_STREAM_TIMEOUT_S = env.float("GRPC_STREAM_TIMEOUT_S", default=600.0)
+
 # --- Django --------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -72,6 +81,7 @@ INSTALLED_APPS = [
     "persons",
     "locations",
     "connections",
+    "grpc_server",
     "simulation",
     "webapp",
 ]

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class GrpcServerConfig(AppConfig):
+    name = "grpc_server"

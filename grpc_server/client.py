@@ -1,0 +1,288 @@
+"""The seam's `grpc:` for locations and pings: the same verbs as locations.services, asked of the server.
+
+What may be asked again safely is everything: questions until their first row, and pings because a repeat is
+stored once. The library does so, a few times within the deadline; then it is NeighbourUnavailable.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import grpc
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from connect.neighbours import NeighbourUnavailable
+from connect.questions import MAX_LIMIT
+from grpc_server import locations_pb2 as pb
+from grpc_server import messages
+from grpc_server.locations_pb2_grpc import LocationServiceStub
+from locations.pings import EARLIEST, LATEST, MAX_BATCH, Ping, Refusal, make_id, unknown_person
+from locations.proximity import Encounter
+from locations.services import MAX_ID, Bounds, Receipt
+
+Row = TypeVar("Row")
+Key = TypeVar("Key")
+
+_SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"].full_name
+_RETRY = {
+    "maxAttempts": 5,
+    "initialBackoff": "0.1s",
+    "maxBackoff": "1s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+}
+_OPTIONS = [
+    (
+        "grpc.service_config",
+        json.dumps(
+            {
+                "loadBalancingConfig": [{"round_robin": {}}],
+                "methodConfig": [{"name": [{"service": _SERVICE}], "retryPolicy": _RETRY}],
+            }
+        ),
+    ),
+    ("grpc.per_rpc_retry_buffer_size", 2 * settings.BODY_LIMIT),  # a whole batch, else it is not sent again
+    ("grpc.max_receive_message_length", settings.BODY_LIMIT),
+    ("grpc.enable_http_proxy", 0),
+    # A server that came back is found again at once.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # One that vanished without a word is noticed while a call waits for it.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+]
+
+
+class _Server:
+    """One channel to one address; its calls share a connection."""
+
+    def __init__(self, url: str):
+        address = urlsplit(url).netloc
+        if not address.rpartition(":")[2].isdecimal():
+            raise ImproperlyConfigured(f"{url!r}: a gRPC server's address is grpc://host:port.")
+        channel = grpc.insecure_channel(address, _OPTIONS)
+        self.ask = LocationServiceStub(channel)
+        # On the wire a stream of one message is a single call; asked as one it takes no thread more.
+        self.record = channel.unary_unary(
+            f"/{_SERVICE}/RecordLocations",
+            request_serializer=pb.RecordLocationsRequest.SerializeToString,
+            response_deserializer=pb.RecordLocationsResponse.FromString,
+        )
+
+
+_servers: dict[tuple[int, str], _Server] = {}
+_making = threading.Lock()
+
+
+def _server(url: str) -> _Server:
+    """The process's own: a channel does not outlive a fork."""
+    key = (os.getpid(), url)
+    with _making:
+        if key not in _servers:
+            _servers[key] = _Server(url)
+        return _servers[key]
+
+
+# --- pings ---------------------------------------------------------------------------------------
+
+
+def submit(pings: Sequence[Ping]) -> Receipt:
+    """Hands pings in, each batch of them stored in one transaction; idempotent."""
+    stored: int | None = 0
+    refused = []
+    for first in range(0, len(pings), MAX_BATCH):
+        batch = pings[first : first + MAX_BATCH]
+        possible = [index for index, ping in enumerate(batch) if abs(ping.person_id) <= MAX_ID]
+        late = [unknown_person(first + n, batch[n].person_id) for n in set(range(len(batch))) - set(possible)]
+        if possible:
+            answer = _record([batch[index] for index in possible])
+            stored = stored + answer.stored if stored is not None and answer.HasField("stored") else None
+            late += [
+                Refusal(first + possible[refusal.index], refusal.status, refusal.errors)
+                for refusal in map(messages.from_refusal, answer.refused)
+            ]
+        refused += sorted(late, key=attrgetter("index"))
+    return Receipt(stored, refused)
+
+
+def _record(pings: Sequence[Ping]) -> pb.RecordLocationsResponse:
+    request = pb.RecordLocationsRequest(locations=map(messages.without_id, pings))
+    try:
+        return _server(settings.PINGS_URL).record(request, timeout=settings.GRPC_TIMEOUT_S)
+    except grpc.RpcError as error:
+        raise _in_our_words(error) from error
+
+
+# --- locations -----------------------------------------------------------------------------------
+
+
+def get(person_id: int, creation_time: datetime) -> Ping | None:
+    """What is stored of this person at this time."""
+    request = pb.GetLocationRequest(id=make_id(person_id, creation_time))
+    try:
+        found = _server(settings.LOCATIONS_URL).ask.GetLocation(request, timeout=settings.GRPC_TIMEOUT_S)
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            return None
+        raise _in_our_words(error) from error
+    return messages.from_location(found)
+
+
+def list_between(
+    *,
+    person_id: int | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    bounds: Bounds | None = None,
+    after: tuple[datetime, int] | None = None,
+    limit: int | None = None,
+) -> Iterator[Ping]:
+    """Locations in [start, end), ordered by creation_time, then person, as they arrive."""
+    if person_id is not None and not 0 < person_id <= MAX_ID:
+        return iter([])
+    if person_id is None and limit is None:
+        start, end = start or EARLIEST, end or LATEST  # everything, too, must be asked for by name
+    box = pb.Bounds(**asdict(bounds)) if bounds else None
+
+    def page(after: tuple[datetime, int] | None, limit: int | None) -> Iterator[Ping]:
+        request = pb.ListLocationsRequest(
+            person_id=person_id,
+            start=_moment(start),
+            end=_moment(end),
+            bounds=box,
+            after=_location_key(after),
+            limit=limit,
+        )
+        for batch in _batches("ListLocations", request):
+            yield from map(messages.from_location, batch.locations)
+
+    return _pages(page, _place, after=after, limit=limit)
+
+
+def connections(
+    person_id: int,
+    *,
+    start: datetime,
+    end: datetime,
+    distance_m: float,
+    within_s: float | None = None,
+    after: tuple[datetime, int] | None = None,
+    limit: int | None = None,
+) -> Iterator[Ping]:
+    """Others' locations in [start, end) near an own one, each once, ordered by creation_time, person."""
+    if not 0 < person_id <= MAX_ID:
+        return iter([])
+
+    def page(after: tuple[datetime, int] | None, limit: int | None) -> Iterator[Ping]:
+        request = pb.FindConnectionsRequest(
+            person_id=person_id,
+            start=_moment(start),
+            end=_moment(end),
+            distance_m=distance_m,
+            within_s=within_s,
+            after=_location_key(after),
+            limit=limit,
+        )
+        for batch in _batches("FindConnections", request):
+            yield from map(messages.from_location, batch.locations)
+
+    return _pages(page, _place, after=after, limit=limit)
+
+
+def encounters(
+    person_id: int,
+    *,
+    start: datetime,
+    end: datetime,
+    distance_m: float,
+    within_s: float,
+    max_gap_s: float,
+    min_duration_s: float = 0,
+    after: tuple[datetime, int, int] | None = None,
+    limit: int | None = None,
+) -> Iterator[Encounter]:
+    """A person's encounters in [start, end), ordered by start, person; `after` is (start, person, nth)."""
+    if not 0 < person_id <= MAX_ID:
+        return iter([])
+
+    def page(after: tuple[datetime, int, int] | None, limit: int | None) -> Iterator[Encounter]:
+        request = pb.FindEncountersRequest(
+            person_id=person_id,
+            start=_moment(start),
+            end=_moment(end),
+            distance_m=distance_m,
+            within_s=within_s,
+            max_gap_s=max_gap_s,
+            min_duration_s=min_duration_s,
+            after=_encounter_key(after),
+            limit=limit,
+        )
+        for batch in _batches("FindEncounters", request):
+            yield from map(messages.from_encounter, batch.encounters)
+
+    return _pages(page, lambda met: (met.start, met.person_id, met.nth), after=after, limit=limit)
+
+
+def _moment(moment: datetime | None) -> Timestamp | None:
+    return None if moment is None else messages.to_timestamp(moment)
+
+
+def _location_key(key: tuple[datetime, int] | None) -> pb.LocationKey | None:
+    return pb.LocationKey(creation_time=_moment(key[0]), person_id=key[1]) if key else None
+
+
+def _encounter_key(key: tuple[datetime, int, int] | None) -> pb.EncounterKey | None:
+    return pb.EncounterKey(start=_moment(key[0]), person_id=key[1], nth=key[2]) if key else None
+
+
+def _place(ping: Ping) -> tuple[datetime, int]:
+    return ping.creation_time, ping.person_id
+
+
+def _pages(
+    page: Callable[[Key | None, int | None], Iterator[Row]],
+    key: Callable[[Row], Key],
+    *,
+    after: Key | None,
+    limit: int | None,
+) -> Iterator[Row]:
+    """The rows of one call, or of several when more are asked for than a page may have."""
+    while limit is None or limit > 0:
+        size = None if limit is None else min(limit, MAX_LIMIT)
+        count = 0
+        for row in page(after, size):
+            yield row
+            count += 1
+        if limit is None or size is None or count < size:
+            return
+        limit -= size
+        after = key(row)
+
+
+def _batches(method: str, request: Any) -> Iterator[Any]:
+    """The messages of an answer as they arrive; none for a person who does not exist."""
+    ask = getattr(_server(settings.LOCATIONS_URL).ask, method)
+    answer = ask(request, timeout=settings.GRPC_STREAM_TIMEOUT_S)
+    try:
+        yield from answer
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise _in_our_words(error) from error
+    finally:
+        answer.cancel()  # what nobody reads to its end is not worked on any longer
+
+
+def _in_our_words(error: grpc.RpcError) -> Exception:
+    text = f"{error.code().name}: {error.details()}"
+    if error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED):
+        return ValueError(text)
+    return NeighbourUnavailable(text)

@@ -1,0 +1,82 @@
+"""`manage.py run_location_server`: the process that serves locations by gRPC."""
+
+import signal
+import threading
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from grpc_server.server import SERVICE, LocationServer
+
+GRACE_S = 30.0
+
+_EPILOG = f"""
+Serves {SERVICE}, with health and reflection. SIGTERM or
+SIGINT stops it: it takes no more calls, ends the work in hand, and breaks off what is not
+done when the grace is over. A second one stops it at once.
+
+exit status: 0 stopped when asked to; 1 stopped, but some work had to be broken off (it is
+not acknowledged); 2 wrong arguments or settings, or the address cannot be had
+"""
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 3600:
+        raise ArgumentTypeError("must be a number of seconds from 0 to 3600")
+    return value
+
+
+class Command(BaseCommand):
+    help = "Serves locations by gRPC."
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
+        return super().create_parser(
+            *args, **kwargs, epilog=_EPILOG, formatter_class=RawDescriptionHelpFormatter
+        )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--address",
+            default=settings.GRPC_ADDRESS,
+            metavar="HOST:PORT",
+            help="where to listen; port 0 takes a free one (GRPC_ADDRESS, here %(default)s)",
+        )
+        parser.add_argument(
+            "--grace",
+            type=seconds,
+            default=GRACE_S,
+            metavar="SECONDS",
+            help="for the work in hand when it is stopped (default: %(default)s)",
+        )
+
+    def handle(self, *, address: str, grace: float, **_: Any) -> None:
+        for name in ("LOCATIONS_URL", "PINGS_URL"):
+            if getattr(settings, name).startswith("grpc:"):
+                raise CommandError(f"{name} leads to a gRPC server: this one would ask itself.", returncode=2)
+        try:
+            server = LocationServer(address)
+        except OSError as fault:
+            raise CommandError(f"{address} cannot be had: {fault}", returncode=2) from None
+        asked = threading.Event()
+
+        def stop(*_: Any) -> None:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            asked.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        server.start()
+        self.stdout.write(f"Listening on {address.rpartition(':')[0]}:{server.port}")
+        self.stdout.flush()
+        asked.wait()
+        self.stdout.write("Stopping.")
+        if not server.stop(grace):
+            raise CommandError(f"Some work was not done within {grace:g} s.", returncode=1)
+        self.stdout.write("Stopped.")
