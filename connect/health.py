@@ -3,16 +3,18 @@
 from django.conf import settings
 from django.db import Error, connection
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from connect.openapi import BAD, errors
 from connect.queries import Query
 from connect.rest import RETRY_AFTER_S, JsonRenderer
 
 
+@extend_schema_serializer(component_name="Readiness")
 class _Readiness(serializers.Serializer):
     status = serializers.ChoiceField(["ready", "not ready"])
     needs = serializers.DictField(child=serializers.ChoiceField(["ok", "out of reach"]))
@@ -26,7 +28,7 @@ class Live(APIView):
     @extend_schema(
         tags=["health"],
         summary="Alive?",
-        responses={200: OpenApiTypes.STR},
+        responses={200: OpenApiTypes.STR, **errors(BAD)},
         examples=[OpenApiExample("alive", value="healthy", response_only=True)],
     )
     def get(self, request: Request) -> Response:
@@ -42,7 +44,7 @@ class Ready(APIView):
     @extend_schema(
         tags=["health"],
         summary="Ready?",
-        responses={200: _Readiness, 503: _Readiness},
+        responses={200: _Readiness, 503: _Readiness, **errors(BAD)},
         examples=[
             OpenApiExample(
                 "ready", value={"status": "ready", "needs": {"database": "ok"}}, status_codes=["200"]

@@ -1,6 +1,8 @@
-"""What the schema says of errors, the same in every app. The shapes are DRF's own."""
+"""What the schema says of all apps alike: errors in DRF's own shapes, paths, pages, what is refused."""
 
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
 
@@ -37,7 +39,42 @@ _RESPONSES = {
 }
 
 
-def errors(*codes: int, body: bool = False) -> dict[int, OpenApiResponse]:
+PERSON_ID = OpenApiParameter("person_id", int, OpenApiParameter.PATH, description="The id of a person.")
+LOCATION_ID = OpenApiParameter(
+    "location_id",
+    str,
+    OpenApiParameter.PATH,
+    description="The person and the time in microseconds since 1970, such as 5-1597747026000000.",
+)
+NEXT_PAGE = OpenApiParameter(
+    "Link",
+    str,
+    OpenApiParameter.HEADER,
+    description='`</api/…>; rel="next"`: the next page, a path. Absent on the last one and without `limit`.',
+    response=[200],
+)
+PLACE = OpenApiParameter(
+    "Location",
+    str,
+    OpenApiParameter.HEADER,
+    description="The path of what was made; none for an array.",
+    response=[201, 202],
+)
+
+
+def errors(*codes: int, body: bool = False) -> dict[tuple[int, str], OpenApiResponse]:
     """The answers of an operation that are not its result; `body` for one that takes a body."""
     both = {*codes, 406, *((413, 415) if body else ())}
-    return {code: _RESPONSES[code] for code in sorted(both)}
+    return {(code, "application/json"): _RESPONSES[code] for code in sorted(both)}
+
+
+def strict_bodies(result: Any, **_: Any) -> Any:
+    """A hook of drf-spectacular's: a POST has a body, and none has unknown fields but for an ignored `id`."""
+    for path in result["paths"].values():
+        if "post" in path:
+            path["post"]["requestBody"]["required"] = True
+    for name, component in result["components"]["schemas"].items():
+        if name.endswith("Request") and component.get("type") == "object":
+            component["additionalProperties"] = False
+            component["properties"]["id"] = {"description": "Ignored: what a GET gave can be sent back."}
+    return result

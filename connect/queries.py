@@ -7,6 +7,8 @@ from itertools import chain
 from typing import Any
 
 import orjson
+from drf_spectacular.drainage import set_override
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 
@@ -48,6 +50,9 @@ class Several(serializers.ListField):
             raise exceptions.ValidationError(list(dict.fromkeys(chain.from_iterable(each)))) from None
 
 
+@extend_schema_field(
+    {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}], "example": "2026-05-11"}
+)
 class Bound(serializers.DateTimeField):
     """One end of a range: an instant is itself; a date is a whole UTC day, its first instant as a start and
     the first instant of the next day as an end."""
@@ -78,6 +83,7 @@ class After(serializers.CharField):
     def __init__(self, *, shape: tuple[type, ...], **kwargs: Any):
         self.shape = shape
         super().__init__(help_text="Opaque: take it from the `Link` header of the page before.", **kwargs)
+        set_override(self, "field", {"type": "string", "format": f"cursor-{len(shape)}"})
 
     @staticmethod
     def encode(values: tuple[Any, ...]) -> str:

@@ -7,6 +7,7 @@ import orjson
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
+from drf_spectacular.drainage import set_override
 from rest_framework import exceptions, parsers, renderers, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -102,7 +103,13 @@ class StrictSerializer(serializers.Serializer):
 
 
 class Text(serializers.CharField):
-    """A JSON string, not a number in its place."""
+    """A JSON string, not a number in its place; not blank, unless it may be, and without NUL."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        some = "" if self.allow_blank else r"[^\s\u0000][^\u0000]*"
+        length = {"maxLength": self.max_length} if self.max_length else {}
+        set_override(self, "field", {"type": "string", "pattern": rf"^[^\u0000]*{some}$", **length})
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):

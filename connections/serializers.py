@@ -3,25 +3,38 @@
 from datetime import datetime
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import exceptions, serializers
 
 from connect import questions
 from connect.queries import After, Bound, Number, PagedQuery, check_order
 
 
+@extend_schema_field(
+    {
+        "type": "number",
+        "format": "double",
+        "minimum": 0,
+        "exclusiveMinimum": True,
+        "maximum": questions.MAX_DISTANCE_M,
+    }
+)
+class _Distance(Number):
+    def to_internal_value(self, data: Any) -> float:
+        metres = super().to_internal_value(data)
+        if metres <= 0:
+            raise exceptions.ValidationError("Must be more than 0.")
+        return metres
+
+
 class _RangeQuery(PagedQuery):
     start_date = Bound(is_end=False, help_text="From this date or instant on.")
     end_date = Bound(is_end=True, help_text="To before this instant, or to the end of this date.")
-    distance = Number(
+    distance = _Distance(
         default=questions.DISTANCE_M,
         help_text="Metres, geodesic, more than 0 and up to 10,000.",
         max_value=questions.MAX_DISTANCE_M,
     )
-
-    def validate_distance(self, value: float) -> float:
-        if value <= 0:
-            raise exceptions.ValidationError("Must be more than 0.")
-        return value
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         check_order(attrs["start_date"], attrs["end_date"], ("start_date", "end_date"))
@@ -58,6 +71,7 @@ class EncountersQuery(_RangeQuery):
         return min(value, questions.LONGEST_S)
 
 
+@extend_schema_serializer(component_name="PersonMet")
 class _Person(serializers.Serializer):
     id = serializers.IntegerField()
     first_name = serializers.CharField()
@@ -65,6 +79,7 @@ class _Person(serializers.Serializer):
     company_name = serializers.CharField()
 
 
+@extend_schema_serializer(component_name="LocationNear")
 class _Location(serializers.Serializer):
     id = serializers.CharField()
     person_id = serializers.IntegerField()

@@ -3,15 +3,18 @@
 from dataclasses import asdict
 from typing import Any
 
+import orjson
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from connect import neighbours
 from connect.listing import answer
-from connect.openapi import BAD, MISSING, UNAVAILABLE, errors
+from connect.openapi import BAD, MISSING, NEXT_PAGE, PERSON_ID, UNAVAILABLE, errors
 from connect.rest import JsonRenderer, no_person
 from connect.wire import format_degrees, format_time
 from connections import services
@@ -44,6 +47,17 @@ _ENCOUNTER = {
     "latitude": "37.5534410",
     "longitude": "-122.2905240",
 }
+_COLLECTION = {
+    "type": "object",
+    "description": "A FeatureCollection: each encounter a Point where the own ping was at its nearest.",
+    "properties": {
+        "type": {"type": "string", "enum": ["FeatureCollection"]},
+        "features": {"type": "array", "items": {"type": "object"}},
+    },
+    "required": ["type", "features"],
+}
+_MAP = orjson.loads(GeoJson().render([_ENCOUNTER]))
+_TABLE = Csv().render([_ENCOUNTER]).decode()
 
 
 class Connections(APIView):
@@ -61,7 +75,7 @@ class Connections(APIView):
             "A location of another person is in the answer, once, if it and at least one own ping lie in the "
             "range, at most `distance` metres apart and, with `within`, at most that many seconds apart."
         ),
-        parameters=[ConnectionsQuery],
+        parameters=[PERSON_ID, ConnectionsQuery, NEXT_PAGE],
         responses={200: ConnectionSerializer(many=True), **errors(BAD, MISSING, UNAVAILABLE)},
         examples=[OpenApiExample("near Grace", value=_CONNECTION, response_only=True, status_codes=["200"])],
     )
@@ -106,6 +120,12 @@ class Encounters(APIView):
 
     renderer_classes = [JsonRenderer, BrowsableAPIRenderer, GeoJson, Csv]
 
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
+        """The description of the path is no encounter: it has no other form than JSON or a page."""
+        if isinstance(request.accepted_renderer, GeoJson | Csv):
+            request.accepted_renderer, request.accepted_media_type = JsonRenderer(), JsonRenderer.media_type
+        return super().options(request, *args, **kwargs)
+
     @extend_schema(
         operation_id="listEncounters",
         tags=["connections"],
@@ -114,9 +134,26 @@ class Encounters(APIView):
             "A pair is an own ping and another person's, near in space and time; pairs with the same person "
             "belong to one encounter while the step from one to the next is at most `max_gap` seconds."
         ),
-        parameters=[EncountersQuery],
-        responses={200: EncounterSerializer(many=True), **errors(BAD, MISSING, UNAVAILABLE)},
-        examples=[OpenApiExample("with Grace", value=_ENCOUNTER, response_only=True, status_codes=["200"])],
+        parameters=[PERSON_ID, EncountersQuery, NEXT_PAGE],
+        responses={
+            (200, "application/json"): EncounterSerializer(many=True),
+            (200, "application/geo+json"): OpenApiResponse(
+                _COLLECTION, examples=[OpenApiExample("a map", value=_MAP)]
+            ),
+            (200, "text/csv"): OpenApiResponse(
+                OpenApiTypes.STR, examples=[OpenApiExample("a table", value=_TABLE)]
+            ),
+            **errors(BAD, MISSING, UNAVAILABLE),
+        },
+        examples=[
+            OpenApiExample(
+                "with Grace",
+                value=_ENCOUNTER,
+                response_only=True,
+                media_type="application/json",
+                status_codes=["200"],
+            )
+        ],
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         query = EncountersQuery.of(request)

@@ -12,37 +12,61 @@ from locations import pings
 from locations.services import Bounds
 
 
-@extend_schema_field(
-    {
-        "oneOf": [
-            {"type": "number", "minimum": -180, "maximum": 180},
-            {"type": "string", "pattern": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"},
-        ]
-    }
-)
-class _DegreesIn(serializers.Field):
+def _or_string(pattern: str, kind: str = "integer", **limits: int) -> dict[str, Any]:
+    return {"oneOf": [{"type": kind, **limits}, {"type": "string", "pattern": pattern}]}
+
+
+@extend_schema_field(_or_string("^[+-]?[0-9]{1,40}$"))
+class _PersonId(serializers.Field):
+    pass
+
+
+_LATITUDE = r"[+-]?(90(\.0*)?|[0-8]?[0-9](\.[0-9]*)?)"
+_LONGITUDE = r"[+-]?(180(\.0*)?|(1[0-7][0-9]|[0-9]{1,2})(\.[0-9]*)?)"
+
+
+@extend_schema_field(_or_string(f"^{_LATITUDE}$", "number", minimum=-90, maximum=90))
+class _Latitude(serializers.Field):
+    pass
+
+
+@extend_schema_field(_or_string(f"^{_LONGITUDE}$", "number", minimum=-180, maximum=180))
+class _Longitude(serializers.Field):
+    pass
+
+
+@extend_schema_field(OpenApiTypes.DATETIME)
+class _Time(serializers.CharField):
     pass
 
 
 class PingSerializer(serializers.Serializer):
-    """A ping on its way in, for the schema and for the forms of the browsable pages."""
+    """A ping on its way in."""
 
-    person_id = serializers.IntegerField(initial=1, help_text="Who it is of; must exist, else 404.")
-    latitude = _DegreesIn(
+    person_id = _PersonId(initial=1, help_text="Who it is of; must exist, else 404.")
+    latitude = _Latitude(
         initial="52.5200080",
         help_text="WGS84 degrees, -90 to 90, a string or a number with any number of decimals.",
     )
-    longitude = _DegreesIn(
+    longitude = _Longitude(
         initial="13.4049540",
         help_text="WGS84 degrees, -180 to 180, a string or a number with any number of decimals.",
     )
-    creation_time = serializers.CharField(
+    creation_time = _Time(
         required=False,
         initial="2026-05-11T09:30:00Z",
         help_text=(
             "ISO 8601 from 1900-01-01 to before 2100-01-01; without an offset UTC; finer than a microsecond "
             "is cut off. Absent in a single ping it is now; in an array it is required."
         ),
+    )
+
+
+class TimedPingSerializer(PingSerializer):
+    """A ping of an array."""
+
+    creation_time = _Time(
+        help_text="ISO 8601 from 1900-01-01 to before 2100-01-01; without an offset UTC. Required here."
     )
 
 
@@ -74,7 +98,13 @@ class BatchSerializer(serializers.Serializer):
     )
 
 
-@extend_schema_field(OpenApiTypes.STR)
+@extend_schema_field(
+    {
+        "type": "string",
+        "pattern": f"^{_LONGITUDE},{_LATITUDE},{_LONGITUDE},{_LATITUDE}$",
+        "example": "13.3,52.4,13.5,52.6",
+    }
+)
 class BoundingBox(serializers.CharField):
     """west,south,east,north in degrees, borders included; west > east crosses the 180th meridian."""
 

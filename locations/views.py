@@ -12,12 +12,18 @@ from rest_framework.views import APIView
 
 from connect import neighbours
 from connect.listing import answer
-from connect.openapi import BAD, MISSING, UNAVAILABLE, errors
+from connect.openapi import BAD, LOCATION_ID, MISSING, NEXT_PAGE, PLACE, UNAVAILABLE, errors
 from connect.queries import Query
 from connect.rest import TooLarge
 from connect.wire import format_time
 from locations import pings
-from locations.serializers import BatchSerializer, LocationSerializer, LocationsQuery, PingSerializer
+from locations.serializers import (
+    BatchSerializer,
+    LocationSerializer,
+    LocationsQuery,
+    PingSerializer,
+    TimedPingSerializer,
+)
 
 _PING = {
     "person_id": 5,
@@ -52,7 +58,7 @@ class Locations(APIView):
         tags=["locations"],
         summary="List locations",
         description="One of `person_id`, `start` with `end`, or `limit` is required.",
-        parameters=[LocationsQuery],
+        parameters=[LocationsQuery, NEXT_PAGE],
         responses={200: LocationSerializer(many=True), **errors(BAD, UNAVAILABLE)},
         examples=[OpenApiExample("a location", value=_LOCATION, response_only=True, status_codes=["200"])],
     )
@@ -77,9 +83,14 @@ class Locations(APIView):
         operation_id="sendPings",
         tags=["locations"],
         summary="Send a ping, or an array of them",
+        description=(
+            "An object is one ping, an array up to 10,000. A ping is identified by its person and time: sent "
+            "again it is accepted again, and the position stored first stays. A 202 repeats what was sent."
+        ),
+        parameters=[PLACE],
         request=PolymorphicProxySerializer(
             component_name="PingOrPings",
-            serializers=[PingSerializer(), PingSerializer(many=True)],
+            serializers=[PingSerializer(), TimedPingSerializer(many=True)],
             resource_type_field_name=None,
             many=False,
         ),
@@ -134,6 +145,7 @@ class OneLocation(APIView):
         operation_id="getLocation",
         tags=["locations"],
         summary="Get a location",
+        parameters=[LOCATION_ID],
         responses={200: LocationSerializer, **errors(BAD, MISSING, UNAVAILABLE)},
         examples=[OpenApiExample("a location", value=_LOCATION, response_only=True, status_codes=["200"])],
     )

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from connect.listing import answer
-from connect.openapi import BAD, MISSING, UNAVAILABLE, errors
+from connect.openapi import BAD, MISSING, NEXT_PAGE, PERSON_ID, PLACE, UNAVAILABLE, errors
 from connect.queries import Query
 from connect.rest import no_person, object_body
 from persons import services
@@ -41,7 +41,7 @@ class People(_View):
         operation_id="listPersons",
         tags=["persons"],
         summary="List or search people",
-        parameters=[PersonsQuery],
+        parameters=[PersonsQuery, NEXT_PAGE],
         responses={200: PersonSerializer(many=True), **errors(BAD, UNAVAILABLE)},
         examples=[
             OpenApiExample("two people", value={"id": 5, **_ADA}, response_only=True, status_codes=["200"])
@@ -64,6 +64,8 @@ class People(_View):
         operation_id="createPerson",
         tags=["persons"],
         summary="Make a person",
+        description="The id comes from the server and is never given again. An `id` in the body is ignored.",
+        parameters=[PLACE],
         request=PersonSerializer,
         responses={201: PersonSerializer, **errors(BAD, UNAVAILABLE, body=True)},
         examples=_EXAMPLES,
@@ -85,6 +87,7 @@ class OnePerson(_View):
         operation_id="getPerson",
         tags=["persons"],
         summary="Get a person",
+        parameters=[PERSON_ID],
         responses={200: PersonSerializer, **errors(BAD, MISSING, UNAVAILABLE)},
         examples=_EXAMPLES,
     )
@@ -96,6 +99,8 @@ class OnePerson(_View):
         operation_id="replacePerson",
         tags=["persons"],
         summary="Replace a person's names",
+        description="All three names are required.",
+        parameters=[PERSON_ID],
         request=PersonSerializer,
         responses={200: PersonSerializer, **errors(BAD, MISSING, UNAVAILABLE, body=True)},
         examples=_EXAMPLES,
@@ -107,6 +112,8 @@ class OnePerson(_View):
         operation_id="changePerson",
         tags=["persons"],
         summary="Change some of a person's names",
+        description="Names that are not in the body stay as they are.",
+        parameters=[PERSON_ID],
         request=PersonSerializer(partial=True),
         responses={200: PersonSerializer, **errors(BAD, MISSING, UNAVAILABLE, body=True)},
         examples=_EXAMPLES,
@@ -118,6 +125,8 @@ class OnePerson(_View):
         operation_id="deletePerson",
         tags=["persons"],
         summary="Delete a person and all its pings",
+        description="Person and pings go in one transaction. The id is never given again.",
+        parameters=[PERSON_ID],
         responses={204: None, **errors(BAD, MISSING, UNAVAILABLE)},
     )
     def delete(self, request: Request, person_id: int) -> Response:

@@ -246,6 +246,13 @@ def test_errors_of_maps_and_tables_are_json(api: APIClient, ann: Person, form: s
         assert json.loads(answer.content)
 
 
+@pytest.mark.parametrize("form", ["text/csv", "application/geo+json"])
+def test_what_a_path_can_is_told_in_json(api: APIClient, ann: Person, form: str) -> None:
+    answer = api.options(f"/api/persons/{ann.pk}/encounters", headers={"accept": form})
+    assert (answer.status_code, answer["Content-Type"]) == (200, "application/json")
+    assert form in answer.json()["renders"]
+
+
 # --- both ----------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,98 @@
+"""Every operation of the schema, asked with good and bad data over HTTP: no 500, nothing undocumented.
+
+`SCHEMATHESIS_EXAMPLES=500 pytest tests/test_schemathesis.py` asks more.
+"""
+
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import schemathesis
+from django.db import connection
+from drf_spectacular.generators import SchemaGenerator
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from rest_framework.test import APIClient
+from schemathesis.checks import CHECKS
+
+from connect.queries import After
+from connect.wire import format_time, parse_instant
+from persons.models import Person
+from tests.serving import Server
+
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "20"))  # of each operation
+
+# What the schema names by a format only, because no pattern could say it.
+INSTANTS = st.datetimes(
+    datetime(1900, 1, 1),  # noqa: DTZ001 - the strategy adds the zone
+    datetime(2099, 12, 31, 23, 59, 59, 999999),  # noqa: DTZ001
+    timezones=st.just(UTC),
+).map(format_time)
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
+schemathesis.openapi.format("date-time", INSTANTS)
+schemathesis.openapi.format("cursor-1", st.tuples(INTEGERS).map(After.encode))
+schemathesis.openapi.format("cursor-2", st.tuples(INSTANTS, INTEGERS).map(After.encode))
+schemathesis.openapi.format("cursor-3", st.tuples(INSTANTS, INTEGERS, INTEGERS).map(After.encode))
+
+schema = schemathesis.openapi.from_dict(
+    SchemaGenerator(urlconf="connect.api_urls").get_schema(request=None, public=True)
+)
+
+
+@pytest.fixture
+def some_data(transactional_db: None, api: APIClient) -> None:
+    """What the examples of the schema speak of: persons 5 and 7, and where they met."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval(pg_get_serial_sequence('persons_person', 'id'), 1000)")
+    for person_id, first_name in [(5, "Ada"), (7, "Grace")]:
+        Person.objects.create(id=person_id, first_name=first_name, last_name="B", company_name="C")
+        ping = {"person_id": person_id, "latitude": "37.553441", "longitude": "-122.290524"}
+        api.post("/api/locations", ping | {"creation_time": "2020-08-18T10:37:06Z"})
+
+
+def may_be_refused(case: Any, faults: Any) -> bool:
+    """Whether what is wrong stands between parameters, where a schema cannot say it."""
+    query = case.query or {}
+    between = {
+        "non_field_errors": not {"person_id", "limit"} & query.keys()
+        and not {"start", "end"} <= query.keys(),
+        "start": later(query.get("start"), query.get("end")),
+        "start_date": later(query.get("start_date"), query.get("end_date")),
+        "bbox": "bbox" in query and south_of_north(query["bbox"]),
+    }
+    return bool(faults) and all(between.get(name) for name in faults)
+
+
+def later(start: Any, end: Any) -> bool:
+    """Dates are compared by their first ten characters: near enough, and never too strict."""
+    try:
+        return parse_instant(f"{start[:10]}T23:59:59Z") > parse_instant(f"{end[:10]}T00:00:00Z")
+    except (TypeError, ValueError):
+        return False
+
+
+def south_of_north(bbox: Any) -> bool:
+    try:
+        _, south, _, north = map(float, bbox.split(","))
+    except (AttributeError, ValueError):
+        return False
+    return south > north
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+def test_an_operation_answers_as_the_schema_says(case: Any, some_data: None, server: Server) -> None:
+    response = case.call(base_url=server.url(""))
+    excluded = []
+    if response.status_code == 400 and may_be_refused(case, response.json()):
+        excluded += CHECKS.get_by_names(["positive_data_acceptance"])
+    if response.status_code == 207:  # it is what refuses the items of an array
+        excluded += CHECKS.get_by_names(["negative_data_rejection"])
+    case.validate_response(response, excluded_checks=excluded)
