@@ -25,7 +25,8 @@ WITHIN_S = 60
 OTHER_LAYOUTS = """
 CREATE EXTENSION IF NOT EXISTS btree_gist;
 CREATE TABLE bench_points AS
-SELECT person_id, creation_time, ST_MakePoint(longitude, latitude)::geography AS position FROM locations_location;
+SELECT person_id, creation_time, ST_MakePoint(longitude, latitude)::geography AS position
+  FROM locations_location;
 CREATE UNIQUE INDEX ON bench_points (person_id, creation_time);
 CREATE INDEX bench_position ON bench_points USING gist (position);
 CREATE TABLE bench_points_time (LIKE bench_points);
@@ -35,7 +36,8 @@ CREATE INDEX bench_position_time ON bench_points_time USING gist (position, crea
 """
 
 SELF_JOIN = """
-SELECT DISTINCT other.person_id, other.creation_time, ST_Y(other.position::geometry), ST_X(other.position::geometry)
+SELECT DISTINCT other.person_id, other.creation_time,
+       ST_Y(other.position::geometry), ST_X(other.position::geometry)
   FROM {table} AS own JOIN {table} AS other
     ON ST_DWithin(own.position, other.position, %(distance_m)s) AND other.person_id <> own.person_id
    AND other.creation_time BETWEEN own.creation_time - %(within)s AND own.creation_time + %(within)s
@@ -57,7 +59,9 @@ def main(people: int) -> None:
         cursor.execute(OTHER_LAYOUTS)
         for table in ("bench_points", "bench_points_time", "locations_location"):
             cursor.execute(f"VACUUM ANALYZE {table}")
-        cursor.execute("SELECT min(creation_time), count(*), count(DISTINCT person_id) FROM locations_location")
+        cursor.execute(
+            "SELECT min(creation_time), count(*), count(DISTINCT person_id) FROM locations_location"
+        )
         first, total, persons = cursor.fetchone()
         start = datetime(first.year, first.month, first.day, tzinfo=UTC)
         # The person with the most pings that day, so that the question is not a small one.
@@ -107,12 +111,12 @@ def main(people: int) -> None:
     lines = [
         "# Benchmarks",
         "",
-        f"Made by `make bench` on {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"{postgresql.split(' (')[0]}, PostGIS {postgis}.",
+        f"Made by `make bench` on {platform.machine()}, {os.cpu_count()} cores, "
+        + f"Python {platform.python_version()}, {postgresql.split(' (')[0]}, PostGIS {postgis}.",
         "Absolute times drift with the machine; the ratios are of one run, the ways asked in turn.",
         "",
-        f"{total:,} simulated pings of {persons:,} people. The question: one person, one day ({own:,} own pings), "
-        f"{DISTANCE_M} m, {WITHIN_S} s. Medians of {ROUNDS} rounds, rows fetched.",
+        f"{total:,} simulated pings of {persons:,} people. The question: one person, one day "
+        + f"({own:,} own pings), {DISTANCE_M} m, {WITHIN_S} s. Medians of {ROUNDS} rounds, rows fetched.",
         "",
         "| way to ask | rows | median | least | most | times as fast as the plain self-join |",
         "| --- | --- | --- | --- | --- | --- |",

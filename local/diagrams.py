@@ -11,7 +11,7 @@ from pathlib import Path
 import django
 import grimp
 
-PACKAGES = ("connect", "persons", "locations", "connections", "webapp")
+PACKAGES = ("connect", "persons", "locations", "connections", "grpc_server", "simulation", "webapp")
 LEFT_OUT = {"tests", "migrations", "apps", "management"}
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "diagrams.md"
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 
 from geographiclib.geodesic import Geodesic
 
@@ -48,7 +48,7 @@ def encounters(
     for other, met in by_person.items():
         met.sort(key=lambda pair: pair[0])
         runs = [[met[0]]]
-        for before, pair in zip(met, met[1:], strict=False):
+        for before, pair in pairwise(met):
             if pair[0] - before[0] <= timedelta(seconds=max_gap_s):
                 runs[-1].append(pair)
             else:
