@@ -107,16 +107,17 @@ def main(people: int) -> None:
     answers = [found[name] for name in list(ways)[:3]]
     same = answers[0] == answers[1] == answers[2]
 
+    software = f"Python {platform.python_version()}, {postgresql.split(' (')[0]}, PostGIS {postgis}"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {software}"
     base = statistics.median(seconds["plain self-join, GiST on position"])
     lines = [
         "# Benchmarks",
         "",
-        f"Made by `make bench` on {platform.machine()}, {os.cpu_count()} cores, "
-        + f"Python {platform.python_version()}, {postgresql.split(' (')[0]}, PostGIS {postgis}.",
+        f"Made by `make bench` on {machine}.",
         "Absolute times drift with the machine; the ratios are of one run, the ways asked in turn.",
         "",
-        f"{total:,} simulated pings of {persons:,} people. The question: one person, one day "
-        + f"({own:,} own pings), {DISTANCE_M} m, {WITHIN_S} s. Medians of {ROUNDS} rounds, rows fetched.",
+        f"{total:,} simulated pings of {persons:,} people. The question: one person, one day,",
+        f"{own:,} own pings, {DISTANCE_M} m, {WITHIN_S} s. Medians of {ROUNDS} rounds, rows fetched.",
         "",
         "| way to ask | rows | median | least | most | times as fast as the plain self-join |",
         "| --- | --- | --- | --- | --- | --- |",
