@@ -13,6 +13,9 @@ from local.seed import STAFF_USER, password_file
 from local.supervision import Supervisor
 
 LOG_LINES = 40
+# Whom the first person of the simulated event met for ten minutes and more on its first day. Of a database
+# that was filled otherwise the API says that there is no such person.
+FIRST_QUESTION = "/api/persons/1000001/encounters?start_date=2026-05-11&end_date=2026-05-11&min_duration=600"
 
 
 def addresses(place: Place) -> None:
@@ -35,7 +38,7 @@ def addresses(place: Place) -> None:
         if place.node_port(port) in running["node_ports"]:
             for name, address, note in entries:
                 say(f"  {name:<12} {address:<36} {note}".rstrip())
-    say(f"\nTry first: curl '{at(30001)}/api/persons?limit=3', or open {at(30001)}/api/docs in a browser.")
+    say(f"\nTry first: curl '{at(30001)}{FIRST_QUESTION}', or open {at(30001)}/api/docs in a browser.")
 
 
 def staff(place: Place) -> str:
