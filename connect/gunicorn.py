@@ -3,13 +3,14 @@
 Threads, not ASGI: under ASGI Django would collect a synchronous stream in memory.
 """
 
+import json
 import os
 import socket
-import struct
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
 from django.conf import settings
+from gunicorn import util
 from gunicorn.arbiter import Arbiter
 
 SLOW_READER_S = 30
@@ -29,8 +30,20 @@ control_socket_disable = True  # it would be one file for all processes of a use
 forwarded_allow_ips = "*"
 
 
+def _write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
+    """What gunicorn itself says of a request that never reaches Django, in DRF's shape instead of HTML."""
+    body = json.dumps({"detail": f"{reason}. {mesg}"})
+    head = f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    util.write_nonblock(sock, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("ascii", "replace"))
+
+
+util.write_error = _write_error  # the only way to have it otherwise: there is no setting
+
+
 def when_ready(server: Arbiter) -> None:
-    """Cuts off readers that take nothing: accepted sockets inherit the listener's send timeout."""
+    """Cuts off readers that take nothing: accepted sockets inherit the listener's timeout.
+
+    Not the send timeout, which a send that had room for its beginning waits for twice.
+    """
     for listener in server.LISTENERS:
-        timeval = struct.pack("ll", SLOW_READER_S, 0)
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SLOW_READER_S * 1000)

@@ -16,7 +16,7 @@ def _or_string(pattern: str, kind: str = "integer", **limits: int) -> dict[str, 
     return {"oneOf": [{"type": kind, **limits}, {"type": "string", "pattern": pattern}]}
 
 
-@extend_schema_field(_or_string("^[+-]?[0-9]{1,40}$"))
+@extend_schema_field(_or_string("^[+-]?[0-9]{1,40}$", minimum=-(2**63), maximum=2**63 - 1))
 class _PersonId(serializers.Field):
     pass
 

@@ -90,6 +90,9 @@ def south_of_north(bbox: Any) -> bool:
 )
 def test_an_operation_answers_as_the_schema_says(case: Any, some_data: None, server: Server) -> None:
     response = case.call(base_url=server.url(""))
+    if response.status_code == 414:  # it comes from before any operation
+        assert list(response.json()) == ["detail"]
+        return
     excluded = []
     if response.status_code == 400 and may_be_refused(case, response.json()):
         excluded += CHECKS.get_by_names(["positive_data_acceptance"])

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,6 +66,24 @@ def test_who_asks_first_is_told_to_go_on_and_then_no(server: Server) -> None:
     assert answer.status == 413
     assert "detail" in json.loads(answer.read())
     connection.close()
+
+
+def test_a_longer_question_is_a_414_in_json(server: Server) -> None:
+    answer = server.get("/api/persons", params={"search": "x" * 10_000})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (414, "application/json")
+    assert "8190" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"GET /api/persons HTTP/9.9", b"G\xc3\xa9T /api/persons HTTP/1.1", b"nonsense"]
+)
+def test_what_is_no_http_is_a_400_in_json(server: Server, request_line: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(request_line + b"\r\nHost: localhost\r\n\r\n")
+        head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"Content-Type: application/json" in head
+    assert list(json.loads(body)) == ["detail"]
 
 
 def test_300_long_ids_fit_into_one_question(server: Server) -> None:

@@ -80,7 +80,7 @@ def readers_in_database() -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
-            "AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
+            "AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle'"
         )
         return [row[0] for row in cursor.fetchall()]
 
