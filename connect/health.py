@@ -67,7 +67,13 @@ class Ready(APIView):
 
 
 def _needs_database() -> bool:
-    return settings.SERVED_APPS != ["webapp"]
+    """Not where all that is served is a page, or is asked of neighbours."""
+    asked = {
+        "webapp": [],
+        "connections": [settings.PERSONS_URL, settings.LOCATIONS_URL],
+        "locations": [settings.LOCATIONS_URL, settings.PINGS_URL],
+    }
+    return any("local:" in asked.get(app, ["local:"]) for app in settings.SERVED_APPS)
 
 
 def _database() -> bool:

@@ -41,6 +41,20 @@ def test_the_page_needs_no_database(api: APIClient, settings: Any) -> None:
     assert api.get("/health/ready").json() == {"status": "ready", "needs": {}}
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("served", [["connections"], ["locations"], ["connections", "webapp"]])
+def test_what_is_asked_of_neighbours_needs_no_database_here(
+    api: APIClient, settings: Any, served: list[str]
+) -> None:
+    settings.SERVED_APPS = served
+    assert api.get("/health/ready").json()["needs"] == {"database": "ok"}
+    settings.PERSONS_URL = "http://persons:8000"
+    settings.LOCATIONS_URL = settings.PINGS_URL = "grpc://locations:50051"
+    assert api.get("/health/ready").json() == {"status": "ready", "needs": {}}
+    settings.SERVED_APPS = [*served, "persons"]
+    assert api.get("/health/ready").json()["needs"] == {"database": "ok"}
+
+
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
 def test_health_takes_no_parameters(api: APIClient, path: str) -> None:
     answer = api.get(f"{path}?deep=1")
