@@ -3,6 +3,7 @@
 import re
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,15 @@ from persons.models import Person
 from tests.serving import Server
 
 
+@pytest.fixture(scope="session")
+def no_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("static")
+
+
 @pytest.fixture(autouse=True)
-def plain_static_names(settings: Any) -> None:
-    """Pages are rendered whether or not `collectstatic` has run."""
+def plain_static_names(settings: Any, no_files: Path) -> None:
+    """Pages are rendered whether or not `collectstatic` has run, and no client searches what it collected."""
+    settings.STATIC_ROOT = no_files
     backend = f"{StaticFilesStorage.__module__}.{StaticFilesStorage.__name__}"
     settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": backend}}
 
