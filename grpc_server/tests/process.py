@@ -1,0 +1,68 @@
+"""`manage.py run_location_server` as it is deployed, on a port of its own and the tests' database."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from tests.serving import ROOT, database_url, until
+
+
+class LocationProcess:
+    """Listening on entry; stopped on exit. Keywords go into its environment."""
+
+    def __init__(self, *arguments: str, address: str = "127.0.0.1:0", **environ: str):
+        self._command = [sys.executable, "manage.py", "run_location_server", "--address", address, *arguments]
+        self._environ = {"DATABASE_URL": database_url(), "PYTHONUNBUFFERED": "1"} | environ
+        self._log = tempfile.NamedTemporaryFile(prefix="location-server-", suffix=".log")  # noqa: SIM115
+
+    def start(self) -> Self:
+        self.process = subprocess.Popen(
+            self._command, cwd=ROOT, env=os.environ | self._environ, stdout=self._log, stderr=self._log
+        )
+        return self
+
+    def __enter__(self) -> Self:
+        self.start()
+        try:
+            self.address = until(self._listens)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """Its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def output(self) -> str:
+        return Path(self._log.name).read_text()
+
+    def _listens(self) -> str:
+        assert self.process.poll() is None, self.output()
+        found = re.search(r"^Listening on (\S+)$", self.output(), re.MULTILINE)
+        return found[1] if found else ""
+
+    @property
+    def url(self) -> str:
+        return f"grpc://{self.address}"
+
+    def channel(self) -> grpc.Channel:
+        return grpc.insecure_channel(self.address)

@@ -1,0 +1,135 @@
+"""How the client asks: again where that is safe, never for ever, and each process by itself."""
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connect.neighbours import NeighbourUnavailable
+from grpc_server import client, messages
+from grpc_server.tests.conftest import NOON, sessions
+from grpc_server.tests.process import LocationProcess
+from locations import pings, services
+from locations.pings import Ping
+from tests.serving import until
+
+
+@pytest.fixture
+def url(location_server: LocationProcess, people: None, settings: Any) -> str:
+    settings.LOCATIONS_URL = settings.PINGS_URL = location_server.url
+    return location_server.url
+
+
+def test_a_server_that_comes_while_the_client_tries_again_is_found(
+    people: None, settings: Any, free_port: int
+):
+    settings.PINGS_URL = f"grpc://127.0.0.1:{free_port}"
+
+    def patiently() -> int | None:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                return client.submit([Ping(1, NOON, 1.0, 2.0)]).stored
+            except NeighbourUnavailable:
+                assert time.monotonic() < deadline
+
+    with ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(patiently)
+        with LocationProcess(address=f"127.0.0.1:{free_port}"):
+            assert taken.result(20) == 1
+
+
+def test_a_restarted_server_is_found_again(people: None, settings: Any, free_port: int):
+    settings.PINGS_URL = f"grpc://127.0.0.1:{free_port}"
+    for second in range(2):
+        with LocationProcess(address=f"127.0.0.1:{free_port}"):
+            assert client.submit([Ping(1, NOON.replace(second=second), 1.0, 2.0)]).stored == 1
+
+
+def test_more_calls_at_once_than_the_server_has_streams_all_get_through(url: str):
+    def send(n: int) -> int | None:
+        return client.submit([Ping(1 + n % 9, NOON.replace(microsecond=n), 1.0, 2.0)]).stored
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(send, range(100))) == 100
+
+
+def test_no_call_waits_longer_than_its_deadline(url: str, settings: Any):
+    settings.GRPC_TIMEOUT_S = settings.GRPC_STREAM_TIMEOUT_S = 0.5
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE locations_location IN ACCESS EXCLUSIVE MODE")
+        for ask in (
+            lambda: client.submit([Ping(1, NOON, 1.0, 2.0)]),
+            lambda: client.get(1, NOON),
+            lambda: list(client.list_between(limit=1)),
+        ):
+            began = time.monotonic()
+            with pytest.raises(NeighbourUnavailable, match="DEADLINE_EXCEEDED"):
+                ask()
+            assert time.monotonic() - began < 5
+        until(lambda: not sessions("state <> 'idle'"))
+
+
+def test_an_answer_that_breaks_off_is_no_whole_answer(people: None, crowd: int, settings: Any):
+    with LocationProcess("--grace", "0") as server:
+        settings.LOCATIONS_URL = server.url
+        rows = client.list_between(person_id=1)
+        first = next(rows)
+        server.process.kill()
+        with pytest.raises(NeighbourUnavailable):
+            list(rows)
+    assert first == next(iter(services.list_between(limit=1)))
+
+
+def test_what_is_not_read_to_its_end_is_not_worked_on(url: str, crowd: int):
+    with closing(client.list_between(person_id=1)) as rows:
+        next(rows)
+        assert sessions("state <> 'idle'")
+    until(lambda: not sessions("state <> 'idle'"))
+
+
+def test_a_process_has_one_channel_of_its_own(url: str):
+    assert client._server(url) is client._server(url)
+    assert {pid for pid, _ in client._servers} == {os.getpid()}
+
+
+@pytest.mark.parametrize("url", ["grpc:", "grpc://", "grpc://locations", "grpc://locations:port"])
+def test_an_address_without_a_port_is_a_mistake_in_the_settings(url: str, settings: Any):
+    settings.LOCATIONS_URL = url
+
+    with pytest.raises(ImproperlyConfigured, match="host:port"):
+        client.get(1, NOON)
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_time_comes_through_to_the_microsecond(moment: datetime):
+    assert messages.from_timestamp(messages.to_timestamp(moment)) == moment
+
+
+@given(
+    person_id=st.integers(-(2**63), 2**63 - 1),
+    creation_time=st.datetimes(min_value=datetime(1899, 1, 1), max_value=datetime(2101, 1, 1)),  # noqa: DTZ001
+    latitude=st.floats() | st.floats(-91, 91),
+    longitude=st.floats() | st.floats(-181, 181),
+)
+def test_the_quick_look_and_the_rule_book_agree(
+    person_id: int, creation_time: datetime, latitude: float, longitude: float
+):
+    ping = Ping(person_id, creation_time.replace(tzinfo=UTC), latitude, longitude)
+    try:
+        by_the_book: Ping | None = pings.parse(ping._asdict())
+    except pings.Refused:
+        by_the_book = None
+
+    assert pings.is_good(ping) == (by_the_book is not None)
+    if by_the_book is not None:
+        assert messages.to_ping(messages.to_location(ping)) == by_the_book == ping

@@ -1,0 +1,301 @@
+"""A server's life: deadlines, cancelled calls, a database that restarts, too many streams, the end."""
+
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+import pytest
+from django.db import connection, connections, transaction
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from grpc_server import locations_pb2 as pb
+from grpc_server.locations_pb2_grpc import LocationServiceStub
+from grpc_server.server import SERVICE, LocationServer
+from grpc_server.tests.conftest import NAME, NOON, batch, end_sessions, location, sessions
+from grpc_server.tests.process import LocationProcess
+from grpc_server.tests.test_rpcs import SOON, failure
+from locations import services
+from tests.serving import until
+
+pytestmark = pytest.mark.usefixtures("people")
+
+EVERYTHING = pb.ListLocationsRequest(person_id=1)
+
+
+@contextmanager
+def held(table: str) -> Iterator[None]:
+    """Nobody else can read or write the table meanwhile."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def waiting(*, of: str = NAME) -> int:
+    return len(sessions("wait_event_type = 'Lock'", of=of))
+
+
+def busy() -> int:
+    return len(sessions("state <> 'idle'"))
+
+
+def elsewhere(work: Callable[[], Any]) -> Any:
+    """In another thread, because this one's transaction holds the table."""
+
+    def run() -> Any:
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    return ThreadPoolExecutor(1).submit(run)
+
+
+class Hand:
+    """A stream of batches fed by hand."""
+
+    def __init__(self, stub: LocationServiceStub):
+        self._sent: SimpleQueue[pb.RecordLocationsRequest | None] = SimpleQueue()
+        self.answers = stub.RecordLocations(iter(self._sent.get, None), **SOON)
+
+    def send(self, request: pb.RecordLocationsRequest) -> None:
+        self._sent.put(request)
+
+    def close(self) -> None:
+        self._sent.put(None)
+
+
+# --- deadlines and cancelled calls ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["RecordLocation", "RecordLocations", "ListLocations"])
+def test_a_call_past_its_deadline_ends_and_so_does_its_statement(stub: LocationServiceStub, method: str):
+    ask = {
+        "RecordLocation": lambda: stub.RecordLocation(location(), timeout=0.5),
+        "RecordLocations": lambda: list(stub.RecordLocations(iter([batch(location())]), timeout=0.5)),
+        "ListLocations": lambda: list(stub.ListLocations(EVERYTHING, timeout=0.5)),
+    }[method]
+    with held("locations_location"):
+        late = elsewhere(ask)
+        until(waiting)
+        assert failure(lambda: late.result(20)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        until(lambda: not busy())  # while the table is still held
+
+    assert services.get(1, NOON) is None
+    assert stub.RecordLocation(location(), **SOON).id
+
+
+def test_a_cancelled_question_stops_being_worked_on(stub: LocationServiceStub):
+    with held("locations_location"):
+        answer = stub.FindConnections(
+            pb.FindConnectionsRequest(
+                person_id=1, start=location().creation_time, end=location(1, 9).creation_time
+            ),
+            **SOON,
+        )
+        until(waiting)
+        answer.cancel()
+        until(lambda: not busy())
+
+
+def test_an_answer_that_is_not_read_to_its_end_leaves_nothing_behind(stub: LocationServiceStub, crowd: int):
+    for _ in range(8):  # more than there are streams and threads
+        answer = stub.ListLocations(EVERYTHING, **SOON)
+        assert len(next(answer).locations) == 2000
+        until(busy)
+        answer.cancel()
+        until(lambda: not busy())
+
+    assert sum(len(each.locations) for each in stub.ListLocations(EVERYTHING, **SOON)) == crowd
+
+
+def test_a_reader_that_takes_nothing_is_cut_off(settings: Any, crowd: int):
+    settings.GRPC_THREADS, settings.GRPC_STREAMS = 3, 1
+    server = LocationServer("127.0.0.1:0", slow_reader_s=0.5)
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            stub = LocationServiceStub(channel)
+            slow = stub.ListLocations(EVERYTHING, **SOON)
+            next(slow)
+
+            def is_free() -> bool:
+                try:
+                    return (
+                        len(next(stub.ListLocations(pb.ListLocationsRequest(limit=1), **SOON)).locations) == 1
+                    )
+                except grpc.RpcError:
+                    return False
+
+            until(is_free)
+            assert failure(lambda: list(slow)).code() is grpc.StatusCode.CANCELLED
+    finally:
+        assert server.stop(10)
+
+
+def test_streams_never_hold_all_threads(stub: LocationServiceStub):
+    first, second = Hand(stub), Hand(stub)
+    for n, hand in enumerate((first, second)):
+        hand.send(batch(location(1, n)))
+        assert next(hand.answers).accepted == 1
+
+    for call in (
+        stub.RecordLocations(iter([batch(location())]), **SOON),
+        stub.ListLocations(EVERYTHING, **SOON),
+    ):
+        assert failure(lambda call=call: list(call)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert stub.RecordLocation(location(2), **SOON).id
+
+    first.close()
+    assert list(first.answers) == []
+    until(lambda: not failed(lambda: list(stub.ListLocations(EVERYTHING, **SOON))))
+    second.close()
+    assert list(second.answers) == []
+
+
+def failed(call: Callable[[], Any]) -> bool:
+    try:
+        call()
+    except grpc.RpcError:
+        return True
+    return False
+
+
+# --- the database --------------------------------------------------------------------------------
+
+
+def test_connections_that_the_database_ended_are_replaced(stub: LocationServiceStub):
+    hand = Hand(stub)
+    hand.send(batch(location(1, 0)))
+    assert next(hand.answers).accepted == 1
+    for second in range(1, 9):
+        assert end_sessions() > 0
+
+        assert stub.RecordLocation(location(2, second), **SOON).id
+        hand.send(batch(location(1, second)))
+        assert next(hand.answers).stored == 1
+    hand.close()
+
+
+def test_a_database_that_goes_away_in_mid_call_is_unavailable_and_health_says_so():
+    with LocationProcess(DATABASE_URL="postgis://connect@127.0.0.1:9/nowhere") as server:
+        with server.channel() as channel:
+            health, stub = HealthStub(channel), LocationServiceStub(channel)
+            for name in ("", SERVICE):
+                answer = health.Check(health_pb2.HealthCheckRequest(service=name), **SOON)
+                assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+            assert (
+                failure(lambda: stub.RecordLocation(location(), **SOON)).code() is grpc.StatusCode.UNAVAILABLE
+            )
+            assert failure(lambda: list(stub.ListLocations(EVERYTHING, **SOON))).code() is (
+                grpc.StatusCode.UNAVAILABLE
+            )
+        assert server.stop() == 0
+
+
+def test_a_statement_broken_off_by_the_database_is_unavailable(stub: LocationServiceStub):
+    with held("locations_location"):
+        call = elsewhere(lambda: stub.RecordLocation(location(), **SOON))
+        until(waiting)
+        assert end_sessions("wait_event_type = 'Lock'") == 1
+        assert failure(lambda: call.result(20)).code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_health_is_known_for_the_whole_and_for_the_service(channel: grpc.Channel):
+    health = HealthStub(channel)
+
+    for name in ("", SERVICE):
+        answer = health.Check(health_pb2.HealthCheckRequest(service=name), **SOON)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    unknown = failure(lambda: health.Check(health_pb2.HealthCheckRequest(service="x"), **SOON))
+    assert unknown.code() is grpc.StatusCode.NOT_FOUND
+
+
+# --- the end -------------------------------------------------------------------------------------
+
+
+def test_what_was_acknowledged_when_the_server_was_stopped_is_stored_exactly_once():
+    """Batches keep coming while it stops; what has no answer is sent again to the next server."""
+    batches = [batch(*(location(1 + n % 9, n // 9 + 100 * nth) for n in range(900))) for nth in range(300)]
+    with LocationProcess() as server, server.channel() as channel:
+        acknowledged = 0
+        answers = LocationServiceStub(channel).RecordLocations(iter(batches), timeout=60)
+        try:
+            for answer in answers:
+                assert answer.accepted == 900
+                acknowledged += 1
+                if acknowledged == 5:
+                    server.process.send_signal(signal.SIGTERM)
+        except grpc.RpcError:
+            assert answers.code() is grpc.StatusCode.UNAVAILABLE
+        assert server.process.wait(20) == 0, server.output()
+
+    assert 5 <= acknowledged < 300
+    stored = len(list(services.list_between(limit=10**6)))
+    assert acknowledged * 900 <= stored <= (acknowledged + 1) * 900
+    rest = batches[acknowledged : acknowledged + 5]
+    with LocationProcess() as server, server.channel() as channel:
+        again = list(LocationServiceStub(channel).RecordLocations(iter(rest), **SOON))
+    assert sum(answer.accepted for answer in again) == 4500
+    assert len(list(services.list_between(limit=10**6))) == (acknowledged + 5) * 900
+
+
+def test_when_stopped_work_in_hand_is_finished_and_the_rest_is_unavailable():
+    with LocationProcess(PGAPPNAME="stopping") as server, server.channel() as channel:
+        stub, health = LocationServiceStub(channel), HealthStub(channel)
+        idle, at_work = Hand(stub), Hand(stub)
+        idle.send(batch(location(1, 1)))
+        assert next(idle.answers).accepted == 1
+        watched = health.Watch(health_pb2.HealthCheckRequest(), **SOON)
+        assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
+        with held("locations_location"):
+            at_work.send(batch(location(1, 2)))
+            unary = elsewhere(lambda: stub.RecordLocation(location(1, 3), **SOON))
+            until(lambda: waiting(of="stopping") == 2)
+            server.process.send_signal(signal.SIGTERM)
+            assert next(watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            with server.channel() as other:
+                new = failure(lambda: LocationServiceStub(other).RecordLocation(location(1, 4), **SOON))
+                assert new.code() is grpc.StatusCode.UNAVAILABLE
+        assert unary.result(20).id
+        assert next(at_work.answers).accepted == 1
+        for hand in (idle, at_work):
+            assert failure(lambda hand=hand: next(hand.answers)).code() is grpc.StatusCode.UNAVAILABLE
+            hand.close()
+        assert server.process.wait(20) == 0, server.output()
+
+
+def test_work_that_outlasts_the_grace_is_broken_off_and_the_exit_status_says_so():
+    with LocationProcess("--grace", "0.5", PGAPPNAME="stopping") as server, server.channel() as channel:
+        stub = LocationServiceStub(channel)
+        with held("locations_location"):
+            call = elsewhere(lambda: stub.RecordLocation(location(), **SOON))
+            until(lambda: waiting(of="stopping") == 1)
+            server.process.send_signal(signal.SIGTERM)
+            assert failure(lambda: call.result(20)).code() is grpc.StatusCode.UNAVAILABLE
+            assert server.process.wait(20) == 1
+    assert "not done within 0.5 s" in server.output()
+    assert services.get(1, NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason"),
+    [
+        ({}, "cannot be had"),
+        ({"LOCATIONS_URL": "grpc://127.0.0.1:1"}, "LOCATIONS_URL leads to a gRPC server"),
+        ({"PINGS_URL": "grpc://127.0.0.1:1"}, "PINGS_URL leads to a gRPC server"),
+    ],
+)
+def test_what_cannot_be_served_is_said_at_once(
+    location_server: LocationProcess, environ: dict[str, str], reason: str
+):
+    second = LocationProcess(address=location_server.address, **environ).start()
+
+    assert second.process.wait(20) == 2
+    assert reason in second.output()

@@ -1,0 +1,57 @@
+"""The committed code agrees with the proto, and the proto with what clients were promised."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grpc_server import locations_pb2 as pb
+from tests.serving import ROOT
+
+GENERATED = ("locations_pb2.py", "locations_pb2.pyi", "locations_pb2_grpc.py")
+
+# Never changed, only added to: a client of any age is understood.
+NUMBERS = {
+    "Location": "id person_id creation_time latitude longitude",
+    "RecordLocationsRequest": "locations",
+    "RecordLocationsResponse": "accepted refused stored",
+    "Refusal": "index code faults",
+    "Fault": "field reason",
+    "GetLocationRequest": "id",
+    "ListLocationsRequest": "person_id start end bounds limit after",
+    "ListLocationsResponse": "locations",
+    "Bounds": "west south east north",
+    "LocationKey": "creation_time person_id",
+    "FindConnectionsRequest": "person_id start end distance_m within_s limit after",
+    "FindConnectionsResponse": "locations",
+    "FindEncountersRequest": ("person_id start end distance_m within_s max_gap_s min_duration_s limit after"),
+    "FindEncountersResponse": "encounters",
+    "Encounter": "person_id start end duration_s pings min_distance_m latitude longitude nth",
+    "EncounterKey": "start person_id nth",
+}
+
+
+def test_the_generated_code_agrees_with_the_proto(tmp_path: Path):
+    places = [f"--{kind}_out={tmp_path}" for kind in ("python", "pyi", "grpc_python")]
+    subprocess.run(
+        [sys.executable, "-m", "grpc_tools.protoc", "-I.", *places, "grpc_server/locations.proto"],
+        cwd=ROOT,
+        check=True,
+    )
+
+    for name in GENERATED:
+        new = (tmp_path / "grpc_server" / name).read_text()
+        assert (ROOT / "grpc_server" / name).read_text() == new, "run `make proto`"
+
+
+@pytest.mark.parametrize("message", NUMBERS)
+def test_field_numbers_are_for_ever(message: str):
+    fields = pb.DESCRIPTOR.message_types_by_name[message].fields_by_number
+
+    for number, name in enumerate(NUMBERS[message].split(), start=1):
+        assert fields[number].name == name
+
+
+def test_no_message_is_left_out():
+    assert set(pb.DESCRIPTOR.message_types_by_name) == set(NUMBERS)

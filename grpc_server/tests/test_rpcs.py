@@ -1,0 +1,311 @@
+"""Each rpc over TCP: what it answers, and the status of everything that it does not."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from grpc_server import locations_pb2 as pb
+from grpc_server.locations_pb2_grpc import LocationServiceStub
+from grpc_server.messages import from_timestamp, to_timestamp
+from grpc_server.server import SERVICE
+from grpc_server.tests.conftest import NOON, batch, location
+from locations import services
+
+SOON = {"timeout": 20}
+RANGE = {"start": to_timestamp(NOON), "end": to_timestamp(NOON + timedelta(days=1))}
+BACKWARDS = {"start": RANGE["end"], "end": RANGE["start"]}
+NAN, INFINITE = float("nan"), float("inf")
+
+
+def failure(call: Callable[[], Any]) -> grpc.RpcError:
+    with pytest.raises(grpc.RpcError) as raised:
+        call()
+    return raised.value
+
+
+def with_fields(**fields: Any) -> pb.Location:
+    """A good ping but for these; None leaves one out."""
+    good: dict[str, Any] = {"person_id": 1, "latitude": 1, "longitude": 2, "creation_time": Timestamp()}
+    return pb.Location(**{name: value for name, value in (good | fields).items() if value is not None})
+
+
+BAD_FIELDS = [
+    ({"person_id": None}, "person_id", "required"),
+    ({"latitude": None}, "latitude", "required"),
+    ({"longitude": None}, "longitude", "required"),
+    ({"latitude": 90.00000000000001}, "latitude", "from -90 to 90"),
+    ({"latitude": NAN}, "latitude", "from -90 to 90"),
+    ({"longitude": -180.00000000000003}, "longitude", "from -180 to 180"),
+    ({"longitude": INFINITE}, "longitude", "from -180 to 180"),
+    ({"creation_time": Timestamp(nanos=-1)}, "creation_time", "nanos"),
+    ({"creation_time": Timestamp(nanos=1_000_000_000)}, "creation_time", "nanos"),
+    ({"creation_time": Timestamp(seconds=2**62)}, "creation_time", "year 1"),
+    ({"creation_time": Timestamp(seconds=-(2**63))}, "creation_time", "year 1"),
+    ({"creation_time": Timestamp(seconds=-2_208_988_801)}, "creation_time", "1900-01-01"),
+    ({"creation_time": Timestamp(seconds=4_102_444_800)}, "creation_time", "2100-01-01"),
+]
+
+
+# --- RecordLocation ------------------------------------------------------------------------------
+
+
+def test_a_ping_comes_back_with_its_id_and_is_stored(people: None, stub: LocationServiceStub):
+    sent = location(5, latitude=37.553441000000001)
+
+    taken = stub.RecordLocation(sent, **SOON)
+
+    assert taken.id == f"5-{int(NOON.timestamp())}000000"
+    sent.id = taken.id
+    assert taken == sent == stub.GetLocation(pb.GetLocationRequest(id=taken.id), **SOON)
+
+
+def test_a_repeat_is_taken_and_what_is_finer_than_a_microsecond_is_cut_off(
+    people: None, stub: LocationServiceStub
+):
+    first, again = location(), location(latitude=9)
+    again.creation_time.nanos = 999
+    again.id = "what a client thinks"
+
+    ids = {stub.RecordLocation(each, **SOON).id for each in (first, again)}
+
+    (only,) = ids
+    assert stub.GetLocation(pb.GetLocationRequest(id=only), **SOON).latitude == 1.0
+
+
+def test_a_single_ping_without_a_time_is_now(people: None, stub: LocationServiceStub):
+    before = datetime.now(UTC)
+
+    taken = stub.RecordLocation(with_fields(creation_time=None), **SOON)
+
+    assert before <= from_timestamp(taken.creation_time) <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize(("fields", "name", "reason"), BAD_FIELDS)
+def test_a_bad_ping_is_an_invalid_argument_that_names_the_field(
+    stub: LocationServiceStub, fields: dict[str, Any], name: str, reason: str
+):
+    error = failure(lambda: stub.RecordLocation(with_fields(**fields), **SOON))
+
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details().startswith(f"{name}: ")
+    assert reason in error.details()
+
+
+@pytest.mark.parametrize("nobody", [0, -1, 77, 2**63 - 1, -(2**63)])
+def test_a_ping_of_nobody_is_not_found(people: None, stub: LocationServiceStub, nobody: int):
+    error = failure(lambda: stub.RecordLocation(location(nobody), **SOON))
+
+    assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, f"There is no person {nobody}.")
+
+
+# --- RecordLocations -----------------------------------------------------------------------------
+
+
+def test_each_batch_has_its_answer_in_order_once_it_is_stored(people: None, stub: LocationServiceStub):
+    sizes = [1, 500, 3, 10_000, 2]
+    place = 0
+
+    def batches():
+        nonlocal place
+        for size in sizes:
+            yield batch(*(location(1, place + n) for n in range(size)))
+            place += size
+
+    for answer, size in zip(stub.RecordLocations(batches(), **SOON), sizes, strict=True):
+        assert (answer.accepted, answer.stored, list(answer.refused)) == (size, size, [])
+    assert len(list(services.list_between(person_id=1))) == sum(sizes)
+
+
+def test_an_answer_comes_before_the_next_batch_is_sent(people: None, stub: LocationServiceStub):
+    answered: list[int] = []
+
+    def batches():
+        for n in range(3):
+            assert len(answered) == n
+            yield batch(location(1, n))
+            while len(answered) == n:  # the call's own deadline bounds it
+                pass
+
+    for answer in stub.RecordLocations(batches(), **SOON):
+        assert services.get(1, NOON + timedelta(seconds=len(answered))) is not None
+        answered.append(answer.accepted)
+    assert answered == [1, 1, 1]
+
+
+def test_refused_pings_are_named_by_index_field_and_reason_and_the_others_stored(
+    people: None, stub: LocationServiceStub
+):
+    sent = [location(1, 0), with_fields(latitude=91, longitude=NAN), location(77), with_fields(), location(0)]
+    sent.append(with_fields(creation_time=None))
+
+    (answer,) = stub.RecordLocations(iter([batch(*sent)]), **SOON)
+
+    assert (answer.accepted, answer.stored) == (2, 2)
+    assert [(refusal.index, refusal.code) for refusal in answer.refused] == [(1, 3), (2, 5), (4, 5), (5, 3)]
+    assert [(fault.field, fault.reason) for refusal in answer.refused for fault in refusal.faults] == [
+        ("latitude", "Must be a number from -90 to 90."),
+        ("longitude", "Must be a number from -180 to 180."),
+        ("person_id", "There is no person 77."),
+        ("person_id", "There is no person 0."),
+        ("creation_time", "This field is required."),
+    ]
+
+
+@pytest.mark.parametrize(("fields", "name", "reason"), BAD_FIELDS)
+def test_the_rules_of_a_batch_are_those_of_a_single_ping(
+    stub: LocationServiceStub, fields: dict[str, Any], name: str, reason: str
+):
+    (answer,) = stub.RecordLocations(iter([batch(with_fields(**fields))]), **SOON)
+
+    (refusal,) = answer.refused
+    assert (refusal.index, refusal.faults[0].field) == (0, name)
+    assert reason in refusal.faults[0].reason
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (batch(), grpc.StatusCode.INVALID_ARGUMENT),
+        (batch(*[location()] * 10_001), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (batch(pb.Location(id="x" * 5_300_000)), grpc.StatusCode.RESOURCE_EXHAUSTED),
+    ],
+    ids=["empty", "too many", "too long"],
+)
+def test_a_batch_out_of_bounds_ends_the_stream_after_the_answers_before_it(
+    people: None, stub: LocationServiceStub, bad: pb.RecordLocationsRequest, code: grpc.StatusCode
+):
+    answers = stub.RecordLocations(iter([batch(location()), bad]), **SOON)
+
+    assert next(answers).accepted == 1
+    assert failure(lambda: next(answers)).code() is code
+
+
+# --- GetLocation and the streams -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("identifier", ["", "5", "5-1 ", "x", "05-1", f"{2**63}-1", "5-" + "9" * 17, "5-1"])
+def test_an_unknown_location_is_not_found(stub: LocationServiceStub, identifier: str):
+    error = failure(lambda: stub.GetLocation(pb.GetLocationRequest(id=identifier), **SOON))
+
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+
+
+ASKED: dict[str, Any] = {
+    "ListLocations": pb.ListLocationsRequest,
+    "FindConnections": pb.FindConnectionsRequest,
+    "FindEncounters": pb.FindEncountersRequest,
+}
+ONE = RANGE | {"person_id": 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "name"),
+    [
+        ("ListLocations", {}, "person_id"),
+        ("ListLocations", {"start": RANGE["start"]}, "person_id"),
+        ("ListLocations", BACKWARDS, "start"),
+        ("ListLocations", {"limit": 0}, "limit"),
+        ("ListLocations", {"limit": 10_001}, "limit"),
+        ("ListLocations", {"limit": -1}, "limit"),
+        ("ListLocations", {"limit": 1, "start": Timestamp(nanos=-1)}, "start"),
+        ("ListLocations", {"limit": 1, "bounds": pb.Bounds(west=1, east=1, south=1)}, "bounds.north"),
+        (
+            "ListLocations",
+            {"limit": 1, "bounds": pb.Bounds(west=181, east=1, south=1, north=1)},
+            "bounds.west",
+        ),
+        ("ListLocations", {"limit": 1, "bounds": pb.Bounds(west=1, east=1, south=2, north=1)}, "bounds"),
+        ("ListLocations", {"limit": 1, "after": pb.LocationKey(person_id=1)}, "after.creation_time"),
+        ("FindConnections", RANGE, "person_id"),
+        ("FindConnections", {"person_id": 1, "end": RANGE["end"]}, "start"),
+        ("FindConnections", BACKWARDS | {"person_id": 1}, "start"),
+        *[("FindConnections", ONE | {"distance_m": bad}, "distance_m") for bad in (0, -1, 10_000.1, NAN)],
+        *[("FindConnections", ONE | {"within_s": bad}, "within_s") for bad in (-0.1, 3600.1, NAN, INFINITE)],
+        ("FindConnections", ONE | {"limit": 10_001}, "limit"),
+        ("FindEncounters", {"person_id": 1, "start": RANGE["start"]}, "end"),
+        *[("FindEncounters", ONE | {"max_gap_s": bad}, "max_gap_s") for bad in (-1, 86_400.1, NAN)],
+        *[("FindEncounters", ONE | {"min_duration_s": bad}, "min_duration_s") for bad in (-1, NAN, INFINITE)],
+        ("FindEncounters", ONE | {"after": pb.EncounterKey(start=RANGE["start"], person_id=1)}, "after.nth"),
+    ],
+)
+def test_a_bad_question_is_an_invalid_argument_that_names_the_field(
+    stub: LocationServiceStub, method: str, fields: dict[str, Any], name: str
+):
+    error = failure(lambda: list(getattr(stub, method)(ASKED[method](**fields), **SOON)))
+
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert f"{name}: " in error.details()
+
+
+@pytest.mark.parametrize("method", ["FindConnections", "FindEncounters"])
+def test_a_question_about_nobody_is_not_found_and_about_a_loner_is_empty(
+    people: None, stub: LocationServiceStub, method: str
+):
+    ask, request = getattr(stub, method), ASKED[method]
+
+    for nobody in (0, -1, 77, 2**63 - 1):
+        error = failure(lambda nobody=nobody: list(ask(request(**RANGE, person_id=nobody), **SOON)))
+        assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert list(ask(request(**ONE), **SOON)) == []
+
+
+def test_defaults_are_those_of_the_rest_paths(people: None, stub: LocationServiceStub):
+    for person_id in (1, 2):
+        pings = [location(person_id, second) for second in (0, 75, 151)]
+        list(stub.RecordLocations(iter([batch(*pings)]), **SOON))
+
+    (answer,) = stub.FindEncounters(pb.FindEncountersRequest(**ONE), **SOON)
+
+    assert [(met.duration_s, met.pings) for met in answer.encounters] == [(75.0, 2), (0.0, 1)]
+    assert answer.encounters[1].HasField("latitude")
+
+
+def test_long_answers_come_in_batches(stub: LocationServiceStub, crowd: int):
+    sizes = [
+        len(answer.locations) for answer in stub.ListLocations(pb.ListLocationsRequest(person_id=1), **SOON)
+    ]
+
+    assert sum(sizes) == crowd
+    assert max(sizes) <= 2000
+
+
+# --- what is no message, no method; reflection ---------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["RecordLocation", "RecordLocations", "ListLocations"])
+def test_bytes_that_are_no_message_are_an_invalid_argument(channel: grpc.Channel, method: str):
+    raw = channel.unary_unary(f"/{SERVICE}/{method}")
+
+    error = failure(lambda: raw(b"\xff\xff\xff", **SOON))
+
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_an_unknown_method_is_unimplemented(channel: grpc.Channel):
+    error = failure(lambda: channel.unary_unary(f"/{SERVICE}/DeleteLocation")(b"", **SOON))
+
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_reflection_is_enough_to_call(people: None, channel: grpc.Channel):
+    found = ProtoReflectionDescriptorDatabase(channel)
+    assert set(found.get_services()) >= {SERVICE, "grpc.health.v1.Health"}
+    pool = descriptor_pool.DescriptorPool(found)
+    method = pool.FindServiceByName(SERVICE).FindMethodByName("RecordLocation")
+    request = message_factory.GetMessageClass(method.input_type)
+    call = channel.unary_unary(
+        f"/{SERVICE}/{method.name}",
+        request_serializer=request.SerializeToString,
+        response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
+    )
+
+    taken = call(request(person_id=1, latitude=1.5, longitude=2.5), **SOON)
+
+    assert taken.id.startswith("1-")
+    assert (taken.latitude, taken.longitude) == (1.5, 2.5)

@@ -1,0 +1,284 @@
+"""One contract for locations and pings, whichever way they are asked: the same assertions over every way."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from types import ModuleType
+from typing import Any
+
+import pytest
+from django.db import connection
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from connect.neighbours import NeighbourUnavailable
+from grpc_server import client as grpc_client
+from grpc_server.tests.process import LocationProcess
+from locations import http_client, services
+from locations.pings import EARLIEST, LATEST, Ping
+from locations.proximity import Encounter
+from locations.services import Bounds, Receipt
+from tests.serving import Server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
+DAY = {"start": NOON - timedelta(hours=12), "end": NOON + timedelta(hours=12)}
+NEAR = DAY | {"distance_m": 5.0}
+MET = NEAR | {"within_s": 60.0, "max_gap_s": 75.0}
+
+
+@pytest.fixture(scope="module")
+def http_process(django_db_setup: None) -> Iterator[Server]:
+    with Server(SERVED_APPS="locations,internal", WEB_WORKERS="1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def grpc_process(django_db_setup: None) -> Iterator[LocationProcess]:
+    with LocationProcess() as running:
+        yield running
+
+
+@pytest.fixture(params=["local", "http", "grpc"])
+def locations(request: pytest.FixtureRequest, settings: Any) -> ModuleType:
+    if request.param == "http":
+        settings.LOCATIONS_URL = request.getfixturevalue("http_process").url("")
+        return http_client
+    if request.param == "grpc":
+        settings.LOCATIONS_URL = request.getfixturevalue("grpc_process").url
+        return grpc_client
+    return services
+
+
+@pytest.fixture(params=["local", "grpc"])
+def pings(request: pytest.FixtureRequest, settings: Any) -> ModuleType:
+    if request.param == "grpc":
+        settings.PINGS_URL = request.getfixturevalue("grpc_process").url
+        return grpc_client
+    return services
+
+
+@pytest.fixture(autouse=True)
+def people(transactional_db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO persons_person (id, first_name, last_name, company_name) "
+            "SELECT id, 'A', 'B', 'C' FROM generate_series(1, 9) AS id"
+        )
+
+
+def at(person_id: int, second: float, *, latitude: float = 1.0, longitude: float = 2.0) -> Ping:
+    return Ping(person_id, NOON + timedelta(seconds=second), latitude, longitude)
+
+
+# --- submit --------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_stored_and_a_repeat_is_taken_and_not_stored(pings: ModuleType):
+    batch = [at(1, 0), at(2, 0), at(1, 1), at(1, 0, latitude=9)]
+
+    assert pings.submit(batch) == Receipt(stored=3, refused=[])
+    assert pings.submit(batch) == Receipt(stored=0, refused=[])
+
+    assert sorted(services.list_between(limit=10)) == sorted(batch[:3])
+
+
+def test_the_empty_batch_is_taken(pings: ModuleType):
+    assert pings.submit([]) == Receipt(stored=0, refused=[])
+
+
+def test_what_is_sent_is_stored_to_the_last_bit_and_microsecond(pings: ModuleType):
+    sent = [
+        Ping(1, EARLIEST, 90.0, -180.0),
+        Ping(1, LATEST - timedelta(microseconds=1), 5e-324, -179.99999999999997),
+        Ping(1, datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), 0.1 + 2e-17, 0.30000000000000004),
+    ]
+
+    assert pings.submit(sent).stored == 3
+    assert sorted(services.list_between(person_id=1)) == sorted(sent)
+
+
+def test_pings_of_nobody_are_refused_at_their_index_and_the_others_are_stored(pings: ModuleType):
+    nobody = [0, -5, 999, 2**63 - 1, 2**63, -(2**63), 10**30]
+
+    receipt = pings.submit([at(1, 0), *(at(person_id, 0) for person_id in nobody), at(2, 0)])
+
+    assert receipt.stored == 2
+    assert [(r.index, r.status, r.errors) for r in receipt.refused] == [
+        (index, 404, {"person_id": [f"There is no person {person_id}."]})
+        for index, person_id in enumerate(nobody, start=1)
+    ]
+
+
+def test_more_than_one_batch_at_once_keeps_its_indexes(pings: ModuleType):
+    many = [at(1 if n % 7000 else 77, n) for n in range(21_001)]
+
+    receipt = pings.submit(many)
+
+    assert receipt.stored == 20_997
+    assert [refusal.index for refusal in receipt.refused] == [0, 7000, 14_000, 21_000]
+
+
+# --- get, list_between ---------------------------------------------------------------------------
+
+
+def test_one_location_by_person_and_time(locations: ModuleType):
+    services.record([at(1, 0.000001)])
+
+    assert locations.get(1, NOON + timedelta(microseconds=1)) == at(1, 0.000001)
+    assert locations.get(1, NOON) is None
+    for nobody in (2, 0, -1, 2**63, 10**30):
+        assert locations.get(nobody, NOON + timedelta(microseconds=1)) is None
+
+
+STORED = [at(1 + n % 3, n // 2, latitude=n - 10, longitude=n * 18 - 179.5) for n in range(20)]
+
+
+QUESTIONS: list[dict[str, Any]] = [
+    {"limit": 7},
+    {"limit": 20},
+    {"limit": 10_001},
+    {"limit": 25_000},
+    {"person_id": 2},
+    {"person_id": 2, "limit": 3},
+    {"person_id": 2, "start": NOON + timedelta(seconds=4)},
+    {"person_id": 2, "end": NOON + timedelta(seconds=4)},
+    {"start": NOON + timedelta(seconds=2), "end": NOON + timedelta(seconds=5)},
+    {"start": NOON, "end": NOON},
+    {"start": datetime.min.replace(tzinfo=UTC), "end": datetime.max.replace(tzinfo=UTC)},
+    {"limit": 9, "bounds": Bounds(-100, -5, 100, 5)},
+    {"limit": 9, "bounds": Bounds(170, -90, -170, 90)},
+    {"limit": 9, "after": (NOON + timedelta(seconds=3), 1)},
+    {"person_id": 3, "after": (NOON + timedelta(seconds=3), 2**62)},
+    {"person_id": 0},
+    {"person_id": 8},
+    {"person_id": 10**30},
+    {},
+]
+
+
+def test_lists_are_what_the_table_gives(locations: ModuleType):
+    services.record(STORED)
+
+    for question in QUESTIONS:
+        assert list(locations.list_between(**question)) == list(services.list_between(**question)), question
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(locations: ModuleType):
+    services.record(STORED)
+    found: list[Ping] = []
+    after = None
+    while page := list(locations.list_between(limit=6, after=after)):
+        found += page
+        after = (page[-1].creation_time, page[-1].person_id)
+
+    assert found == sorted(STORED, key=lambda ping: (ping.creation_time, ping.person_id))
+
+
+def test_more_rows_than_a_block_come_in_order_and_whole(locations: ModuleType):
+    many = [at(1 + n % 2, n // 2) for n in range(10_005)]
+    services.record(many)
+
+    assert list(locations.list_between(start=NOON, end=NOON + timedelta(days=1))) == many
+    assert list(locations.list_between(limit=10_001)) == many[:10_001]
+    assert list(islice(locations.list_between(limit=10_005), 3)) == many[:3]
+
+
+# --- connections, encounters ---------------------------------------------------------------------
+
+
+def test_connections_are_those_near_in_space_and_time(locations: ModuleType):
+    own, near, late, far = at(1, 0), at(2, 10), at(3, 120), at(4, 0, latitude=1.1)
+    services.record([own, near, late, far])
+
+    assert list(locations.connections(1, **NEAR)) == [near, late]
+    assert list(locations.connections(1, **NEAR, within_s=10)) == [near]
+    assert list(locations.connections(1, **NEAR, within_s=9.999)) == []
+    assert list(locations.connections(1, **NEAR, limit=1)) == [near]
+    assert list(locations.connections(1, **NEAR, after=(near.creation_time, 2))) == [late]
+    assert list(locations.connections(1, **NEAR, limit=10_001)) == [near, late]
+
+
+def test_encounters_come_whole_and_in_pages(locations: ModuleType):
+    services.record([at(1, n * 30) for n in range(10)])
+    services.record([at(2, n * 30 + 1, latitude=1.00001) for n in range(4)])
+    services.record([at(3, n) for n in (0, 30, 250)])
+
+    met = list(locations.encounters(1, **MET))
+
+    assert met == list(services.encounters(1, **MET))
+    assert [(each.person_id, each.nth) for each in met] == [(3, 1), (2, 1), (3, 2)]
+    assert isinstance(met[0], Encounter)
+    for n, each in enumerate(met):
+        key = (each.start, each.person_id, each.nth)
+        assert list(locations.encounters(1, **MET, after=key)) == met[n + 1 :]
+        assert list(locations.encounters(1, **MET, limit=n)) == met[:n]
+    assert list(locations.encounters(1, **MET, min_duration_s=60)) == [
+        each for each in met if each.duration_s >= 60
+    ]
+
+
+def test_nobody_has_met_anybody(locations: ModuleType):
+    for nobody in (0, -1, 77, 2**63 - 1, 2**63, 10**30):
+        assert list(locations.connections(nobody, **NEAR)) == []
+        assert list(locations.encounters(nobody, **MET)) == []
+
+
+@hypothesis_settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    distance_m=st.floats(min_value=5e-324, max_value=10_000),
+    within_s=st.none() | st.floats(min_value=0, max_value=3600),
+    start=st.datetimes(timezones=st.just(UTC)),
+    end=st.datetimes(timezones=st.just(UTC)),
+    limit=st.none() | st.integers(1, 10_000),
+)
+def test_any_question_has_the_same_answer(
+    locations: ModuleType,
+    distance_m: float,
+    within_s: float | None,
+    start: datetime,
+    end: datetime,
+    limit: int | None,
+):
+    services.record(STORED)
+    question = {
+        "start": min(start, end),
+        "end": max(start, end),
+        "distance_m": distance_m,
+        "within_s": within_s,
+        "limit": limit,
+    }
+
+    assert list(locations.connections(1, **question)) == list(services.connections(1, **question))
+
+
+# --- out of reach --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda far: far.get(1, NOON),
+        lambda far: list(far.list_between(limit=1)),
+        lambda far: list(far.connections(1, **NEAR)),
+        lambda far: list(far.encounters(1, **MET)),
+    ],
+    ids=["get", "list_between", "connections", "encounters"],
+)
+@pytest.mark.parametrize("far", ["http", "grpc"])
+def test_a_server_that_is_away_is_said_to_be(far: str, ask: Callable, settings: Any, free_port: int):
+    settings.LOCATIONS_URL = f"{far}://127.0.0.1:{free_port}"
+
+    with pytest.raises(NeighbourUnavailable):
+        ask({"http": http_client, "grpc": grpc_client}[far])
+
+
+def test_pings_for_a_server_that_is_away_are_not_taken(settings: Any, free_port: int):
+    settings.PINGS_URL = f"grpc://127.0.0.1:{free_port}"
+
+    with pytest.raises(NeighbourUnavailable):
+        grpc_client.submit([at(1, 0)])
