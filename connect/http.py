@@ -25,7 +25,7 @@ def _pool() -> urllib3.PoolManager:
         maxsize=settings.WEB_THREADS,
         retries=RETRIES,
         timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
-        headers={"Accept": "application/json"},
+        headers={"Accept": "application/json, application/x-ndjson"},
     )
 
 
