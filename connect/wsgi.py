@@ -7,6 +7,8 @@ from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
+from connect.middleware import DRAINED
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
 
@@ -23,8 +25,9 @@ class Measured:
             source = environ["wsgi.input"]
             body = source.read(self.limit + 1)
             if len(body) > self.limit:
-                while source.read(65536):
-                    pass
+                left = DRAINED
+                while left > 0 and (chunk := source.read(65536)):
+                    left -= len(chunk)
             environ["wsgi.input"] = io.BytesIO(body)
             environ["CONTENT_LENGTH"] = str(len(body))
         return self.app(environ, start_response)
