@@ -115,7 +115,8 @@ def submit(pings: Sequence[Ping]) -> Receipt:
 
 
 def _record(pings: Sequence[Ping]) -> pb.RecordLocationsResponse:
-    request = pb.RecordLocationsRequest(locations=map(messages.without_id, pings))
+    request = pb.RecordLocationsRequest()
+    messages.add_locations(request.locations, pings, with_ids=False)
     try:
         return _server(settings.PINGS_URL).record(request, timeout=settings.GRPC_TIMEOUT_S)
     except grpc.RpcError as error:

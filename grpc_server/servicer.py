@@ -45,7 +45,9 @@ class LocationService(LocationServiceServicer):
     def ListLocations(self, request: pb.ListLocationsRequest, context: Any) -> Rows[pb.ListLocationsResponse]:
         with closing(neighbours.locations().list_between(**questions.locations(request))) as rows:
             while batch := list(islice(rows, BLOCK)):
-                yield pb.ListLocationsResponse(locations=map(messages.to_location, batch))
+                response = pb.ListLocationsResponse()
+                messages.add_locations(response.locations, batch, with_ids=True)
+                yield response
 
     def FindConnections(
         self, request: pb.FindConnectionsRequest, context: Any
@@ -54,7 +56,9 @@ class LocationService(LocationServiceServicer):
         with closing(neighbours.locations().connections(**question)) as found:
             rows = _of_somebody(question["person_id"], found)
             while batch := list(islice(rows, BLOCK)):
-                yield pb.FindConnectionsResponse(locations=map(messages.to_location, batch))
+                response = pb.FindConnectionsResponse()
+                messages.add_locations(response.locations, batch, with_ids=True)
+                yield response
 
     def FindEncounters(
         self, request: pb.FindEncountersRequest, context: Any
