@@ -2,8 +2,9 @@
 
 A process is never rewired in place. A new or changed one starts as another generation on a fresh port beside
 the old one; once it is ready HAProxy is reloaded, the old workers finish, and the old generation is stopped.
-All that is kept is which generation is current; every program that is not is removed at the end, so an
-interrupted move is completed by the next one.
+The Services that it asked stay until then, also those that the stage no longer has. All that is kept is which
+generation is current; every program that is not is removed at the end, so an interrupted move is completed by
+the next one.
 """
 
 import hashlib
@@ -14,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from local import manifests, postgis, proxy
-from local.manifests import Process, Stage
+from local import grpc_health, manifests, postgis, proxy
+from local.manifests import Process, Service, Stage
 from local.place import Place, Refused, read_json, say, write
 from local.polling import poll
 from local.sources import digest
@@ -38,10 +39,10 @@ def move(place: Place, supervisor: Supervisor, stage: Stage, own: set[str]) -> N
 
     `own` are the programs that no manifest describes and that stay.
     """
-    before = {
-        name: Generation(**one) for name, one in read_json(running_file(place)).get("processes", {}).items()
-    }
-    current: dict[str, Generation] = {}
+    running = read_json(running_file(place))
+    before = {name: Generation(**one) for name, one in running.get("processes", {}).items()}
+    current = {}
+    started = []
     sources = digest(place.checkout)
     for process in stage.processes:
         environ = native_environ(place, stage, process)
@@ -51,36 +52,58 @@ def move(place: Place, supervisor: Supervisor, stage: Stage, own: set[str]) -> N
             current[process.name] = kept
         else:
             current[process.name] = start(place, supervisor, process, environ, fingerprint)
-    for process in stage.processes:
-        generation = current[process.name]
-        wait_ready(place, supervisor, generation, is_new=generation not in before.values())
-    proxy.serve(place, supervisor, proxy.configuration(place, stage, current))
+            started.append(current[process.name].program)
+    try:
+        for generation in current.values():
+            wait_ready(place, supervisor, generation)
+    except Refused:
+        for program in started:
+            supervisor.remove(program)
+        raise
+    leaving = [
+        proxy.Leaving(service, before[service.process])
+        for service in (Service(**one) for one in running.get("services", ()))
+        if service.process in before and address(service) not in map(address, stage.services)
+    ]
+    routes = proxy.routes_file(place, stage)
+    if stage.routes is not None and not routes.exists():
+        write(routes, stage.routes)
+    proxy.serve(place, supervisor, proxy.configuration(place, stage, current, leaving))
     state = {
         "stage": stage.name,
         "node_ports": node_ports(place, stage),
+        "services": [asdict(one) for one in stage.services],
         "processes": {name: asdict(one) for name, one in current.items()},
     }
     if state != read_json(running_file(place)):
         write(running_file(place), json.dumps(state, indent=1) + "\n")
     retire(place, supervisor, own | {one.program for one in current.values()})
+    proxy.close_leaving(place)
+    proxy.settle(place, proxy.configuration(place, stage, current))
+    for old in set(place.state.glob("routes-*.map")) - {routes}:
+        old.unlink()
 
 
 def start(
     place: Place, supervisor: Supervisor, process: Process, environ: Mapping[str, str], fingerprint: str
 ) -> Generation:
+    if process.ready_path is None and not process.speaks_grpc:
+        raise Refused(f"{process.name} has no readiness probe; nobody could tell when it may be asked.")
     taken = frozenset(generation_ports(place))
     port = postgis.free_port(taken)
     program = f"{process.name}-{next_number(place)}"
     say(f"Starting {program}.")
     environ = {**environ, **listening_on(process, port), "PYTHONUNBUFFERED": "1"}
     supervisor.add(Program(program, process.command, place.checkout, environ))
-    return Generation(program, port, ready_path(process), fingerprint)
+    return Generation(program, port, process.ready_path, fingerprint)
 
 
 def listening_on(process: Process, port: int) -> dict[str, str]:
     """The variable by which a command learns its port without a change to the command."""
     if process.command[0] == "gunicorn":
         return {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}"}
+    if process.command[-1] == "run_location_server":
+        return {"GRPC_ADDRESS": f"127.0.0.1:{port}"}
     raise Refused(f"{process.name}: nobody knows how to tell {process.command[0]} its port.")
 
 
@@ -95,17 +118,11 @@ def next_number(place: Place) -> int:
 def generation_ports(place: Place) -> list[int]:
     """Those promised to programs, whether or not they listen yet."""
     texts = [file.read_text() for file in place.programs.glob("*.ini")]
-    return [int(port) for text in texts for port in re.findall(r"--bind 127\.0\.0\.1:(\d+)", text)]
+    return [int(port) for text in texts for port in re.findall(r"\b127\.0\.0\.1:(\d+)", text)]
 
 
-def ready_path(process: Process) -> str:
-    if process.ready_path is None:
-        raise Refused(f"{process.name} has no readiness probe; nobody could tell when it may be asked.")
-    return process.ready_path
-
-
-def wait_ready(place: Place, supervisor: Supervisor, generation: Generation, *, is_new: bool) -> None:
-    """Waits until the process says that it is ready; one that dies instead is shown and taken away again."""
+def wait_ready(place: Place, supervisor: Supervisor, generation: Generation) -> None:
+    """Waits until the process says that it is ready; of one that dies instead the log is shown."""
     first = supervisor.programs()[generation.program]["pid"]
 
     def decided() -> bool:
@@ -120,12 +137,12 @@ def wait_ready(place: Place, supervisor: Supervisor, generation: Generation, *, 
     if poll(decided, READY_TIMEOUT_S, every_s=0.1) and is_ready(generation):
         return
     lines = tail(place.logs / f"{generation.program}.log", 30)
-    if is_new:
-        supervisor.remove(generation.program)
     raise Refused(f"{generation.program} does not get ready. The last lines of its log:\n{lines}")
 
 
 def is_ready(generation: Generation) -> bool:
+    if generation.ready_path is None:
+        return grpc_health.is_serving(generation.port)
     connection = http.client.HTTPConnection("127.0.0.1", generation.port, timeout=5)
     try:
         connection.request("GET", generation.ready_path, headers={"Host": "localhost"})
@@ -152,6 +169,10 @@ def native_environ(place: Place, stage: Stage, process: Process) -> dict[str, st
     return {
         key: manifests.natively(key, value, place, stage.services) for key, value in process.environ.items()
     }
+
+
+def address(service: Service) -> tuple[str, int]:
+    return service.name, service.port
 
 
 def node_ports(place: Place, stage: Stage) -> list[int]:

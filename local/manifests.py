@@ -1,7 +1,8 @@
 """Reads a rendering: which processes, jobs and Services a stage consists of.
 
 The rendering is the one source of what runs; whatever in it this reader does not understand is refused
-rather than skipped. StatefulSets are left out: the runner brings its own database.
+rather than skipped. Left out are StatefulSets, because the runner brings its own database, and the process of
+the proxy, because the HAProxy that stands for all Services takes over its routes.
 """
 
 import re
@@ -12,6 +13,7 @@ from typing import Any
 from local.place import NODE_PORT_BASE, NODE_PORTS, Place, Refused
 
 NAME_LABEL = "app.kubernetes.io/name"
+ROUTES = "routes.map"
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,18 @@ class Process:
     environ: Mapping[str, str]
     ports: Mapping[str, int]
     ready_path: str | None
+    speaks_grpc: bool = False
 
 
 @dataclass(frozen=True)
 class Service:
-    """A name that stays while processes come and go. Only neighbours know one without a `node_port`."""
+    """A name that stays while processes come and go. Only neighbours know one without a `node_port`.
+
+    Where `process` is None the routes of the stage say who answers.
+    """
 
     name: str
-    process: str
+    process: str | None
     port: int
     node_port: int | None
 
@@ -41,6 +47,7 @@ class Stage:
     processes: tuple[Process, ...]
     jobs: tuple[Process, ...]
     services: tuple[Service, ...]
+    routes: str | None = None  # the map file of the stage's proxy, where it has one
 
 
 def stage_names(place: Place) -> list[str]:
@@ -76,10 +83,15 @@ def parse(name: str, rendering: str, secrets: Mapping[str, str]) -> Stage:
         return (one for one in objects if one["kind"] == kind)
 
     processes = tuple(process(one, maps, secrets) for one in of_kind("Deployment"))
-    known = {one.name for one in processes}
-    services = tuple(found for one in of_kind("Service") for found in service_ports(one, known))
-    jobs = tuple(process(one, maps, secrets) for one in of_kind("Job"))
-    return Stage(name, processes, jobs, services)
+    proxies = {one.name for one in processes if one.command[0] == "haproxy"}
+    answering = {one.name: None if one.name in proxies else one.name for one in processes}
+    return Stage(
+        name=name,
+        processes=tuple(one for one in processes if one.name not in proxies),
+        jobs=tuple(process(one, maps, secrets) for one in of_kind("Job")),
+        services=tuple(found for one in of_kind("Service") for found in service_ports(one, answering)),
+        routes=next((one[ROUTES] for one in maps.values() if ROUTES in one), None) if proxies else None,
+    )
 
 
 def process(one: dict[str, Any], maps: Mapping[str, Any], secrets: Mapping[str, str]) -> Process:
@@ -88,13 +100,14 @@ def process(one: dict[str, Any], maps: Mapping[str, Any], secrets: Mapping[str, 
     if len(containers) != 1 or "command" not in containers[0]:
         raise Refused(f"{name}: one container with a command is expected.")
     container = containers[0]
-    probe = container.get("readinessProbe", {}).get("httpGet")
+    probe = container.get("readinessProbe", {})
     return Process(
         name=name,
         command=(*container["command"], *container.get("args", ())),
         environ=dict(environ(name, container, maps, secrets)),
         ports={port["name"]: port["containerPort"] for port in container.get("ports", ())},
-        ready_path=probe["path"] if probe else None,
+        ready_path=probe.get("httpGet", {}).get("path"),
+        speaks_grpc="grpc" in probe,
     )
 
 
@@ -118,11 +131,11 @@ def environ(
                 raise Refused(f"{name}: cannot read the variable {variable}.")
 
 
-def service_ports(one: dict[str, Any], processes: set[str]) -> Iterator[Service]:
+def service_ports(one: dict[str, Any], answering: Mapping[str, str | None]) -> Iterator[Service]:
     selected = one["spec"]["selector"][NAME_LABEL]
-    if selected in processes:
+    if selected in answering:
         for port in one["spec"]["ports"]:
-            yield Service(one["metadata"]["name"], selected, port["port"], port.get("nodePort"))
+            yield Service(one["metadata"]["name"], answering[selected], port["port"], port.get("nodePort"))
 
 
 def natively(key: str, value: str, place: Place, services: tuple[Service, ...]) -> str:

@@ -3,17 +3,18 @@
 It alone listens where clients connect; what it passes on to changes with every move.
 """
 
+import csv
 import hashlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.manifests import Stage
+from local.manifests import Service, Stage
 from local.place import Place, Refused, write
 from local.polling import poll
 from local.prepare import SYSTEM_PATH
@@ -22,47 +23,100 @@ from local.supervision import Program, Supervisor, tail
 TAKEOVER_TIMEOUT_S = 20
 
 
+# Marks the frontends of Services that the stage no longer has.
+LEAVING = "leaving-"
+# A call by gRPC is a request that may last, and a quiet stream is not a broken one; the server has its own
+# patience. Its connections carry many calls at once, and it ends only when nobody has a call open.
+CALLS = """\
+    timeout {side} 10m
+    timeout http-keep-alive 10m
+    no option http-server-close
+    option http-keep-alive"""
+
+
 @dataclass(frozen=True)
 class Upstream:
-    """The process that answers for a Service, and the path at which it says that it is ready."""
+    """The process that answers for a Service.
+
+    At `ready_path` it says that it is ready; without one it speaks gRPC, and its health service says so.
+    """
 
     program: str
     port: int
-    ready_path: str
+    ready_path: str | None
 
 
-def configuration(place: Place, stage: Stage, upstreams: Mapping[str, Upstream]) -> str:
+@dataclass(frozen=True)
+class Leaving:
+    """A Service that the stage no longer has, for those who were wired to it and have requests in hand."""
+
+    service: Service
+    upstream: Upstream
+
+    @property
+    def name(self) -> str:
+        return f"{LEAVING}{self.service.name}-{self.service.port}"
+
+
+def configuration(
+    place: Place, stage: Stage, upstreams: Mapping[str, Upstream], leaving: Sequence[Leaving] = ()
+) -> str:
     """Listeners and upstreams of one moment; the rules for requests are in k8s/proxy/defaults.cfg."""
     blocks = []
     for service in stage.services:
         binds = [f"{place.service_address(service.name)}:{service.port}"]
         if service.node_port is not None:
             binds.append(f"127.0.0.1:{place.node_port(service.node_port)}")
-        listeners = "\n".join(f"    bind {bind}" for bind in binds)
-        blocks.append(
-            f"frontend {service.name} from door\n{listeners}\n    default_backend {service.process}"
-        )
-    for name, upstream in sorted(upstreams.items()):
-        blocks.append(
-            f"backend {name} from upstream\n"
-            "    option httpchk\n"
-            f"    http-check send meth GET uri {upstream.ready_path} ver HTTP/1.1 hdr Host localhost\n"
-            "    http-check expect status 200\n"
-            f"    server {upstream.program} 127.0.0.1:{upstream.port} check inter 1s fall 3 rise 1"
-        )
+        if service.process is None:
+            routes = routes_file(place, stage)
+            blocks.append(frontend(service.name, binds, f'use_backend %[path,url_dec,map_reg("{routes}")]'))
+        else:
+            to = f"default_backend {service.process}"
+            blocks.append(frontend(service.name, binds, to, grpc=is_grpc(upstreams[service.process])))
+    blocks += [backend(name, upstream) for name, upstream in sorted(upstreams.items())]
     body = "\n\n".join(blocks) + "\n"
-    # The socket tells this name, and thereby that the workers have taken over this very text.
+    # The socket tells this name, and thereby that the workers have taken over this very text. Services on
+    # their way out are not part of it: without them it is the same configuration.
     marker = hashlib.sha256((rules_file(place).read_text() + body).encode()).hexdigest()[:16]
-    sockets = place.sockets()
+    for one in leaving:
+        binds = [f"{place.service_address(one.service.name)}:{one.service.port}"]
+        to = f"default_backend {one.name}"
+        body += f"\n{frontend(one.name, binds, to, grpc=is_grpc(one.upstream))}\n"
+        body += f"\n{backend(one.name, one.upstream)}\n"
     head = (
         "global\n"
         f"    description {marker}\n"
-        "    log stdout format raw local0\n"
-        "    maxconn 2000\n"
-        f"    stats socket {sockets / 'haproxy.sock'} mode 600 level admin expose-fd listeners\n"
+        f"    stats socket {place.sockets() / 'haproxy.sock'} mode 600 level admin expose-fd listeners\n"
         "    hard-stop-after 1h\n"
     )
     return f"{head}\n{body}"
+
+
+def frontend(name: str, binds: Sequence[str], to: str, *, grpc: bool = False) -> str:
+    protocol = " proto h2" if grpc else ""
+    lines = [f"frontend {name} from door", *(f"    bind {bind}{protocol}" for bind in binds), f"    {to}"]
+    if grpc:
+        lines.append(CALLS.format(side="client"))
+    return "\n".join(lines)
+
+
+def backend(name: str, upstream: Upstream) -> str:
+    server = f"    server {upstream.program} 127.0.0.1:{upstream.port}"
+    if is_grpc(upstream):
+        # It says for each call itself when what it needs is out of reach.
+        calls = CALLS.format(side="server")
+        return f"backend {name} from upstream\n    option tcp-check\n{calls}\n{server} proto h2"
+    return f"backend {name} from upstream\n{server}"
+
+
+def is_grpc(upstream: Upstream) -> bool:
+    return upstream.ready_path is None
+
+
+def routes_file(place: Place, stage: Stage) -> Path:
+    """Where the stage's routes are for HAProxy; another name for other routes, so that none is read half."""
+    text = stage.routes or ""
+    return place.state / f"routes-{hashlib.sha256(text.encode()).hexdigest()[:10]}.map"
 
 
 def executable() -> str:
@@ -81,7 +135,8 @@ def rules_file(place: Place) -> Path:
 
 
 def environment(place: Place) -> dict[str, str]:
-    return {"ERRORS": str(place.checkout / "k8s" / "proxy")}
+    """What k8s/proxy/defaults.cfg refers to."""
+    return {"APP_URL": f"http://127.0.0.1:{place.node_port(30000)}"}
 
 
 def command(place: Place) -> list[str]:
@@ -124,6 +179,23 @@ def serve(place: Place, supervisor: Supervisor, text: str) -> None:
     if not poll(lambda: running_marker(place) == marker, TAKEOVER_TIMEOUT_S):
         log = tail(place.logs / "haproxy.log")
         raise Refused(f"HAProxy did not take over its configuration. Its last lines:\n{log}")
+
+
+def settle(place: Place, text: str) -> None:
+    """Leaves behind the configuration that answers now, for the next start of HAProxy."""
+    if config_file(place).read_text() != text:
+        write(config_file(place), text)
+
+
+def close_leaving(place: Place) -> None:
+    """Nobody is wired to these any more: the answer there is 503 now, and from the next reload on none.
+
+    To close them now would take another reload: a listener that can be handed over is only really closed so.
+    """
+    there = place.sockets() / "haproxy.sock"
+    for row in csv.DictReader(ask(there, "show stat").removeprefix("# ").splitlines()):
+        if row["svname"] not in ("FRONTEND", "BACKEND") and row["pxname"].startswith(LEAVING):
+            ask(there, f"set server {row['pxname']}/{row['svname']} state maint")
 
 
 def marker_of(text: str) -> str:

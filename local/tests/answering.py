@@ -1,11 +1,13 @@
 """A web process that needs nothing, for tests of what starts, replaces and stops web processes.
 
-It answers with the variable ANSWER, its process id and the request's headers; `/slow` takes its time.
+It answers with the variable ANSWER, its process id and the request's headers; `/slow` takes its time, and
+then asks BACK, where that is set.
 """
 
 import json
 import os
 import time
+import urllib.request
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,6 +20,10 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     start_response("200 OK" if ready else "503 Service Unavailable", [("Content-Type", "application/json")])
     headers = {key.removeprefix("HTTP_"): value for key, value in environ.items() if key.startswith("HTTP_")}
     yield b" "
+    answer = {"answer": os.environ["ANSWER"], "pid": os.getpid(), "headers": headers}
     if path == "/slow":
         time.sleep(SLOW_S)
-    yield json.dumps({"answer": os.environ["ANSWER"], "pid": os.getpid(), "headers": headers}).encode()
+        if "BACK" in os.environ:
+            with urllib.request.urlopen(os.environ["BACK"], timeout=10) as back:  # noqa: S310 - a test's own
+                answer["back"] = json.load(back)["answer"]
+    yield json.dumps(answer).encode()

@@ -17,7 +17,7 @@ from local.place import CHECKOUT, Place, Refused, read_json
 from local.polling import poll
 from local.supervision import Program, end_leftovers, leftovers
 from local.tests.answering import SLOW_S
-from local.tests.conftest import RENDERING, System
+from local.tests.conftest import System, a_place, alone, routed, wired
 
 
 def get(
@@ -157,6 +157,15 @@ def test_without_an_upstream_the_answer_is_503_in_json_and_soon(system: System) 
     status, headers, body = get(system.address)
     assert (status, headers["Content-Type"], headers["Retry-After"]) == (503, "application/json", "1")
     assert set(body) == {"detail"}
+    page = f"http://127.0.0.1:{system.place.node_port(30000)}"
+    assert headers["Access-Control-Allow-Origin"] == page
+    assert headers["Access-Control-Expose-Headers"] == "Retry-After"
+
+
+def test_a_body_beyond_all_limits_is_refused_in_json(system: System) -> None:
+    system.move("first")
+    status, headers, body = get(system.address, **{"Content-Length": str(65 * 2**20)})
+    assert (status, headers["Content-Type"], set(body)) == (413, "application/json", {"detail"})
 
 
 def test_nothing_lives_on_when_the_supervisor_is_killed(system: System) -> None:
@@ -199,6 +208,65 @@ def test_what_runs_holds_nothing_of_its_caller(system: System) -> None:
     assert get(system.address)[2]["answer"] == "first"
 
 
+def test_the_routes_of_a_stage_say_who_answers(system: System) -> None:
+    system.move("first", alone)
+    assert get(system.address, "/back")[2]["answer"] == "first"
+    system.move("first", routed)
+    assert get(system.address, "/")[2]["answer"] == "first"
+    for path in ("/back", "/back/and?more=1", "/%62ack"):
+        assert get(system.address, path)[2]["answer"] == "from behind"
+    assert get(system.address, "/backwards")[2]["answer"] == "first"
+    system.move("first", alone)
+    assert get(system.address, "/back")[2]["answer"] == "first"
+    assert not [*system.place.state.glob("routes-*.map")]
+
+
+def test_a_service_that_goes_stays_for_those_who_are_wired_to_it(system: System) -> None:
+    system.move("old", wired)
+    address = (system.place.service_address("back"), 8000)
+    got: list[Any] = []
+    asking = threading.Thread(target=lambda: got.append(get(system.address, "/slow")))
+    asking.start()
+    system.move("new", alone)
+    asking.join(SLOW_S + 20)
+    assert (got[0][2]["answer"], got[0][2]["back"]) == ("old", "from behind")
+    assert set(system.pids()) == {"haproxy", "web-3"}
+    assert get(address)[0] == 503
+    state, pids = files(system.place), system.pids()
+    system.move("new", alone)
+    assert (files(system.place), system.pids()) == (state, pids)
+
+
+def test_what_a_move_does_not_change_stays_as_it_is(system: System) -> None:
+    system.move("same", wired)
+    back = system.pids()["back-2"]
+    system.move("same", routed)
+    assert set(system.pids()) == {"haproxy", "web-1", "back-2"}
+    system.move("other", routed)
+    assert set(system.pids()) == {"haproxy", "web-3", "back-2"}
+    assert system.pids()["back-2"] == back
+
+
+def test_a_second_system_runs_beside_the_first(system: System, tmp_path: Path) -> None:
+    system.move("first", routed)
+    with a_place(tmp_path / "second") as place:
+        second = System(place)
+        second.move("second", routed)
+        assert get(second.address)[2]["answer"] == "second"
+        assert get((place.service_address("web"), 8000))[2]["answer"] == "second"
+        assert get(system.address)[2]["answer"] == "first"
+    assert get(system.address)[2]["answer"] == "first"
+    assert get(system.address, "/back")[2]["answer"] == "from behind"
+
+
+def test_a_failed_move_leaves_nothing_of_its_own(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    system.move("old")
+    monkeypatch.setattr(generations, "READY_TIMEOUT_S", 3)
+    with pytest.raises(Refused, match=r"web-2 does not get ready"):
+        system.move("never ready", wired)
+    assert set(system.pids()) == {"haproxy", "web-1"}
+
+
 def test_haproxy_keeps_the_configuration_that_it_accepts(system: System) -> None:
     system.move("first")
     good = proxy.config_file(system.place).read_text()
@@ -215,4 +283,3 @@ def test_the_state_says_what_runs(system: System) -> None:
     port = state["processes"]["web"]["port"]
     assert Path(f"/proc/{system.pids()['web-1']}").exists()
     assert get(("127.0.0.1", port))[2]["answer"] == "first"
-    assert RENDERING.count("nodePort") == 1

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from local import generations, postgis
+from local import generations, manifests, postgis
 from local.place import CHECKOUT, Place, read_json
 from local.polling import poll
 from local.supervision import Supervisor, leftovers
@@ -67,21 +67,34 @@ def test_a_system_comes_up_stays_up_and_goes(terminal: Terminal) -> None:
     assert json.loads(terminal.get(30001, "/health/ready"))["status"] == "ready"
     assert len(json.loads(terminal.get(30001, "/api/persons?limit=3"))) == 3
     assert "<html" in terminal.get(30000, "/")
-    assert terminal.make("stage").stdout.startswith("0-monolith\n")
+    last = manifests.stage_names(place)[-1]
+    assert terminal.make("stage").stdout.startswith(f"{last}\n")
 
     supervisor = Supervisor(place)
     programs = {name: info["pid"] for name, info in supervisor.programs().items()}
-    assert set(programs) == {"postgis", "haproxy", "web-1", "webapp-2"}
     state = read_json(generations.running_file(place))
-    second = terminal.make("up", "STAGE=0")
+    assert set(programs) == {"postgis", "haproxy", *(one["program"] for one in state["processes"].values())}
+    second = terminal.make("up", f"STAGE={last}")
     assert second.returncode == 0, second.stdout
     assert password not in second.stdout
     assert {name: info["pid"] for name, info in supervisor.programs().items()} == programs
     assert read_json(generations.running_file(place)) == state
 
-    for name in ("web-1", "postgis"):
-        os.kill(programs[name], signal.SIGKILL)
+    for name in ("webapp-", "postgis"):
+        os.kill(next(pid for program, pid in programs.items() if program.startswith(name)), signal.SIGKILL)
     assert poll(lambda: terminal.make("status").returncode == 0, 60, every_s=0.5)
+
+    back = terminal.make("up", "STAGE=0-monolith")
+    assert back.returncode == 0, back.stdout
+    assert terminal.make("stage").stdout.startswith("0-monolith\n")
+    assert {name.rpartition("-")[0] or name for name in supervisor.programs()} == {
+        "postgis",
+        "haproxy",
+        "web",
+        "webapp",
+    }
+    assert len(json.loads(terminal.get(30001, "/api/persons?limit=3"))) == 3
+    assert all(postgis.is_free(place.node_port(port)) for port in (30002, 30003))
 
     unknown = terminal.make("up", "STAGE=99")
     assert unknown.returncode != 0
