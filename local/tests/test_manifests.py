@@ -23,6 +23,13 @@ def test_stage_0_is_the_monolith_and_the_page() -> None:
     assert read.routes is None
 
 
+def test_from_stage_2_on_the_routes_say_who_answers() -> None:
+    read = manifests.read_stage(PLACE, "2-proxy", SECRETS)
+    assert [one.process for one in read.services if one.name == "api"] == [None]
+    assert "proxy" not in {process.name for process in read.processes}
+    assert read.routes == (PLACE.checkout / "k8s" / "2-proxy" / "routes.map").read_text()
+
+
 def test_names_in_addresses_become_loopback_addresses() -> None:
     services = manifests.read_stage(PLACE, "0-monolith", SECRETS).services
     web = PLACE.service_address("web")
