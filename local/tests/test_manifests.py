@@ -30,6 +30,13 @@ def test_from_stage_2_on_the_routes_say_who_answers() -> None:
     assert read.routes == (PLACE.checkout / "k8s" / "2-proxy" / "routes.map").read_text()
 
 
+def test_from_stage_5_on_locations_speak_grpc() -> None:
+    read = {one.name: one for one in manifests.read_stage(PLACE, "5-grpc", SECRETS).processes}
+    assert (read["locations"].speaks_grpc, read["locations"].ready_path) == (True, None)
+    assert read["locations"].command == ("python", "manage.py", "run_location_server")
+    assert (read["locations-rest"].speaks_grpc, read["locations-rest"].ready_path) == (False, "/health/ready")
+
+
 def test_names_in_addresses_become_loopback_addresses() -> None:
     services = manifests.read_stage(PLACE, "0-monolith", SECRETS).services
     web = PLACE.service_address("web")
