@@ -63,6 +63,13 @@ class Calls(grpc.ServerInterceptor):
             self._stopping = True
             return self._changed.wait_for(lambda: all(call.is_idle for call in self._open), within_s)
 
+    def break_off(self) -> None:
+        """Cancels the statements of the work in hand, so that its calls end as UNAVAILABLE."""
+        with self._changed:
+            busy = [call for call in self._open if not call.is_idle]
+        for call in busy:
+            call.stop_work()
+
     def cut_off_slow_readers(self, after_s: float) -> None:
         """Ends the streams whose reader has taken nothing for so long: each holds a snapshot and a thread."""
         latest = time.monotonic() - after_s

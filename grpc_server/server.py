@@ -19,6 +19,7 @@ from grpc_server.servicer import LocationService
 SERVICE = locations_pb2.DESCRIPTOR.services_by_name["LocationService"].full_name
 LOOK_EVERY_S = 1.0
 SLOW_READER_S = 30.0
+LAST_WORDS_S = 2.0  # for calls that are broken off to say so
 QUEUED = 200  # calls that may wait for a thread; more are RESOURCE_EXHAUSTED
 
 OPTIONS = [
@@ -70,8 +71,11 @@ class LocationServer:
         False when some work had to be broken off.
         """
         self._health.enter_graceful_shutdown()
-        self._server.stop(grace_s)  # from now on no call is taken
+        self._server.stop(grace_s + LAST_WORDS_S)  # from now on no call is taken
         whole = self._calls.drain(grace_s)
+        if not whole:
+            self._calls.break_off()
+            self._calls.drain(LAST_WORDS_S)
         self._server.stop(None)
         self._ended.set()
         self._threads.shutdown()
