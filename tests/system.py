@@ -1,0 +1,108 @@
+"""A whole system as `make up` starts it, beside any other: ports, folder and database of its own."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+import psycopg2
+import requests
+
+from grpc_server.locations_pb2_grpc import LocationServiceStub
+from local import manifests
+from local.place import CHECKOUT, VENV, Place
+from local.tests.conftest import a_place
+
+APP, API, PERSONS, LOCATIONS = 30000, 30001, 30002, 30003
+STAGES = manifests.stage_names(Place(state=CHECKOUT))
+SOMEBODY = "INSERT INTO persons_person (first_name, last_name, company_name) VALUES ('A', 'B', 'C')"
+
+
+class System:
+    """Walks to a stage, and is asked through the contract's addresses."""
+
+    def __init__(self, place: Place, database_url: str) -> None:
+        self.place = place
+        self.database_url = database_url
+        self.environ = os.environ | {
+            "DATABASE_URL": database_url,
+            "CONNECT_STATE_DIR": str(place.state),
+            "CONNECT_PORT_BASE": str(place.port_base),
+        }
+        # In a database that has somebody in it `up` simulates no event.
+        self.run("manage.py", "migrate", "-v0")
+        self.sql(SOMEBODY)
+
+    def go(self, stage: str) -> None:
+        self.run("-m", "local", "up", stage)
+
+    def run(self, *arguments: str) -> None:
+        command = [VENV / "bin" / "python", *arguments]
+        done = subprocess.run(
+            command,
+            cwd=self.place.checkout,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+
+    def sql(self, statement: str) -> None:
+        with at(self.database_url) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    def empty(self) -> None:
+        """Nobody, nowhere; the next person has the id 1."""
+        self.sql("TRUNCATE persons_person, locations_location RESTART IDENTITY")
+
+    def port(self, port: int) -> int:
+        return self.place.node_port(port)
+
+    def url(self, path: str, port: int = API) -> str:
+        return f"http://127.0.0.1:{self.port(port)}{path}"
+
+    def ask(self, verb: str, path: str, *, port: int = API, **how: Any) -> requests.Response:
+        return requests.request(verb, self.url(path, port), timeout=30, **how)
+
+    def get(self, path: str, **how: Any) -> requests.Response:
+        return self.ask("GET", path, **how)
+
+    @contextlib.contextmanager
+    def grpc(self) -> Iterator[LocationServiceStub]:
+        options = [("grpc.enable_http_proxy", 0)]
+        with grpc.insecure_channel(f"127.0.0.1:{self.port(LOCATIONS)}", options) as channel:
+            yield LocationServiceStub(channel)
+
+
+@contextlib.contextmanager
+def a_system(folder: Path) -> Iterator[System]:
+    """On the cluster that the tests have, in a new database; nothing of it is left afterwards."""
+    given = os.environ.get("DATABASE_URL", "postgis://connect:connect@127.0.0.1:5432/connect")
+    with a_place(folder) as place:
+        name = f"test_system_{place.key}"
+        with at(given) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        try:
+            yield System(place, urlsplit(given)._replace(path=f"/{name}").geturl())
+        finally:
+            with at(given) as connection, connection.cursor() as cursor:
+                cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextlib.contextmanager
+def at(url: str) -> Iterator[Any]:
+    """A connection that commits each statement."""
+    connection = psycopg2.connect(urlsplit(url)._replace(scheme="postgresql").geturl())
+    connection.autocommit = True
+    try:
+        yield connection
+    finally:
+        connection.close()
