@@ -13,13 +13,12 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from connect.database import BLOCK
 from connect.queries import After
-from connect.rest import Framed, Unavailable
+from connect.rest import Framed, Page, Unavailable
 
 BROWSABLE_LIMIT = 100
 
@@ -41,7 +40,7 @@ def answer(
 
     `to_wire` turns a block of rows into what is sent; `key` is a row's place in the order.
     """
-    if limit is None and isinstance(request.accepted_renderer, BrowsableAPIRenderer):
+    if limit is None and isinstance(request.accepted_renderer, Page):
         limit = BROWSABLE_LIMIT
     if limit is not None:
         return _page(request, list(fetch(limit + 1)), limit, to_wire, key)

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import get_urlconf, set_urlconf
 from django.views import defaults
 from drf_spectacular.drainage import set_override
 from rest_framework import exceptions, parsers, renderers, serializers, status
@@ -82,6 +83,19 @@ class JsonRenderer(Framed, renderers.JSONRenderer):
         if self.get_indent(accepted_media_type or "", renderer_context or {}):  # the browsable pages
             return renderers.JSONRenderer.render(self, data, accepted_media_type, renderer_context)
         return orjson.dumps(data, default=str)
+
+
+class Page(renderers.BrowsableAPIRenderer):
+    """A path as a browser shows it."""
+
+    def get_breadcrumbs(self, request: Request) -> list[tuple[str, str]]:
+        """The paths above this one, also those that another process serves."""
+        served = get_urlconf()
+        set_urlconf("connect.api_urls")
+        try:
+            return super().get_breadcrumbs(request)
+        finally:
+            set_urlconf(served)
 
 
 def object_body(request: Request) -> Mapping[str, Any]:

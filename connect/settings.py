@@ -167,7 +167,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["connect.rest.Json"],
     "DEFAULT_RENDERER_CLASSES": [
         "connect.rest.JsonRenderer",
-        "rest_framework.renderers.BrowsableAPIRenderer",
+        "connect.rest.Page",
     ],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "connect.rest.exception_handler",

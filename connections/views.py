@@ -7,7 +7,6 @@ import orjson
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
-from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -15,7 +14,7 @@ from rest_framework.views import APIView
 from connect import neighbours
 from connect.listing import answer
 from connect.openapi import BAD, MISSING, NEXT_PAGE, PERSON_ID, UNAVAILABLE, errors
-from connect.rest import JsonRenderer, no_person
+from connect.rest import JsonRenderer, Page, no_person
 from connect.wire import format_degrees, format_time
 from connections import services
 from connections.renderers import Csv, GeoJson
@@ -118,7 +117,7 @@ class Encounters(APIView):
     or the same [as a table](?start_date=2026-05-11&end_date=2026-05-11&format=csv).
     """
 
-    renderer_classes = [JsonRenderer, BrowsableAPIRenderer, GeoJson, Csv]
+    renderer_classes = [JsonRenderer, Page, GeoJson, Csv]
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
         """The description of the path is no encounter: it has no other form than JSON or a page."""

@@ -78,3 +78,11 @@ def test_an_app_that_is_not_served_is_an_honest_404(alone: tuple[str, Server], a
     assert server.get("/health/ready").status_code == 200
     schema = server.get("/api/schema", headers={"Accept": "application/json"})
     assert schema.json() == api.get("/api/schema", headers={"accept": "application/json"}).json()
+
+
+@pytest.mark.django_db
+def test_a_page_leads_up_to_the_paths_above_whoever_serves_them(alone: tuple[str, Server]) -> None:
+    served, server = alone
+    path = PATHS_OF[served][-1]
+    above = "/".join(path.split("/")[:3])
+    assert f'<li><a href="{above}">' in server.get(path, headers={"Accept": "text/html"}).text
