@@ -22,6 +22,7 @@ def stage(request: pytest.FixtureRequest, system: System) -> str:
 
 @pytest.fixture
 def fresh(system: System, stage: str) -> System:
-    """At its stage, with nobody in it."""
+    """At its stage, wherever others went meanwhile, with nobody in it."""
+    system.go(stage)
     system.empty()
     return system

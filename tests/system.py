@@ -28,6 +28,7 @@ class System:
     def __init__(self, place: Place, database_url: str) -> None:
         self.place = place
         self.database_url = database_url
+        self.stage: str | None = None
         self.environ = os.environ | {
             "DATABASE_URL": database_url,
             "CONNECT_STATE_DIR": str(place.state),
@@ -38,7 +39,10 @@ class System:
         self.sql(SOMEBODY)
 
     def go(self, stage: str) -> None:
-        self.run("-m", "local", "up", stage)
+        if stage != self.stage:
+            self.stage = None
+            self.run("-m", "local", "up", stage)
+            self.stage = stage
 
     def run(self, *arguments: str) -> None:
         command = [VENV / "bin" / "python", *arguments]
