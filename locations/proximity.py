@@ -165,11 +165,11 @@ pairs AS (
         SELECT person_id, creation_time, latitude, longitude, {_square("location", "own")} AS square
           FROM locations_location AS location
          WHERE {f"locations_cell(x, y, z, {CELL_M}) = near.cell AND" if near else ""}
-               {_IN_RANGE} AND {_WITHIN} AND {_square("location", "own")} <= %(perhaps)s
+               {_IN_RANGE} AND {_WITHIN} AND person_id <> %(person_id)s
+               AND {_square("location", "own")} <= %(perhaps)s
         OFFSET 0 -- a fence: the index is looked up once an own ping, whatever the planner guesses
      ) AS other
-     WHERE person_id <> %(person_id)s
-       AND (square <= %(surely)s OR ST_Distance({_geodesic("other", "own")}) <= %(distance_m)s)
+     WHERE (square <= %(surely)s OR ST_Distance({_geodesic("other", "own")}) <= %(distance_m)s)
 )"""
 
 
