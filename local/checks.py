@@ -40,7 +40,7 @@ def on_throwaway(place: Place, module: list[str]) -> int:
             "SECRET_KEY": "for-tests-only",
         }
         # Web processes of the tests serve pages, whose files have hashed names only once they are collected.
-        collect = [BIN / "python", "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
+        collect = [str(BIN / "python"), "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
         subprocess.run(collect, cwd=place.checkout, env=environ, check=True)
         process = subprocess.Popen([BIN / "python", "-m", *module], cwd=place.checkout, env=environ)
         try:
