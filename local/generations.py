@@ -158,7 +158,7 @@ def retire(place: Place, supervisor: Supervisor, wanted: set[str]) -> None:
     superseded = sorted(set(supervisor.programs()) - wanted)
     if superseded:
         say(f"Waiting for the last answers of {', '.join(superseded)}.")
-        poll(lambda: proxy.old_workers(place) == 0, DRAIN_S, every_s=0.2)
+        poll(lambda: not proxy.has_old_workers(place), DRAIN_S, every_s=0.2)
     for name in superseded:
         supervisor.remove(name)
         for log in place.logs.glob(f"{name}.log*"):

@@ -213,14 +213,16 @@ def running_marker(place: Place) -> str | None:
     )
 
 
-def old_workers(place: Place) -> int:
-    """How many workers from before the last reload still have requests in hand."""
+def has_old_workers(place: Place) -> bool:
+    """Whether workers from before the last reload still have requests in hand; yes while nobody can say."""
     try:
         answer = ask(place.sockets() / "haproxy-master.sock", "show proc")
     except OSError:
-        return 0
+        return True
+    if "# workers" not in answer:
+        return True  # a master in the middle of a reload hangs up without a word
     _, _, old = answer.partition("# old workers")
-    return sum(1 for line in old.partition("# programs")[0].splitlines() if " worker " in line)
+    return " worker " in old.partition("# programs")[0]
 
 
 def ask(path: Path, question: str) -> str:
@@ -228,4 +230,5 @@ def ask(path: Path, question: str) -> str:
         connection.settimeout(5)
         connection.connect(str(path))
         connection.sendall(question.encode() + b"\n")
+        connection.shutdown(socket.SHUT_WR)  # the master would keep an interactive connection open
         return b"".join(iter(lambda: connection.recv(65536), b"")).decode()

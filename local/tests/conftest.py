@@ -1,16 +1,14 @@
 """Systems of the tests' own: another folder, other ports, gone afterwards."""
 
-import contextlib
-import random
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from local import generations, manifests, postgis, runner
-from local.place import NODE_PORTS, Place
+from local import generations, manifests
+from local.place import Place
 from local.supervision import Supervisor
+from local.tests.terminal import a_place
 
 DEPLOYMENT = """
 kind: Deployment
@@ -81,26 +79,10 @@ def routed(answer: str) -> str:
     return wired(answer).replace(NODE_PORT, "") + PROXY + api
 
 
-@contextlib.contextmanager
-def a_place(folder: Path) -> Iterator[Place]:
-    base = next(base for base in iter(lambda: random.randrange(31000, 32700), None) if all_free(base))
-    place = Place(state=folder / "state", port_base=base)
-    place.make()
-    try:
-        yield place
-    finally:
-        runner.down(place)
-        shutil.rmtree(postgis.home_of(place), ignore_errors=True)
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     with a_place(tmp_path) as place:
         yield place
-
-
-def all_free(base: int) -> bool:
-    return all(postgis.is_free(base + number) for number in range(NODE_PORTS))
 
 
 class System:

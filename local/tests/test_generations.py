@@ -17,7 +17,8 @@ from local.place import CHECKOUT, Place, Refused, read_json
 from local.polling import poll
 from local.supervision import Program, end_leftovers, leftovers
 from local.tests.answering import SLOW_S
-from local.tests.conftest import System, a_place, alone, routed, wired
+from local.tests.conftest import System, alone, routed, wired
+from local.tests.terminal import a_place
 
 
 def get(

@@ -4,50 +4,16 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from local import generations, manifests, postgis
-from local.place import CHECKOUT, Place, read_json
+from local.place import Place, read_json
 from local.polling import poll
 from local.supervision import Supervisor, leftovers
-
-
-class Terminal:
-    """Types make commands for one system, whose database is the private one whatever the tests have."""
-
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.environ = {
-            key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))
-        }
-        self.environ |= {
-            "DATABASE_URL": "",
-            "CONNECT_STATE_DIR": str(place.state),
-            "CONNECT_PORT_BASE": str(place.port_base),
-        }
-
-    def make(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            ["make", "--no-print-directory", *arguments],
-            cwd=CHECKOUT,
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-
-    def get(self, port: int, path: str) -> str:
-        url = f"http://127.0.0.1:{self.place.node_port(port)}{path}"
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            return str(answer.read().decode())
+from local.tests.terminal import Terminal
 
 
 @pytest.fixture

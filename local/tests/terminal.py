@@ -1,0 +1,62 @@
+"""A system of a test's own, and somebody at a terminal who types make commands for it."""
+
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from local import postgis, runner
+from local.place import CHECKOUT, NODE_PORTS, Place
+
+
+@contextlib.contextmanager
+def a_place(folder: Path) -> Iterator[Place]:
+    base = next(base for base in iter(lambda: random.randrange(31000, 32700), None) if all_free(base))
+    place = Place(state=folder / "state", port_base=base)
+    place.make()
+    try:
+        yield place
+    finally:
+        runner.down(place)
+        shutil.rmtree(postgis.home_of(place), ignore_errors=True)
+
+
+def all_free(base: int) -> bool:
+    return all(postgis.is_free(base + number) for number in range(NODE_PORTS))
+
+
+class Terminal:
+    """Types make commands for one system, whose database is the private one whatever the tests have."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.environ = {
+            key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))
+        }
+        self.environ |= {
+            "DATABASE_URL": "",
+            "CONNECT_STATE_DIR": str(place.state),
+            "CONNECT_PORT_BASE": str(place.port_base),
+        }
+
+    def make(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["make", "--no-print-directory", *arguments],
+            cwd=CHECKOUT,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def get(self, port: int, path: str) -> str:
+        url = f"http://127.0.0.1:{self.place.node_port(port)}{path}"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return str(answer.read().decode())

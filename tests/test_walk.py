@@ -1,0 +1,53 @@
+"""A walk along the stages under load: no client notices, and what runs is what the manifests say."""
+
+from pathlib import Path
+
+import pytest
+
+from local import generations, manifests
+from local.place import Place, read_json
+from local.supervision import Supervisor, tail
+from local.tests.terminal import Terminal, a_place
+from tests.walk import Walk
+
+LEAST = {"ping": 500, "pings in bulk": 50, "encounters": 50, "people written": 50, "gRPC ping": 50}
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> object:
+    with a_place(tmp_path) as place:
+        yield Terminal(place)
+
+
+def test_nobody_notices_the_walk(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+    first = terminal.make("up", "STAGE=0")
+    assert first.returncode == 0, first.stdout
+    walk = Walk(terminal, calls_between=250)
+    door = Supervisor(terminal.place).programs()["haproxy"]["pid"]
+    walk.go([1, 2, 3, 4, 5, 2, 5, 0], arrived=it_runs_what_the_manifests_say)
+    with capsys.disabled():
+        print(f"\n{walk.table()}\n\n{walk.summary()}")
+    assert walk.faults == [], tail(terminal.place.logs / "haproxy.log")
+    stored = walk.stored()
+    acknowledged = [ping for _, ping in walk.noted.pings]
+    assert len(acknowledged) == len({*acknowledged})
+    assert stored == dict.fromkeys(acknowledged, 1)
+    assert Supervisor(terminal.place).programs()["haproxy"]["pid"] == door
+    for kind, least in LEAST.items():
+        assert sum(one.kind == kind for one in walk.noted.calls) >= least, kind
+
+
+def it_runs_what_the_manifests_say(place: Place, name: str) -> None:
+    secrets = dict(line.split("=", 1) for line in (place.state / "env").read_text().splitlines())
+    stage = manifests.read_stage(place, name, secrets)
+    programs = Supervisor(place).programs()
+    running = read_json(generations.running_file(place))["processes"]
+    assert {*programs} == {"haproxy", "postgis", *(one["program"] for one in running.values())}
+    assert {*running} == {process.name for process in stage.processes}
+    for process in stage.processes:
+        described = Path(f"/proc/{programs[running[process.name]['program']]['pid']}")
+        command = described.joinpath("cmdline").read_text().split("\0")[:-1]
+        assert tuple(command[-len(process.command) + 1 :]) == process.command[1:], process.name
+        environ = {*described.joinpath("environ").read_text().split("\0")}
+        wanted = generations.native_environ(place, stage, process)
+        assert {f"{key}={value}" for key, value in wanted.items()} <= environ, process.name
