@@ -8,6 +8,7 @@ neighbour that cannot be reached is NeighbourUnavailable. One that is not used i
 from functools import cache
 from importlib import import_module
 from types import ModuleType
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -47,6 +48,8 @@ def _implementation(setting: str, url: str) -> ModuleType:
     schemes = _SCHEMES[setting]
     if scheme not in schemes:
         raise ImproperlyConfigured(f"{setting}={url!r}: the scheme must be one of {sorted(schemes)}.")
+    if scheme != "local" and not urlsplit(url).hostname:
+        raise ImproperlyConfigured(f"{setting}={url!r}: there is no host in it.")
     return import_module(schemes[scheme])
 
 

@@ -30,12 +30,15 @@ for file in (".env", ".local/env"):
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="a-key-for-one-laptop-only-set-your-own-anywhere-else")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY is empty.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
 # --- which paths this process serves, and where its neighbours are -------------------------------
 
 SERVABLE_APPS = ("persons", "locations", "internal", "connections", "admin", "webapp")
 SERVED_APPS = env.list("SERVED_APPS", default=["persons", "locations", "connections", "admin"])
+SERVED_APPS = [name.strip() for name in SERVED_APPS]
 if unknown := set(SERVED_APPS) - set(SERVABLE_APPS):
     raise ImproperlyConfigured(f"SERVED_APPS names {sorted(unknown)}; known are {SERVABLE_APPS}.")
 
@@ -50,6 +53,8 @@ APP_URL = env.str("APP_URL", default="http://127.0.0.1:30000")
 
 WEB_WORKERS = env.int("WEB_WORKERS", default=2)
 WEB_THREADS = env.int("WEB_THREADS", default=8)
+if min(WEB_WORKERS, WEB_THREADS) < 1:
+    raise ImproperlyConfigured("WEB_WORKERS and WEB_THREADS must be 1 or more.")
 # Answers that stream hold a thread for as long as their reader reads; the rest stays for short calls.
 WEB_STREAMS = max(1, WEB_THREADS - 2)
 
@@ -121,6 +126,11 @@ TEMPLATES = [
 DATABASES = {
     "default": env.db_url("DATABASE_URL", default="postgis://connect:connect@127.0.0.1:5432/connect")
 }
+# Empty is for a process that owns no data; anything else must be a PostGIS.
+if DATABASES["default"].get("ENGINE", "").rpartition(".")[2] not in ("", "postgis", "postgresql") or (
+    env.str("DATABASE_URL", default="") and not DATABASES["default"].get("NAME")
+):
+    raise ImproperlyConfigured("DATABASE_URL must be like postgis://user:password@host:5432/name.")
 DATABASES["default"] |= {
     "CONN_MAX_AGE": env.int("CONN_MAX_AGE", default=600),
     "CONN_HEALTH_CHECKS": True,
@@ -155,6 +165,7 @@ STORAGES = {
 
 BODY_LIMIT = 5 * 1024 * 1024  # bytes of one request on /api; the admin's uploads are not bound by it
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000  # more parameters than the longest request line holds
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 CORS_ALLOWED_ORIGINS = [APP_URL, *env.list("CORS_ALLOWED_ORIGINS", default=[])]

@@ -14,7 +14,12 @@ neighbours.check()
 
 DOCS = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path(
+        "api/docs",
+        # OPTIONS would have the page described, which it cannot be.
+        SpectacularSwaggerView.as_view(url_name="schema", http_method_names=["get", "head"]),
+        name="docs",
+    ),
     path(
         "api/redoc",
         SpectacularRedocView.as_view(url_name="schema", template_name="connect/redoc.html"),

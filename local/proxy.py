@@ -86,7 +86,7 @@ def configuration(
     head = (
         "global\n"
         f"    description {marker}\n"
-        f"    stats socket {place.sockets() / 'haproxy.sock'} mode 600 level admin expose-fd listeners\n"
+        f'    stats socket "{place.sockets() / "haproxy.sock"}" mode 600 level admin expose-fd listeners\n'
         "    hard-stop-after 1h\n"
     )
     return f"{head}\n{body}"

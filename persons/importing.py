@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from django.db import connection, transaction
 
-from persons.services import FIELDS, MAX_ID
+from persons.services import FIELDS
 
 BATCH = 5000
 MAX_EXAMPLES = 20
 MAX_NAME = 255
+MAX_IMPORTED_ID = 2**53 - 1  # leaves the sequence room, and JavaScript reads it exactly
 _MAX_LINES = 12  # of one row: names may hold line ends, but a stray quote must not swallow the file
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 
@@ -146,8 +147,8 @@ def _person(cells: list[str] | None, order: list[int]) -> tuple[int, Names]:
     if len(cells) != len(order):
         raise ValueError(f"The row has {len(cells)} cells instead of {len(order)}.")
     person_id, *names = (cells[i].strip() for i in order)
-    if not _DIGITS.fullmatch(person_id) or not 1 <= int(person_id) <= MAX_ID:
-        raise ValueError(f"id: must be a whole number from 1 to {MAX_ID}.")
+    if not _DIGITS.fullmatch(person_id) or not 1 <= int(person_id) <= MAX_IMPORTED_ID:
+        raise ValueError(f"id: must be a whole number from 1 to {MAX_IMPORTED_ID}.")
     for name, value in zip(FIELDS[1:], names, strict=True):
         if not 1 <= len(value) <= MAX_NAME:
             raise ValueError(f"{name}: must have 1 to {MAX_NAME} characters, has {len(value)}.")

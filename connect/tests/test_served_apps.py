@@ -47,13 +47,18 @@ def start(**environ: str) -> subprocess.CompletedProcess[str]:
         ("PINGS_URL", "https:"),
         ("SERVED_APPS", "persons,nonsense"),
         ("WEB_THREADS", "many"),
+        ("WEB_THREADS", "0"),
+        ("LOCATIONS_URL", "http://"),
+        ("SECRET_KEY", ""),
+        ("DATABASE_URL", "sqlite:///here"),
     ],
 )
 def test_a_setting_that_makes_no_sense_stops_the_process_at_start(setting: str, value: str) -> None:
     ended = start(**{setting: value})
     assert ended.returncode != 0
     assert setting in ended.stderr
-    assert value.partition(",")[2] or value in ended.stderr
+    if setting.endswith("_URL") and setting != "DATABASE_URL":  # which may hold a password
+        assert value in ended.stderr
 
 
 @pytest.fixture(scope="module", params=PATHS_OF)

@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.error import HTTPError
 
 import pytest
 
@@ -61,6 +63,17 @@ def test_a_system_comes_up_stays_up_and_goes(terminal: Terminal) -> None:
     }
     assert len(json.loads(terminal.get(30001, "/api/persons?limit=3"))) == 3
     assert all(postgis.is_free(place.node_port(port)) for port in (30002, 30003))
+
+    supervisor.rpc.stopProcess("postgis")
+    noticed = time.monotonic() + 6  # twice as long as it takes HAProxy to give a process up
+    while time.monotonic() < noticed:
+        assert json.loads(terminal.get(30001, "/health")) == "healthy"
+    with pytest.raises(HTTPError) as away:
+        terminal.get(30001, "/health/ready")
+    assert away.value.code == 503
+    assert json.loads(away.value.read())["needs"] == {"database": "out of reach"}
+    supervisor.rpc.startProcess("postgis")
+    assert poll(lambda: terminal.make("status").returncode == 0, 60, every_s=0.5)
 
     unknown = terminal.make("up", "STAGE=99")
     assert unknown.returncode != 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
 
 from connect.files import Source
 from persons.importing import Summary, WrongColumns, import_rows
@@ -15,7 +16,8 @@ Ids are kept, and the ids given to people from now on begin after them. A person
 names is a repeat, under other names refused, unless --update is given. It is always safe to run this again.
 
 exit status: 0 all rows are stored; 1 some were refused, all others are stored; 2 the file could not be
-read (to its end: what was read is stored), or has not the right columns; 130 interrupted
+read (to its end: what was read is stored), has not the right columns, or the
+database is out of reach; 130 interrupted
 """
 
 
@@ -40,6 +42,9 @@ class Command(BaseCommand):
             raise CommandError(f"{file}: {fault.strerror}", returncode=2) from None
         except WrongColumns as fault:
             raise CommandError(f"{file}: {source.fault or fault}", returncode=2) from None
+        except (OperationalError, InterfaceError) as fault:
+            self._report(summary)
+            raise CommandError(f"The database is out of reach: {fault}", returncode=2) from None
         except KeyboardInterrupt:
             self._report(summary)
             self.stderr.write("Interrupted; run it again for the rest.")

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
 from tqdm import tqdm
 
 from connect import neighbours
@@ -26,7 +27,8 @@ _EPILOG = """
 People get the ids from 1000001. The same options and seed give the same event, and running it again stores
 nothing twice; more --people extend the ones that are there.
 
-exit status: 0 all is stored; 1 some was refused, such as people who exist under other names; 130 interrupted
+exit status: 0 all is stored; 1 some was refused, such as people who exist under other names; 2 wrong
+options, or what it needs is out of reach; 130 interrupted
 
 A crowded hall with a million pings: --people 1000 --interval 52
 """
@@ -85,6 +87,8 @@ class Command(BaseCommand):
                     self._store(guests, batches, bar)
                 else:
                     self._write(to, guests, batches, bar)
+        except (neighbours.NeighbourUnavailable, OperationalError, InterfaceError) as fault:
+            raise CommandError(f"The door is out of reach: {fault}", returncode=2) from None
         except KeyboardInterrupt:
             self.stderr.write("Interrupted; run it again for the rest.")
             sys.exit(130)
