@@ -1,9 +1,12 @@
 """Reading long answers from PostgreSQL without holding them in memory."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import connection, transaction
+
+from connect import carried
 
 BLOCK = 2000  # rows fetched at a time
 
@@ -11,9 +14,13 @@ BLOCK = 2000  # rows fetched at a time
 def cut_in_blocks(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
     """The rows of one statement, so of one snapshot, block by block through a server-side cursor.
 
-    The transaction lives as long as the generator: read it to its end or close it.
+    The transaction lives as long as the generator: read it to its end or close it. What is asked for a call
+    that somebody waits for only so long is given up by the database after that time.
     """
     with transaction.atomic(), connection.chunked_cursor() as cursor:
+        if (left_s := carried.seconds_left()) < math.inf:
+            with connection.cursor() as other:
+                other.execute("SET LOCAL statement_timeout = %s", [max(1, int(left_s * 1000))])
         cursor.execute(sql, parameters)
         while block := cursor.fetchmany(BLOCK):
             yield block

@@ -1,6 +1,7 @@
 """How one process asks another over HTTP: pooled connections, bounded times and retries, one failure.
 
-Only the http clients of the apps use it. They ask nothing but GET, so trying again is always safe.
+Only the http clients of the apps use it. They ask nothing but GET, so trying again is always safe: where no
+connection could be made, or one broke. Who keeps silent is not asked again, as the time for it is used up.
 """
 
 from collections.abc import Iterator
@@ -12,11 +13,21 @@ import orjson
 import urllib3
 from django.conf import settings
 
+from connect import carried
 from connect.neighbours import NeighbourUnavailable
 
 CONNECT_S = 2.0
-READ_S = 60.0  # between two bytes; the whole answer may take longer
-RETRIES = urllib3.Retry(connect=3, read=1, status=0, redirect=0, other=0, backoff_factor=0.1)
+SILENT_S = 60.0  # between two bytes of an answer of rows; the whole of it may take longer
+
+
+class _Retry(urllib3.Retry):
+    def increment(self, *args: Any, **kwargs: Any) -> urllib3.Retry:
+        if isinstance(kwargs.get("error"), urllib3.exceptions.ReadTimeoutError):
+            raise kwargs["error"]
+        return super().increment(*args, **kwargs)
+
+
+RETRIES = _Retry(connect=3, read=1, status=0, redirect=0, other=0, backoff_factor=0.1)
 
 
 @cache
@@ -24,15 +35,27 @@ def _pool() -> urllib3.PoolManager:
     return urllib3.PoolManager(
         maxsize=settings.WEB_THREADS,
         retries=RETRIES,
-        timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
-        headers={"Accept": "application/json, application/x-ndjson"},
     )
 
 
+def _headers(silent_s: float) -> dict[str, str]:
+    return {
+        "Accept": "application/json, application/x-ndjson",
+        carried.REQUEST_ID: carried.request_id(),
+        carried.TIMEOUT_S: f"{silent_s:.3f}",
+    }
+
+
 @contextmanager
-def _answer(url: str, query: list[tuple[str, str]], *, whole: bool) -> Iterator[urllib3.BaseHTTPResponse]:
+def _answer(
+    url: str, query: list[tuple[str, str]], *, silent_s: float, whole: bool
+) -> Iterator[urllib3.BaseHTTPResponse]:
+    silent_s = carried.seconds_left(silent_s)
+    timeout = urllib3.Timeout(connect=min(CONNECT_S, silent_s), read=silent_s)
     try:
-        response = _pool().request("GET", url, fields=query, preload_content=whole)
+        response = _pool().request(
+            "GET", url, fields=query, headers=_headers(silent_s), timeout=timeout, preload_content=whole
+        )
     except urllib3.exceptions.HTTPError as fault:
         raise NeighbourUnavailable(f"{url}: {fault}") from fault
     try:
@@ -44,9 +67,9 @@ def _answer(url: str, query: list[tuple[str, str]], *, whole: bool) -> Iterator[
         response.drain_conn() if whole else response.close()
 
 
-def ask(url: str, query: list[tuple[str, str]]) -> Any | None:
-    """The JSON of the answer; None for a 404. Anything else is NeighbourUnavailable."""
-    with _answer(url, query, whole=True) as response:
+def ask(url: str, query: list[tuple[str, str]], *, silent_s: float) -> Any | None:
+    """The JSON of the answer; None for a 404. Anything else, and so long a silence, is NeighbourUnavailable."""
+    with _answer(url, query, silent_s=silent_s, whole=True) as response:
         if response.status == 404:
             return None
         if response.status != 200:
@@ -59,7 +82,7 @@ def ask_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
 
     Its last line says how many there were; an answer that ends without it raises NeighbourUnavailable.
     """
-    with _answer(url, query, whole=False) as response:
+    with _answer(url, query, silent_s=SILENT_S, whole=False) as response:
         if response.status != 200:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
         count = 0

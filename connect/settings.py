@@ -57,6 +57,8 @@ if min(WEB_WORKERS, WEB_THREADS) < 1:
     raise ImproperlyConfigured("WEB_WORKERS and WEB_THREADS must be 1 or more.")
 # Answers that stream hold a thread for as long as their reader reads; the rest stays for short calls.
 WEB_STREAMS = max(1, WEB_THREADS - 2)
+# Seconds until an answer must have begun; less than the proxy waits for one.
+REQUEST_TIMEOUT_S = env.float("REQUEST_TIMEOUT_S", default=60.0)
 
 # --- the gRPC server of locations, and those who ask it (grpc_server/) ---------------------------
 
@@ -65,7 +67,7 @@ GRPC_THREADS = env.int("GRPC_THREADS", default=20)
 # A stream holds a thread for as long as it is open; the rest stays for short calls.
 GRPC_STREAMS = max(1, GRPC_THREADS - 4)
 GRPC_TIMEOUT_S = env.float("GRPC_TIMEOUT_S", default=20.0)
-GRPC_STREAM_TIMEOUT_S = env.float("GRPC_STREAM_TIMEOUT_S", default=600.0)
+GRPC_STREAM_TIMEOUT_S = env.float("GRPC_STREAM_TIMEOUT_S", default=3600.0)
 
 # --- Django --------------------------------------------------------------------------------------
 
@@ -189,8 +191,9 @@ REST_FRAMEWORK = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"call": {"()": "connect.carried.InLog"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["call"]}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
 }
 

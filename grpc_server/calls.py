@@ -15,6 +15,7 @@ import grpc
 from django.db import InterfaceError, OperationalError, connections
 from google.protobuf.message import DecodeError, Message
 
+from connect import carried
 from connect.neighbours import NeighbourUnavailable
 from grpc_server.messages import in_words
 from locations.pings import Refused
@@ -121,6 +122,8 @@ class Calls(grpc.ServerInterceptor):
         if not context.add_callback(partial(self._over, call)):
             self._over(call)
             raise Failure(grpc.StatusCode.CANCELLED, "The call was over before it began.")
+        metadata = dict(context.invocation_metadata())
+        carried.begin(metadata.get(carried.REQUEST_ID), context.time_remaining())  # the context is the call's own
         with call.database_connection():
             yield call
 

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from connect import carried
 from connect.neighbours import NeighbourUnavailable
 from connect.questions import MAX_LIMIT
 from grpc_server import locations_pb2 as pb
@@ -119,7 +120,7 @@ def _record(pings: Sequence[Ping]) -> pb.RecordLocationsResponse:
     request = pb.RecordLocationsRequest()
     messages.add_locations(request.locations, pings, with_ids=False)
     try:
-        return _server(settings.PINGS_URL).record(request, timeout=settings.GRPC_TIMEOUT_S)
+        return _server(settings.PINGS_URL).record(request, **_carried(settings.GRPC_TIMEOUT_S))
     except grpc.RpcError as error:
         raise _in_our_words(error) from error
 
@@ -131,7 +132,8 @@ def get(person_id: int, creation_time: datetime) -> Ping | None:
     """What is stored of this person at this time."""
     request = pb.GetLocationRequest(id=make_id(person_id, creation_time))
     try:
-        found = _server(settings.LOCATIONS_URL).ask.GetLocation(request, timeout=settings.GRPC_TIMEOUT_S)
+        server = _server(settings.LOCATIONS_URL)
+        found = server.ask.GetLocation(request, **_carried(settings.GRPC_TIMEOUT_S))
     except grpc.RpcError as error:
         if error.code() is grpc.StatusCode.NOT_FOUND:
             return None
@@ -273,14 +275,31 @@ def _pages(
 def _batches(method: str, request: Any) -> Iterator[Any]:
     """The messages of an answer as they arrive; none for a person who does not exist."""
     ask = getattr(_server(settings.LOCATIONS_URL).ask, method)
-    answer = ask(request, timeout=settings.GRPC_STREAM_TIMEOUT_S)
+    begins_within_s = carried.seconds_left(settings.GRPC_STREAM_TIMEOUT_S)
+    answer = ask(request, timeout=settings.GRPC_STREAM_TIMEOUT_S, metadata=_metadata())
+    # Somebody waits so long for the first message; the last one comes when the reader has read all others.
+    patience = threading.Timer(begins_within_s, answer.cancel)
+    patience.daemon = True
+    patience.start()
     try:
-        yield from answer
+        for batch in answer:
+            patience.cancel()
+            yield batch
     except grpc.RpcError as error:
         if error.code() is not grpc.StatusCode.NOT_FOUND:
             raise _in_our_words(error) from error
     finally:
+        patience.cancel()
         answer.cancel()  # what nobody reads to its end is not worked on any longer
+
+
+def _carried(timeout_s: float) -> dict[str, Any]:
+    """What a call takes along that has one answer."""
+    return {"timeout": carried.seconds_left(timeout_s), "metadata": _metadata()}
+
+
+def _metadata() -> list[tuple[str, str]]:
+    return [(carried.REQUEST_ID, carried.request_id())]
 
 
 def _in_our_words(error: grpc.RpcError) -> Exception:

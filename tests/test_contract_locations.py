@@ -1,17 +1,19 @@
 """One contract for locations and pings, whichever way they are asked: the same assertions over every way."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from types import ModuleType
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, connections, transaction
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from connect import carried
 from connect.neighbours import NeighbourUnavailable
 from grpc_server import client as grpc_client
 from grpc_server.tests.process import LocationProcess
@@ -19,7 +21,7 @@ from locations import http_client, services
 from locations.pings import EARLIEST, LATEST, Ping
 from locations.proximity import Encounter
 from locations.services import Bounds, Receipt
-from tests.serving import Server
+from tests.serving import Server, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -254,6 +256,61 @@ def test_any_question_has_the_same_answer(
     }
 
     assert list(locations.connections(1, **question)) == list(services.connections(1, **question))
+
+
+# --- in time, or not at all ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["list_between", "connections", "encounters"])
+def test_a_question_that_nobody_waits_for_any_more_is_given_up_by_the_database(
+    locations: ModuleType, verb: str
+):
+    question: dict[str, Any] = {
+        "list_between": {"limit": 1},
+        "connections": {"person_id": 1, **NEAR},
+        "encounters": {"person_id": 1, **MET},
+    }[verb]
+
+    def ask() -> list[Any]:
+        try:
+            with carried.begun("too-late", 0.5):
+                return list(getattr(locations, verb)(**question))
+        finally:
+            connections.close_all()
+
+    # Another thread asks, because this one's transaction holds the table.
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE locations_location IN ACCESS EXCLUSIVE MODE")
+        late = pool.submit(ask)
+        with pytest.raises((NeighbourUnavailable, OperationalError)):
+            late.result(20)
+        until(lambda: not waiting_for_locations())  # while the table is still held
+
+
+def waiting_for_locations() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+            "WHERE datname = current_database() AND relation = 'locations_location'::regclass AND NOT granted"
+        )
+        return int(cursor.fetchone()[0])
+
+
+def test_what_takes_no_time_at_all_is_not_begun(locations: ModuleType):
+    with carried.begun("over", 0), pytest.raises((NeighbourUnavailable, OperationalError)):
+        list(locations.list_between(limit=1))
+
+
+def test_an_answer_that_has_begun_may_take_its_time(locations: ModuleType):
+    services.record([at(1, n) for n in range(5000)])
+
+    with carried.begun("reader", 5):
+        rows = locations.list_between(limit=5000)
+        first = next(rows)
+    with carried.begun("reader", None):
+        assert [first, *rows] == list(services.list_between(limit=5000))
 
 
 # --- out of reach --------------------------------------------------------------------------------

@@ -1,0 +1,71 @@
+"""What a call carries along to all that it asks: its id, and until when somebody waits for it.
+
+A web request has to begin its answer in time (connect.wsgi), a gRPC call has the deadline that its client
+gave it (grpc_server.calls). What it asks of a neighbour or of the database gets what is left of that, so that
+no process works on for somebody who has given up.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+
+from connect.neighbours import NeighbourUnavailable
+
+# Between processes these are headers over HTTP and metadata over gRPC, which has a deadline of its own.
+REQUEST_ID = "x-request-id"
+TIMEOUT_S = "x-timeout-s"
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    request_id: str
+    until: float | None  # on the clock of time.monotonic
+
+
+_NONE = _Call("-", None)
+_current: ContextVar[_Call] = ContextVar("call", default=_NONE)
+
+
+def begin(request_id: str | None, timeout_s: float | None) -> Token[_Call]:
+    """From now on this context is the call's; without a timeout it may take as long as it takes."""
+    until = None if timeout_s is None else time.monotonic() + timeout_s
+    return _current.set(_Call(request_id or _NONE.request_id, until))
+
+
+@contextmanager
+def begun(request_id: str | None, timeout_s: float | None) -> Iterator[None]:
+    """Only what happens inside belongs to the call."""
+    token = begin(request_id, timeout_s)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def request_id() -> str:
+    """`-` outside of any call."""
+    return _current.get().request_id
+
+
+def seconds_left(at_most_s: float = math.inf) -> float:
+    """How long something may take that must never take longer than `at_most_s`.
+
+    Raises NeighbourUnavailable when nobody waits for the call any more.
+    """
+    until = _current.get().until
+    left = math.inf if until is None else until - time.monotonic()
+    if left <= 0:
+        raise NeighbourUnavailable("The time for this call is over.")
+    return min(left, at_most_s)
+
+
+class InLog(logging.Filter):
+    """Gives each line of the log the id of the call that it was written in."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = request_id()
+        return True
