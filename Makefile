@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV_PYTHON := .venv/bin/python
 LOCAL := $(VENV_PYTHON) -m local
 
-.PHONY: help up down status stage logs test lint proto render diff diagrams bench
+.PHONY: help up down status stage logs test lint proto render diff diagrams walk bench
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,6 +54,10 @@ diff: ## what STAGE changes in the cluster, as rendered
 diagrams: ## draw the code into docs/diagrams.md
 	@$(PYTHON) -m local.prepare dev
 	@$(VENV_PYTHON) -m local.diagrams
+
+walk: ## from stage to stage and back under load, on a system of its own; writes its table into docs/migration.md
+	@$(PYTHON) -m local.prepare dev
+	@exec $(VENV_PYTHON) -m tests.walk
 
 bench: ## ask the question at a million pings, beside other ways; writes docs/benchmarks.md
 	@$(PYTHON) -m local.prepare dev

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -39,11 +40,29 @@ def test_it_answers_at_the_node_port_and_at_the_address_of_the_service(system: S
     assert get((system.place.service_address("web"), 8000))[2]["answer"] == "first"
 
 
-def test_a_request_id_is_passed_on_or_given(system: System) -> None:
+def test_a_request_id_is_passed_on_or_given_and_comes_back(system: System) -> None:
     system.move("first")
-    assert get(system.address, **{"X-Request-ID": "mine"})[2]["headers"]["X_REQUEST_ID"] == "mine"
-    assert get(system.address)[2]["headers"]["X_REQUEST_ID"]
+    for given in ("mine", "", "not an id", "x" * 101):
+        _, headers, body = get(system.address, **({"X-Request-ID": given} if given else {}))
+        passed_on = body["headers"]["X_REQUEST_ID"]
+        assert headers["X-Request-ID"] == passed_on
+        assert (passed_on == given) == (given == "mine")
+        assert len(passed_on) in (len("mine"), 36)
     assert get(system.address)[2]["headers"]["X_FORWARDED_FOR"] == "127.0.0.1"
+
+
+def test_what_a_process_refuses_it_refuses_itself(system: System) -> None:
+    system.move("first")
+    letters = "GET /?search=Müller HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    long = f"GET /?{'x' * 20_000} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    heavy = f"GET / HTTP/1.1\r\nHost: localhost\r\nX-Heavy: {'x' * 20_000}\r\n\r\n"
+    for request, status in ((letters, 400), (long, 414), (heavy, 431)):
+        with socket.create_connection(system.address, timeout=20) as connection:
+            connection.sendall(request.encode())
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            # The process of this test has gunicorn's own words, which say so.
+            assert (answer.status, b"Bad Request" in answer.read()) == (status, status == 400)
 
 
 def test_a_dead_process_is_started_again(system: System) -> None:
