@@ -43,7 +43,7 @@ proto: ## generate the code of grpc_server/locations.proto anew
 	@$(PYTHON) -m local.prepare dev
 	@$(VENV_PYTHON) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. grpc_server/locations.proto
 
-render: ## write k8s/rendered anew from k8s/
+render: ## write k8s/rendered anew from k8s/, and what docs/migration.md shows of it
 	@$(PYTHON) -m local.prepare dev
 	@$(LOCAL) render
 

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from connect.neighbours import ASKED
 from connect.openapi import BAD, errors
 from connect.queries import Query
 from connect.rest import RETRY_AFTER_S, JsonRenderer
@@ -68,12 +69,10 @@ class Ready(APIView):
 
 def _needs_database() -> bool:
     """Not where all that is served is a page, or is asked of neighbours."""
-    asked = {
-        "webapp": [],
-        "connections": [settings.PERSONS_URL, settings.LOCATIONS_URL],
-        "locations": [settings.LOCATIONS_URL, settings.PINGS_URL],
-    }
-    return any("local:" in asked.get(app, ["local:"]) for app in settings.SERVED_APPS)
+    return any(
+        app not in ASKED or any(getattr(settings, name) == "local:" for name in ASKED[app])
+        for app in settings.SERVED_APPS
+    )
 
 
 def _database() -> bool:

@@ -7,7 +7,7 @@ connection could be made, or one broke. Who keeps silent is not asked again, as 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import urllib3
@@ -21,7 +21,7 @@ SILENT_S = 60.0  # between two bytes of an answer of rows; the whole of it may t
 
 
 class _Retry(urllib3.Retry):
-    def increment(self, *args: Any, **kwargs: Any) -> urllib3.Retry:
+    def increment(self, *args: Any, **kwargs: Any) -> Self:
         if isinstance(kwargs.get("error"), urllib3.exceptions.ReadTimeoutError):
             raise kwargs["error"]
         return super().increment(*args, **kwargs)
@@ -68,7 +68,7 @@ def _answer(
 
 
 def ask(url: str, query: list[tuple[str, str]], *, silent_s: float) -> Any | None:
-    """The JSON of the answer; None for a 404. Anything else, and so long a silence, is NeighbourUnavailable."""
+    """The JSON of the answer; None for a 404. Anything else, or so long a silence, is NeighbourUnavailable."""
     with _answer(url, query, silent_s=silent_s, whole=True) as response:
         if response.status == 404:
             return None

@@ -22,6 +22,13 @@ LOCATIONS = {
 }  # get, list_between, connections, encounters
 PINGS = {"local": "locations.services", "grpc": "grpc_server.client"}  # submit
 
+# Whom the apps ask along the seam. The page asks nobody, and every other app asks the database.
+ASKED = {
+    "connections": ("PERSONS_URL", "LOCATIONS_URL"),
+    "locations": ("LOCATIONS_URL", "PINGS_URL"),
+    "webapp": (),
+}
+
 
 class NeighbourUnavailable(Exception):
     """What this call needs is out of reach. Asking again later is safe."""

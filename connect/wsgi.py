@@ -20,8 +20,8 @@ _SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?")
 class Carried:
     """Tells all that works for a request its id, and how long it may take until its answer begins.
 
-    A process that asks another says how long it waits itself. The thread is the request's until its answer has
-    been read, which takes as long as the reader takes.
+    A process that asks another says how long it waits itself. The thread is the request's until its answer
+    has been read, which takes as long as the reader takes.
     """
 
     def __init__(self, app: Callable[..., Iterable[bytes]], timeout_s: float):

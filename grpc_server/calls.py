@@ -123,7 +123,9 @@ class Calls(grpc.ServerInterceptor):
             self._over(call)
             raise Failure(grpc.StatusCode.CANCELLED, "The call was over before it began.")
         metadata = dict(context.invocation_metadata())
-        carried.begin(metadata.get(carried.REQUEST_ID), context.time_remaining())  # the context is the call's own
+        carried.begin(
+            metadata.get(carried.REQUEST_ID), context.time_remaining()
+        )  # the context is the call's own
         with call.database_connection():
             yield call
 

@@ -45,7 +45,7 @@ def diff(place: Place, arguments: list[str]) -> int:
 
 
 def render(place: Place, _arguments: list[str]) -> int:
-    """write the renderings of k8s/ anew"""
+    """write the renderings of k8s/ anew, and what docs/migration.md shows of them"""
     rendering.render(place)
     return 0
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from local import story
 from local.manifests import find_stage, stage_names
 from local.place import VENV, Place, Refused, say
 
@@ -32,6 +33,7 @@ def kustomize(directory: Path) -> str:
 
 
 def render(place: Place) -> None:
+    """Also the pictures and figures in docs/migration.md, which are made from the renderings."""
     texts = {one.name: kustomize(one) for one in directories(place)}
     for path in place.rendered.glob("*.yaml"):
         if path.stem not in texts:
@@ -39,6 +41,8 @@ def render(place: Place) -> None:
     for name, text in texts.items():
         (place.rendered / f"{name}.yaml").write_text(text)
         say(f"k8s/rendered/{name}.yaml")
+    story.tell(place)
+    say(story.TARGET)
 
 
 def diff(place: Place, wanted: str | None) -> None:

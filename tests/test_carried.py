@@ -1,4 +1,4 @@
-"""A call's id goes along with it through the processes, and stands in the log of each that has to say something."""
+"""A call's id and its time go along with it through the processes."""
 
 import socket
 

@@ -1,7 +1,17 @@
-"""The drawings of the code are of the code as it is."""
+"""What the documents draw of the code and of the stages is as it is."""
 
-from local import diagrams
+from pathlib import Path
+
+from local import diagrams, story
+from local.place import Place
+
+PLACE = Place(state=Path("/nowhere"))
 
 
 def test_the_committed_diagrams_agree_with_the_code():
     assert diagrams.TARGET.read_text() == diagrams.render(), "run `make diagrams`"
+
+
+def test_the_story_of_the_migration_shows_the_stages_as_they_are_rendered():
+    text = (PLACE.checkout / story.TARGET).read_text()
+    assert story.told(PLACE, text) == text, "run `make render`"

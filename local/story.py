@@ -1,0 +1,144 @@
+"""What docs/migration.md shows of the stages, made from their renderings by `make render`."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+
+from connect.neighbours import ASKED
+from local import manifests
+from local.manifests import Process, Stage
+from local.place import Place
+
+TARGET = "docs/migration.md"
+# Stand for what a stage only refers to.
+SECRETS = {"DATABASE_URL": "postgis:", "SECRET_KEY": "-"}
+SAID = {"PERSONS_URL": "who is it?", "LOCATIONS_URL": "where were they?", "PINGS_URL": "pings"}
+BLOCK = re.compile(r"(<!-- (\S+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
+
+
+def told(place: Place, text: str) -> str:
+    """The document with its blocks made anew; those that are not about a stage are left alone."""
+    names = manifests.stage_names(place)
+    blocks = {"sizes": sizes(place, names)}
+    before: Stage | None = None
+    for name in names:
+        stage = manifests.read_stage(place, name, SECRETS)
+        blocks[name] = f"{picture(stage, before)}\n\n{rewired(stage, before)}"
+        before = stage
+
+    def block(match: re.Match[str]) -> str:
+        begin, name, end = match.groups()
+        return f"{begin}\n{blocks[name]}\n\n{end}" if name in blocks else match[0]
+
+    return BLOCK.sub(block, text)
+
+
+def tell(place: Place) -> None:
+    path = place.checkout / TARGET
+    path.write_text(told(place, path.read_text()))
+
+
+# --- the picture ---------------------------------------------------------------------------------
+
+
+def picture(stage: Stage, before: Stage | None) -> str:
+    """Who asks whom; what is new or has changed since the stage before has a thick border."""
+    processes = {one.name: one for one in stage.processes}
+    lines = ["flowchart LR", "  clients([clients])", "  postgis[(postgis)]"]
+    lines += [f"  {node(name)}[{name}]" for name in processes]
+    if stage.routes is not None:
+        lines.append("  proxy{{proxy}}")
+    for service in stage.services:
+        if service.node_port is not None:
+            lines.append(edge("clients", service.process or "proxy", str(service.node_port)))
+    for pattern, to in routes(stage):
+        lines.append(edge("proxy", to, pattern))
+    for process in stage.processes:
+        lines += [edge(process.name, to, said) for to, said in asks(process, stage)]
+        if process.environ.get("DATABASE_URL"):
+            lines.append(edge(process.name, "postgis"))
+    known = {one.name: one for one in before.processes} if before else {}
+    new = [node(name) for name, process in processes.items() if known.get(name) != process]
+    if stage.routes is not None and (before is None or before.routes != stage.routes):
+        new.append("proxy")
+    if before is not None and new:
+        lines += ["  classDef new stroke-width:3px", f"  class {','.join(new)} new"]
+    return "\n".join(["```mermaid", *lines, "```"])
+
+
+def node(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def edge(one: str, other: str, label: str = "") -> str:
+    said = f'|"{label}"|' if label else ""
+    return f"  {node(one)} -->{said} {node(other)}"
+
+
+def routes(stage: Stage) -> Iterator[tuple[str, str]]:
+    """Each route's path, as one would say it, and who answers there."""
+    for line in (stage.routes or "").splitlines():
+        if line and not line.startswith("#"):
+            pattern, to = line.split()
+            path = pattern.removeprefix("^").removesuffix("$").replace("(/|$)", "").replace("[^/]+", "…")
+            yield ("all else" if path == "/" else path), to
+
+
+def asks(process: Process, stage: Stage) -> Iterator[tuple[str, str]]:
+    """Each neighbour that the wiring leads the process to, and what it is asked, in what way."""
+    answering = {(one.name, one.port): one.process for one in stage.services}
+    found: dict[tuple[str, str], list[str]] = {}
+    for app in process.environ.get("SERVED_APPS", "").split(","):
+        for setting in ASKED.get(app, ()):
+            scheme, _, address = process.environ.get(setting, "local:").partition("://")
+            name, _, port = address.partition(":")
+            to = answering.get((name, int(port or 0)))
+            if to is not None and SAID[setting] not in found.setdefault((to, scheme), []):
+                found[to, scheme].append(SAID[setting])
+    for (to, scheme), said in found.items():
+        yield to, f"{' '.join(said)} {scheme}"
+
+
+# --- the step ------------------------------------------------------------------------------------
+
+
+def rewired(stage: Stage, before: Stage | None) -> str:
+    """The step in the lines that carry it: what each process serves, where its neighbours are, the routes."""
+    old, new = (essence(one) if one else [] for one in (before, stage))
+    if before is None:
+        return "\n".join(["```", *new, "```"])
+    lines = list(difflib.unified_diff(old, new, before.name, stage.name, lineterm="", n=0))
+    return "\n".join(["```diff", *(line for line in lines if not line.startswith("@@")), "```"])
+
+
+def essence(stage: Stage) -> list[str]:
+    lines = []
+    for process in stage.processes:
+        served = process.environ.get("SERVED_APPS")
+        lines.append(f"{process.name}: {'serves ' + served if served else ' '.join(process.command)}")
+    wiring: Mapping[str, str] = {}
+    for process in stage.processes:
+        if any(setting in process.environ for setting in SAID):
+            wiring = process.environ
+    lines += [f"{setting}={wiring.get(setting, 'local:')}" for setting in SAID]
+    return lines + [line for line in (stage.routes or "").splitlines() if line and not line.startswith("#")]
+
+
+# --- the sizes -----------------------------------------------------------------------------------
+
+
+def sizes(place: Place, names: list[str]) -> str:
+    rows = ["| stage | its own files | rendered | the step, rendered |", "| --- | --- | --- | --- |"]
+    before: list[str] = []
+    for name in names:
+        own = [path for path in (place.checkout / "k8s" / name).iterdir() if path.is_file()]
+        written = sum(len(path.read_text().splitlines()) for path in own)
+        lines = (place.rendered / f"{name}.yaml").read_text().splitlines()
+        objects = sum(line.startswith("kind:") for line in lines)
+        changed = [line[0] for line in difflib.ndiff(before, lines) if line[0] in "+-"]
+        step = f"+{changed.count('+')} -{changed.count('-')} lines"
+        rows.append(
+            f"| {name} | {len(own)} files, {written} lines | {objects} objects, {len(lines)} lines | {step} |"
+        )
+        before = lines
+    return "\n".join(rows)
