@@ -68,7 +68,7 @@ def _answer(
 
 
 def ask(url: str, query: list[tuple[str, str]], *, silent_s: float) -> Any | None:
-    """The JSON of the answer; None for a 404. Anything else, or so long a silence, is NeighbourUnavailable."""
+    """The JSON of the answer; None for a 404. All else, or so long a silence, is NeighbourUnavailable."""
     with _answer(url, query, silent_s=silent_s, whole=True) as response:
         if response.status == 404:
             return None
