@@ -16,7 +16,7 @@ from tests.serving import ROOT
 from tests.system import at
 
 PERSON = "INSERT INTO persons_person (id, first_name, last_name, company_name) VALUES (5, 'Ada', 'L', 'E')"
-PING = "INSERT INTO locations_location VALUES (5, '2026-05-11T10:00:00Z', 52.52, 13.4)"
+PING = "INSERT INTO locations_location VALUES (5, '2019-05-11T10:00:00Z', 52.52, 13.4)"
 Manage = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
