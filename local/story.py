@@ -12,7 +12,7 @@ from local.place import Place
 TARGET = "docs/migration.md"
 # Stand for what a stage only refers to.
 SECRETS = {"DATABASE_URL": "postgis:", "SECRET_KEY": "-"}
-SAID = {"PERSONS_URL": "who is it?", "LOCATIONS_URL": "where were they?", "PINGS_URL": "pings"}
+SAID = {"PERSONS_URL": "who", "LOCATIONS_URL": "where", "PINGS_URL": "pings"}
 BLOCK = re.compile(r"(<!-- (\S+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
 
 
@@ -96,7 +96,7 @@ def asks(process: Process, stage: Stage) -> Iterator[tuple[str, str]]:
             if to is not None and SAID[setting] not in found.setdefault((to, scheme), []):
                 found[to, scheme].append(SAID[setting])
     for (to, scheme), said in found.items():
-        yield to, f"{' '.join(said)} {scheme}"
+        yield to, f"{', '.join(said)} · {scheme}"
 
 
 # --- the step ------------------------------------------------------------------------------------
