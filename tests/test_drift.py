@@ -1,6 +1,7 @@
 """The manifests of all stages: as rendered, valid, safe, at one with themselves and with what runs."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
@@ -82,6 +83,14 @@ def test_each_stage_stands_on_the_one_before() -> None:
     for before, stage in pairwise(STAGES):
         text = (CHECKOUT / "k8s" / stage / "kustomization.yaml").read_text()
         assert yaml.safe_load(text)["resources"][0] == f"../{before}"
+
+
+def test_a_stage_that_follows_leaves_the_processes_as_they_are(tmp_path: Path) -> None:
+    shutil.copytree(CHECKOUT / "k8s", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "next").mkdir()
+    following = {"resources": [f"../{STAGES[-1]}"], "components": ["../process", "../image"]}
+    (tmp_path / "next" / "kustomization.yaml").write_text(yaml.safe_dump(following))
+    assert list(yaml.safe_load_all(rendering.kustomize(tmp_path / "next"))) == objects(STAGES[-1])
 
 
 @pytest.mark.parametrize("stage", STAGES)
