@@ -236,6 +236,7 @@ def test_who_reaches_no_data_is_not_told_where_the_data_is(stage: str) -> None:
         local = {
             "connections": [asks[0], asks[1]],
             "locations": [asks[1], asks[2]],
+            "webapp": [],
         }
         if process.command[0] == "gunicorn" and served(process) <= local.keys():
             needs = any(url == "local:" for app in served(process) for url in local[app])
