@@ -1,31 +1,18 @@
-"""The manifests of all stages: as rendered, valid, safe, at one with themselves and with what runs."""
+"""The manifests of all stages at one with what runs: the runner, the wiring, the routes."""
 
 import re
-import shutil
-from collections.abc import Iterator
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import kubernetes_validate
 import pytest
-import yaml
 from django.urls import URLResolver
 
 from connect.urls import MOUNTS
-from local import manifests, rendering
-from local.manifests import Process, Stage
+from local import manifests
 from local.place import CHECKOUT, Place
+from tests.rendered import NEIGHBOURS, PLACE, SECRETS, STAGES, answering, as_read, of_kind, processes, served
 
-PLACE = Place(state=Path("/nowhere"))
 MOVED = Place(state=Path("/nowhere"), port_base=31000)
-STAGES = manifests.stage_names(PLACE)
-SECRETS = {"DATABASE_URL": "postgis://the-database", "SECRET_KEY": "the-key"}
-SECRET_VARIABLES = {*SECRETS, "POSTGRES_PASSWORD"}
-OTHERS_IMAGES = {"postgis", "proxy"}
-NEIGHBOURS = ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL")
 H2C = "kubernetes.io/h2c"
 # What any web process answers, whatever it serves besides.
 EVERYWHERE = (
@@ -36,134 +23,6 @@ EVERYWHERE = (
     "/api/redoc",
     "/static/admin/css/base.css",
 )
-
-
-@cache
-def objects(stage: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((PLACE.rendered / f"{stage}.yaml").read_text()))
-
-
-def of_kind(stage: str, kind: str) -> dict[str, dict[str, Any]]:
-    return {one["metadata"]["name"]: one for one in objects(stage) if one["kind"] == kind}
-
-
-def pods(stage: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for one in objects(stage):
-        if "template" in one.get("spec", {}):
-            yield one["metadata"]["name"], one["spec"]["template"]["spec"]
-
-
-def containers(stage: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, pod in pods(stage):
-        for container in (*pod["containers"], *pod.get("initContainers", ())):
-            yield name, container
-
-
-@cache
-def as_read(stage: str) -> Stage:
-    return manifests.read_stage(PLACE, stage, SECRETS)
-
-
-def processes(stage: str) -> dict[str, Process]:
-    return {one.name: one for one in as_read(stage).processes}
-
-
-# --- the objects themselves ----------------------------------------------------------------------
-
-
-def test_each_stage_is_rendered_as_committed() -> None:
-    directories = rendering.directories(PLACE)
-    assert [one.name for one in directories] == STAGES
-    for directory in directories:
-        committed = (PLACE.rendered / f"{directory.name}.yaml").read_text()
-        assert rendering.kustomize(directory) == committed, f"make render changes {directory.name}"
-
-
-def test_each_stage_stands_on_the_one_before() -> None:
-    for before, stage in pairwise(STAGES):
-        text = (CHECKOUT / "k8s" / stage / "kustomization.yaml").read_text()
-        assert yaml.safe_load(text)["resources"][0] == f"../{before}"
-
-
-def test_a_stage_that_follows_leaves_the_processes_as_they_are(tmp_path: Path) -> None:
-    shutil.copytree(CHECKOUT / "k8s", tmp_path, dirs_exist_ok=True)
-    (tmp_path / "next").mkdir()
-    following = {"resources": [f"../{STAGES[-1]}"], "components": ["../process", "../image"]}
-    (tmp_path / "next" / "kustomization.yaml").write_text(yaml.safe_dump(following))
-    assert list(yaml.safe_load_all(rendering.kustomize(tmp_path / "next"))) == objects(STAGES[-1])
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_object_is_valid(stage: str) -> None:
-    for one in objects(stage):
-        kubernetes_validate.validate(one, "1.37", strict=True)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_object_lives_in_the_namespace(stage: str) -> None:
-    outside = [one["kind"] for one in objects(stage) if one["metadata"].get("namespace") != "connect"]
-    assert outside == ["Namespace"]
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_secrets_are_referred_to_and_never_contained(stage: str) -> None:
-    assert not of_kind(stage, "Secret")
-    for name, container in containers(stage):
-        for variable in container.get("env", ()):
-            if variable["name"] in SECRET_VARIABLES:
-                assert "valueFrom" in variable or variable["value"] == "", name
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_pods_have_no_rights_that_they_do_not_need(stage: str) -> None:
-    for name, pod in pods(stage):
-        assert pod["automountServiceAccountToken"] is False, name
-        assert pod["securityContext"]["runAsNonRoot"] is True, name
-    for name, container in containers(stage):
-        context = container["securityContext"]
-        assert context["readOnlyRootFilesystem"] is True, name
-        assert context["allowPrivilegeEscalation"] is False, name
-        assert context["capabilities"] == {"drop": ["ALL"]}, name
-        assert "memory" in container["resources"]["limits"], name
-        assert set(container["resources"]["requests"]) == {"cpu", "memory"}, name
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_image_is_named_in_one_place(stage: str) -> None:
-    component = yaml.safe_load((CHECKOUT / "k8s" / "image" / "kustomization.yaml").read_text())["images"][0]
-    image = f"{component['newName']}:{component['newTag']}"
-    ours = {container["image"] for name, container in containers(stage) if name not in OTHERS_IMAGES}
-    assert ours == {image}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_service_leads_to_pods_at_a_port_that_they_have(stage: str) -> None:
-    deployments = of_kind(stage, "Deployment") | of_kind(stage, "StatefulSet")
-    for name, service in of_kind(stage, "Service").items():
-        pod = deployments[service["spec"]["selector"][manifests.NAME_LABEL]]["spec"]["template"]
-        assert pod["metadata"]["labels"].items() >= service["spec"]["selector"].items(), name
-        ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
-        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports, name
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_configuration_that_is_referred_to_is_there(stage: str) -> None:
-    maps = of_kind(stage, "ConfigMap").keys()
-    referred = set()
-    for _, pod in pods(stage):
-        referred |= {one["configMap"]["name"] for one in pod.get("volumes", ()) if "configMap" in one}
-        for container in pod["containers"]:
-            referred |= {one["configMapRef"]["name"] for one in container.get("envFrom", ())}
-    assert referred <= maps
-
-
-def test_a_port_answers_from_its_stage_on() -> None:
-    for number, stage in enumerate(STAGES):
-        services = as_read(stage).services
-        ports = {one.node_port for one in services} - {None}
-        assert ports == {30000, 30001} | ({30002} if number >= 1 else set()) | (
-            {30003} if number >= 3 else set()
-        )
 
 
 # --- what runs natively --------------------------------------------------------------------------
@@ -244,20 +103,6 @@ def test_who_reaches_no_data_is_not_told_where_the_data_is(stage: str) -> None:
 
 
 # --- the routes ----------------------------------------------------------------------------------
-
-
-def served(process: Process) -> set[str]:
-    return set(process.environ["SERVED_APPS"].split(","))
-
-
-def answering(stage: str, path: str) -> Process:
-    """Who answers this path at the address that clients know."""
-    read = as_read(stage)
-    name = next(one for one in read.services if one.node_port == 30001).process
-    if name is None:
-        routes = [line.split() for line in (read.routes or "").splitlines() if not line.startswith("#")]
-        name = next(to for pattern, to in routes if re.search(pattern, path))
-    return processes(stage)[name]
 
 
 def paths() -> list[tuple[str, str]]:

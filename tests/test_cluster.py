@@ -1,0 +1,111 @@
+"""The objects that a cluster is given: as rendered, valid, safe, complete."""
+
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from local import manifests, rendering
+from local.place import CHECKOUT
+from tests.rendered import PLACE, SECRETS, STAGES, as_read, containers, objects, of_kind, pods
+
+SECRET_VARIABLES = {*SECRETS, "POSTGRES_PASSWORD"}
+OTHERS_IMAGES = {"postgis", "proxy"}
+
+
+def test_each_stage_is_rendered_as_committed() -> None:
+    directories = rendering.directories(PLACE)
+    assert [one.name for one in directories] == STAGES
+    for directory in directories:
+        committed = (PLACE.rendered / f"{directory.name}.yaml").read_text()
+        assert rendering.kustomize(directory) == committed, f"make render changes {directory.name}"
+
+
+def test_each_stage_stands_on_the_one_before() -> None:
+    for before, stage in pairwise(STAGES):
+        text = (CHECKOUT / "k8s" / stage / "kustomization.yaml").read_text()
+        assert yaml.safe_load(text)["resources"][0] == f"../{before}"
+
+
+def test_a_stage_that_follows_leaves_the_processes_as_they_are(tmp_path: Path) -> None:
+    shutil.copytree(CHECKOUT / "k8s", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "next").mkdir()
+    following = {"resources": [f"../{STAGES[-1]}"], "components": ["../process", "../image"]}
+    (tmp_path / "next" / "kustomization.yaml").write_text(yaml.safe_dump(following))
+    assert list(yaml.safe_load_all(rendering.kustomize(tmp_path / "next"))) == objects(STAGES[-1])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_object_is_valid(stage: str) -> None:
+    for one in objects(stage):
+        kubernetes_validate.validate(one, "1.37", strict=True)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_object_lives_in_the_namespace(stage: str) -> None:
+    outside = [one["kind"] for one in objects(stage) if one["metadata"].get("namespace") != "connect"]
+    assert outside == ["Namespace"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_secrets_are_referred_to_and_never_contained(stage: str) -> None:
+    assert not of_kind(stage, "Secret")
+    for name, container in containers(stage):
+        for variable in container.get("env", ()):
+            if variable["name"] in SECRET_VARIABLES:
+                assert "valueFrom" in variable or variable["value"] == "", name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_pods_have_no_rights_that_they_do_not_need(stage: str) -> None:
+    for name, pod in pods(stage):
+        assert pod["automountServiceAccountToken"] is False, name
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+    for name, container in containers(stage):
+        context = container["securityContext"]
+        assert context["readOnlyRootFilesystem"] is True, name
+        assert context["allowPrivilegeEscalation"] is False, name
+        assert context["capabilities"] == {"drop": ["ALL"]}, name
+        assert "memory" in container["resources"]["limits"], name
+        assert set(container["resources"]["requests"]) == {"cpu", "memory"}, name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_image_is_named_in_one_place(stage: str) -> None:
+    component = yaml.safe_load((CHECKOUT / "k8s" / "image" / "kustomization.yaml").read_text())["images"][0]
+    image = f"{component['newName']}:{component['newTag']}"
+    ours = {container["image"] for name, container in containers(stage) if name not in OTHERS_IMAGES}
+    assert ours == {image}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_service_leads_to_pods_at_a_port_that_they_have(stage: str) -> None:
+    deployments = of_kind(stage, "Deployment") | of_kind(stage, "StatefulSet")
+    for name, service in of_kind(stage, "Service").items():
+        pod = deployments[service["spec"]["selector"][manifests.NAME_LABEL]]["spec"]["template"]
+        assert pod["metadata"]["labels"].items() >= service["spec"]["selector"].items(), name
+        ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports, name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_configuration_that_is_referred_to_is_there(stage: str) -> None:
+    maps = of_kind(stage, "ConfigMap").keys()
+    referred = set()
+    for _, pod in pods(stage):
+        referred |= {one["configMap"]["name"] for one in pod.get("volumes", ()) if "configMap" in one}
+        for container in pod["containers"]:
+            referred |= {one["configMapRef"]["name"] for one in container.get("envFrom", ())}
+    assert referred <= maps
+
+
+def test_a_port_answers_from_its_stage_on() -> None:
+    for number, stage in enumerate(STAGES):
+        services = as_read(stage).services
+        ports = {one.node_port for one in services} - {None}
+        assert ports == {30000, 30001} | ({30002} if number >= 1 else set()) | (
+            {30003} if number >= 3 else set()
+        )
