@@ -1,8 +1,13 @@
 """The objects that a cluster is given: as rendered, valid, safe, complete."""
 
 import shutil
+import subprocess
+from base64 import b64decode
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -51,6 +56,12 @@ def test_every_object_lives_in_the_namespace(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_every_object_can_be_told_from_what_is_not_connects(stage: str) -> None:
+    for one in objects(stage):
+        assert one["metadata"]["labels"]["app.kubernetes.io/part-of"] == "connect", one["metadata"]["name"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_secrets_are_referred_to_and_never_contained(stage: str) -> None:
     assert not of_kind(stage, "Secret")
     for name, container in containers(stage):
@@ -82,6 +93,14 @@ def test_the_image_is_named_in_one_place(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_an_image_that_is_there_is_not_asked_of_a_registry(stage: str) -> None:
+    for name, container in containers(stage):
+        assert not container["image"].endswith(":latest"), name
+        assert ":" in container["image"], name
+        assert "imagePullPolicy" not in container, name
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_every_service_leads_to_pods_at_a_port_that_they_have(stage: str) -> None:
     deployments = of_kind(stage, "Deployment") | of_kind(stage, "StatefulSet")
     for name, service in of_kind(stage, "Service").items():
@@ -100,6 +119,62 @@ def test_every_configuration_that_is_referred_to_is_there(stage: str) -> None:
         for container in pod["containers"]:
             referred |= {one["configMapRef"]["name"] for one in container.get("envFrom", ())}
     assert referred <= maps
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What `kubectl apply -k k8s/secrets` sends, made from the example."""
+    folder = tmp_path_factory.mktemp("k8s")
+    for name in ("secrets", "namespace"):
+        shutil.copytree(CHECKOUT / "k8s" / name, folder / name)
+    shutil.copy(folder / "secrets" / "secrets.env.example", folder / "secrets" / "secrets.env")
+    return {one["kind"]: one for one in yaml.safe_load_all(rendering.kustomize(folder / "secrets"))}
+
+
+def test_the_first_command_makes_the_namespace_as_the_stages_do_and_the_secret(
+    secrets: dict[str, dict[str, Any]],
+) -> None:
+    assert secrets.keys() == {"Namespace", "Secret"}
+    assert secrets["Namespace"] == of_kind(STAGES[0], "Namespace")["connect"]
+    for one in secrets.values():
+        kubernetes_validate.validate(one, "1.37", strict=True)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_secret_has_what_is_referred_to_and_no_more(
+    stage: str, secrets: dict[str, dict[str, Any]]
+) -> None:
+    referred = [
+        variable["valueFrom"]["secretKeyRef"]
+        for _, container in containers(stage)
+        for variable in container.get("env", ())
+        if "secretKeyRef" in variable.get("valueFrom", {})
+    ]
+    assert {one["name"] for one in referred} == {secrets["Secret"]["metadata"]["name"]}
+    assert {one["key"] for one in referred} == secrets["Secret"]["data"].keys()
+
+
+def test_the_example_leads_to_the_database_of_the_manifests(secrets: dict[str, dict[str, Any]]) -> None:
+    given = {key: b64decode(value).decode() for key, value in secrets["Secret"]["data"].items()}
+    url = urlsplit(given["DATABASE_URL"])
+    service = of_kind(STAGES[0], "Service")["postgis"]
+    database = of_kind(STAGES[0], "StatefulSet")["postgis"]["spec"]["template"]["spec"]["containers"][0]
+    environ = {one["name"]: one.get("value") for one in database["env"]}
+    assert (url.hostname, url.port) == ("postgis", service["spec"]["ports"][0]["port"])
+    assert (url.username, url.path) == (environ["POSTGRES_USER"], f"/{environ['POSTGRES_DB']}")
+    assert url.password == given["POSTGRES_PASSWORD"]
+
+
+def test_the_real_secrets_are_never_committed() -> None:
+    asked = ["git", "check-ignore", "k8s/secrets/secrets.env"]
+    assert subprocess.run(asked, cwd=CHECKOUT, capture_output=True, check=False).returncode == 0
+
+
+def test_the_kind_cluster_has_the_addresses_that_clients_know() -> None:
+    node = yaml.safe_load((CHECKOUT / "k8s" / "kind.yaml").read_text())["nodes"][0]
+    mapped = sorted(node["extraPortMappings"], key=itemgetter("hostPort"))
+    ports = sorted(one.node_port for one in as_read(STAGES[-1]).services if one.node_port)
+    assert mapped == [{"containerPort": one, "hostPort": one, "listenAddress": "127.0.0.1"} for one in ports]
 
 
 def test_a_port_answers_from_its_stage_on() -> None:
