@@ -1,9 +1,9 @@
 """The objects that a cluster is given: as rendered, valid, safe, complete."""
 
 import shutil
-import subprocess
 from base64 import b64decode
 from itertools import pairwise
+from math import ceil
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ from urllib.parse import urlsplit
 import kubernetes_validate
 import pytest
 import yaml
+from django.conf import settings
 
 from local import manifests, rendering
 from local.place import CHECKOUT
-from tests.rendered import PLACE, SECRETS, STAGES, as_read, containers, objects, of_kind, pods
+from tests.rendered import PLACE, SECRETS, STAGES, as_read, containers, objects, of_kind, pods, processes
 
 SECRET_VARIABLES = {*SECRETS, "POSTGRES_PASSWORD"}
 OTHERS_IMAGES = {"postgis", "proxy"}
+DOORS = {"proxy", "web", "persons", "locations", "locations-rest", "connections"}
+RESERVED_CONNECTIONS = 10  # those that PostgreSQL keeps for its superuser, a job's, somebody's psql
 
 
 def test_each_stage_is_rendered_as_committed() -> None:
@@ -111,6 +114,56 @@ def test_every_service_leads_to_pods_at_a_port_that_they_have(stage: str) -> Non
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_of_every_process_one_pod_may_go_at_a_time_and_another_stays(stage: str) -> None:
+    deployments = of_kind(stage, "Deployment")
+    selected = []
+    for budget in of_kind(stage, "PodDisruptionBudget").values():
+        wanted = budget["spec"]["selector"]["matchLabels"].items()
+        labels = {name: one["spec"]["template"]["metadata"]["labels"] for name, one in deployments.items()}
+        selected += [name for name, has in labels.items() if has.items() >= wanted]
+        assert budget["spec"]["maxUnavailable"] == 1
+    assert sorted(selected) == sorted(deployments)
+    for name, one in deployments.items():
+        assert least(stage, name) >= 2, name
+        assert one["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0, name
+
+
+def least(stage: str, name: str) -> int:
+    """How many pods of a process there are when nobody asks it anything."""
+    scaler = of_kind(stage, "HorizontalPodAutoscaler").get(name)
+    return scaler["spec"]["minReplicas"] if scaler else of_kind(stage, "Deployment")[name]["spec"]["replicas"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_door_becomes_wider_under_load_and_an_apply_does_not_narrow_it(stage: str) -> None:
+    deployments = of_kind(stage, "Deployment")
+    scalers = of_kind(stage, "HorizontalPodAutoscaler")
+    assert scalers.keys() == deployments.keys() & DOORS
+    for name, scaler in scalers.items():
+        assert scaler["spec"]["scaleTargetRef"] == {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "name": name,
+        }
+        assert scaler["spec"]["maxReplicas"] > scaler["spec"]["minReplicas"]
+        assert "replicas" not in deployments[name]["spec"], name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_database_has_a_connection_for_every_thread(stage: str) -> None:
+    [database] = of_kind(stage, "StatefulSet")["postgis"]["spec"]["template"]["spec"]["containers"]
+    has = next(int(one.partition("=")[2]) for one in database["args"] if one.startswith("max_connections"))
+    needed = RESERVED_CONNECTIONS
+    for name, process in processes(stage).items():
+        if process.environ.get("DATABASE_URL"):
+            web = process.command[0] == "gunicorn"
+            threads = settings.WEB_WORKERS * settings.WEB_THREADS if web else settings.GRPC_THREADS
+            most = of_kind(stage, "HorizontalPodAutoscaler")[name]["spec"]["maxReplicas"]
+            needed += threads * (most + ceil(most / 4))  # a quarter more while new ones take over
+    assert needed <= has
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_every_configuration_that_is_referred_to_is_there(stage: str) -> None:
     maps = of_kind(stage, "ConfigMap").keys()
     referred = set()
@@ -166,8 +219,7 @@ def test_the_example_leads_to_the_database_of_the_manifests(secrets: dict[str, d
 
 
 def test_the_real_secrets_are_never_committed() -> None:
-    asked = ["git", "check-ignore", "k8s/secrets/secrets.env"]
-    assert subprocess.run(asked, cwd=CHECKOUT, capture_output=True, check=False).returncode == 0
+    assert "/k8s/secrets/secrets.env" in (CHECKOUT / ".gitignore").read_text().splitlines()
 
 
 def test_the_kind_cluster_has_the_addresses_that_clients_know() -> None:
