@@ -1,0 +1,46 @@
+"""A pod that asks neighbours begins once they are there."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+
+def waiting(**environ: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "connect.reachable"],
+        env=os.environ | environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_it_waits_for_a_neighbour_and_ends_when_that_is_there() -> None:
+    with socket.socket() as persons:
+        persons.bind(("127.0.0.1", 0))  # its own already, and refusing like a Service without pods
+        host = f"127.0.0.1:{persons.getsockname()[1]}"
+        with waiting(PERSONS_URL=f"http://{host}") as process:
+            assert process.stdout
+            assert process.stdout.readline() == f"Waiting for {host}.\n"
+            persons.listen()
+            assert process.wait(20) == 0
+
+
+def test_it_waits_for_each_of_them() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as persons, socket.socket() as locations:
+        locations.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{locations.getsockname()[1]}"
+        there = f"http://127.0.0.1:{persons.getsockname()[1]}"
+        with waiting(PERSONS_URL=there, PINGS_URL=f"grpc://{host}") as process:
+            assert process.stdout
+            assert process.stdout.readline() == f"Waiting for {host}.\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+            process.terminate()
+
+
+def test_who_has_no_neighbours_does_not_wait() -> None:
+    with waiting() as process:
+        assert process.wait(20) == 0
