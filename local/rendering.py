@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local import story
 from local.manifests import find_stage, stage_names
 from local.place import VENV, Place, Refused, say
 
@@ -34,6 +33,8 @@ def kustomize(directory: Path) -> str:
 
 def render(place: Place) -> None:
     """Also the pictures and figures in docs/migration.md, which are made from the renderings."""
+    from local import story  # noqa: PLC0415 - the seam needs Django, which `make stage` must do without
+
     texts = {one.name: kustomize(one) for one in directories(place)}
     for path in place.rendered.glob("*.yaml"):
         if path.stem not in texts:
