@@ -72,11 +72,11 @@ def walk(api: APIClient) -> Callable[[str], list[list[Any]]]:
 
 @pytest.fixture(scope="session")
 def server(django_db_setup: None) -> Iterator[Server]:
-    """Real HTTP, on the tests' database: one worker of four threads, two of them for streams.
+    """Real HTTP, on the tests' database: one worker of six threads, two of them for streams.
 
     It sees what is committed, so its tests take `transactional_db`.
     """
-    with Server(WEB_WORKERS="1", WEB_THREADS="4") as running:
+    with Server(WEB_WORKERS="1", WEB_THREADS="6") as running:
         yield running
 
 

@@ -13,7 +13,7 @@ import orjson
 import urllib3
 from django.conf import settings
 
-from connect import carried
+from connect import carried, places
 from connect.neighbours import NeighbourUnavailable
 
 CONNECT_S = 2.0
@@ -53,9 +53,10 @@ def _answer(
     silent_s = carried.seconds_left(silent_s)
     timeout = urllib3.Timeout(connect=min(CONNECT_S, silent_s), read=silent_s)
     try:
-        response = _pool().request(
-            "GET", url, fields=query, headers=_headers(silent_s), timeout=timeout, preload_content=whole
-        )
+        with places.taken():
+            response = _pool().request(
+                "GET", url, fields=query, headers=_headers(silent_s), timeout=timeout, preload_content=whole
+            )
     except urllib3.exceptions.HTTPError as fault:
         raise NeighbourUnavailable(f"{url}: {fault}") from fault
     try:

@@ -16,6 +16,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from connect import places
 from connect.database import BLOCK
 from connect.queries import After
 from connect.rest import Framed, Page, Unavailable
@@ -42,19 +43,20 @@ def answer(
     """
     if limit is None and isinstance(request.accepted_renderer, Page):
         limit = BROWSABLE_LIMIT
-    if limit is not None:
-        return _page(request, list(fetch(limit + 1)), limit, to_wire, key)
-    rows = fetch(None)
-    block = list(islice(rows, BLOCK))
-    # What the rows need besides is asked for now, while an answer can still be a 503.
-    try:
-        first = to_wire(block)
-    except BaseException:
-        _close(rows)
-        raise
-    if len(block) < BLOCK:
-        return Response(first)
-    return _stream(request, rows, first, to_wire)
+    with places.taken():
+        if limit is not None:
+            return _page(request, list(fetch(limit + 1)), limit, to_wire, key)
+        rows = fetch(None)
+        block = list(islice(rows, BLOCK))
+        # What the rows need besides is asked for now, while an answer can still be a 503.
+        try:
+            first = to_wire(block)
+        except BaseException:
+            _close(rows)
+            raise
+        if len(block) < BLOCK:
+            return Response(first)
+        return _stream(request, rows, first, to_wire)
 
 
 def _page(
@@ -107,6 +109,7 @@ class _Body(Generic[T]):
     ):
         self._rows = rows
         self._closed = False
+        places.keep()
         self._chunks = self._write(first, renderer, to_wire)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -125,7 +128,8 @@ class _Body(Generic[T]):
                 lead = renderer.joint
             if not (block := list(islice(self._rows, BLOCK))):
                 break
-            wired = to_wire(block)
+            with places.used():
+                wired = to_wire(block)
         # When not one row was left of the blocks, the frame is still to be opened.
         yield renderer.closing if lead is not renderer.opening else renderer.opening + renderer.closing
 
@@ -135,6 +139,7 @@ class _Body(Generic[T]):
             self._chunks.close()
             _close(self._rows)
             _stream_slots.release()
+            places.give_back()
 
 
 def _close(rows: Iterator[Any]) -> None:

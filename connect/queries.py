@@ -124,7 +124,7 @@ class Query(serializers.Serializer):
             name: ["Unknown parameter."] for name in data if name not in self.fields and name != "format"
         }
         plain: dict[str, Any] = {}
-        for name in set(data) & set(self.fields):
+        for name in filter(data.__contains__, self.fields):
             values = data.getlist(name)
             if isinstance(self.fields[name], serializers.ListField):
                 plain[name] = values

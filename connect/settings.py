@@ -55,17 +55,20 @@ WEB_WORKERS = env.int("WEB_WORKERS", default=2)
 WEB_THREADS = env.int("WEB_THREADS", default=8)
 if min(WEB_WORKERS, WEB_THREADS) < 1:
     raise ImproperlyConfigured("WEB_WORKERS and WEB_THREADS must be 1 or more.")
-# Answers that stream hold a thread for as long as their reader reads; the rest stays for short calls.
-WEB_STREAMS = max(1, WEB_THREADS - 2)
+# Two threads stay for short calls: the others may wait for answers that take long (connect.places), and two
+# in three of these may stream, which lasts as long as the reader reads.
+WEB_PLACES = max(1, WEB_THREADS - 2)
+WEB_STREAMS = max(1, WEB_PLACES * 2 // 3)
 # Seconds until an answer must have begun; less than the proxy waits for one.
 REQUEST_TIMEOUT_S = env.float("REQUEST_TIMEOUT_S", default=60.0)
 
 # --- the gRPC server of locations, and those who ask it (grpc_server/) ---------------------------
 
 GRPC_ADDRESS = env.str("GRPC_ADDRESS", default="0.0.0.0:50051")
-GRPC_THREADS = env.int("GRPC_THREADS", default=20)
-# A stream holds a thread for as long as it is open; the rest stays for short calls.
-GRPC_STREAMS = max(1, GRPC_THREADS - 4)
+GRPC_THREADS = env.int("GRPC_THREADS", default=24)
+# A stream holds a thread for as long as it is open: those who read may have so many, those who send pings as
+# many, and the rest stays for short calls.
+GRPC_STREAMS = max(1, (GRPC_THREADS - 4) // 2)
 GRPC_TIMEOUT_S = env.float("GRPC_TIMEOUT_S", default=20.0)
 GRPC_STREAM_TIMEOUT_S = env.float("GRPC_STREAM_TIMEOUT_S", default=3600.0)
 

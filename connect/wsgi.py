@@ -9,7 +9,8 @@ from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
-from connect import carried
+from connect import arrival, carried
+from connect.arrival import Arrival, Late
 from connect.middleware import DRAINED
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
@@ -42,25 +43,39 @@ def _variable(header: str) -> str:
     return f"HTTP_{header.upper().replace('-', '_')}"
 
 
-class Measured:
-    """Gives a chunked body on /api the length that Django needs; one over the limit stays over it."""
+class Whole:
+    """Reads a body on /api before anything else is done: whole, in time, and no further than the limit.
 
-    def __init__(self, app: Callable[..., Iterable[bytes]], limit: int):
+    A chunked one gets the length that Django needs; one over the limit stays over it.
+    """
+
+    def __init__(self, app: Callable[..., Iterable[bytes]], *, limit: int, within_s: float):
         self.app = app
         self.limit = limit
+        self.arrival = Arrival(within_s)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
-        if chunked and environ.get("PATH_INFO", "").startswith("/api"):
-            source = environ["wsgi.input"]
-            body = source.read(self.limit + 1)
-            if len(body) > self.limit:
-                left = DRAINED
-                while left > 0 and (chunk := source.read(65536)):
-                    left -= len(chunk)
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        if environ.get("PATH_INFO", "").startswith("/api") and (chunked or 0 < length <= self.limit):
+            try:
+                with self.arrival.awaited(environ["gunicorn.socket"]):
+                    body = self._read(environ["wsgi.input"], None if chunked else length)
+            except Late:
+                headers = [("Content-Type", "application/json"), ("Connection", "close")]
+                start_response("408 Request Timeout", headers)
+                return [b'{"detail":"The request did not arrive in time."}']
             environ["wsgi.input"] = io.BytesIO(body)
             environ["CONTENT_LENGTH"] = str(len(body))
         return self.app(environ, start_response)
+
+    def _read(self, source: Any, length: int | None) -> bytes:
+        body = bytes(source.read(self.limit + 1 if length is None else length))
+        if len(body) > self.limit:
+            left = DRAINED
+            while left > 0 and (chunk := source.read(65536)):
+                left -= len(chunk)
+        return body
 
 
 def _application() -> Carried:
@@ -69,7 +84,8 @@ def _application() -> Carried:
     from django.urls import get_resolver  # noqa: PLC0415
 
     get_resolver().url_patterns  # noqa: B018 - loaded now, so that what is wrong stops the process at start
-    return Carried(Measured(django, settings.BODY_LIMIT), settings.REQUEST_TIMEOUT_S)
+    whole = Whole(django, limit=settings.BODY_LIMIT, within_s=arrival.BODY_S)
+    return Carried(whole, settings.REQUEST_TIMEOUT_S)
 
 
 application = _application()

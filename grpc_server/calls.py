@@ -20,6 +20,7 @@ from connect.neighbours import NeighbourUnavailable
 from grpc_server.messages import in_words
 from locations.pings import Refused
 
+SMALL_PAGE = 200  # rows; a message of them waits for no reader
 AGAIN_S = 0.2  # between two tries to cancel a statement of a call that is over
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,9 @@ class Calls(grpc.ServerInterceptor):
     """The calls in hand, but for those to the health service, which must not wait for anything."""
 
     def __init__(self, *, streams: int):
-        self._slots = threading.BoundedSemaphore(streams)
+        # Readers, who may be slow, never take what those who send pings need.
+        self._readers = threading.BoundedSemaphore(streams)
+        self._senders = threading.BoundedSemaphore(streams)
         self._changed = threading.Condition()
         self._open: set[_Call] = set()
         self._stopping = False
@@ -92,7 +95,7 @@ class Calls(grpc.ServerInterceptor):
         failure = None
         try:
             # A generator that never starts never ends either: what must be given back is taken in it.
-            with self._slot(), self._call(context) as call:
+            with self._slot(request), self._call(context) as call:
                 argument = self._messages(call, request) if isinstance(request, Iterator) else request
                 with closing(behaviour(_readable(argument), context)) as responses:
                     for response in responses:
@@ -105,14 +108,18 @@ class Calls(grpc.ServerInterceptor):
             context.abort(failure.code, failure.details)
 
     @contextmanager
-    def _slot(self) -> Iterator[None]:
-        """Streams never hold all threads, so that short calls and probes get through."""
-        if not self._slots.acquire(blocking=False):
+    def _slot(self, request: Any) -> Iterator[None]:
+        """Streams never hold all threads, so that short calls and probes get through. A small page is one."""
+        if 0 < getattr(request, "limit", 0) <= SMALL_PAGE:
+            yield
+            return
+        slots = self._senders if isinstance(request, Iterator) else self._readers
+        if not slots.acquire(blocking=False):
             raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many long calls at once. Ask again.")
         try:
             yield
         finally:
-            self._slots.release()
+            slots.release()
 
     @contextmanager
     def _call(self, context: Any) -> Iterator["_Call"]:

@@ -280,7 +280,8 @@ def _batches(method: str, request: Any) -> Iterator[Any]:
     # Somebody waits so long for the first message; the last one comes when the reader has read all others.
     patience = threading.Timer(begins_within_s, answer.cancel)
     patience.daemon = True
-    patience.start()
+    if begins_within_s < settings.GRPC_STREAM_TIMEOUT_S:
+        patience.start()
     try:
         for batch in answer:
             patience.cancel()

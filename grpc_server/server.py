@@ -9,7 +9,7 @@ from django.db import Error, connection
 from grpc_health.v1.health import OVERALL_HEALTH, HealthServicer
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from grpc_server import locations_pb2
 from grpc_server.calls import Calls
@@ -20,6 +20,7 @@ SERVICE = locations_pb2.DESCRIPTOR.services_by_name["LocationService"].full_name
 LOOK_EVERY_S = 1.0
 SLOW_READER_S = 30.0
 LAST_WORDS_S = 2.0  # for calls that are broken off to say so
+CONNECTION_S = 5
 QUEUED = 200  # calls that may wait for a thread; more are RESOURCE_EXHAUSTED
 
 OPTIONS = [
@@ -28,6 +29,9 @@ OPTIONS = [
     # A client that vanished without a word is noticed, and its streams end.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    # A connection goes after some seconds, when its calls have ended, and the next call makes another: so
+    # clients find a process that has come, and one that is to go is left by all. No call notices.
+    ("grpc.max_connection_age_ms", CONNECTION_S * 1000),
     # Clients may ask as often as every 10 s whether the server is still there.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -53,6 +57,7 @@ class LocationServer:
         add_LocationServiceServicer_to_server(LocationService(), self._server)
         names = [SERVICE, "grpc.health.v1.Health", reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, self._server)
+        self._server.add_generic_rpc_handlers([_newer_reflection(names)])
         try:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as fault:
@@ -104,3 +109,15 @@ def _database_answers() -> bool:
         connection.close()
         return False
     return True
+
+
+def _newer_reflection(names: list[str]) -> grpc.GenericRpcHandler:
+    """The library's reflection under the name that newer clients ask for; the messages are the same."""
+    handler = grpc.stream_stream_rpc_method_handler(
+        reflection.ReflectionServicer(names).ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(
+        "grpc.reflection.v1.ServerReflection", {"ServerReflectionInfo": handler}
+    )

@@ -25,6 +25,8 @@ from local.supervision import Program, Supervisor, tail
 READY_TIMEOUT_S = 90
 # How long a long answer may go on behind an old worker before its process is told to end.
 DRAIN_S = 120
+# And for calls by gRPC: then no connection takes new ones (grpc_server.server); the server itself waits on.
+DRAIN_CALLS_S = 10
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ def move(place: Place, supervisor: Supervisor, stage: Stage, own: set[str]) -> N
     }
     if state != read_json(running_file(place)):
         write(running_file(place), json.dumps(state, indent=1) + "\n")
-    retire(place, supervisor, own | {one.program for one in current.values()})
+    wanted = own | {one.program for one in current.values()}
+    retire(place, supervisor, wanted, {one.program for one in before.values() if proxy.is_grpc(one)})
     proxy.close_leaving(place)
     proxy.settle(place, proxy.configuration(place, stage, current))
     for old in set(place.state.glob("routes-*.map")) - {routes}:
@@ -153,16 +156,22 @@ def is_ready(generation: Generation) -> bool:
         connection.close()
 
 
-def retire(place: Place, supervisor: Supervisor, wanted: set[str]) -> None:
+def retire(place: Place, supervisor: Supervisor, wanted: set[str], speak_grpc: set[str]) -> None:
     """Takes away every program that no longer belongs, once no request that it could have is in hand."""
     superseded = sorted(set(supervisor.programs()) - wanted)
     if superseded:
         say(f"Waiting for the last answers of {', '.join(superseded)}.")
-        poll(lambda: not proxy.has_old_workers(place), DRAIN_S, every_s=0.2)
-    for name in superseded:
-        supervisor.remove(name)
-        for log in place.logs.glob(f"{name}.log*"):
-            log.unlink()
+    # Where there are calls by gRPC, old workers carry their connections until their server ends.
+    for names, patience_s in (
+        ([name for name in superseded if name in speak_grpc], DRAIN_CALLS_S),
+        ([name for name in superseded if name not in speak_grpc], DRAIN_S),
+    ):
+        if names:
+            poll(lambda: not proxy.has_old_workers(place), patience_s, every_s=0.2)
+        for name in names:
+            supervisor.remove(name)
+            for log in place.logs.glob(f"{name}.log*"):
+                log.unlink()
 
 
 def native_environ(place: Place, stage: Stage, process: Process) -> dict[str, str]:

@@ -25,13 +25,6 @@ TAKEOVER_TIMEOUT_S = 20
 
 # Marks the frontends of Services that the stage no longer has.
 LEAVING = "leaving-"
-# A call by gRPC is a request that may last, and a quiet stream is not a broken one; the server has its own
-# patience. Its connections carry many calls at once, and it ends only when nobody has a call open.
-CALLS = """\
-    timeout {side} 10m
-    timeout http-keep-alive 10m
-    no option http-server-close
-    option http-keep-alive"""
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,9 @@ def configuration(
             binds.append(f"127.0.0.1:{place.node_port(service.node_port)}")
         if service.process is None:
             routes = routes_file(place, stage)
-            blocks.append(frontend(service.name, binds, f'use_backend %[path,url_dec,map_reg("{routes}")]'))
+            # A path that cannot be decoded is led where the root is: that process has an answer for it.
+            lines = [f'use_backend %[{what},map_reg("{routes}")]' for what in ("path,url_dec", "str(/)")]
+            blocks.append(frontend(service.name, binds, "\n    ".join(lines)))
         else:
             to = f"default_backend {service.process}"
             blocks.append(frontend(service.name, binds, to, grpc=is_grpc(upstreams[service.process])))
@@ -93,20 +88,15 @@ def configuration(
 
 
 def frontend(name: str, binds: Sequence[str], to: str, *, grpc: bool = False) -> str:
-    protocol = " proto h2" if grpc else ""
-    lines = [f"frontend {name} from door", *(f"    bind {bind}{protocol}" for bind in binds), f"    {to}"]
-    if grpc:
-        lines.append(CALLS.format(side="client"))
-    return "\n".join(lines)
+    defaults = "tunnel" if grpc else "door"
+    return "\n".join(
+        [f"frontend {name} from {defaults}", *(f"    bind {bind}" for bind in binds), f"    {to}"]
+    )
 
 
 def backend(name: str, upstream: Upstream) -> str:
-    server = f"    server {upstream.program} 127.0.0.1:{upstream.port}"
-    if is_grpc(upstream):
-        # It says for each call itself when what it needs is out of reach.
-        calls = CALLS.format(side="server")
-        return f"backend {name} from upstream\n    option tcp-check\n{calls}\n{server} proto h2"
-    return f"backend {name} from upstream\n{server}"
+    defaults = "tunnel" if is_grpc(upstream) else "upstream"
+    return f"backend {name} from {defaults}\n    server {upstream.program} 127.0.0.1:{upstream.port}"
 
 
 def is_grpc(upstream: Upstream) -> bool:

@@ -10,9 +10,10 @@ from local import proxy
 from local.generations import Generation, is_ready, running_file
 from local.place import Place, read_json, say
 from local.seed import STAFF_USER, password_file
-from local.supervision import Supervisor
+from local.supervision import Supervisor, leftovers
 
 LOG_LINES = 40
+NOTHING = "Nothing is running."
 # Whom the first person of the simulated event met for ten minutes and more on its first day. Of a database
 # that was filled otherwise the API says that there is no such person.
 FIRST_QUESTION = "/api/persons/1000001/encounters?start_date=2026-05-11&end_date=2026-05-11&min_duration=600"
@@ -54,7 +55,12 @@ def status(place: Place) -> int:
     """A line per program; 0 only when all of them run and are ready."""
     supervisor = Supervisor(place)
     if supervisor.pid() is None:
-        say("Nothing is running.")
+        left = leftovers(place)
+        say(
+            f"The supervisor is gone, {len(left)} processes go on; `make up` starts them anew."
+            if left
+            else NOTHING
+        )
         return 1
     running = read_json(running_file(place))
     generations = {one["program"]: Generation(**one) for one in running.get("processes", {}).values()}
@@ -75,7 +81,7 @@ def status(place: Place) -> int:
 def stage(place: Place) -> int:
     name = read_json(running_file(place)).get("stage")
     if name is None or Supervisor(place).pid() is None:
-        say("Nothing is running.")
+        say(NOTHING)
         return 1
     say(name)
     return 0

@@ -28,7 +28,8 @@ def up(place: Place, wanted: str | None) -> None:
             end_leftovers(place)
             for file in [*place.programs.glob("*.ini"), running_file(place)]:
                 file.unlink(missing_ok=True)
-        cluster, secrets = choose_database(place, kept=running and "postgis" in supervisor.programs())
+        kept = {*supervisor.programs()} if running else set()
+        cluster, secrets = choose_database(place, kept=kept)
         stage = manifests.read_stage(place, name, secrets)
         check_ports(place, stage)
         if not running:
@@ -41,13 +42,20 @@ def up(place: Place, wanted: str | None) -> None:
         move(place, supervisor, stage, {"haproxy"} if cluster is None else {"haproxy", "postgis"})
 
 
-def choose_database(place: Place, *, kept: bool) -> tuple[Cluster | None, dict[str, str]]:
+def choose_database(place: Place, *, kept: set[str]) -> tuple[Cluster | None, dict[str, str]]:
     """The private cluster unless a DATABASE_URL is given, and what stands here for the cluster's Secret.
 
-    `kept` says that the private cluster runs already, so that its port is taken by itself.
+    `kept` are the programs that run: the private cluster's port may be taken by itself. A system that runs
+    moves to other processes, never to other data.
     """
     url = given("DATABASE_URL", place.checkout)
-    cluster = None if url else postgis.private_cluster(place, running=kept)
+    known = place.state / "env"
+    if kept and known.exists() and (url is None) != ("postgis" in kept):
+        raise Refused(
+            f"What runs here uses {'the private database' if url else 'a DATABASE_URL that was given'}. "
+            "Give the same again, or stop it first: make down"
+        )
+    cluster = None if url else postgis.private_cluster(place, running="postgis" in kept)
     if cluster is not None:
         keep(
             place.state / "cluster", f"{cluster.home}\n"
@@ -57,7 +65,7 @@ def choose_database(place: Place, *, kept: bool) -> tuple[Cluster | None, dict[s
         "SECRET_KEY": given("SECRET_KEY", place.checkout) or kept_secret(place.state / "secret-key"),
     }
     # Lets a `manage.py` that is typed by hand find the same database.
-    keep(place.state / "env", "".join(f"{key}={value}\n" for key, value in secrets.items()))
+    keep(known, "".join(f"{key}={value}\n" for key, value in secrets.items()))
     return cluster, secrets
 
 

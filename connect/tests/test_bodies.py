@@ -90,3 +90,17 @@ def test_300_long_ids_fit_into_one_question(server: Server) -> None:
     """What connections ask persons for at once."""
     answer = server.get("/api/persons", params={"id": [2**63 - 1 - i for i in range(300)]})
     assert (answer.status_code, answer.json()) == (200, [])
+
+
+def test_a_body_that_trickles_holds_no_thread_for_long() -> None:
+    with Server(config="python:tests.quick_cutoff", WEB_WORKERS="1", WEB_THREADS="2") as server:
+        senders = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(2)]
+        head = b"POST /api/locations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        senders[0].sendall(head + b"Content-Length: 100\r\n\r\n[")
+        senders[1].sendall(head + b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n")
+        for sender in senders:
+            answer = http.client.HTTPResponse(sender)
+            answer.begin()
+            assert (answer.status, answer.getheader("Content-Type")) == (408, "application/json")
+            assert list(json.loads(answer.read())) == ["detail"]
+        assert server.post("/api/locations", json=[]).json() == {"accepted": 0}

@@ -19,8 +19,8 @@ NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="session")
 def location_server(django_db_setup: None) -> Iterator[LocationProcess]:
-    """Six threads, two of them for streams."""
-    with LocationProcess(GRPC_THREADS="6", PGAPPNAME=NAME) as running:
+    """Eight threads, two of them for streams that read and two for streams that send."""
+    with LocationProcess(GRPC_THREADS="8", PGAPPNAME=NAME) as running:
         yield running
 
 

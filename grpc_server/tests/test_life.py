@@ -144,18 +144,31 @@ def test_streams_never_hold_all_threads(stub: LocationServiceStub):
         hand.send(batch(location(1, n)))
         assert next(hand.answers).accepted == 1
 
-    for call in (
-        stub.RecordLocations(iter([batch(location())]), **SOON),
-        stub.ListLocations(EVERYTHING, **SOON),
-    ):
-        assert failure(lambda call=call: list(call)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    more = stub.RecordLocations(iter([batch(location())]), **SOON)
+    assert failure(lambda: list(more)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert stub.RecordLocation(location(2), **SOON).id
+    assert len(list(stub.ListLocations(EVERYTHING, **SOON))) == 1
 
     first.close()
     assert list(first.answers) == []
-    until(lambda: not failed(lambda: list(stub.ListLocations(EVERYTHING, **SOON))))
+    until(lambda: not failed(lambda: list(stub.RecordLocations(iter([batch(location())]), **SOON))))
     second.close()
     assert list(second.answers) == []
+
+
+def test_who_reads_slowly_is_in_nobodys_way(stub: LocationServiceStub, crowd: int):
+    slow = [stub.ListLocations(EVERYTHING, **SOON) for _ in range(2)]
+    for answer in slow:
+        assert len(next(answer).locations) == 2000
+
+    another = stub.ListLocations(EVERYTHING, **SOON)
+    assert failure(lambda: list(another)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    # On the same connection, which the slow ones do not fill up for the others.
+    assert len(list(stub.ListLocations(pb.ListLocationsRequest(limit=100), **SOON))) == 1
+    assert stub.RecordLocation(location(2), **SOON).id
+    assert [one.accepted for one in stub.RecordLocations(iter([batch(location(3))]), **SOON)] == [1]
+    for answer in slow:
+        answer.cancel()
 
 
 def failed(call: Callable[[], Any]) -> bool:

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from grpc_server.server import SERVICE, LocationServer
 
-GRACE_S = 30.0
+GRACE_S = 60.0
 
 _EPILOG = f"""
 Serves {SERVICE}, with health and reflection. SIGTERM or
