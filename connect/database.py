@@ -8,6 +8,7 @@ from django.db import connection, transaction
 
 from connect import carried
 
+LATER_S = 1.0  # so that whoever waits says it first that the time is over
 BLOCK = 2000  # rows fetched at a time
 
 
@@ -20,7 +21,7 @@ def cut_in_blocks(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> It
     with transaction.atomic(), connection.chunked_cursor() as cursor:
         if (left_s := carried.seconds_left()) < math.inf:
             with connection.cursor() as other:
-                other.execute("SET LOCAL statement_timeout = %s", [max(1, int(left_s * 1000))])
+                other.execute("SET LOCAL statement_timeout = %s", [int((left_s + LATER_S) * 1000)])
         cursor.execute(sql, parameters)
         while block := cursor.fetchmany(BLOCK):
             yield block

@@ -125,12 +125,13 @@ def test_a_reader_that_takes_nothing_is_cut_off(settings: Any, crowd: int):
             next(slow)
 
             def is_free() -> bool:
+                another = stub.ListLocations(EVERYTHING, **SOON)
                 try:
-                    return (
-                        len(next(stub.ListLocations(pb.ListLocationsRequest(limit=1), **SOON)).locations) == 1
-                    )
+                    return len(next(another).locations) == 2000
                 except grpc.RpcError:
                     return False
+                finally:
+                    another.cancel()
 
             until(is_free)
             assert failure(lambda: list(slow)).code() is grpc.StatusCode.CANCELLED
