@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 
+from local.kafka import throwaway_broker
 from local.place import VENV, Place, say
 from local.postgis import throwaway_cluster
 
@@ -32,11 +33,15 @@ def lint(place: Place) -> int:
 
 
 def on_throwaway(place: Place, module: list[str]) -> int:
-    """Runs `python -m module` on a cluster of its own, beside whatever runs; gives its exit status."""
-    with throwaway_cluster() as cluster:
+    """Runs `python -m module` on a cluster and a broker of its own, beside whatever runs.
+
+    Gives its exit status. The broker's address goes by a name that is no setting: only who asks has it.
+    """
+    with throwaway_cluster() as cluster, throwaway_broker() as broker:
         environ = os.environ | {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "DATABASE_URL": cluster.url,
+            "TEST_KAFKA_URL": broker.url,
             "SECRET_KEY": "for-tests-only",
         }
         # Web processes of the tests serve pages, whose files have hashed names only once they are collected.

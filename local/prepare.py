@@ -1,4 +1,6 @@
-"""What the other commands stand on: Debian packages and the virtual environment. Nothing is done twice.
+"""What the other commands stand on: Debian packages, the virtual environment, the broker's jars.
+
+Nothing is done twice.
 
 Called by the Makefile with the system's own Python, before there is a virtual environment:
 `python3 -m local.prepare local` for running, `python3 -m local.prepare dev` for tests and checks.
@@ -15,6 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from local import jars
 from local.place import CHECKOUT, VENV, Refused, complain, given, private_directory, say
 
 OLDEST_POSTGRESQL = 15
@@ -48,7 +51,7 @@ def has_postgis(version: int) -> bool:
     return Path(f"/usr/share/postgresql/{version}/extension/postgis.control").exists()
 
 
-def missing_packages(*, private_cluster: bool) -> dict[str, str]:
+def missing_packages(*, private_cluster: bool, private_broker: bool) -> dict[str, str]:
     """Package names with the reason that is shown for each."""
     missing: dict[str, str] = {}
     if not has_venv():
@@ -61,6 +64,10 @@ def missing_packages(*, private_cluster: bool) -> dict[str, str]:
         missing[name] = "PostgreSQL with PostGIS, for a cluster of its own (no system cluster is made)"
     elif ctypes.util.find_library("gdal") is None:
         missing["gdal-bin"] = "the geometry library of GeoDjango"
+    if private_broker and jars.java() is None:
+        missing["default-jre-headless"] = f"Java {jars.OLDEST_JAVA} or newer, which runs the broker"
+    if private_broker and not jars.are_fetched() and shutil.which("mvn") is None:
+        missing["maven"] = "fetches the broker, Apache Kafka, by its Maven coordinates"
     return missing
 
 
@@ -165,11 +172,14 @@ def main(purpose: str) -> None:
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context((private_directory(CHECKOUT / ".local") / "prepare.lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Tests always have a throw-away cluster, so they need the server whatever DATABASE_URL says.
+        # Tests always have a throw-away cluster and broker, so they need both whatever is given.
         private_cluster = purpose == "dev" or given("DATABASE_URL") is None
-        if missing := missing_packages(private_cluster=private_cluster):
+        private_broker = purpose == "dev" or not (given("PINGS_URL") or "").startswith("kafka:")
+        if missing := missing_packages(private_cluster=private_cluster, private_broker=private_broker):
             install_packages(missing)
         prepare_venv(purpose)
+        if private_broker:
+            jars.fetch()
 
 
 if __name__ == "__main__":

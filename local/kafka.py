@@ -1,0 +1,227 @@
+"""A Kafka broker of the system's own, or of one test run's: one node that is its own controller, on loopback.
+
+What is asked of it goes by its protocol, written by hand: `make status` may have no virtual environment.
+"""
+
+import contextlib
+import ctypes
+import json
+import secrets
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local import jars
+from local.place import Place, Refused, private_directory, read_json, say, write
+from local.polling import poll
+from local.postgis import PR_SET_PDEATHSIG, free_port, is_free
+from local.supervision import Program, tail
+
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 30
+HEAP = ("-Xms64m", "-Xmx512m", "-XX:+ExitOnOutOfMemoryError")
+# A test run's lives for minutes: what the compiler would win it never earns back.
+SMALL_HEAP = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+QUIET = "-Dlog4j2.level=WARN"
+
+API_VERSIONS, VERSION, CORRELATION = 18, 0, 7
+NO_CLIENT_ID = -1
+
+
+@dataclass(frozen=True)
+class Broker:
+    """`home` holds `data/`, `server.properties`, and `kafka.json` with the ports and the cluster's id."""
+
+    home: Path
+    port: int
+    controller_port: int
+    cluster_id: str
+    options: tuple[str, ...] = HEAP
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def properties(self) -> Path:
+        return self.home / "server.properties"
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """As PINGS_URL has it."""
+        return f"kafka://{self.address}"
+
+    def command(self) -> list[str]:
+        return jars.command("kafka.Kafka", str(self.properties), options=(*self.options, QUIET))
+
+    def program(self) -> Program:
+        """SIGTERM, on which it closes its files; its clients need not have left."""
+        return Program(
+            name="kafka",
+            command=self.command(),
+            directory=self.home,
+            priority=100,
+            stop_signal="TERM",
+            stop_s=STOP_TIMEOUT_S,
+        )
+
+    def is_ready(self) -> bool:
+        return answers(self.port)
+
+
+def answers(port: int, timeout_s: float = 5) -> bool:
+    """Whether a broker listens there: it says which versions of its protocol it speaks."""
+    question = struct.pack(">hhih", API_VERSIONS, VERSION, CORRELATION, NO_CLIENT_ID)
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
+            connection.sendall(struct.pack(">i", len(question)) + question)
+            with connection.makefile("rb") as answer:
+                head = answer.read(10)  # length, correlation, error
+    except OSError:
+        return False
+    return len(head) == 10 and struct.unpack(">ih", head[4:]) == (CORRELATION, 0)
+
+
+def private_broker(place: Place, *, running: bool) -> Broker:
+    """The system's broker, made if need be. Its ports stay, unless somebody took them in the meantime."""
+    home = private_directory(place.state / "kafka")
+    known = read_json(home / "kafka.json")
+    if not known and (home / "data").exists():
+        raise Refused(f"{home} holds the data of a broker whose id is lost; move it away to start anew.")
+    known.setdefault("cluster_id", secrets.token_urlsafe(16))
+    taken: frozenset[int] = frozenset()
+    for name in ("port", "controller_port"):
+        if name not in known or not (running or is_free(known[name])):
+            known[name] = free_port(taken)
+        taken |= {known[name]}
+    if known != read_json(home / "kafka.json"):
+        write(home / "kafka.json", json.dumps(known, indent=1) + "\n")
+    broker = Broker(home, known["port"], known["controller_port"], known["cluster_id"])
+    if not broker.data.exists():
+        say(f"Making a Kafka broker in {home}.")
+    make_data(broker, settings(broker))
+    return broker
+
+
+def make_data(broker: Broker, lines: Mapping[str, str]) -> None:
+    """Writes the settings, and formats the storage: aside, so that an interrupted one is begun again."""
+    if not broker.data.exists():
+        unfinished = broker.home / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        aside = broker.home / "format.properties"
+        write(aside, text({**lines, "log.dirs": str(unfinished)}))
+        arguments = ("format", f"--cluster-id={broker.cluster_id}", "-c", str(aside))
+        command = jars.command("kafka.tools.StorageTool", *arguments, options=(*SMALL_HEAP, QUIET))
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        aside.unlink()
+        if result.returncode != 0:
+            raise Refused(f"The broker's storage could not be made:\n{result.stdout}{result.stderr}")
+        unfinished.rename(broker.data)
+    if not broker.properties.exists() or broker.properties.read_text() != text(lines):
+        write(broker.properties, text(lines))
+
+
+def text(lines: Mapping[str, str]) -> str:
+    return "".join(f"{key}={value}\n" for key, value in lines.items())
+
+
+def settings(broker: Broker) -> dict[str, str]:
+    """One node. An acknowledged record is in the operating system's hands: when the broker crashes it stays.
+
+    When the machine crashes, the last seconds may be lost: Kafka's answer to that is replicas on other
+    machines, of which a laptop has none, and not flushing; so the broker's own ways are left as they are.
+    """
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@127.0.0.1:{broker.controller_port}",
+        "listeners": f"CLIENTS://{broker.address},CONTROLLER://127.0.0.1:{broker.controller_port}",
+        "advertised.listeners": f"CLIENTS://{broker.address}",
+        "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "CLIENTS",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(broker.data),
+        # A topic that somebody misspelt is an error, not a new topic.
+        "auto.create.topics.enable": "false",
+        "default.replication.factor": "1",
+        "min.insync.replicas": "1",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "1",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        # What is old goes a segment at a time, so segments are small. Topics have retentions of their own.
+        "log.retention.hours": "24",
+        "log.segment.bytes": str(64 * 2**20),
+        "log.cleaner.dedupe.buffer.size": str(16 * 2**20),
+        # What a group has committed is kept for longer than what it has to read.
+        "offsets.retention.minutes": str(7 * 24 * 60),
+        # Nobody else is to come before the first writer may begin.
+        "group.initial.rebalance.delay.ms": "0",
+        # Killed and started again it is taken for another broker of its number until this time is over.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
+        "num.network.threads": "2",
+        "num.io.threads": "4",
+    }
+
+
+@contextlib.contextmanager
+def throwaway_broker() -> Iterator[Broker]:
+    """A broker for one test run: it runs, and is gone afterwards."""
+    with throwaway_storage() as broker, running(broker):
+        yield broker
+
+
+@contextlib.contextmanager
+def throwaway_storage() -> Iterator[Broker]:
+    """A broker that whoever asked for it starts and stops; gone afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="connect-test-kafka-"))
+    try:
+        port = free_port()
+        ports = (port, free_port(frozenset({port})))
+        broker = Broker(home, *ports, secrets.token_urlsafe(16), SMALL_HEAP)
+        make_data(broker, settings(broker))
+        yield broker
+    finally:
+        shutil.rmtree(home)
+
+
+@contextlib.contextmanager
+def running(broker: Broker) -> Iterator["subprocess.Popen[bytes]"]:
+    """The broker's process, ready; killed afterwards, for nobody reads its files any more."""
+    with (broker.home / "log").open("ab") as log:
+        process = subprocess.Popen(
+            broker.command(),
+            cwd=broker.home,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # so that Ctrl-C does not reach it before the tests have ended
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - nothing else is done in the child
+        )
+    try:
+        poll(lambda: broker.is_ready() or process.poll() is not None, START_TIMEOUT_S)
+        if process.poll() is not None or not broker.is_ready():
+            raise Refused(f"The broker did not start:\n{tail(broker.home / 'log')}")
+        yield process
+    finally:
+        process.kill()
+        process.wait(STOP_TIMEOUT_S)
+
+
+def end_with_parent() -> None:
+    """The broker goes at once when the test run is killed without a chance to clean up."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
