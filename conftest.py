@@ -1,6 +1,8 @@
 """What the tests of all apps share: a client, people, pings, and a web process of their own."""
 
+import os
 import re
+import secrets
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +12,8 @@ import pytest
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from rest_framework.test import APIClient
 
+from consumers import producer, topic
+from consumers.known import KnownPersons
 from persons.models import Person
 from tests.serving import Server
 
@@ -85,3 +89,14 @@ def free_port() -> int:
     """A port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
+
+
+@pytest.fixture
+def kafka(settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """PINGS_URL leads to a real broker, which `make test` starts; topic and group are the test's own."""
+    settings.PINGS_URL = os.environ["TEST_KAFKA_URL"]
+    settings.KAFKA_TOPIC = f"locations-{secrets.token_hex(4)}"
+    settings.KAFKA_GROUP = f"writers-of-{settings.KAFKA_TOPIC}"
+    topic.ensure(3)
+    monkeypatch.setattr(producer, "known", KnownPersons())  # ids are given again from test to test
+    return settings.PINGS_URL

@@ -20,7 +20,7 @@ LOCATIONS = {
     "http": "locations.http_client",
     "grpc": "grpc_server.client",
 }  # get, list_between, connections, encounters
-PINGS = {"local": "locations.services", "grpc": "grpc_server.client"}  # submit
+PINGS = {"local": "locations.services", "grpc": "grpc_server.client", "kafka": "consumers.producer"}  # submit
 
 # Whom the apps ask along the seam. The page asks nobody, and every other app asks the database.
 ASKED = {

@@ -5,6 +5,7 @@ settings serve every process: `SERVED_APPS` and the three neighbour URLs are all
 """
 
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import environ
@@ -72,6 +73,21 @@ GRPC_STREAMS = max(1, (GRPC_THREADS - 4) // 2)
 GRPC_TIMEOUT_S = env.float("GRPC_TIMEOUT_S", default=20.0)
 GRPC_STREAM_TIMEOUT_S = env.float("GRPC_STREAM_TIMEOUT_S", default=3600.0)
 
+# --- the topic of pings, those who fill it and the writer that empties it (consumers/) -----------
+
+KAFKA_TOPIC = env.str("KAFKA_TOPIC", default="locations")
+KAFKA_GROUP = env.str("KAFKA_GROUP", default="location-writers")
+# As many writers can share the work. A person's pings are all in one of them.
+KAFKA_PARTITIONS = env.int("KAFKA_PARTITIONS", default=12)
+if KAFKA_PARTITIONS < 1:
+    raise ImproperlyConfigured("KAFKA_PARTITIONS must be 1 or more.")
+# A ping that the brokers have not acknowledged by then is not taken.
+KAFKA_TIMEOUT_S = env.float("KAFKA_TIMEOUT_S", default=10.0)
+if not 0.1 <= KAFKA_TIMEOUT_S <= 300:
+    raise ImproperlyConfigured("KAFKA_TIMEOUT_S must be from 0.1 to 300.")
+# The writer says here that it lives and how far it is; each writer of a machine needs a file of its own.
+WRITER_STATE_FILE = Path(env.str("WRITER_STATE_FILE", default=f"{gettempdir()}/connect-location-writer"))
+
 # --- Django --------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -92,6 +108,7 @@ INSTALLED_APPS = [
     "locations",
     "connections",
     "grpc_server",
+    "consumers",
     "simulation",
     "webapp",
 ]

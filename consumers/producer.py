@@ -1,0 +1,184 @@
+"""The seam's `kafka:` for pings: handed to the topic, and taken once all in-sync replicas have them.
+
+A batch of which some cannot be taken at all (the broker is away, or persons is and somebody in it is not
+remembered) raises NeighbourUnavailable; then some of it may be stored, and sending it again is safe.
+"""
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from django.conf import settings
+
+from connect.neighbours import NeighbourUnavailable
+from consumers import topic
+from consumers.known import KnownPersons
+from locations.pings import MAX_BATCH, Ping, unknown_person
+from locations.services import MAX_ID, Receipt
+
+# A broker that is away must not hold all threads of a door: whoever waits for longer than IMPATIENT_S
+# is one of so many, or gives up.
+IMPATIENT_S = 1.0
+PATIENT = 4
+LOOK_EVERY_S = 0.2
+ROOM_S = 0.005  # between two looks whether a full buffer has room again
+
+CONFIG = {
+    "acks": "all",
+    "enable.idempotence": True,
+    # Spread as Java's clients do it: another producer puts a person into the same partition.
+    "partitioner": "murmur2_random",
+    # The smallest on the wire and on disk, at no cost that could be measured: bench/kafka.py.
+    "compression.type": "zstd",
+    # Batches come as batches; a single ping is not to wait for company.
+    "linger.ms": 0,
+    # Some ten batches of the largest size under way; what is more has to wait, then to be told.
+    "queue.buffering.max.messages": 10 * MAX_BATCH,
+    "queue.buffering.max.kbytes": 32 * 1024,
+}
+
+logger = logging.getLogger(__name__)
+known = KnownPersons()
+
+
+def submit(pings: Sequence[Ping]) -> Receipt:
+    """Hands pings in, each batch of them with one wait; gives up after KAFKA_TIMEOUT_S. Idempotent.
+
+    Pings of unknown persons are refused. `stored` is not yet known.
+    """
+    if not pings:
+        return Receipt(stored=None)
+    refused = []
+    for first in range(0, len(pings), MAX_BATCH):
+        batch = pings[first : first + MAX_BATCH]
+        persons = known.among({each.person_id for each in batch if 0 < each.person_id <= MAX_ID})
+        good = [each for each in batch if each.person_id in persons]
+        if len(good) < len(batch):
+            refused += [
+                unknown_person(first + index, each.person_id)
+                for index, each in enumerate(batch)
+                if each.person_id not in persons
+            ]
+        if good:
+            _link(topic.brokers()).hand_in(good)
+    return Receipt(None, refused)
+
+
+# --- the process's one producer ------------------------------------------------------------------
+
+
+class _Reports:
+    """Of one batch: how many are still to come, and the first that was bad."""
+
+    def __init__(self, count: int):
+        self._left = count
+        self.error: KafkaError | None = None
+        self.all = threading.Event()
+
+    def take(self, error: KafkaError | None, _message: Message) -> None:
+        """Called by one thread only: the one that polls."""
+        self._left -= 1
+        self.error = self.error or error
+        if not self._left:
+            self.all.set()
+
+
+class _Link:
+    """A producer, and the thread that brings its delivery reports."""
+
+    def __init__(self, brokers: str):
+        self._brokers = brokers
+        self._pid = os.getpid()
+        timeout_ms = int(settings.KAFKA_TIMEOUT_S * 1000)
+        config = topic.client_config() | CONFIG | {"message.timeout.ms": timeout_ms}
+        self._producer = Producer(config | {"error_cb": self._heard})
+        self._patient = threading.BoundedSemaphore(PATIENT)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="delivery reports", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def hand_in(self, pings: Sequence[Ping]) -> None:
+        """Returns when the brokers have them all; raises NeighbourUnavailable."""
+        deadline = time.monotonic() + settings.KAFKA_TIMEOUT_S
+        reports = _Reports(len(pings))
+        send = partial(self._producer.produce, settings.KAFKA_TOPIC, on_delivery=reports.take)
+        for ping in pings:
+            key, value = topic.encode(ping)
+            while not self._sent(send, key, value):
+                if time.monotonic() > deadline:
+                    raise NeighbourUnavailable(f"{self._brokers}: the buffer stays full.")
+                time.sleep(ROOM_S)
+        if not self._waited(reports, deadline):
+            raise NeighbourUnavailable(f"{self._brokers}: no acknowledgement in time.")
+        if reports.error is not None:
+            raise topic.unavailable(reports.error)
+
+    def _sent(self, send: partial[None], key: bytes, value: bytes) -> bool:
+        """False when there is no room."""
+        try:
+            send(value, key)
+        except BufferError:
+            return False
+        except KafkaException as fault:
+            raise topic.unavailable(fault) from fault
+        return True
+
+    def _waited(self, reports: _Reports, deadline: float) -> bool:
+        if reports.all.wait(min(IMPATIENT_S, _until(deadline))):
+            return True
+        if not self._patient.acquire(blocking=False):
+            return False
+        try:
+            return reports.all.wait(_until(deadline))
+        finally:
+            self._patient.release()
+
+    def _poll(self) -> None:
+        while not self._closing.is_set():
+            self._producer.poll(LOOK_EVERY_S)
+
+    def _heard(self, error: KafkaError) -> None:
+        """After a fatal error an idempotent producer takes nothing more: the next batch makes another."""
+        if error.fatal():
+            logger.error("The producer is done for: %s", error.str())
+            _forget(self)
+            self._closing.set()
+            atexit.unregister(self.close)
+
+    def close(self) -> None:
+        """What was handed in and given up on may still be on its way: it gets its chance."""
+        if self._pid != os.getpid():
+            return
+        atexit.unregister(self.close)
+        self._producer.flush(settings.KAFKA_TIMEOUT_S)
+        self._closing.set()
+        self._thread.join()
+
+
+def _until(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
+
+
+_links: dict[tuple[int, str], _Link] = {}
+_making = threading.Lock()
+
+
+def _link(brokers: str) -> _Link:
+    """The process's own: a producer does not outlive a fork."""
+    key = (os.getpid(), brokers)
+    with _making:
+        if key not in _links:
+            _links[key] = _Link(brokers)
+        return _links[key]
+
+
+def _forget(link: _Link) -> None:
+    with _making:
+        for key in [key for key, each in _links.items() if each is link]:
+            del _links[key]

@@ -1,0 +1,268 @@
+"""Handing pings to the topic: acknowledged is there, in order; what cannot be acknowledged is said to be."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from django.conf import settings as django_settings
+
+from connect.neighbours import NeighbourUnavailable
+from consumers import producer, topic
+from consumers.tests.conftest import at
+from local import kafka as local_kafka
+from locations.pings import Ping, unknown_person
+from locations.services import Receipt
+from tests.serving import ROOT, database_url
+
+pytestmark = pytest.mark.usefixtures("people", "only_links_to_brokers")
+
+
+@pytest.fixture
+def only_links_to_brokers() -> Iterator[None]:
+    """Those that a test made to nowhere would go on trying."""
+    yield
+    for key, link in list(producer._links.items()):
+        if f"kafka://{key[1]}" != os.environ["TEST_KAFKA_URL"]:
+            link._producer.purge()
+            link.close()
+            del producer._links[key]
+
+
+def in_topic() -> list[Ping]:
+    """Everything in it, partition after partition."""
+    consumer = Consumer(topic.client_config(group_id="a reader of its own", enable_partition_eof=True))
+    parts = topic.partitions_of(consumer)
+    consumer.assign([TopicPartition(django_settings.KAFKA_TOPIC, part, 0) for part in parts])
+    found: dict[int, list[Ping]] = {part: [] for part in parts}
+    ended = 0
+    give_up = time.monotonic() + 20
+    while ended < len(parts):
+        assert time.monotonic() < give_up
+        for message in consumer.consume(10_000, timeout=0.1):
+            if message.error() is not None:
+                ended += 1
+                continue
+            ping = topic.read(message.key(), message.value()).ping
+            assert ping is not None
+            found[message.partition() or 0].append(ping)
+    consumer.close()
+    return [ping for part in parts for ping in found[part]]
+
+
+def test_what_is_acknowledged_is_in_the_topic_and_each_persons_pings_in_order(kafka: str):
+    batch = [at(1 + n % 9, n) for n in range(2000)]
+
+    assert producer.submit(batch) == Receipt(stored=None, refused=[])
+
+    found = in_topic()
+    assert sorted(found) == sorted(batch)
+    for person_id in range(1, 10):
+        mine = [ping for ping in found if ping.person_id == person_id]
+        assert mine == sorted(mine)
+
+
+def test_the_empty_batch_needs_no_broker(settings: Any, free_port: int):
+    settings.PINGS_URL = f"kafka://127.0.0.1:{free_port}"
+
+    assert producer.submit([]) == Receipt(stored=None)
+
+
+def test_pings_of_nobody_are_refused_and_the_others_taken(kafka: str):
+    nobody = [0, -5, 999, 2**63 - 1, 2**63, 10**30]
+
+    receipt = producer.submit([at(1, 0), *(at(each, 0) for each in nobody), at(2, 0)])
+
+    assert receipt == Receipt(None, [unknown_person(n, each) for n, each in enumerate(nobody, start=1)])
+    assert sorted(in_topic()) == [at(1, 0), at(2, 0)]
+
+
+def test_a_batch_with_somebody_who_cannot_be_asked_about_is_not_taken(
+    kafka: str, settings: Any, free_port: int
+):
+    producer.submit([at(1, 0)])
+    settings.PERSONS_URL = f"http://127.0.0.1:{free_port}"
+
+    assert producer.submit([at(1, 1)]) == Receipt(stored=None)
+    with pytest.raises(NeighbourUnavailable):
+        producer.submit([at(1, 2), at(2, 2)])
+
+    assert in_topic() == [at(1, 0), at(1, 1)]
+
+
+def test_many_threads_share_one_producer(kafka: str):
+    receipts: list[Receipt] = []
+
+    def hand_in(person_id: int) -> None:
+        receipts.extend(producer.submit([at(person_id, n), at(person_id, n + 0.5)]) for n in range(20))
+
+    threads = [threading.Thread(target=hand_in, args=[person_id]) for person_id in range(1, 9)]
+    producer.known.among(range(1, 9))  # here: a thread's own database connection would stay open
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert receipts == [Receipt(stored=None)] * 160
+    assert len(in_topic()) == 320
+    assert sum(thread.name == "delivery reports" for thread in threading.enumerate()) <= len(producer._links)
+
+
+# --- the broker is away --------------------------------------------------------------------------
+
+
+def test_a_broker_that_is_away_is_said_to_be_within_the_time(settings: Any, free_port: int):
+    settings.PINGS_URL, settings.KAFKA_TIMEOUT_S = f"kafka://127.0.0.1:{free_port}", 2.0
+    begun = time.monotonic()
+
+    with pytest.raises(NeighbourUnavailable):
+        producer.submit([at(1, n) for n in range(1000)])
+
+    assert time.monotonic() - begun < 3.0
+
+
+def test_a_topic_that_is_not_there_takes_nothing(kafka: str, settings: Any):
+    settings.KAFKA_TOPIC, settings.KAFKA_TIMEOUT_S = "misspelt", 2.0
+
+    with pytest.raises(NeighbourUnavailable):
+        producer.submit([at(1, 0)])
+
+
+def test_a_full_buffer_is_said_to_be_within_the_time(settings: Any, free_port: int):
+    settings.PINGS_URL, settings.KAFKA_TIMEOUT_S = f"kafka://127.0.0.1:{free_port}", 60.0
+    producer._link(topic.brokers())  # keeps for a minute what nobody waits for any more
+    settings.KAFKA_TIMEOUT_S = 0.2
+    batch = [at(1, n) for n in range(10_000)]
+    for _ in range(producer.CONFIG["queue.buffering.max.messages"] // len(batch)):
+        with pytest.raises(NeighbourUnavailable, match="no acknowledgement in time"):
+            producer.submit(batch)
+    begun = time.monotonic()
+
+    with pytest.raises(NeighbourUnavailable, match="the buffer stays full"):
+        producer.submit(batch)
+
+    assert time.monotonic() - begun < 1.0
+
+
+def test_only_a_few_wait_long_for_a_broker_that_is_away(settings: Any, free_port: int):
+    settings.PINGS_URL, settings.KAFKA_TIMEOUT_S = f"kafka://127.0.0.1:{free_port}", 5.0
+    producer.known.among([1])
+    waited: list[float] = []
+
+    def hand_in() -> None:
+        begun = time.monotonic()
+        with pytest.raises(NeighbourUnavailable):
+            producer.submit([at(1, 0)])
+        waited.append(time.monotonic() - begun)
+
+    threads = [threading.Thread(target=hand_in) for _ in range(producer.PATIENT + 6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert len(waited) == len(threads)
+    assert sum(seconds > 2.5 for seconds in waited) == producer.PATIENT
+    assert max(waited) < 7
+
+
+@pytest.fixture
+def own_broker() -> Iterator[local_kafka.Broker]:
+    with local_kafka.throwaway_storage() as broker:
+        yield broker
+
+
+def test_a_broker_that_stops_and_comes_back_takes_what_is_sent_again(
+    own_broker: local_kafka.Broker, kafka: str, settings: Any
+):
+    settings.PINGS_URL = own_broker.url
+    with local_kafka.running(own_broker):
+        topic.ensure(3)
+        producer.submit([at(1, 0)])
+    settings.KAFKA_TIMEOUT_S = 1.0
+    with pytest.raises(NeighbourUnavailable):
+        producer.submit([at(1, 1)])
+    settings.KAFKA_TIMEOUT_S = 20.0
+    with local_kafka.running(own_broker):
+        assert producer.submit([at(1, 1), at(1, 2)]) == Receipt(stored=None)
+        found = in_topic()
+    assert found[0] == at(1, 0)
+    assert found[-2:] == [at(1, 1), at(1, 2)]  # what was not acknowledged may be there, too
+
+
+def test_a_short_absence_is_waited_out(own_broker: local_kafka.Broker, kafka: str, settings: Any):
+    settings.PINGS_URL, settings.KAFKA_TIMEOUT_S = own_broker.url, 25.0
+    with local_kafka.running(own_broker):
+        topic.ensure(3)
+        producer.submit([at(1, 0)])
+    receipts: list[Receipt] = []
+    waiting = threading.Thread(target=lambda: receipts.append(producer.submit([at(1, 1)])))
+    waiting.start()
+    with local_kafka.running(own_broker):
+        waiting.join(30)
+        assert receipts == [Receipt(stored=None)]
+        assert in_topic() == [at(1, 0), at(1, 1)]
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+SUBMITS = """
+import django
+django.setup()
+from connect import neighbours
+from consumers.tests.conftest import at
+neighbours.pings().submit([at(1, 0)])
+print("acknowledged", flush=True)
+"""
+FORKS = """
+import os
+if os.fork() == 0:
+    neighbours.pings().submit([at(2, 0)])
+    print("acknowledged in the child", flush=True)
+else:
+    os.wait()
+"""
+
+
+@pytest.fixture
+def run(kafka: str, settings: Any) -> Callable[[str], "subprocess.CompletedProcess[str]"]:
+    def in_a_process(code: str) -> "subprocess.CompletedProcess[str]":
+        environ = {
+            "DATABASE_URL": database_url(),
+            "DJANGO_SETTINGS_MODULE": "connect.settings",
+            "PINGS_URL": kafka,
+            "KAFKA_TOPIC": settings.KAFKA_TOPIC,
+        }
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    return in_a_process
+
+
+def test_a_process_that_has_submitted_ends_when_it_is_done(run: Callable):
+    begun = time.monotonic()
+    done = run(SUBMITS)
+
+    assert (done.returncode, done.stdout) == (0, "acknowledged\n"), done.stderr
+    assert time.monotonic() - begun < 10
+    assert in_topic() == [at(1, 0)]
+
+
+def test_a_fork_has_a_producer_of_its_own(run: Callable):
+    done = run(SUBMITS + FORKS)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "acknowledged\nacknowledged in the child\n"
+    assert sorted(in_topic()) == [at(1, 0), at(2, 0)]

@@ -1,0 +1,166 @@
+"""What a message is, and making the topic that holds it."""
+
+from datetime import UTC, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import ConfigResource, ResourceType
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connect import neighbours
+from connect.neighbours import NeighbourUnavailable
+from consumers import topic
+from consumers.tests.conftest import at
+from grpc_server import locations_pb2 as pb
+from grpc_server import messages
+from locations.pings import EARLIEST, LATEST, Ping, is_good
+
+LAST = LATEST - timedelta(microseconds=1)
+PINGS = st.builds(
+    Ping,
+    st.integers(1, 2**63 - 1),
+    st.datetimes(EARLIEST.replace(tzinfo=None), LAST.replace(tzinfo=None), timezones=st.just(UTC)),
+    st.floats(-90, 90),
+    st.floats(-180, 180),
+)
+
+
+# --- messages ------------------------------------------------------------------------------------
+
+
+@given(PINGS)
+def test_what_is_encoded_is_read_again_to_the_last_bit(ping: Ping):
+    key, value = topic.encode(ping)
+
+    assert key == str(ping.person_id).encode("ascii")
+    assert topic.read(key, value) == (ping, ping.person_id, "")
+
+
+@given(st.none() | st.binary(max_size=40), st.none() | st.binary(max_size=200))
+def test_whatever_the_bytes_are_they_are_a_good_ping_or_have_a_reason(key: bytes | None, value: bytes | None):
+    read = topic.read(key, value)
+
+    assert (read.ping is None) == bool(read.reason)
+    assert read.ping is None or is_good(read.ping)
+
+
+def value_of(**changes: Any) -> bytes:
+    location = messages.without_id(at(5, 0))
+    for name, new in changes.items():
+        if new is None:
+            location.ClearField(name)
+        elif name == "creation_time":
+            location.creation_time.CopyFrom(new)
+        else:
+            setattr(location, name, new)
+    return location.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "There is no value."),
+        (b"\xff", "The value is not a location."),
+        (value_of(latitude=90.5), "latitude: Must be a number from -90 to 90."),
+        (value_of(longitude=float("nan")), "longitude: Must be a number from -180 to 180."),
+        (value_of(latitude=None), "latitude: This field is required."),
+        (
+            value_of(creation_time=messages.to_timestamp(LATEST)),
+            "creation_time: Must be from 1900-01-01 to before 2100-01-01.",
+        ),
+        (value_of(person_id=None, creation_time=messages.to_timestamp(EARLIEST)), None),
+    ],
+)
+def test_a_message_that_is_no_ping_says_why_and_whose_it_is(value: bytes | None, reason: str | None):
+    ping, person_id, said = topic.read(b"5", value)
+
+    assert ping is None
+    assert person_id == 5
+    assert said == (reason or "person_id: This field is required.")
+
+
+def test_whose_it_is_says_the_value_first():
+    assert topic.read(b"7", value_of(latitude=91)).person_id == 5
+    for key in (None, b"", b"-5", b"5.0", b"x", b"9" * 20, str(2**63).encode()):
+        assert topic.read(key, b"\xff").person_id is None
+    assert topic.read(str(2**63 - 1).encode(), b"\xff").person_id == 2**63 - 1
+
+
+def test_a_value_is_the_protobuf_location_of_the_grpc_server():
+    location = pb.Location.FromString(topic.encode(at(5, 0.25))[1])
+
+    assert (location.person_id, location.latitude, location.longitude) == (5, 1.0, 2.0)
+    assert not location.id  # every reader knows it anyway
+
+
+# --- brokers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url", ["kafka://kafka", "kafka://a:1,b", "kafka://:9092", "kafka://a:x", "kafka://a:1/topic", "kafka:"]
+)
+def test_an_address_without_host_and_port_is_refused(url: str, settings: Any):
+    settings.PINGS_URL = url
+
+    with pytest.raises(ImproperlyConfigured, match="kafka://host:port"):
+        topic.brokers()
+
+
+def test_several_brokers_can_be_named(settings: Any):
+    settings.PINGS_URL = "kafka://a:9092,b:9093"
+
+    assert topic.brokers() == "a:9092,b:9093"
+    assert neighbours.pings().__name__ == "consumers.producer"
+
+
+# --- making it -----------------------------------------------------------------------------------
+
+
+def test_the_topic_is_made_once_and_kept(kafka: str, settings: Any):
+    settings.KAFKA_TOPIC += "-new"
+
+    assert topic.ensure(4) == 4
+    assert topic.ensure(4) == 4
+    assert topic.ensure(2) == 4  # more than asked for is no harm
+    assert topic.partitions_of(topic.admin()) == [0, 1, 2, 3]
+
+
+def test_a_topic_with_fewer_partitions_than_asked_for_is_refused(kafka: str):
+    with pytest.raises(topic.TooFewPartitions, match="has 3 partitions and not 4"):
+        topic.ensure(4)
+    with pytest.raises(CommandError, match="has 3 partitions") as said:
+        call_command("make_topic", partitions=4)
+    assert said.value.returncode == 2
+
+
+def test_what_was_sent_is_kept_for_a_day(kafka: str, settings: Any):
+    resource = ConfigResource(ResourceType.TOPIC, settings.KAFKA_TOPIC)
+    admin = topic.admin()
+    found = admin.describe_configs([resource])[resource].result(20)
+
+    assert found["retention.ms"].value == str(24 * 60 * 60 * 1000)
+    assert found["cleanup.policy"].value == "delete"
+
+
+def test_the_command_says_what_is_there(kafka: str, settings: Any):
+    said = StringIO()
+
+    call_command("make_topic", partitions=3, stdout=said)
+
+    assert said.getvalue() == f"The topic {settings.KAFKA_TOPIC} is there, with 3 partitions.\n"
+
+
+def test_brokers_that_are_away_are_said_to_be(settings: Any, free_port: int):
+    settings.PINGS_URL, settings.KAFKA_TIMEOUT_S = f"kafka://127.0.0.1:{free_port}", 0.5
+
+    with pytest.raises(NeighbourUnavailable):
+        topic.ensure(1)
+    with pytest.raises(NeighbourUnavailable):
+        topic.partitions_of(topic.admin())
+    with pytest.raises(CommandError, match="out of reach") as said:
+        call_command("make_topic", partitions=1)
+    assert said.value.returncode == 1

@@ -1,0 +1,172 @@
+"""The topic of pings: what a message in it is, where its brokers are, and how it is made.
+
+Key: the person's id in decimal, so that one person's pings stay in order. Value: the protobuf location.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from google.protobuf.message import DecodeError
+
+from connect.neighbours import NeighbourUnavailable
+from grpc_server import locations_pb2 as pb
+from grpc_server import messages
+from locations.pings import Ping, Refused
+from locations.services import MAX_ID
+
+RETENTION_MS = 24 * 60 * 60 * 1000
+
+
+class Read(NamedTuple):
+    """What a message says: a ping that keeps the rules, or the reason why it is none."""
+
+    ping: Ping | None
+    person_id: int | None
+    reason: str = ""
+
+
+class TooFewPartitions(Exception):
+    """The topic that is there has fewer partitions than asked for; more would tear people's order apart."""
+
+
+# --- messages ------------------------------------------------------------------------------------
+
+
+def encode(ping: Ping) -> tuple[bytes, bytes]:
+    """Key and value."""
+    return b"%d" % ping.person_id, messages.without_id(ping).SerializeToString()
+
+
+def read(key: bytes | None, value: bytes | None) -> Read:
+    """The key only places a message; whose ping it is, the value says, and the key where that cannot."""
+    if value is None:
+        return Read(None, _person_in(key), "There is no value.")
+    try:
+        location = pb.Location.FromString(value)
+    except DecodeError:
+        return Read(None, _person_in(key), "The value is not a location.")
+    try:
+        ping = messages.to_ping(location)
+    except Refused as refused:
+        person_id = location.person_id if location.HasField("person_id") else _person_in(key)
+        return Read(None, person_id, messages.in_words(refused.errors))
+    return Read(ping, ping.person_id)
+
+
+def _person_in(key: bytes | None) -> int | None:
+    digits = key is not None and len(key) <= 19 and key.isdigit()
+    return int(key) if key and digits and int(key) <= MAX_ID else None
+
+
+# --- brokers -------------------------------------------------------------------------------------
+
+
+def brokers() -> str:
+    """`host:port[,host:port…]`, as PINGS_URL=kafka://… names them."""
+    url = urlsplit(settings.PINGS_URL)
+    addresses = url.netloc.split(",")
+    if url.scheme != "kafka" or not all(_is_address(each) for each in addresses) or url.path.strip("/"):
+        raise ImproperlyConfigured(
+            f"PINGS_URL={settings.PINGS_URL!r}: a topic's brokers are kafka://host:port[,host:port…]."
+        )
+    return url.netloc
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdecimal() and 0 < int(port) < 65536
+
+
+class NowAndThen(logging.Filter):
+    """A line of each kind every so often: a broker that is away is reported twenty times a second."""
+
+    def __init__(self, *, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind, now = record.getMessage().split(" ", 1)[0], self._clock()
+        if now - self._last.get(kind, float("-inf")) < self._every_s:
+            return False
+        self._last[kind] = now
+        return True
+
+
+librdkafka = logging.getLogger("kafka")
+librdkafka.addFilter(NowAndThen())
+
+
+def client_config(**more: Any) -> dict[str, Any]:
+    """What every client of the brokers has in common."""
+    return {
+        "bootstrap.servers": brokers(),
+        "client.id": "connect",
+        "logger": librdkafka,
+        # Brokers close connections that nobody uses; that is no news.
+        "log.connection.close": False,
+        # A broker that came back is found again at once.
+        "reconnect.backoff.max.ms": 1000,
+        # One that was frozen is given up, and so is what was asked of it.
+        "socket.timeout.ms": 10_000,
+        "allow.auto.create.topics": False,
+        **{name.replace("_", "."): value for name, value in more.items()},
+    }
+
+
+def admin() -> AdminClient:
+    return AdminClient(client_config())
+
+
+def unavailable(error: KafkaError | KafkaException) -> NeighbourUnavailable:
+    cause = error.args[0] if isinstance(error, KafkaException) else error
+    return NeighbourUnavailable(f"{brokers()}: {cause.name()}: {cause.str()}")
+
+
+# --- making it -----------------------------------------------------------------------------------
+
+
+def ensure(partitions: int) -> int:
+    """Makes the topic unless it is there; gives the number of its partitions. Idempotent.
+
+    Raises TooFewPartitions, and NeighbourUnavailable. How many brokers keep a copy, and how many of them must
+    have a ping before it is acknowledged, are the cluster's own defaults.
+    """
+    client = admin()
+    config = {"retention.ms": str(RETENTION_MS), "cleanup.policy": "delete"}
+    name = settings.KAFKA_TOPIC
+    wanted = NewTopic(name, partitions, config=config)
+    try:
+        client.create_topics([wanted], request_timeout=settings.KAFKA_TIMEOUT_S)[name].result()
+    except KafkaException as fault:
+        if fault.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise unavailable(fault) from fault
+    else:
+        return partitions
+    there = len(partitions_of(client))
+    if there < partitions:
+        raise TooFewPartitions(
+            f"The topic {name} has {there} partitions and not {partitions}. Adding some would send people's "
+            f"pings to other partitions than before: do it by hand, or ask for {there}."
+        )
+    return there
+
+
+def partitions_of(client: Any) -> list[int]:
+    """The numbers of the topic's partitions; `client` is any client. Raises NeighbourUnavailable."""
+    name = settings.KAFKA_TOPIC
+    try:
+        found = client.list_topics(name, timeout=settings.KAFKA_TIMEOUT_S).topics[name]
+    except KafkaException as fault:
+        raise unavailable(fault) from fault
+    if found.error is not None:
+        raise unavailable(found.error)
+    return sorted(found.partitions)
