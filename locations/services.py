@@ -69,9 +69,7 @@ def record(pings: Sequence[Ping]) -> Receipt:
         return Receipt(stored=0)
     partitions.ensure(partitions.months_of(map(attrgetter("creation_time"), pings)))
     with transaction.atomic(), connection.cursor() as cursor:
-        possible = sorted({ping.person_id for ping in pings if 0 < ping.person_id <= MAX_ID})
-        cursor.execute(_HOLD_PERSONS, [possible])
-        known = {row[0] for row in cursor.fetchall()}
+        known = hold_persons({ping.person_id for ping in pings})
         good = [ping for ping in pings if ping.person_id in known]
         if good:
             cursor.execute(_INSERT, _columns(good))
@@ -82,6 +80,14 @@ def record(pings: Sequence[Ping]) -> Receipt:
     if len(good) < len(pings):
         refused = [unknown_person(i, p.person_id) for i, p in enumerate(pings) if p.person_id not in known]
     return Receipt(stored, refused)
+
+
+def hold_persons(person_ids: Iterable[int]) -> set[int]:
+    """Those who exist. Until the transaction around this ends nobody can delete them."""
+    possible = sorted({each for each in person_ids if 0 < each <= MAX_ID})
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLD_PERSONS, [possible])
+        return {row[0] for row in cursor.fetchall()}
 
 
 submit = record  # the verb of the seam: here, handing a ping in and storing it are one

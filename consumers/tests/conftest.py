@@ -1,6 +1,6 @@
 """What tests of the topic share: people with known ids, messages of any kind, and a writer to be stepped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,9 @@ from django.conf import settings
 from django.db import connection
 
 from consumers import topic
+from consumers.standing import Observer
+from consumers.storing import Tally
+from consumers.writer import Writer
 from locations.pings import Ping
 
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
@@ -46,3 +49,32 @@ def send(kafka: str) -> Callable[..., None]:
         assert errors == [None] * len(messages)
 
     return put
+
+
+@pytest.fixture
+def writer(kafka: str) -> Iterator[Writer]:
+    writer = Writer(age_s=0.1)
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def observer(kafka: str) -> Iterator[Observer]:
+    observer = Observer()
+    yield observer
+    observer.close()
+
+
+@pytest.fixture
+def write_all(writer: Writer, observer: Observer) -> Callable[[], Tally]:
+    """Steps until nothing is left; gives what became of it all."""
+
+    def step() -> Tally:
+        tally = Tally()
+        for _ in range(200):
+            tally.add(writer.step())
+            if not observer.look().unwritten:
+                return tally
+        raise AssertionError(f"{observer.look()} after 200 steps")
+
+    return step

@@ -1,0 +1,158 @@
+"""One batch of messages into the database: the good ones recorded, the others set aside, all at once."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from confluent_kafka import Message
+from django.db import DataError, IntegrityError, connection, transaction
+from django.utils import timezone
+
+from consumers import topic
+from consumers.models import RejectedPing
+from locations import partitions
+from locations.pings import Ping
+from locations.services import hold_persons, record
+
+# What a value can do to a statement. Anything else is the world's fault or ours, and rejects nothing.
+DATA_FAULTS = (DataError, IntegrityError, ValueError, OverflowError)
+UNKNOWN = "There is no such person."
+MAX_REASON = 500
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of messages. A good one that is not `stored` was there already."""
+
+    good: int = 0
+    stored: int = 0
+    rejected: int = 0
+    dropped: int = 0  # of persons who were deleted
+
+    @property
+    def messages(self) -> int:
+        return self.good + self.rejected + self.dropped
+
+    def add(self, other: "Tally") -> None:
+        self.good += other.good
+        self.stored += other.stored
+        self.rejected += other.rejected
+        self.dropped += other.dropped
+
+    def __str__(self) -> str:
+        repeats = self.good - self.stored
+        others = f"{self.rejected:,} rejected, {self.dropped:,} dropped"
+        return f"{self.stored:,} stored, {repeats:,} repeats, {others}"
+
+
+class Taken(NamedTuple):
+    """A message with what it says."""
+
+    message: Message
+    ping: Ping | None
+    person_id: int | None
+    reason: str
+
+    @classmethod
+    def of(cls, message: Message) -> "Taken":
+        return cls(message, *topic.read(message.key(), message.value()))
+
+
+def store(messages: Sequence[Message]) -> Tally:
+    """Stores, sets aside or drops every one of them, in one transaction. Idempotent.
+
+    Where that fails for what is in them, they are halved until the culprit stands alone and is set aside; any
+    other failure leaves things as they were, or some of the halves stored.
+    """
+    return _halving([Taken.of(message) for message in messages])
+
+
+def _halving(taken: Sequence[Taken]) -> Tally:
+    try:
+        return _in_one_transaction(taken)
+    except DATA_FAULTS as fault:
+        if len(taken) > 1:
+            half = len(taken) // 2
+            tally = _halving(taken[:half])
+            tally.add(_halving(taken[half:]))
+            return tally
+        if taken[0].ping is None:
+            raise  # not even set aside: no fault of the message's any more
+        logger.warning("The database takes a ping for none: %s", fault)
+        return _in_one_transaction([taken[0]._replace(ping=None, reason=_in_short(fault))])
+
+
+def _in_one_transaction(taken: Sequence[Taken]) -> Tally:
+    good = [each for each in taken if each.ping is not None]
+    bad = [each for each in taken if each.ping is None]
+    pings = [each.ping for each in good if each.ping is not None]
+    # Here and not within the transaction, whose end others would have to wait for.
+    partitions.ensure(partitions.months_of(ping.creation_time for ping in pings))
+    with transaction.atomic():
+        given = _newest_id_given()
+        receipt = record(pings)
+        bad += [good[each.index]._replace(reason=UNKNOWN) for each in receipt.refused]
+        kept = _not_of_the_deleted(bad, given) if bad else []
+        _set_aside(kept)
+    return Tally(
+        good=len(good) - len(receipt.refused),
+        stored=receipt.stored or 0,
+        rejected=len(kept),
+        dropped=len(bad) - len(kept),
+    )
+
+
+def _newest_id_given() -> int:
+    """Asked before the persons are: so an id that is given in between is nobody's, and not a deleted one's.
+
+    The second place where what persons own is touched in SQL; the first is locations.services.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM persons_person_id_seq")
+        (newest,) = cursor.fetchone()
+    return int(newest)
+
+
+def _not_of_the_deleted(bad: Sequence[Taken], given: int) -> list[Taken]:
+    """Of a person who was deleted nothing is kept, so those are left out.
+
+    Ids are never given twice and imports move the sequence, so an id that was given and is nobody's was
+    deleted, or else was skipped and nobody's ever: in doubt nothing is kept, for no door lets in a ping of
+    nobody. An id still to be given is nobody's yet: its ping is kept, and can be replayed once it is not.
+    """
+    held = hold_persons(each.person_id for each in bad if each.person_id is not None)
+    return [
+        each
+        for each in bad
+        if each.person_id is None or each.person_id in held or not 0 < each.person_id <= given
+    ]
+
+
+def _set_aside(taken: Sequence[Taken]) -> None:
+    now = timezone.now()
+    RejectedPing.objects.bulk_create(
+        (
+            RejectedPing(
+                reason=each.reason,
+                person_id=each.person_id,
+                key=each.message.key(),
+                value=each.message.value(),
+                partition=each.message.partition() or 0,
+                offset=each.message.offset() or 0,
+                sent_ms=each.message.timestamp()[1],
+                rejected_at=now,
+            )
+            for each in taken
+        ),
+        batch_size=1000,
+        ignore_conflicts=True,
+    )
+
+
+def _in_short(fault: Exception) -> str:
+    """The first line, and nothing that a text column cannot hold."""
+    lines = str(fault).replace("\0", "").splitlines() or [type(fault).__name__]
+    return lines[0][:MAX_REASON]

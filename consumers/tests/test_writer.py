@@ -1,0 +1,317 @@
+"""One step of the writer: a batch into the database, then committed; what is bad set aside; nothing twice."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+
+from connect.neighbours import NeighbourUnavailable
+from consumers import topic
+from consumers.models import RejectedPing
+from consumers.standing import Observer
+from consumers.storing import UNKNOWN, Tally, store
+from consumers.tests.conftest import NOON, at
+from consumers.writer import Writer, what_is_missing
+from local import kafka as local_kafka
+from locations import services
+from locations.pings import Ping
+from persons import services as persons
+from tests.serving import until
+
+pytestmark = pytest.mark.usefixtures("people")
+
+POISON = b"\xff\xff no location"
+
+
+def stored() -> list[Ping]:
+    return sorted(services.list_between(limit=100_000))
+
+
+def rejected() -> set[tuple[int | None, str]]:
+    return set(RejectedPing.objects.values_list("person_id", "reason"))
+
+
+def first_step(writer: Writer) -> Tally:
+    """The first that found something: a member of a group has to be given its partitions before."""
+    return until(lambda: tally if (tally := writer.step()).messages else None)
+
+
+def test_a_step_stores_what_came_and_commits_it(send: Callable, writer: Writer, observer: Observer):
+    send(at(1, 0), at(2, 0), at(1, 1))
+    assert observer.look().unwritten == 3
+
+    assert until(lambda: writer.step() and writer.total == Tally(good=3, stored=3))
+
+    assert stored() == [at(1, 0), at(1, 1), at(2, 0)]
+    assert observer.look() == type(observer.look())(partitions=3, unwritten=0, oldest_s=None)
+
+
+def test_a_step_with_nothing_to_do_does_nothing(kafka: str, writer: Writer):
+    assert writer.step() == Tally()
+
+
+def test_what_was_sent_before_there_was_a_writer_is_written(send: Callable, write_all: Callable):
+    send(*(at(1 + n % 9, n) for n in range(3000)))
+
+    assert write_all() == Tally(good=3000, stored=3000)
+
+
+def test_redelivered_pings_are_stored_once(send: Callable, write_all: Callable):
+    send(at(1, 0), at(1, 0), at(1, 0, latitude=9))
+    send(at(1, 0))
+
+    assert write_all() == Tally(good=4, stored=1)
+    assert stored() == [at(1, 0)]
+
+
+def test_how_old_the_oldest_unwritten_is(send: Callable, observer: Observer, write_all: Callable):
+    now_ms = int(time.time() * 1000)
+    send(at(1, 0), timestamp=now_ms - 60_000)
+    send(at(2, 0), at(3, 0), timestamp=now_ms - 5000)
+
+    standing = observer.look()
+    assert standing.unwritten == 3
+    assert standing.oldest_s == pytest.approx(60, abs=10)
+
+    write_all()
+    assert observer.look().oldest_s is None
+
+
+# --- what cannot be stored -----------------------------------------------------------------------
+
+
+def test_poison_among_good_pings_is_set_aside_as_it_came(send: Callable, write_all: Callable):
+    good = [at(1 + n % 9, n) for n in range(500)]
+    for n in range(0, 500, 5):
+        send(*good[n : n + 5], (b"7", POISON + bytes([n % 256])), (None, None))
+
+    tally = write_all()
+
+    assert tally == Tally(good=500, stored=500, rejected=200)
+    assert stored() == sorted(good)
+    assert RejectedPing.objects.count() == 200
+    first = RejectedPing.objects.filter(person_id=7).order_by("value").first()
+    assert first is not None
+    assert (bytes(first.key or b""), bytes(first.value or b"")) == (b"7", POISON + b"\x00")
+    assert rejected() == {(7, "The value is not a location."), (None, "There is no value.")}
+
+
+def test_pings_that_break_the_rules_are_set_aside_with_the_reason(send: Callable, write_all: Callable):
+    send(at(1, 0), at(1, 1, latitude=91), at(2, 1, longitude=float("inf")))
+
+    assert write_all() == Tally(good=1, stored=1, rejected=2)
+    assert rejected() == {
+        (1, "latitude: Must be a number from -90 to 90."),
+        (2, "longitude: Must be a number from -180 to 180."),
+    }
+
+
+def test_pings_of_somebody_who_never_was_are_set_aside(send: Callable, write_all: Callable):
+    send(at(1, 0), at(10, 0), at(0, 0), at(-3, 0), at(2**63 - 1, 0))
+
+    assert write_all() == Tally(good=1, stored=1, rejected=4)
+    assert rejected() == {(each, UNKNOWN) for each in (10, 0, -3, 2**63 - 1)}
+
+
+def test_pings_of_a_deleted_person_are_dropped_and_kept_nowhere(send: Callable, write_all: Callable):
+    send(at(1, 0), at(5, 0), at(5, 1, latitude=91), (b"5", POISON), at(2, 0))
+    persons.delete(5)
+
+    assert write_all() == Tally(good=2, stored=2, dropped=3)
+    assert not RejectedPing.objects.exists()
+
+
+def test_deleting_a_person_takes_its_rejected_pings_along(send: Callable, write_all: Callable):
+    send(at(5, 1, latitude=91), (b"5", POISON), at(6, 1, latitude=91), (None, POISON))
+    write_all()
+    assert RejectedPing.objects.count() == 4
+
+    persons.delete(5)
+
+    assert set(RejectedPing.objects.values_list("person_id", flat=True)) == {6, None}
+
+
+def test_what_is_rejected_and_delivered_again_is_there_once(
+    send: Callable, settings: Any, observer: Observer
+):
+    send((b"7", POISON), at(10, 0), at(1, 0))
+    for _ in range(2):
+        settings.KAFKA_GROUP += "-again"  # which has committed nothing
+        writer = Writer(age_s=0.1)
+        until(lambda: writer.step() and writer.total.messages == 3)  # noqa: B023 - called at once
+        writer.close()
+
+    assert RejectedPing.objects.count() == 2
+    assert stored() == [at(1, 0)]
+
+
+def test_a_topic_made_anew_counts_from_nought_and_hides_nothing(kafka: str, send: Callable, settings: Any):
+    for _ in range(2):
+        writer = Writer(age_s=0.1)
+        send((b"7", POISON))
+        until(lambda: writer.step() and writer.total.rejected == 1)  # noqa: B023 - called at once
+        writer.close()
+        # Another topic stands for the same one made anew: its partitions count from 0, too.
+        settings.KAFKA_TOPIC += "-anew"
+        topic.ensure(3)
+
+    rows = list(RejectedPing.objects.values_list("partition", "offset"))
+    assert len(rows) == 2
+    assert rows[0] == rows[1]
+
+
+@pytest.fixture
+def picky_database(people: None) -> Iterator[None]:
+    """It refuses one latitude, for a reason that no rule knows."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE locations_location ADD CONSTRAINT picky CHECK (latitude <> 13) NOT VALID")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE locations_location DROP CONSTRAINT picky")
+
+
+def test_a_batch_that_fails_for_one_ping_is_halved_until_it_stands_alone(
+    picky_database: None, send: Callable, write_all: Callable
+):
+    good = [at(1 + n % 9, n) for n in range(300)]
+    culprits = [at(3, 1000, latitude=13), at(4, 1000, latitude=13)]
+    send(*good[:100], culprits[0], *good[100:200], culprits[1], (b"7", POISON), *good[200:])
+
+    assert write_all() == Tally(good=300, stored=300, rejected=3)
+    assert stored() == sorted(good)
+    culprit = RejectedPing.objects.get(person_id=3)
+    assert "picky" in culprit.reason
+    assert topic.read(None, bytes(culprit.value or b"")).ping == culprits[0]
+
+
+# --- a broken world ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def database(people: None) -> Iterator[Callable[[], None]]:
+    """Call it, and the database is away: nobody listens at the port. Back at the end, and when called again."""
+    real = connection.settings_dict["PORT"]
+
+    def switch() -> None:
+        connection.close()
+        connection.settings_dict["PORT"] = real if connection.settings_dict["PORT"] == 1 else 1
+
+    yield switch
+    if connection.settings_dict["PORT"] == 1:
+        switch()
+
+
+def test_while_the_database_is_away_nothing_is_committed_or_rejected(
+    send: Callable, writer: Writer, observer: Observer, database: Callable
+):
+    writer.step()
+    send(at(1, 0), (b"7", POISON), at(10, 0))
+    database()
+
+    with pytest.raises(OperationalError):
+        until(lambda: writer.step().messages)
+    assert observer.look().unwritten == 3
+    assert (what_is_missing() or "").startswith("database: ")
+
+    database()
+    assert what_is_missing() is None
+    writer.close()
+    another = Writer(age_s=0.1)
+    until(lambda: another.step() and another.total == Tally(good=1, stored=1, rejected=2))
+    another.close()
+    assert stored() == [at(1, 0)]
+
+
+def test_a_connection_that_was_cut_is_made_anew_by_the_next_step(
+    send: Callable, writer: Writer, observer: Observer
+):
+    send(at(1, 0))
+    first_step(writer)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        pid = cursor.fetchone()[0]
+    killer = connection.copy()
+    with killer.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+    killer.close()
+    send(at(1, 1))
+
+    first_step(writer)
+
+    assert stored() == [at(1, 0), at(1, 1)]
+    assert observer.look().unwritten == 0
+
+
+def test_a_broker_that_goes_away_stops_the_writer_and_closing_does_not_hang(kafka: str, settings: Any):
+    with local_kafka.throwaway_storage() as broker:
+        settings.PINGS_URL = broker.url
+        settings.KAFKA_TIMEOUT_S = 3.0
+        with local_kafka.running(broker):
+            topic.ensure(1)
+            writer = Writer(age_s=0.1)
+            until(lambda: writer.step() == Tally() and writer._mine == {0})
+        with pytest.raises(NeighbourUnavailable):
+            until(writer.step)
+        assert (what_is_missing() or "").startswith("broker: ")
+        writer.close()
+
+
+def test_a_topic_that_is_not_there_is_missing(kafka: str, settings: Any):
+    settings.KAFKA_TOPIC = "misspelt"
+
+    assert "UNKNOWN_TOPIC" in (what_is_missing() or "")
+    writer = Writer(age_s=0.1)
+    with pytest.raises(NeighbourUnavailable, match="UNKNOWN_TOPIC"):
+        until(writer.step)
+    writer.close()
+
+
+# --- sharing -------------------------------------------------------------------------------------
+
+
+def test_two_writers_share_the_partitions_and_one_that_leaves_gives_its_own_back(
+    send: Callable, writer: Writer, observer: Observer
+):
+    until(lambda: writer.step() == Tally() and len(writer._mine) == 3)
+    other = Writer(age_s=0.1)
+    until(
+        lambda: writer.step() and other.step() and len(writer._mine) + len(other._mine) == 3 and other._mine
+    )
+    assert not writer._mine & other._mine
+
+    send(*(at(1 + n % 9, n) for n in range(900)))
+    until(lambda: writer.step() and other.step() and not observer.look().unwritten)
+    assert writer.total.stored + other.total.stored == 900
+    assert writer.total.stored
+    assert other.total.stored
+
+    other.close()
+    send(*(at(1 + n % 9, 1000 + n) for n in range(900)))
+    until(lambda: writer.step() and not observer.look().unwritten)
+    assert len(stored()) == 1800
+    assert len(writer._mine) == 3
+
+
+def test_what_is_stored_and_not_yet_committed_is_committed_before_a_partition_goes(
+    send: Callable, writer: Writer, observer: Observer
+):
+    send(*(at(1 + n % 9, n) for n in range(90)))
+    messages = until(writer._take)
+    store(messages)
+    for message in messages:
+        writer._written[message.partition() or 0] = (message.offset() or 0) + 1
+    before = observer.look().unwritten
+
+    writer.close()
+
+    assert observer.look().unwritten == before - len(messages)
+
+
+def test_times_that_there_are_not_can_be_kept(people: None):
+    row = RejectedPing.objects.create(reason="x", partition=0, offset=0, sent_ms=2**63 - 1, rejected_at=NOON)
+    assert row.sent is None
+    row.sent_ms = 1000
+    assert row.sent is not None
+    assert row.sent.timestamp() == 1

@@ -1,0 +1,239 @@
+"""The writer: from the topic into the database, a batch at a time. `manage.py consume_locations` runs it."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from django.conf import settings
+from django.db import Error, connection
+
+from connect.neighbours import NeighbourUnavailable
+from consumers import topic
+from consumers.models import RejectedPing
+from consumers.standing import Observer, Standing
+from consumers.state_file import StateFile
+from consumers.storing import Tally, store
+
+SIZE = 5000  # messages in a batch; larger ones are hardly faster, and longer in hand: bench/kafka.py
+AGE_S = 0.25  # how long the first of a batch waits for the others
+REPORT_S = 15.0
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 10.0
+
+CONFIG = {
+    "enable.auto.commit": False,  # only what is in the database is committed
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",  # a group that begins, begins with what was sent before
+    "partition.assignment.strategy": "cooperative-sticky",
+    # A writer that was killed holds its partitions for so long.
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 3000,
+    # One that hangs in a step gives them up after so long.
+    "max.poll.interval.ms": 120_000,
+    # What is read ahead of the batches, and so the memory that a long queue of messages takes.
+    "queued.min.messages": 20_000,
+    "queued.max.messages.kbytes": 16 * 1024,
+    "fetch.max.bytes": 8 * 1024 * 1024,
+}
+
+# The group went on without this writer: what it has not committed is delivered again, to whom it belongs now.
+_MOVED_ON = {
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.FENCED_MEMBER_EPOCH,
+    KafkaError.STALE_MEMBER_EPOCH,
+    KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001 - librdkafka's own codes begin so
+}
+_GONE_BY = {KafkaError._MAX_POLL_EXCEEDED, KafkaError._PARTITION_EOF}  # noqa: SLF001
+
+logger = logging.getLogger(__name__)
+
+Partition = int
+Offset = int
+
+
+class Writer:
+    """One of the group. Raises NeighbourUnavailable, OperationalError or InterfaceError in a broken world.
+
+    Then nothing is lost, and nothing is to be done with it but to close it and to make another.
+    """
+
+    def __init__(self, *, size: int = SIZE, age_s: float = AGE_S) -> None:
+        self._size = size
+        self._age_s = age_s
+        self._mine: set[Partition] = set()
+        self._written: dict[Partition, Offset] = {}  # and not yet committed: where to go on
+        self._broken: KafkaError | None = None
+        self.total = Tally()
+        config = topic.client_config(group_id=settings.KAFKA_GROUP) | CONFIG
+        self._consumer = Consumer(config | {"error_cb": self._heard})
+        self._consumer.subscribe(
+            [settings.KAFKA_TOPIC], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+
+    def step(self) -> Tally:
+        """One batch: whatever came within AGE_S, stored, and committed after that."""
+        connection.close_if_unusable_or_obsolete()
+        messages = self._take()
+        tally = store(messages) if messages else Tally()
+        for message in messages:
+            partition, offset = _place(message)
+            self._written[partition] = max(offset + 1, self._written.get(partition, 0))
+        self._commit()
+        self.total.add(tally)
+        return tally
+
+    def close(self) -> None:
+        """Leaves the group, so that others need not wait until it is missed."""
+        self._consumer.close()
+
+    def _take(self) -> list[Message]:
+        found = self._consumer.consume(self._size, timeout=self._age_s)
+        if self._broken is not None:
+            raise topic.unavailable(self._broken)
+        for message in found:
+            error = message.error()
+            if error is not None and error.code() not in _GONE_BY:
+                raise topic.unavailable(error)
+        # A rebalance may have come in the midst of it; what is another's now, that one gets.
+        return [each for each in found if each.error() is None and each.partition() in self._mine]
+
+    def _commit(self) -> None:
+        if not self._written:
+            return
+        offsets = [TopicPartition(settings.KAFKA_TOPIC, *each) for each in self._written.items()]
+        try:
+            answers = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as fault:
+            self._not_committed(fault.args[0])
+            return
+        for each in answers or ():
+            if each.error is not None:
+                self._not_committed(each.error)
+            else:
+                self._written.pop(each.partition, None)
+
+    def _not_committed(self, error: KafkaError) -> None:
+        """What is still this writer's is committed with the next step; all of it is stored anyway."""
+        if error.code() not in _MOVED_ON:
+            raise topic.unavailable(error)
+        logger.info("Not committed, the group is being shared out anew: %s", error.str())
+
+    # --- called by librdkafka, within consume and close ------------------------------------------
+
+    def _assigned(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        self._mine |= {each.partition for each in partitions}
+        logger.info("Writes the partitions %s.", sorted(self._mine))
+
+    def _revoked(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        try:
+            self._commit()
+        except NeighbourUnavailable as fault:
+            logger.info("Not committed, so others will write it again: %s", fault)
+        self._lost(_consumer, partitions)
+
+    def _lost(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        for each in partitions:
+            self._mine.discard(each.partition)
+            self._written.pop(each.partition, None)
+        logger.info("Writes the partitions %s.", sorted(self._mine))
+
+    def _heard(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self._broken = error
+
+
+def _place(message: Message) -> tuple[Partition, Offset]:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None  # noqa: S101 - of one that was consumed, both are known
+    assert offset is not None  # noqa: S101
+    return partition, offset
+
+
+# --- running it ----------------------------------------------------------------------------------
+
+
+def wait_for_world(asked_to_stop: threading.Event, state: StateFile) -> bool:
+    """Until the database has its tables and the broker its topic; False when asked to stop meanwhile.
+
+    A process that starts again after a fault so does not run into it again and again.
+    """
+    pause_s = FIRST_PAUSE_S
+    while not asked_to_stop.is_set():
+        state.say("waiting")
+        missing = what_is_missing()
+        if missing is None:
+            return True
+        logger.warning("Waiting %.1f s: %s", pause_s, missing)
+        asked_to_stop.wait(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+    return False
+
+
+def what_is_missing() -> str | None:
+    try:
+        RejectedPing.objects.exists()
+        topic.partitions_of(topic.admin())
+    except Error as fault:
+        connection.close()
+        return f"database: {fault}".strip()
+    except NeighbourUnavailable as fault:
+        return f"broker: {fault}"
+    return None
+
+
+class Run:
+    """Steps until it is asked to stop, or until all that was there is written; tells how far it is."""
+
+    def __init__(self, writer: Writer, state: StateFile) -> None:
+        self._writer = writer
+        self._state = state
+        self._observer = Observer()
+        self._standing: Standing | None = None
+        self._report_at = 0.0
+        self._reported = -1
+
+    def until_stopped(self, asked_to_stop: threading.Event) -> None:
+        while not asked_to_stop.is_set():
+            self._writer.step()
+            if time.monotonic() >= self._report_at:
+                self._report()
+            self._say("writing")
+
+    def until_empty(self, asked_to_stop: threading.Event) -> bool:
+        """False when asked to stop before."""
+        while not asked_to_stop.is_set():
+            tally = self._writer.step()
+            self._say("writing")
+            if not tally.messages:
+                self._report()
+                if self._standing is not None and not self._standing.unwritten:
+                    return True
+        return False
+
+    def close(self) -> None:
+        self._say("stopped", at_once=True)
+        self._observer.close()
+
+    def _report(self) -> None:
+        self._standing = self._observer.look()
+        self._report_at = time.monotonic() + REPORT_S
+        total = self._writer.total
+        if self._standing.unwritten or total.messages != self._reported:
+            logger.info("%s; %s", total, self._standing)
+        self._reported = total.messages
+
+    def _say(self, doing: str, *, at_once: bool = False) -> None:
+        total = self._writer.total
+        self._state.say(
+            doing,
+            at_once=at_once,
+            stored=total.stored,
+            rejected=total.rejected,
+            dropped=total.dropped,
+            unwritten=self._standing.unwritten if self._standing else None,
+            oldest_s=self._standing.oldest_s if self._standing else None,
+        )
