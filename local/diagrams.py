@@ -11,7 +11,16 @@ from pathlib import Path
 import django
 import grimp
 
-PACKAGES = ("connect", "persons", "locations", "connections", "grpc_server", "simulation", "webapp")
+PACKAGES = (
+    "connect",
+    "persons",
+    "locations",
+    "connections",
+    "grpc_server",
+    "consumers",
+    "simulation",
+    "webapp",
+)
 LEFT_OUT = {"tests", "migrations", "apps", "management"}
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "diagrams.md"
 
@@ -59,6 +68,7 @@ def layers_diagram(graph: dict[str, set[str]]) -> str:
     ]
     for neighbour in ("persons", "locations"):
         lines.append(f"  connect_neighbours -. {neighbour.upper()}_URL .-> {neighbour}")
+    lines.append("  connect_neighbours -. PINGS_URL .-> consumers")
     return _fenced(lines)
 
 
@@ -67,7 +77,7 @@ def entities_diagram() -> str:
     from django.apps import apps  # noqa: PLC0415 - the settings come first
 
     lines = ["erDiagram"]
-    for label in ("persons", "locations"):
+    for label in ("persons", "locations", "consumers"):
         for model in apps.get_app_config(label).get_models():
             lines.append(f"  {model.__name__.upper()} {{")
             key = set(getattr(model._meta.pk, "field_names", None) or [model._meta.pk.name])
@@ -76,6 +86,7 @@ def entities_diagram() -> str:
                 lines.append(f"    {kind} {field.name}{' PK' if field.name in key else ''}")
             lines.append("  }")
     lines.append('  PERSON ||--o{ LOCATION : "person_id: no foreign key; a trigger deletes"')
+    lines.append('  PERSON |o--o{ REJECTEDPING : "person_id: the same"')
     return _fenced(lines)
 
 

@@ -1,0 +1,157 @@
+"""Rejected pings recorded again, by the command and by the admin site, and looked at there."""
+
+from collections.abc import Callable
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from consumers import topic
+from consumers.models import RejectedPing
+from consumers.replay import BLOCK, replay
+from consumers.storing import UNKNOWN
+from consumers.tests.conftest import at
+from locations import services
+from locations.pings import Ping
+from persons import services as persons
+
+pytestmark = pytest.mark.usefixtures("people")
+
+
+def reject(*what: Ping | bytes | None, reason: str = UNKNOWN) -> list[RejectedPing]:
+    """As the writer sets aside; bytes are a value that could not be read, of person 7."""
+    first = RejectedPing.objects.count()
+    rows = []
+    for offset, each in enumerate(what, start=first):
+        key, value = topic.encode(each) if isinstance(each, Ping) else (b"7", each)
+        person_id = each.person_id if isinstance(each, Ping) else 7
+        kept = {"key": key, "value": value, "person_id": person_id, "reason": reason}
+        rows.append(RejectedPing(partition=0, offset=offset, sent_ms=0, rejected_at=timezone.now(), **kept))
+    return RejectedPing.objects.bulk_create(rows)
+
+
+def said(**how: object) -> str:
+    output = StringIO()
+    call_command("replay_rejected", stdout=output, **how)
+    return output.getvalue().strip()
+
+
+def new_person() -> int:
+    return persons.create(first_name="New", last_name="Here", company_name="C").id
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_those_that_are_taken_now_go_and_the_others_stay(people: None):
+    reject(at(10, 0), at(11, 0), at(10, 1), b"\xff", None, at(1, 0, latitude=91))
+    assert said() == "6 read, 0 stored, 0 repeats, 6 still rejected"
+
+    assert new_person() == 10
+    services.record([at(10, 1)])
+
+    assert said() == "6 read, 1 stored, 1 repeats, 4 still rejected"
+    assert list(services.list_between(person_id=10)) == [at(10, 0), at(10, 1)]
+    assert set(RejectedPing.objects.values_list("person_id", flat=True)) == {11, 7, 1}
+    assert said() == "4 read, 0 stored, 0 repeats, 4 still rejected"
+
+
+def test_none_is_fine():
+    assert said() == "0 read, 0 stored, 0 repeats, 0 still rejected"
+
+
+def test_it_can_be_interrupted_and_run_again():
+    reject(*(at(1, n) for n in range(BLOCK + 1)))
+
+    interrupted = replay(RejectedPing.objects.all())
+    next(interrupted)
+    interrupted.close()
+
+    assert RejectedPing.objects.count() == 1
+    assert said() == "1 read, 1 stored, 0 repeats, 0 still rejected"
+    assert len(list(services.list_between(person_id=1))) == BLOCK + 1
+
+
+def test_one_that_the_database_refuses_keeps_no_other_back():
+    reject(*(at(1, n) for n in range(9)), at(1, 100, latitude=13), *(at(2, n) for n in range(9)))
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE locations_location ADD CONSTRAINT picky CHECK (latitude <> 13) NOT VALID")
+    try:
+        assert said() == "19 read, 18 stored, 0 repeats, 1 still rejected"
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE locations_location DROP CONSTRAINT picky")
+    assert said() == "1 read, 1 stored, 0 repeats, 0 still rejected"
+
+
+# --- the admin site ------------------------------------------------------------------------------
+
+LIST = "/admin/consumers/rejectedping/"
+
+
+def test_the_list_is_found_by_person_and_narrowed_by_reason(admin_client: Client):
+    reject(at(10, 0), at(11, 0))
+    reject(b"\xff", reason="The value is not a location.")
+
+    page = admin_client.get(LIST).content.decode()
+    assert "3 rejected pings" in page
+    assert "The value is not a location." in page
+    for term, count in (("10", 1), (" 7 ", 1), ("77", 0), ("x", 0), ("9" * 30, 0), ("-", 0)):
+        assert admin_client.get(LIST, {"q": term}).context["cl"].result_count == count, term
+    assert admin_client.get(LIST, {"reason": UNKNOWN}).context["cl"].result_count == 2
+
+
+def test_one_is_shown_with_what_can_be_read_of_it(admin_client: Client):
+    good, unreadable, empty = reject(at(10, 0), b"\xff<b>", None)
+
+    page = admin_client.get(f"{LIST}{good.id}/change/").content.decode()
+    assert "person_id: 10" in page
+    assert "latitude: 1" in page
+    page = admin_client.get(f"{LIST}{unreadable.id}/change/").content.decode()
+    assert "ff 3c 62 3e" in page
+    assert "It is none." in page
+    assert admin_client.get(f"{LIST}{empty.id}/change/").status_code == 200
+
+
+def test_nothing_can_be_added_or_changed(admin_client: Client):
+    (row,) = reject(at(10, 0))
+
+    assert admin_client.get(f"{LIST}add/").status_code == 403
+    assert admin_client.post(f"{LIST}{row.id}/change/", {"reason": "x"}).status_code == 403
+    assert RejectedPing.objects.get().reason == UNKNOWN
+
+
+def test_those_selected_are_recorded_again(admin_client: Client):
+    rows = reject(at(1, 0), at(1, 1), at(11, 0))
+    act = {"action": "replay_selected", "_selected_action": [rows[0].id, rows[2].id]}
+
+    page = admin_client.post(LIST, act, follow=True).content.decode()
+
+    assert "Recorded again: 2 read, 1 stored, 0 repeats, 1 still rejected." in page
+    assert list(services.list_between(person_id=1)) == [at(1, 0)]
+    assert set(RejectedPing.objects.values_list("id", flat=True)) == {rows[1].id, rows[2].id}
+
+
+def test_who_may_only_look_cannot_replay(client: Client, django_user_model: type, view_only: Callable):
+    client.force_login(view_only())
+    reject(at(1, 0))
+
+    page = client.get(LIST)
+
+    assert page.status_code == 200
+    assert "replay_selected" not in page.content.decode()
+
+
+@pytest.fixture
+def view_only(django_user_model: type) -> Callable:
+    from django.contrib.auth.models import Permission  # noqa: PLC0415
+
+    def make() -> object:
+        user = django_user_model.objects.create_user("looker", is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename="view_rejectedping"))
+        return user
+
+    return make
