@@ -22,8 +22,8 @@ from locations.pings import MAX_BATCH, Ping, unknown_person
 from locations.services import MAX_ID, Receipt
 
 # A broker that is away must not hold all threads of a door: whoever waits for longer than IMPATIENT_S
-# is one of so many, or gives up.
-IMPATIENT_S = 1.0
+# is one of so many, or gives up. A broker that has just started takes a second for a producer's first batch.
+IMPATIENT_S = 3.0
 PATIENT = 4
 LOOK_EVERY_S = 0.2
 ROOM_S = 0.005  # between two looks whether a full buffer has room again

@@ -20,16 +20,16 @@ SIZE = 5000  # messages in a batch; larger ones are hardly faster, and longer in
 AGE_S = 0.25  # how long the first of a batch waits for the others
 REPORT_S = 15.0
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 5.0
 
 CONFIG = {
     "enable.auto.commit": False,  # only what is in the database is committed
     "enable.auto.offset.store": False,
     "auto.offset.reset": "earliest",  # a group that begins, begins with what was sent before
     "partition.assignment.strategy": "cooperative-sticky",
-    # A writer that was killed holds its partitions for so long.
-    "session.timeout.ms": 10_000,
-    "heartbeat.interval.ms": 3000,
+    # A writer that was killed holds its partitions for so long; brokers allow no less.
+    "session.timeout.ms": 6000,
+    "heartbeat.interval.ms": 2000,
     # One that hangs in a step gives them up after so long.
     "max.poll.interval.ms": 120_000,
     # What is read ahead of the batches, and so the memory that a long queue of messages takes.

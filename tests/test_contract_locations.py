@@ -1,6 +1,6 @@
 """One contract for locations and pings, whichever way they are asked: the same assertions over every way."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 
 from connect import carried
 from connect.neighbours import NeighbourUnavailable
+from consumers import producer as kafka_producer
+from consumers.standing import Observer
+from consumers.writer import Writer
 from grpc_server import client as grpc_client
 from grpc_server.tests.process import LocationProcess
 from locations import http_client, services
@@ -54,12 +57,36 @@ def locations(request: pytest.FixtureRequest, settings: Any) -> ModuleType:
     return services
 
 
-@pytest.fixture(params=["local", "grpc"])
+@pytest.fixture(params=["local", "grpc", "kafka"])
 def pings(request: pytest.FixtureRequest, settings: Any) -> ModuleType:
     if request.param == "grpc":
         settings.PINGS_URL = request.getfixturevalue("grpc_process").url
         return grpc_client
+    if request.param == "kafka":
+        request.getfixturevalue("kafka")
+        return kafka_producer
     return services
+
+
+@pytest.fixture
+def taken(pings: ModuleType) -> Iterator[Callable[[Sequence[Ping]], Receipt]]:
+    """Hands pings in and has them stored; the receipt says how many were new, whichever way they went."""
+    if pings is not kafka_producer:
+        yield pings.submit
+        return
+    writer, observer = Writer(age_s=0.1), Observer()
+
+    def submit(batch: Sequence[Ping]) -> Receipt:
+        receipt = pings.submit(batch)
+        assert receipt.stored is None
+        before = writer.total.stored
+        until(lambda: writer.step() and not observer.look().unwritten)
+        assert not writer.total.rejected
+        return Receipt(writer.total.stored - before, receipt.refused)
+
+    yield submit
+    writer.close()
+    observer.close()
 
 
 @pytest.fixture(autouse=True)
@@ -78,34 +105,34 @@ def at(person_id: int, second: float, *, latitude: float = 1.0, longitude: float
 # --- submit --------------------------------------------------------------------------------------
 
 
-def test_a_batch_is_stored_and_a_repeat_is_taken_and_not_stored(pings: ModuleType):
+def test_a_batch_is_stored_and_a_repeat_is_taken_and_not_stored(taken: Callable):
     batch = [at(1, 0), at(2, 0), at(1, 1), at(1, 0, latitude=9)]
 
-    assert pings.submit(batch) == Receipt(stored=3, refused=[])
-    assert pings.submit(batch) == Receipt(stored=0, refused=[])
+    assert taken(batch) == Receipt(stored=3, refused=[])
+    assert taken(batch) == Receipt(stored=0, refused=[])
 
     assert sorted(services.list_between(limit=10)) == sorted(batch[:3])
 
 
-def test_the_empty_batch_is_taken(pings: ModuleType):
-    assert pings.submit([]) == Receipt(stored=0, refused=[])
+def test_the_empty_batch_is_taken(taken: Callable):
+    assert taken([]) == Receipt(stored=0, refused=[])
 
 
-def test_what_is_sent_is_stored_to_the_last_bit_and_microsecond(pings: ModuleType):
+def test_what_is_sent_is_stored_to_the_last_bit_and_microsecond(taken: Callable):
     sent = [
         Ping(1, EARLIEST, 90.0, -180.0),
         Ping(1, LATEST - timedelta(microseconds=1), 5e-324, -179.99999999999997),
         Ping(1, datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), 0.1 + 2e-17, 0.30000000000000004),
     ]
 
-    assert pings.submit(sent).stored == 3
+    assert taken(sent).stored == 3
     assert sorted(services.list_between(person_id=1)) == sorted(sent)
 
 
-def test_pings_of_nobody_are_refused_at_their_index_and_the_others_are_stored(pings: ModuleType):
+def test_pings_of_nobody_are_refused_at_their_index_and_the_others_are_stored(taken: Callable):
     nobody = [0, -5, 999, 2**63 - 1, 2**63, -(2**63), 10**30]
 
-    receipt = pings.submit([at(1, 0), *(at(person_id, 0) for person_id in nobody), at(2, 0)])
+    receipt = taken([at(1, 0), *(at(person_id, 0) for person_id in nobody), at(2, 0)])
 
     assert receipt.stored == 2
     assert [(r.index, r.status, r.errors) for r in receipt.refused] == [
@@ -114,10 +141,10 @@ def test_pings_of_nobody_are_refused_at_their_index_and_the_others_are_stored(pi
     ]
 
 
-def test_more_than_one_batch_at_once_keeps_its_indexes(pings: ModuleType):
+def test_more_than_one_batch_at_once_keeps_its_indexes(taken: Callable):
     many = [at(1 if n % 7000 else 77, n) for n in range(21_001)]
 
-    receipt = pings.submit(many)
+    receipt = taken(many)
 
     assert receipt.stored == 20_997
     assert [refusal.index for refusal in receipt.refused] == [0, 7000, 14_000, 21_000]
@@ -334,8 +361,10 @@ def test_a_server_that_is_away_is_said_to_be(far: str, ask: Callable, settings: 
         ask({"http": http_client, "grpc": grpc_client}[far])
 
 
-def test_pings_for_a_server_that_is_away_are_not_taken(settings: Any, free_port: int):
-    settings.PINGS_URL = f"grpc://127.0.0.1:{free_port}"
+@pytest.mark.parametrize("far", [grpc_client, kafka_producer], ids=["grpc", "kafka"])
+def test_pings_for_a_server_that_is_away_are_not_taken(far: ModuleType, settings: Any, free_port: int):
+    scheme = "grpc" if far is grpc_client else "kafka"
+    settings.PINGS_URL, settings.KAFKA_TIMEOUT_S = f"{scheme}://127.0.0.1:{free_port}", 1.0
 
     with pytest.raises(NeighbourUnavailable):
-        grpc_client.submit([at(1, 0)])
+        far.submit([at(1, 0)])

@@ -1,5 +1,6 @@
 """What tests of the topic share: people with known ids, messages of any kind, and a writer to be stepped."""
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from confluent_kafka import KafkaError, Producer
 from django.conf import settings
 from django.db import connection
 
-from consumers import topic
+from consumers import producer, topic
 from consumers.standing import Observer
 from consumers.storing import Tally
 from consumers.writer import Writer
@@ -33,29 +34,52 @@ def people(transactional_db: None) -> None:
         )
 
 
+@pytest.fixture(autouse=True)
+def only_links_to_brokers() -> Iterator[None]:
+    """Those that a test made to nowhere would go on trying."""
+    yield
+    for key, link in list(producer._links.items()):
+        if f"kafka://{key[1]}" != os.environ["TEST_KAFKA_URL"]:
+            link._producer.purge()
+            link.close()
+            del producer._links[key]
+
+
 @pytest.fixture
 def send(kafka: str) -> Callable[..., None]:
     """Puts messages into the topic past the producer's rules: pings, or (key, value)."""
-    producer = Producer(topic.client_config() | {"partitioner": "murmur2_random"})
+    sender = Producer(topic.client_config() | {"partitioner": "murmur2_random"})
 
     def put(*messages: Ping | tuple[bytes | None, bytes | None], **how: Any) -> None:
         errors: list[KafkaError | None] = []
         for message in messages:
             key, value = topic.encode(message) if isinstance(message, Ping) else message
-            producer.produce(
+            sender.produce(
                 settings.KAFKA_TOPIC, value, key, on_delivery=lambda error, _: errors.append(error), **how
             )
-        assert producer.flush(20) == 0
+        assert sender.flush(20) == 0
         assert errors == [None] * len(messages)
 
     return put
 
 
 @pytest.fixture
-def writer(kafka: str) -> Iterator[Writer]:
-    writer = Writer(age_s=0.1)
-    yield writer
-    writer.close()
+def new_writer(kafka: str) -> Iterator[Callable[[], Writer]]:
+    """Makes writers, and closes them however the test ends: one that was not cannot be destroyed."""
+    made: list[Writer] = []
+
+    def make() -> Writer:
+        made.append(Writer(age_s=0.1))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def writer(new_writer: Callable[[], Writer]) -> Writer:
+    return new_writer()
 
 
 @pytest.fixture

@@ -1,0 +1,87 @@
+"""`manage.py consume_locations` as it is deployed, on the tests' database, topic and group."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from django.conf import settings
+
+from consumers import state_file
+from tests.serving import ROOT, database_url, until
+
+
+class WriterProcess:
+    """Started on entry; stopped on exit. Keywords go into its environment."""
+
+    def __init__(self, *arguments: str, **environ: str):
+        self._folder = tempfile.TemporaryDirectory(prefix="location-writer-")
+        self.state_file = Path(self._folder.name) / "state"
+        self._command = [sys.executable, "manage.py", "consume_locations", *arguments]
+        self._environ = {
+            "DATABASE_URL": database_url(),
+            "PINGS_URL": settings.PINGS_URL,
+            "KAFKA_TOPIC": settings.KAFKA_TOPIC,
+            "KAFKA_GROUP": settings.KAFKA_GROUP,
+            "KAFKA_TIMEOUT_S": str(settings.KAFKA_TIMEOUT_S),
+            "WRITER_STATE_FILE": str(self.state_file),
+            "PYTHONUNBUFFERED": "1",
+        } | environ
+        self._log = tempfile.NamedTemporaryFile(prefix="location-writer-", suffix=".log")  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        environ = os.environ | self._environ
+        self.process = subprocess.Popen(
+            self._command, cwd=ROOT, env=environ, stdout=self._log, stderr=self._log
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    def stop(self) -> int:
+        """Its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Its exit status, once it has ended by itself."""
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def until_said(self, text: str) -> None:
+        def said() -> bool:
+            assert self.process.poll() is None, self.output()
+            return text in self.output()
+
+        until(said)
+
+    def output(self) -> str:
+        return Path(self._log.name).read_text()
+
+    def says_of_itself(self) -> state_file.Said | None:
+        return state_file.read(self.state_file)
+
+    def ask(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Another of its kind that only looks."""
+        return subprocess.run(
+            [*self._command[:3], *arguments],
+            cwd=ROOT,
+            env=os.environ | self._environ,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
