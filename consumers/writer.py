@@ -16,7 +16,7 @@ from consumers.standing import Observer, Standing
 from consumers.state_file import StateFile
 from consumers.storing import Tally, store
 
-SIZE = 5000  # messages in a batch; larger ones are hardly faster, and longer in hand: bench/kafka.py
+SIZE = 2500  # messages in a batch; larger ones are not faster, only longer in hand: bench/kafka.py
 AGE_S = 0.25  # how long the first of a batch waits for the others
 REPORT_S = 15.0
 FIRST_PAUSE_S = 0.5
@@ -36,6 +36,8 @@ CONFIG = {
     "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 16 * 1024,
     "fetch.max.bytes": 8 * 1024 * 1024,
+    # How soon more is read ahead once there is room: with the usual second a writer mostly waits.
+    "fetch.queue.backoff.ms": 20,
 }
 
 # The group went on without this writer: what it has not committed is delivered again, to whom it belongs now.

@@ -165,6 +165,23 @@ def test_two_writers_share_the_work_and_what_one_leaves_the_other_takes(send: Ca
     assert "0 repeats" in other.output()
 
 
+def test_a_writer_that_was_frozen_for_too_long_wakes_up_and_joins_again(send: Callable, observer: Observer):
+    send(*(at(1 + n % 9, n) for n in range(20_000)))
+    with WriterProcess() as frozen:
+        until(count)
+        frozen.process.send_signal(signal.SIGSTOP)
+        with WriterProcess() as other:
+            until(lambda: not observer.look().unwritten, at_most_s=40)
+            frozen.process.send_signal(signal.SIGCONT)
+            until(lambda: frozen.output().count("Writes the partitions [") >= 3)
+            send(*(at(1 + n % 9, 30_000 + n) for n in range(5000)))
+            until(lambda: not observer.look().unwritten)
+            assert frozen.stop() == 0
+            assert other.stop() == 0
+    assert count() == 25_000
+    assert not RejectedPing.objects.exists()
+
+
 # --- what they say -------------------------------------------------------------------------------
 
 
