@@ -4,11 +4,9 @@ What is asked of it goes by its protocol, written by hand: `make status` may hav
 """
 
 import contextlib
-import ctypes
 import json
 import secrets
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -20,7 +18,7 @@ from pathlib import Path
 from local import jars
 from local.place import Place, Refused, private_directory, read_json, say, write
 from local.polling import poll
-from local.postgis import PR_SET_PDEATHSIG, free_port, is_free
+from local.postgis import free_port, is_free
 from local.supervision import Program, tail
 
 START_TIMEOUT_S = 60
@@ -28,6 +26,9 @@ STOP_TIMEOUT_S = 30
 HEAP = ("-Xms64m", "-Xmx512m", "-XX:+ExitOnOutOfMemoryError")
 # A test run's lives for minutes: what the compiler would win it never earns back.
 SMALL_HEAP = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+# It goes at once when the test run is killed without a chance to clean up. By a program and not in a forked
+# child: tests start brokers from processes in which gRPC has threads.
+END_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 QUIET = "-Dlog4j2.level=WARN"
 
 API_VERSIONS, VERSION, CORRELATION = 18, 0, 7
@@ -204,13 +205,12 @@ def running(broker: Broker) -> Iterator["subprocess.Popen[bytes]"]:
     """The broker's process, ready; killed afterwards, for nobody reads its files any more."""
     with (broker.home / "log").open("ab") as log:
         process = subprocess.Popen(
-            broker.command(),
+            [*END_WITH_PARENT, *broker.command()],
             cwd=broker.home,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,  # so that Ctrl-C does not reach it before the tests have ended
-            preexec_fn=end_with_parent,  # noqa: PLW1509 - nothing else is done in the child
         )
     try:
         poll(lambda: broker.is_ready() or process.poll() is not None, START_TIMEOUT_S)
@@ -220,8 +220,3 @@ def running(broker: Broker) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         process.kill()
         process.wait(STOP_TIMEOUT_S)
-
-
-def end_with_parent() -> None:
-    """The broker goes at once when the test run is killed without a chance to clean up."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
