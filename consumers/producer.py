@@ -15,16 +15,16 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from django.conf import settings
 
+from connect import carried, places
 from connect.neighbours import NeighbourUnavailable
 from consumers import topic
 from consumers.known import KnownPersons
 from locations.pings import MAX_BATCH, Ping, unknown_person
 from locations.services import MAX_ID, Receipt
 
-# A broker that is away must not hold all threads of a door: whoever waits for longer than IMPATIENT_S
-# is one of so many, or gives up. A broker that has just started takes a second for a producer's first batch.
-IMPATIENT_S = 3.0
-PATIENT = 4
+# A broker that is away must not hold all threads of a door: who waits for longer than this takes one of the
+# places for that. A broker that has just started takes a second for a producer's first batch.
+IMPATIENT_S = 2.0
 LOOK_EVERY_S = 0.2
 ROOM_S = 0.005  # between two looks whether a full buffer has room again
 
@@ -97,7 +97,6 @@ class _Link:
         timeout_ms = int(settings.KAFKA_TIMEOUT_S * 1000)
         config = topic.client_config() | CONFIG | {"message.timeout.ms": timeout_ms}
         self._producer = Producer(config | {"error_cb": self._heard})
-        self._patient = threading.BoundedSemaphore(PATIENT)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="delivery reports", daemon=True)
         self._thread.start()
@@ -105,7 +104,7 @@ class _Link:
 
     def hand_in(self, pings: Sequence[Ping]) -> None:
         """Returns when the brokers have them all; raises NeighbourUnavailable."""
-        deadline = time.monotonic() + settings.KAFKA_TIMEOUT_S
+        deadline = time.monotonic() + carried.seconds_left(settings.KAFKA_TIMEOUT_S)
         reports = _Reports(len(pings))
         send = partial(self._producer.produce, settings.KAFKA_TOPIC, on_delivery=reports.take)
         for ping in pings:
@@ -132,12 +131,13 @@ class _Link:
     def _waited(self, reports: _Reports, deadline: float) -> bool:
         if reports.all.wait(min(IMPATIENT_S, _until(deadline))):
             return True
-        if not self._patient.acquire(blocking=False):
+        if not _until(deadline):
             return False
         try:
-            return reports.all.wait(_until(deadline))
-        finally:
-            self._patient.release()
+            with places.taken():
+                return reports.all.wait(_until(deadline))
+        except NeighbourUnavailable:
+            return reports.all.is_set()  # meanwhile, perhaps
 
     def _poll(self) -> None:
         while not self._closing.is_set():

@@ -4,17 +4,20 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
+from connect.neighbours import NeighbourUnavailable
 from consumers import producer
 from consumers.tests.conftest import at
 from grpc_server import client as grpc_client
 from grpc_server.tests.process import LocationProcess
+from local.grpc_health import is_serving
 from locations import services
-from tests.serving import Server
+from tests.serving import Server, database_url
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -82,6 +85,19 @@ def test_grpc_takes_batches_and_does_not_know_what_is_new(kafka: str, settings: 
         assert process.stop() == 0
     write_all()
     assert list(services.list_between(limit=9)) == [at(1, 0), at(2, 0)]
+
+
+def test_a_location_server_serves_without_its_database(kafka: str, settings: Any, free_port: int):
+    """Its pings need the broker only, so nobody is to be kept from sending them."""
+    away = urlsplit(database_url())._replace(netloc=f"connect:x@127.0.0.1:{free_port}").geturl()
+    with Server(SERVED_APPS="persons", WEB_WORKERS="1") as persons:
+        wiring = {"PINGS_URL": kafka, "KAFKA_TOPIC": settings.KAFKA_TOPIC, "PERSONS_URL": persons.url("")}
+        with LocationProcess(DATABASE_URL=away, **wiring) as process:
+            assert is_serving(int(process.address.rpartition(":")[2]))
+            settings.PINGS_URL = settings.LOCATIONS_URL = process.url
+            assert grpc_client.submit([at(1, 0)]).stored is None
+            with pytest.raises(NeighbourUnavailable):
+                grpc_client.get(1, at(1, 0).creation_time)
 
 
 def test_a_file_goes_to_the_topic(kafka: str, tmp_path: Path, write_all: Callable):

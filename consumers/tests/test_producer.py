@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from django.conf import settings as django_settings
 
+from connect import carried, places
 from connect.neighbours import NeighbourUnavailable
 from consumers import producer, topic
 from consumers.tests.conftest import at
@@ -137,6 +138,17 @@ def test_a_full_buffer_is_said_to_be_within_the_time(settings: Any, free_port: i
     assert time.monotonic() - begun < 1.0
 
 
+def test_a_call_whose_time_is_over_waits_no_longer(settings: Any, free_port: int):
+    settings.PINGS_URL = f"kafka://127.0.0.1:{free_port}"
+    producer.known.among([1])
+    begun = time.monotonic()
+
+    with carried.begun(None, 0.5), pytest.raises(NeighbourUnavailable):
+        producer.submit([at(1, 0)])
+
+    assert time.monotonic() - begun < 1.0
+
+
 def test_only_a_few_wait_long_for_a_broker_that_is_away(settings: Any, free_port: int):
     settings.PINGS_URL, settings.KAFKA_TIMEOUT_S = f"kafka://127.0.0.1:{free_port}", 6.0
     producer.known.among([1])
@@ -148,14 +160,15 @@ def test_only_a_few_wait_long_for_a_broker_that_is_away(settings: Any, free_port
             producer.submit([at(1, 0)])
         waited.append(time.monotonic() - begun)
 
-    threads = [threading.Thread(target=hand_in) for _ in range(producer.PATIENT + 6)]
+    threads = [threading.Thread(target=hand_in) for _ in range(settings.WEB_PLACES + 6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
 
     assert len(waited) == len(threads)
-    assert sum(seconds > producer.IMPATIENT_S + 1.5 for seconds in waited) == producer.PATIENT
+    given_up = producer.IMPATIENT_S + places.PATIENCE_S
+    assert sum(seconds > given_up + 1 for seconds in waited) == settings.WEB_PLACES
     assert max(waited) < 8
 
 
