@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connect.neighbours import ASKED
+from connect.neighbours import asked
 from connect.openapi import BAD, errors
 from connect.queries import Query
 from connect.rest import RETRY_AFTER_S, JsonRenderer
@@ -69,10 +69,9 @@ class Ready(APIView):
 
 def _needs_database() -> bool:
     """Not where all that is served is a page, or is asked of neighbours."""
-    return any(
-        app not in ASKED or any(getattr(settings, name) == "local:" for name in ASKED[app])
-        for app in settings.SERVED_APPS
-    )
+    urls = {name: getattr(settings, name) for name in ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL")}
+    whom = [asked(app, urls) for app in settings.SERVED_APPS]
+    return any(names is None or any(urls[name] == "local:" for name in names) for names in whom)
 
 
 def _database() -> bool:

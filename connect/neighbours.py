@@ -5,6 +5,7 @@ neighbour have the same verbs, take plain arguments, give dataclasses and raise 
 neighbour that cannot be reached is NeighbourUnavailable. One that is not used is not imported.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -23,7 +24,7 @@ LOCATIONS = {
 PINGS = {"local": "locations.services", "grpc": "grpc_server.client", "kafka": "consumers.producer"}  # submit
 
 # Whom the apps ask along the seam. The page asks nobody, and every other app asks the database.
-ASKED = {
+_ASKED: dict[str, tuple[str, ...]] = {
     "connections": ("PERSONS_URL", "LOCATIONS_URL"),
     "locations": ("LOCATIONS_URL", "PINGS_URL"),
     "webapp": (),
@@ -32,6 +33,13 @@ ASKED = {
 
 class NeighbourUnavailable(Exception):
     """What this call needs is out of reach. Asking again later is safe."""
+
+
+def asked(app: str, urls: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The settings that name those whom an app asks, so wired; None for one that asks the database."""
+    if app == "locations" and urls["PINGS_URL"].startswith("kafka:"):
+        return (*_ASKED[app], "PERSONS_URL")  # a topic refuses nobody, so its door asks whose pings these are
+    return _ASKED.get(app)
 
 
 def persons() -> ModuleType:

@@ -5,22 +5,29 @@ the old one; once it is ready HAProxy is reloaded, the old workers finish, and t
 The Services that it asked stay until then, also those that the stage no longer has. All that is kept is which
 generation is current; every program that is not is removed at the end, so an interrupted move is completed by
 the next one.
+
+A process may have something to do before a stage is without it (a writer leaves no topic half written). That
+is written down when it starts and crossed out when it is done: however the system was stopped in between, the
+next move to a stage without that process does it first.
 """
 
 import hashlib
 import http.client
 import json
 import re
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from local import grpc_health, manifests, postgis, proxy
+from local.kafka import NAME as BROKER
 from local.manifests import Process, Service, Stage
-from local.place import Place, Refused, read_json, say, write
+from local.place import VENV, Place, Refused, keep, private_directory, read_json, say, write
 from local.polling import poll
 from local.sources import digest
-from local.supervision import Program, Supervisor, tail
+from local.supervision import Program, Supervisor, inherited, tail
 
 READY_TIMEOUT_S = 90
 # How long a long answer may go on behind an old worker before its process is told to end.
@@ -34,12 +41,21 @@ class Generation(proxy.Upstream):
     """One running incarnation of a process; the fingerprint is of everything that makes it what it is."""
 
     fingerprint: str
+    ready_command: tuple[str, ...] | None = None
 
 
-def move(place: Place, supervisor: Supervisor, stage: Stage, own: set[str]) -> None:
+def move(
+    place: Place,
+    supervisor: Supervisor,
+    stage: Stage,
+    own: set[str],
+    *,
+    finish: Callable[[str, tuple[str, ...], Mapping[str, str]], object],
+) -> None:
     """From whatever runs to this stage: new beside old, one reload, drain, stop the old.
 
-    `own` are the programs that no manifest describes and that stay.
+    `own` are the programs that no manifest describes and that stay. `finish` runs to its end what a process
+    that the stage is without has to do before it goes.
     """
     running = read_json(running_file(place))
     before = {name: Generation(**one) for name, one in running.get("processes", {}).items()}
@@ -77,10 +93,18 @@ def move(place: Place, supervisor: Supervisor, stage: Stage, own: set[str]) -> N
         "services": [asdict(one) for one in stage.services],
         "processes": {name: asdict(one) for name, one in current.items()},
     }
-    if state != read_json(running_file(place)):
-        write(running_file(place), json.dumps(state, indent=1) + "\n")
+    keep(running_file(place), json.dumps(state, indent=1) + "\n")
     wanted = own | {one.program for one in current.values()}
-    retire(place, supervisor, wanted, {one.program for one in before.values() if proxy.is_grpc(one)})
+    speak_grpc = {one.program for one in before.values() if proxy.is_grpc(one)}
+    unfinished = {name: task for name, task in owed(place).items() if name not in current}
+    # Doors first: what they took is still to be finished, and those who do that stay until then.
+    retire(place, supervisor, wanted | {BROKER} | programs_of(supervisor, unfinished), speak_grpc)
+    for name, task in unfinished.items():
+        say(f"Finishing what {name} has to do.")
+        own_file = {"WRITER_STATE_FILE": str(state_file(place, f"{name}-last"))}
+        finish(f"{name}-last", tuple(task["command"]), task["environ"] | own_file)
+        owed_file(place, name).unlink()
+    retire(place, supervisor, wanted, speak_grpc)
     proxy.close_leaving(place)
     proxy.settle(place, proxy.configuration(place, stage, current))
     for old in set(place.state.glob("routes-*.map")) - {routes}:
@@ -90,23 +114,28 @@ def move(place: Place, supervisor: Supervisor, stage: Stage, own: set[str]) -> N
 def start(
     place: Place, supervisor: Supervisor, process: Process, environ: Mapping[str, str], fingerprint: str
 ) -> Generation:
-    if process.ready_path is None and not process.speaks_grpc:
+    if process.ready_path is None and not process.speaks_grpc and process.ready_command is None:
         raise Refused(f"{process.name} has no readiness probe; nobody could tell when it may be asked.")
     taken = frozenset(generation_ports(place))
-    port = postgis.free_port(taken)
+    port = postgis.free_port(taken) if process.ports else 0
     program = f"{process.name}-{next_number(place)}"
     say(f"Starting {program}.")
-    environ = {**environ, **listening_on(process, port), "PYTHONUNBUFFERED": "1"}
+    if process.before_it_goes is not None:
+        task = {"command": process.before_it_goes, "environ": dict(environ)}
+        write(owed_file(place, process.name), json.dumps(task))
+    environ = {**environ, **own_settings(place, process, program, port), "PYTHONUNBUFFERED": "1"}
     supervisor.add(Program(program, process.command, place.checkout, environ))
-    return Generation(program, port, process.ready_path, fingerprint)
+    return Generation(program, port, process.ready_path, fingerprint, process.ready_command)
 
 
-def listening_on(process: Process, port: int) -> dict[str, str]:
-    """The variable by which a command learns its port without a change to the command."""
+def own_settings(place: Place, process: Process, program: str, port: int) -> dict[str, str]:
+    """What tells one generation from another: the variable by which a command learns its port or its file."""
     if process.command[0] == "gunicorn":
         return {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}"}
     if process.command[-1] == "run_location_server":
         return {"GRPC_ADDRESS": f"127.0.0.1:{port}"}
+    if process.command[-1] == "consume_locations":
+        return {"WRITER_STATE_FILE": str(state_file(place, program))}
     raise Refused(f"{process.name}: nobody knows how to tell {process.command[0]} its port.")
 
 
@@ -129,7 +158,7 @@ def wait_ready(place: Place, supervisor: Supervisor, generation: Generation) -> 
     first = supervisor.programs()[generation.program]["pid"]
 
     def decided() -> bool:
-        return is_ready(generation) or has_died()
+        return is_ready(place, generation) or has_died()
 
     def has_died() -> bool:
         info = supervisor.programs()[generation.program]
@@ -137,13 +166,18 @@ def wait_ready(place: Place, supervisor: Supervisor, generation: Generation) -> 
             first != 0 and info["pid"] not in (0, first)
         )
 
-    if poll(decided, READY_TIMEOUT_S, every_s=0.1) and is_ready(generation):
+    if poll(decided, READY_TIMEOUT_S, every_s=0.1) and is_ready(place, generation):
         return
     lines = tail(place.logs / f"{generation.program}.log", 30)
     raise Refused(f"{generation.program} does not get ready. The last lines of its log:\n{lines}")
 
 
-def is_ready(generation: Generation) -> bool:
+def is_ready(place: Place, generation: Generation) -> bool:
+    if generation.ready_command is not None:
+        environ = inherited() | {"WRITER_STATE_FILE": str(state_file(place, generation.program))}
+        command = [str(VENV / "bin" / generation.ready_command[0]), *generation.ready_command[1:]]
+        done = subprocess.run(command, cwd=place.checkout, env=environ, capture_output=True, check=False)
+        return done.returncode == 0
     if generation.ready_path is None:
         return grpc_health.is_serving(generation.port)
     connection = http.client.HTTPConnection("127.0.0.1", generation.port, timeout=5)
@@ -170,8 +204,27 @@ def retire(place: Place, supervisor: Supervisor, wanted: set[str], speak_grpc: s
             poll(lambda: not proxy.has_old_workers(place), patience_s, every_s=0.2)
         for name in names:
             supervisor.remove(name)
-            for log in place.logs.glob(f"{name}.log*"):
-                log.unlink()
+            for left in (*place.logs.glob(f"{name}.log*"), state_file(place, name)):
+                left.unlink(missing_ok=True)
+
+
+def owed(place: Place) -> dict[str, dict[str, Any]]:
+    """What each process that runs, or that ran last, has to do before a stage is without it."""
+    return {file.stem: read_json(file) for file in sorted((place.state / "owed").glob("*.json"))}
+
+
+def owed_file(place: Place, name: str) -> Path:
+    return private_directory(place.state / "owed") / f"{name}.json"
+
+
+def programs_of(supervisor: Supervisor, names: Collection[str]) -> set[str]:
+    """The generations of these processes."""
+    return {program for program in supervisor.programs() if program.rpartition("-")[0] in names}
+
+
+def state_file(place: Place, program: str) -> Path:
+    """Where a worker says that it lives, and how far it is."""
+    return place.sockets() / f"{program}.json"
 
 
 def native_environ(place: Place, stage: Stage, process: Process) -> dict[str, str]:

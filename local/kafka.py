@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import jars
-from local.place import Place, Refused, private_directory, read_json, say, write
+from local.place import CHECKOUT, Place, Refused, private_directory, read_json, say, write
 from local.polling import poll
 from local.postgis import free_port, is_free
 from local.supervision import Program, tail
@@ -30,6 +30,9 @@ SMALL_HEAP = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 # child: tests start brokers from processes in which gRPC has threads.
 END_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 QUIET = "-Dlog4j2.level=WARN"
+
+SETTINGS = CHECKOUT / "k8s" / "6-kafka" / "server.properties"
+NAME = "kafka"  # of the StatefulSet that it stands for
 
 API_VERSIONS, VERSION, CORRELATION = 18, 0, 7
 NO_CLIENT_ID = -1
@@ -68,7 +71,7 @@ class Broker:
     def program(self) -> Program:
         """SIGTERM, on which it closes its files; its clients need not have left."""
         return Program(
-            name="kafka",
+            name=NAME,
             command=self.command(),
             directory=self.home,
             priority=100,
@@ -137,45 +140,14 @@ def text(lines: Mapping[str, str]) -> str:
 
 
 def settings(broker: Broker) -> dict[str, str]:
-    """One node. An acknowledged record is in the operating system's hands: when the broker crashes it stays.
-
-    When the machine crashes, the last seconds may be lost: Kafka's answer to that is replicas on other
-    machines, of which a laptop has none, and not flushing; so the broker's own ways are left as they are.
-    """
-    return {
-        "process.roles": "broker,controller",
-        "node.id": "1",
-        "controller.quorum.voters": f"1@127.0.0.1:{broker.controller_port}",
-        "listeners": f"CLIENTS://{broker.address},CONTROLLER://127.0.0.1:{broker.controller_port}",
+    """Those of the cluster's broker, with other addresses and another folder."""
+    lines = (line for line in SETTINGS.read_text().splitlines() if line and not line.startswith("#"))
+    controller = f"127.0.0.1:{broker.controller_port}"
+    return dict(line.split("=", 1) for line in lines) | {
+        "controller.quorum.voters": f"1@{controller}",
+        "listeners": f"CLIENTS://{broker.address},CONTROLLER://{controller}",
         "advertised.listeners": f"CLIENTS://{broker.address}",
-        "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name": "CLIENTS",
-        "controller.listener.names": "CONTROLLER",
         "log.dirs": str(broker.data),
-        # A topic that somebody misspelt is an error, not a new topic.
-        "auto.create.topics.enable": "false",
-        "default.replication.factor": "1",
-        "min.insync.replicas": "1",
-        "offsets.topic.replication.factor": "1",
-        "offsets.topic.num.partitions": "1",
-        "transaction.state.log.replication.factor": "1",
-        "transaction.state.log.min.isr": "1",
-        "transaction.state.log.num.partitions": "1",
-        "share.coordinator.state.topic.replication.factor": "1",
-        "share.coordinator.state.topic.min.isr": "1",
-        # What is old goes a segment at a time, so segments are small. Topics have retentions of their own.
-        "log.retention.hours": "24",
-        "log.segment.bytes": str(64 * 2**20),
-        "log.cleaner.dedupe.buffer.size": str(16 * 2**20),
-        # What a group has committed is kept for longer than what it has to read.
-        "offsets.retention.minutes": str(7 * 24 * 60),
-        # Nobody else is to come before the first writer may begin.
-        "group.initial.rebalance.delay.ms": "0",
-        # Killed and started again it is taken for another broker of its number until this time is over.
-        "broker.session.timeout.ms": "3000",
-        "broker.heartbeat.interval.ms": "500",
-        "num.network.threads": "2",
-        "num.io.threads": "4",
     }
 
 

@@ -1,11 +1,13 @@
 """Reads a rendering: which processes, jobs and Services a stage consists of.
 
 The rendering is the one source of what runs; whatever in it this reader does not understand is refused
-rather than skipped. Left out are StatefulSets, because the runner brings its own database, and the process of
-the proxy, because the HAProxy that stands for all Services takes over its routes.
+rather than skipped. Of StatefulSets only the names are read, because the runner brings its own database and
+broker; the process of the proxy is left out, because the HAProxy that stands for all Services takes over its
+routes.
 """
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,9 @@ from typing import Any
 from local.place import NODE_PORT_BASE, NODE_PORTS, Place, Refused
 
 NAME_LABEL = "app.kubernetes.io/name"
+# As the manifests write it; the runner's own broker, or one that is given, has another address.
+BROKERS_URL = "kafka://kafka:9092"
+BEFORE_IT_GOES = "connect/before-it-goes"
 ROUTES = "routes.map"
 
 
@@ -26,6 +31,8 @@ class Process:
     ports: Mapping[str, int]
     ready_path: str | None
     speaks_grpc: bool = False
+    ready_command: tuple[str, ...] | None = None  # of a worker, which serves nobody
+    before_it_goes: tuple[str, ...] | None = None  # what has to run to its end before a stage is without it
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Stage:
     jobs: tuple[Process, ...]
     services: tuple[Service, ...]
     routes: str | None = None  # the map file of the stage's proxy, where it has one
+    stateful: tuple[str, ...] = ()  # postgis, kafka: the names of what keeps data
 
 
 def stage_names(place: Place) -> list[str]:
@@ -68,9 +76,12 @@ def find_stage(place: Place, wanted: str | None) -> str:
     raise Refused(f"There is no stage {wanted!r}. There are: {', '.join(names)}.")
 
 
-def read_stage(place: Place, name: str, secrets: Mapping[str, str]) -> Stage:
+def read_stage(
+    place: Place, name: str, secrets: Mapping[str, str], *, brokers_url: str = BROKERS_URL
+) -> Stage:
     """The stage as its manifests say it; `secrets` stands for the Secret that they only refer to."""
-    return parse(name, (place.rendered / f"{name}.yaml").read_text(), secrets)
+    text = (place.rendered / f"{name}.yaml").read_text()
+    return parse(name, text.replace(BROKERS_URL, brokers_url), secrets)
 
 
 def parse(name: str, rendering: str, secrets: Mapping[str, str]) -> Stage:
@@ -91,6 +102,7 @@ def parse(name: str, rendering: str, secrets: Mapping[str, str]) -> Stage:
         jobs=tuple(process(one, maps, secrets) for one in of_kind("Job")),
         services=tuple(found for one in of_kind("Service") for found in service_ports(one, answering)),
         routes=next((one[ROUTES] for one in maps.values() if ROUTES in one), None) if proxies else None,
+        stateful=tuple(one["metadata"]["name"] for one in of_kind("StatefulSet")),
     )
 
 
@@ -101,6 +113,7 @@ def process(one: dict[str, Any], maps: Mapping[str, Any], secrets: Mapping[str, 
         raise Refused(f"{name}: one container with a command is expected.")
     container = containers[0]
     probe = container.get("readinessProbe", {})
+    before_it_goes = one["metadata"].get("annotations", {}).get(BEFORE_IT_GOES)
     return Process(
         name=name,
         command=(*container["command"], *container.get("args", ())),
@@ -108,6 +121,8 @@ def process(one: dict[str, Any], maps: Mapping[str, Any], secrets: Mapping[str, 
         ports={port["name"]: port["containerPort"] for port in container.get("ports", ())},
         ready_path=probe.get("httpGet", {}).get("path"),
         speaks_grpc="grpc" in probe,
+        ready_command=tuple(probe["exec"]["command"]) if "exec" in probe else None,
+        before_it_goes=tuple(shlex.split(before_it_goes)) if before_it_goes else None,
     )
 
 

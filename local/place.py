@@ -123,6 +123,12 @@ def write(path: Path, text: str) -> None:
     Path(temporary).replace(path)
 
 
+def keep(path: Path, text: str) -> None:
+    """Writes the file unless it says so already."""
+    if not path.exists() or path.read_text() != text:
+        write(path, text)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in the file; empty when there is none."""
     try:

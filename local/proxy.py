@@ -32,6 +32,7 @@ class Upstream:
     """The process that answers for a Service.
 
     At `ready_path` it says that it is ready; without one it speaks gRPC, and its health service says so.
+    A worker answers for none and has no port.
     """
 
     program: str
@@ -68,7 +69,7 @@ def configuration(
         else:
             to = f"default_backend {service.process}"
             blocks.append(frontend(service.name, binds, to, grpc=is_grpc(upstreams[service.process])))
-    blocks += [backend(name, upstream) for name, upstream in sorted(upstreams.items())]
+    blocks += [backend(name, upstream) for name, upstream in sorted(upstreams.items()) if upstream.port]
     body = "\n\n".join(blocks) + "\n"
     # The socket tells this name, and thereby that the workers have taken over this very text. Services on
     # their way out are not part of it: without them it is the same configuration.
@@ -100,7 +101,7 @@ def backend(name: str, upstream: Upstream) -> str:
 
 
 def is_grpc(upstream: Upstream) -> bool:
-    return upstream.ready_path is None
+    return upstream.port != 0 and upstream.ready_path is None
 
 
 def routes_file(place: Place, stage: Stage) -> Path:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 
-from local import proxy
-from local.generations import Generation, is_ready, running_file
+from local import kafka, proxy
+from local.generations import Generation, is_ready, running_file, state_file
 from local.place import Place, read_json, say
 from local.seed import STAFF_USER, password_file
 from local.supervision import Supervisor, leftovers
@@ -69,13 +69,21 @@ def status(place: Place) -> int:
     for program, info in sorted(supervisor.programs().items()):
         state = info["statename"].lower()
         if program in generations:
-            state = "ready" if is_ready(generations[program]) else "not ready"
+            state = "ready" if is_ready(place, generations[program]) else "not ready"
         elif program == "haproxy":
             state = "ready" if proxy.running_marker(place) is not None else "not ready"
+        elif program == kafka.NAME:
+            state = "ready" if kafka.private_broker(place, running=True).is_ready() else "not ready"
         whole = whole and state in ("running", "ready")
         up = dt.timedelta(seconds=max(0, int(time.time()) - info["start"])) if info["pid"] else "-"
-        say(f"  {program:<20} {state:<10} pid {info['pid']:<8} up {up}")
+        say(f"  {program:<20} {state:<10} pid {info['pid']:<8} up {up}{progress(place, program)}")
     return 0 if whole else 1
+
+
+def progress(place: Place, program: str) -> str:
+    """How far a writer says that it is."""
+    unwritten = read_json(state_file(place, program)).get("unwritten")
+    return "" if unwritten is None else f", {unwritten:,} pings to be written"
 
 
 def stage(place: Place) -> int:

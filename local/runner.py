@@ -6,12 +6,12 @@ Each step is done only where it is missing, so what an interrupted run left half
 import shutil
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 
-from local import manifests, postgis
-from local.generations import move, native_environ, node_ports, running_file
+from local import kafka, manifests, postgis
+from local.generations import move, native_environ, node_ports, owed, running_file
+from local.kafka import Broker
 from local.manifests import Stage
-from local.place import VENV, Place, Refused, given, kept_secret, read_json, write
+from local.place import VENV, Place, Refused, given, keep, kept_secret, read_json
 from local.polling import poll
 from local.postgis import Cluster
 from local.seed import seed
@@ -28,18 +28,31 @@ def up(place: Place, wanted: str | None) -> None:
             end_leftovers(place)
             for file in [*place.programs.glob("*.ini"), running_file(place)]:
                 file.unlink(missing_ok=True)
-        kept = {*supervisor.programs()} if running else set()
-        cluster, secrets = choose_database(place, kept=kept)
+        programs = {*supervisor.programs()} if running else set()
+        cluster, secrets = choose_database(place, kept=programs)
         stage = manifests.read_stage(place, name, secrets)
+        broker, url = choose_broker(place, stage, kept=kafka.NAME in programs)
+        if url is not None:
+            stage = manifests.read_stage(place, name, secrets, brokers_url=url)
         check_ports(place, stage)
         if not running:
             supervisor.start()
+        own = {"haproxy"}
         if cluster is not None:
             start_database(place, supervisor, cluster)
+            own.add("postgis")
+        if broker is not None:
+            start_broker(place, supervisor, broker)
+            own |= {kafka.NAME} & {*stage.stateful}
         for job in stage.jobs:
             run(place, job.name, job.command, native_environ(place, stage, job))
         seed(place, secrets, run)
-        move(place, supervisor, stage, {"haproxy"} if cluster is None else {"haproxy", "postgis"})
+
+        def finish(name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> None:
+            """Where database and broker are now, wherever they were when it was written down."""
+            run(place, name, command, {**environ, **secrets, **({"PINGS_URL": url} if url else {})})
+
+        move(place, supervisor, stage, own, finish=finish)
 
 
 def choose_database(place: Place, *, kept: set[str]) -> tuple[Cluster | None, dict[str, str]]:
@@ -69,10 +82,24 @@ def choose_database(place: Place, *, kept: set[str]) -> tuple[Cluster | None, di
     return cluster, secrets
 
 
-def keep(file: Path, text: str) -> None:
-    """Writes the file unless it says so already."""
-    if not file.exists() or file.read_text() != text:
-        write(file, text)
+def choose_broker(place: Place, stage: Stage, *, kept: bool) -> tuple[Broker | None, str | None]:
+    """The private broker unless a PINGS_URL names another, and its URL; neither where nobody needs one.
+
+    A stage without a broker needs it, too, for as long as an earlier one has left something to finish.
+    """
+    if kafka.NAME not in stage.stateful and not owed(place):
+        return None, None
+    url = given("PINGS_URL", place.checkout)
+    if url is not None and url.startswith("kafka:"):
+        return None, url
+    broker = kafka.private_broker(place, running=kept)
+    return broker, broker.url
+
+
+def start_broker(place: Place, supervisor: Supervisor, broker: Broker) -> None:
+    supervisor.add(broker.program())
+    if not poll(broker.is_ready, kafka.START_TIMEOUT_S, every_s=0.2):
+        raise Refused(f"Kafka does not start. Its last lines:\n{tail(place.logs / 'kafka.log')}")
 
 
 def start_database(place: Place, supervisor: Supervisor, cluster: Cluster) -> None:

@@ -4,8 +4,9 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 
-from connect.neighbours import ASKED
+from connect.neighbours import asked
 from local import manifests
+from local.kafka import NAME as BROKER
 from local.manifests import Process, Stage
 from local.place import Place
 
@@ -46,6 +47,8 @@ def picture(stage: Stage, before: Stage | None) -> str:
     processes = {one.name: one for one in stage.processes}
     lines = ["flowchart LR", "  clients([clients])", "  postgis[(postgis)]"]
     lines += [f"  {node(name)}[{name}]" for name in processes]
+    if BROKER in stage.stateful:
+        lines.append(f"  {BROKER}[({BROKER})]")
     if stage.routes is not None:
         lines.append("  proxy{{proxy}}")
     for service in stage.services:
@@ -54,13 +57,16 @@ def picture(stage: Stage, before: Stage | None) -> str:
     for pattern, to in routes(stage):
         lines.append(edge("proxy", to, pattern))
     for process in stage.processes:
-        lines += [edge(process.name, to, said) for to, said in asks(process, stage)]
+        for to, said in asks(process, stage):
+            is_worker = process.ready_command is not None  # what it asks the broker for comes from there
+            lines.append(edge(to, process.name, said) if is_worker else edge(process.name, to, said))
         if process.environ.get("DATABASE_URL"):
             lines.append(edge(process.name, "postgis"))
     known = {one.name: one for one in before.processes} if before else {}
     new = [node(name) for name, process in processes.items() if known.get(name) != process]
     if stage.routes is not None and (before is None or before.routes != stage.routes):
         new.append("proxy")
+    new += {*stage.stateful} - {*(before.stateful if before else ())}
     if before is not None and new:
         lines += ["  classDef new stroke-width:3px", f"  class {','.join(new)} new"]
     return "\n".join(["```mermaid", *lines, "```"])
@@ -86,17 +92,24 @@ def routes(stage: Stage) -> Iterator[tuple[str, str]]:
 
 def asks(process: Process, stage: Stage) -> Iterator[tuple[str, str]]:
     """Each neighbour that the wiring leads the process to, and what it is asked, in what way."""
-    answering = {(one.name, one.port): one.process for one in stage.services}
+    urls = {name: process.environ.get(name, "local:") for name in SAID}
+    apps = process.environ.get("SERVED_APPS", "").split(",")
+    # One that serves no apps is told where those are whom it asks, and of nobody else.
+    whom = [name for app in apps for name in (asked(app, urls) or ())] if apps != [""] else list(SAID)
     found: dict[tuple[str, str], list[str]] = {}
-    for app in process.environ.get("SERVED_APPS", "").split(","):
-        for setting in ASKED.get(app, ()):
-            scheme, _, address = process.environ.get(setting, "local:").partition("://")
-            name, _, port = address.partition(":")
-            to = answering.get((name, int(port or 0)))
-            if to is not None and SAID[setting] not in found.setdefault((to, scheme), []):
-                found[to, scheme].append(SAID[setting])
+    for name in dict.fromkeys(whom):
+        scheme, _, address = urls[name].partition("://")
+        if scheme != "local:":
+            found.setdefault((answering(address, stage), scheme), []).append(SAID[name])
     for (to, scheme), said in found.items():
         yield to, f"{', '.join(said)} · {scheme}"
+
+
+def answering(address: str, stage: Stage) -> str:
+    """Who is behind a Service's address."""
+    host, _, port = address.partition(":")
+    found = {(one.name, str(one.port)): one.process for one in stage.services}
+    return found.get((host, port)) or host
 
 
 # --- the step ------------------------------------------------------------------------------------

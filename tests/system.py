@@ -11,11 +11,16 @@ from urllib.parse import urlsplit
 import grpc
 import psycopg2
 import requests
+from confluent_kafka import Consumer, TopicPartition
 
+from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from local import manifests
-from local.place import CHECKOUT, VENV, Place
+from local import kafka, manifests
+from local.generations import Generation, running_file
+from local.place import CHECKOUT, VENV, Place, read_json
+from local.supervision import Supervisor
 from local.tests.conftest import a_place
+from tests.serving import until
 
 APP, API, PERSONS, LOCATIONS = 30000, 30001, 30002, 30003
 STAGES = manifests.stage_names(Place(state=CHECKOUT))
@@ -65,7 +70,42 @@ class System:
 
     def empty(self) -> None:
         """Nobody, nowhere; the next person has the id 1."""
-        self.sql("TRUNCATE persons_person, locations_location RESTART IDENTITY")
+        self.settle()
+        self.sql("TRUNCATE persons_person, locations_location, rejected_pings RESTART IDENTITY")
+        if "location-writer" in self.processes():
+            self.restart("locations", "locations-rest")
+
+    def processes(self) -> dict[str, Generation]:
+        running = read_json(running_file(self.place)).get("processes", {})
+        return {name: Generation(**one) for name, one in running.items()}
+
+    def unwritten(self) -> int:
+        """The pings in the topic that no writer has stored yet; 0 where there is no topic."""
+        if "location-writer" not in self.processes():
+            return 0
+        broker = kafka.private_broker(self.place, running=True)
+        group = {"bootstrap.servers": broker.address, "group.id": "location-writers"}
+        with contextlib.closing(Consumer(group)) as observer:
+            partitions = observer.list_topics("locations", timeout=20).topics["locations"].partitions
+            asked = [TopicPartition("locations", each) for each in partitions]
+            written = observer.committed(asked, timeout=20)
+            ends = [observer.get_watermark_offsets(each, timeout=20, cached=False) for each in asked]
+        return sum(end - max(each.offset, first) for each, (first, end) in zip(written, ends, strict=True))
+
+    def settle(self) -> None:
+        """Until everything that was taken can be seen."""
+        until(lambda: self.unwritten() == 0, at_most_s=60)
+
+    def restart(self, *names: str) -> None:
+        """Processes that remember for a minute who exists: ids are never given again, except in tests."""
+        supervisor = Supervisor(self.place)
+        for name in names:
+            supervisor.rpc.stopProcess(self.processes()[name].program)
+            supervisor.rpc.startProcess(self.processes()[name].program)
+        until(lambda: self.get("/api/locations?limit=1").ok)
+        with self.grpc() as locations:
+            asked = pb.ListLocationsRequest(limit=1)
+            assert list(locations.ListLocations(asked, wait_for_ready=True, timeout=20)) == []
 
     def port(self, port: int) -> int:
         return self.place.node_port(port)

@@ -19,8 +19,9 @@ from local.place import CHECKOUT
 from tests.rendered import PLACE, SECRETS, STAGES, as_read, containers, objects, of_kind, pods, processes
 
 SECRET_VARIABLES = {*SECRETS, "POSTGRES_PASSWORD"}
-OTHERS_IMAGES = {"postgis", "proxy"}
+OTHERS_IMAGES = {"postgis", "kafka", "proxy"}
 DOORS = {"proxy", "web", "persons", "locations", "locations-rest", "connections"}
+LAG_SCALER = yaml.safe_load((CHECKOUT / "k8s" / "keda" / "location-writer.yaml").read_text())
 RESERVED_CONNECTIONS = 10  # those that PostgreSQL keeps for its superuser, a job's, somebody's psql
 
 
@@ -158,7 +159,10 @@ def test_the_database_has_a_connection_for_every_thread(stage: str) -> None:
         if process.environ.get("DATABASE_URL"):
             web = process.command[0] == "gunicorn"
             threads = settings.WEB_WORKERS * settings.WEB_THREADS if web else settings.GRPC_THREADS
-            most = of_kind(stage, "HorizontalPodAutoscaler")[name]["spec"]["maxReplicas"]
+            if process.ready_command is not None:
+                threads = 1
+            scaler = of_kind(stage, "HorizontalPodAutoscaler").get(name) or LAG_SCALER
+            most = scaler["spec"].get("maxReplicas") or scaler["spec"]["maxReplicaCount"]
             needed += threads * (most + ceil(most / 4))  # a quarter more while new ones take over
     assert needed <= has
 

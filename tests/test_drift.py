@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.urls import URLResolver
 
-from connect.neighbours import ASKED
+from connect.neighbours import asked
 from connect.urls import MOUNTS
 from local import manifests
 from local.place import CHECKOUT, Place
@@ -39,15 +39,18 @@ def test_the_runner_starts_what_the_manifests_say(stage: str) -> None:
         container = deployments[name]["spec"]["template"]["spec"]["containers"][0]
         assert list(process.command) == container["command"]
         probe = container["readinessProbe"]
-        assert (process.ready_path, process.speaks_grpc) == (
+        assert (process.ready_path, process.speaks_grpc, process.ready_command) == (
             probe.get("httpGet", {}).get("path"),
             "grpc" in probe,
+            tuple(probe["exec"]["command"]) if "exec" in probe else None,
         )
         environ: dict[str, str] = {}
         for source in container.get("envFrom", ()):
             environ |= maps[source["configMapRef"]["name"]]["data"]
         for variable in container["env"]:
-            environ[variable["name"]] = variable.get("value", SECRETS.get(variable["name"], ""))
+            source = variable.get("valueFrom", {}).get("configMapKeyRef")
+            value = maps[source["name"]]["data"][source["key"]] if source else SECRETS.get(variable["name"])
+            environ[variable["name"]] = variable.get("value", value)
         assert process.environ == environ
 
 
@@ -72,6 +75,11 @@ def test_every_address_in_the_wiring_is_a_service_of_the_stage(stage: str) -> No
             url = urlsplit(process.environ.get(setting, "local:"))
             if url.scheme == "local":
                 continue
+            if url.scheme == "kafka":
+                broker = of_kind(stage, "Service")[url.hostname or ""]["spec"]
+                assert url.hostname in as_read(stage).stateful
+                assert [port["port"] for port in broker["ports"]] == [url.port]
+                continue
             answering = found[url.hostname or "", url.port or 0]
             assert answering is not None, f"{name} asks {setting} past the proxy"
             assert answering != name, f"{name} asks itself for {setting}"
@@ -93,10 +101,9 @@ def test_who_speaks_grpc_is_marked_for_the_cluster(stage: str) -> None:
 def test_who_reaches_no_data_is_not_told_where_the_data_is(stage: str) -> None:
     for name, process in processes(stage).items():
         if process.command[0] == "gunicorn":
-            needs = any(
-                app not in ASKED or any(process.environ.get(one, "local:") == "local:" for one in ASKED[app])
-                for app in served(process)
-            )
+            urls = {one: process.environ.get(one, "local:") for one in NEIGHBOURS}
+            whom = [asked(app, urls) for app in served(process)]
+            needs = any(names is None or "local:" in map(urls.get, names) for names in whom)
             assert bool(process.environ["DATABASE_URL"]) == needs, name
 
 

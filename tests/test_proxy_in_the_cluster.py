@@ -64,9 +64,10 @@ def proxy(stage: str, folder: Path, ports: list[int], upstreams: dict[str, int])
     for bind, port in zip(("bind :8000", "bind :8001"), ports, strict=True):
         text = text.replace(bind, f"bind 127.0.0.1:{port}")
     (folder / "cluster.cfg").write_text(text)
+    (folder / "routes.map").write_text(as_read(stage).routes or "")
     files = ["-f", str(CHECKOUT / "k8s" / "proxy" / "defaults.cfg"), "-f", str(folder / "cluster.cfg")]
     environ = os.environ | {
-        "ROUTES": str(CHECKOUT / "k8s" / stage / "routes.map"),
+        "ROUTES": str(folder / "routes.map"),
         "APP_URL": "http://127.0.0.1:30000",
     }
     with subprocess.Popen([executable(), "-W", "-db", *files], env=environ) as process:

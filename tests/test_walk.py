@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local import generations, manifests
+from local import generations, kafka, manifests
 from local.place import Place, read_json
 from local.supervision import Supervisor, tail
 from local.tests.terminal import Terminal, a_place
@@ -24,7 +24,7 @@ def test_nobody_notices_the_walk(terminal: Terminal, capsys: pytest.CaptureFixtu
     assert first.returncode == 0, first.stdout
     walk = Walk(terminal, calls_between=250)
     door = Supervisor(terminal.place).programs()["haproxy"]["pid"]
-    walk.go([1, 2, 3, 4, 5, 2, 5, 0], arrived=it_runs_what_the_manifests_say)
+    walk.go([1, 2, 3, 4, 5, 6, 3, 6, 0], arrived=it_runs_what_the_manifests_say)
     with capsys.disabled():
         print(f"\n{walk.table()}\n\n{walk.summary()}")
     assert walk.faults == [], tail(terminal.place.logs / "haproxy.log")
@@ -40,9 +40,13 @@ def test_nobody_notices_the_walk(terminal: Terminal, capsys: pytest.CaptureFixtu
 def it_runs_what_the_manifests_say(place: Place, name: str) -> None:
     secrets = dict(line.split("=", 1) for line in (place.state / "env").read_text().splitlines())
     stage = manifests.read_stage(place, name, secrets)
+    if kafka.NAME in stage.stateful:
+        url = kafka.private_broker(place, running=True).url
+        stage = manifests.read_stage(place, name, secrets, brokers_url=url)
     programs = Supervisor(place).programs()
     running = read_json(generations.running_file(place))["processes"]
-    assert {*programs} == {"haproxy", "postgis", *(one["program"] for one in running.values())}
+    own = {"haproxy", *stage.stateful}
+    assert {*programs} == own | {one["program"] for one in running.values()}
     assert {*running} == {process.name for process in stage.processes}
     for process in stage.processes:
         described = Path(f"/proc/{programs[running[process.name]['program']]['pid']}")

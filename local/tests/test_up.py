@@ -41,14 +41,15 @@ def test_a_system_comes_up_stays_up_and_goes(terminal: Terminal) -> None:
     supervisor = Supervisor(place)
     programs = {name: info["pid"] for name, info in supervisor.programs().items()}
     state = read_json(generations.running_file(place))
-    assert set(programs) == {"postgis", "haproxy", *(one["program"] for one in state["processes"].values())}
+    own = {"postgis", "kafka", "haproxy"}
+    assert set(programs) == own | {one["program"] for one in state["processes"].values()}
     second = terminal.make("up", f"STAGE={last}")
     assert second.returncode == 0, second.stdout
     assert password not in second.stdout
     assert {name: info["pid"] for name, info in supervisor.programs().items()} == programs
     assert read_json(generations.running_file(place)) == state
 
-    for name in ("webapp-", "postgis"):
+    for name in ("webapp-", "postgis", "kafka", "location-writer-"):
         os.kill(next(pid for program, pid in programs.items() if program.startswith(name)), signal.SIGKILL)
     assert poll(lambda: terminal.make("status").returncode == 0, 60, every_s=0.5)
 
