@@ -1,0 +1,28 @@
+# One image for every process of Connect; the deploy config picks the command.
+ARG BASE=debian:bookworm-slim
+
+FROM ${BASE} AS build
+RUN apt-get update -q \
+ && apt-get install -q -y --no-install-recommends python3-venv
+COPY requirements.txt /
+RUN python3 -m venv /opt/connect \
+ && /opt/connect/bin/pip install -q --disable-pip-version-check --no-cache-dir --no-compile -r /requirements.txt \
+ && /opt/connect/bin/pip uninstall -q -y pip setuptools
+
+FROM ${BASE}
+# GeoDjango loads GDAL and GEOS; most of the image is what Debian's GDAL wants of the formats that it reads.
+RUN apt-get update -q \
+ && apt-get install -q -y --no-install-recommends python3 libgdal32 libgeos-c1v5 \
+ && rm -rf /var/lib/apt/lists/*
+ENV PATH=/opt/connect/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+COPY --from=build /opt/connect /opt/connect
+WORKDIR /srv/connect
+COPY . .
+RUN python manage.py collectstatic --noinput --verbosity 0 \
+ && python -m compileall -q /opt/connect /srv/connect
+USER 10001:10001
+EXPOSE 8000 50051
+# A web process; whoever runs another command brings another check.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-c", "\
+import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/live', timeout=4)"]
+CMD ["gunicorn", "--config", "python:connect.gunicorn", "connect.wsgi"]
