@@ -39,6 +39,8 @@ def addresses(place: Place) -> None:
         if place.node_port(port) in running["node_ports"]:
             for name, address, note in entries:
                 say(f"  {name:<12} {address:<36} {note}".rstrip())
+    if kafka.NAME in Supervisor(place).programs():
+        say(f"  {'Broker':<12} {kafka.private_broker(place, running=True).url}")
     say(f"\nTry first: curl '{at(30001)}{FIRST_QUESTION}', or open {at(30001)}/api/docs in a browser.")
 
 
