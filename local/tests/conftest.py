@@ -1,6 +1,6 @@
 """Systems of the tests' own: another folder, other ports, gone afterwards."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -85,6 +85,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield place
 
 
+def nobody_owes_anything(name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    raise AssertionError(f"{name} was to run {command}")
+
+
 class System:
     """A few web processes behind HAProxy, whose rendering a test changes."""
 
@@ -100,7 +104,7 @@ class System:
         if self.supervisor.pid() is None:
             self.supervisor.start()
         stage = manifests.parse(f"0-{rendering.__name__}", rendering(answer), {})
-        generations.move(self.place, self.supervisor, stage, {"haproxy"})
+        generations.move(self.place, self.supervisor, stage, {"haproxy"}, finish=nobody_owes_anything)
 
     def pids(self) -> dict[str, int]:
         return {name: info["pid"] for name, info in self.supervisor.programs().items()}
