@@ -10,10 +10,10 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV_PYTHON := .venv/bin/python
 LOCAL := $(VENV_PYTHON) -m local
 
-.PHONY: help up down status stage logs test lint proto render diff diagrams walk bench
+.PHONY: help up down status stage logs test compose-test lint proto render diff diagrams walk bench
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 up: ## install what is missing and bring the whole system up, or to STAGE
 	@$(PYTHON) -m local.prepare local
@@ -34,6 +34,10 @@ logs: ## the last lines of every log; follows them on a terminal
 test: ## every test, on a database and ports of their own
 	@$(PYTHON) -m local.prepare dev
 	@exec $(LOCAL) test $(ARGS)
+
+compose-test: ## build the image, bring compose.yaml up and prove it by the journey; needs Docker
+	@$(PYTHON) -m local.prepare dev
+	@exec $(VENV_PYTHON) -m pytest tests/composed.py $(ARGS)
 
 lint: ## style, types, imports, missing migrations
 	@$(PYTHON) -m local.prepare dev

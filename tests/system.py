@@ -27,11 +27,36 @@ STAGES = manifests.stage_names(Place(state=CHECKOUT))
 SOMEBODY = "INSERT INTO persons_person (first_name, last_name, company_name) VALUES ('A', 'B', 'C')"
 
 
-class System:
+class Addresses:
+    """Those of the contract, wherever a system has them, and how they are asked."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def port(self, port: int) -> int:
+        return self.place.node_port(port)
+
+    def url(self, path: str, port: int = API) -> str:
+        return f"http://127.0.0.1:{self.port(port)}{path}"
+
+    def ask(self, verb: str, path: str, *, port: int = API, **how: Any) -> requests.Response:
+        return requests.request(verb, self.url(path, port), timeout=30, **how)
+
+    def get(self, path: str, **how: Any) -> requests.Response:
+        return self.ask("GET", path, **how)
+
+    @contextlib.contextmanager
+    def grpc(self) -> Iterator[LocationServiceStub]:
+        options = [("grpc.enable_http_proxy", 0)]
+        with grpc.insecure_channel(f"127.0.0.1:{self.port(LOCATIONS)}", options) as channel:
+            yield LocationServiceStub(channel)
+
+
+class System(Addresses):
     """Walks to a stage, and is asked through the contract's addresses."""
 
     def __init__(self, place: Place, database_url: str) -> None:
-        self.place = place
+        super().__init__(place)
         self.database_url = database_url
         self.stage: str | None = None
         self.environ = os.environ | {
@@ -106,24 +131,6 @@ class System:
         with self.grpc() as locations:
             asked = pb.ListLocationsRequest(limit=1)
             assert list(locations.ListLocations(asked, wait_for_ready=True, timeout=20)) == []
-
-    def port(self, port: int) -> int:
-        return self.place.node_port(port)
-
-    def url(self, path: str, port: int = API) -> str:
-        return f"http://127.0.0.1:{self.port(port)}{path}"
-
-    def ask(self, verb: str, path: str, *, port: int = API, **how: Any) -> requests.Response:
-        return requests.request(verb, self.url(path, port), timeout=30, **how)
-
-    def get(self, path: str, **how: Any) -> requests.Response:
-        return self.ask("GET", path, **how)
-
-    @contextlib.contextmanager
-    def grpc(self) -> Iterator[LocationServiceStub]:
-        options = [("grpc.enable_http_proxy", 0)]
-        with grpc.insecure_channel(f"127.0.0.1:{self.port(LOCATIONS)}", options) as channel:
-            yield LocationServiceStub(channel)
 
 
 @contextlib.contextmanager
