@@ -1,4 +1,7 @@
-# One image for every process of Connect; the deploy config picks the command.
+# One image for every process of Connect; compose.yaml and k8s/ pick the command. What is in it: docs/image.md.
+#
+# What Python runs is pinned in requirements.txt, the system is Debian 12 with its security updates. Whoever wants
+# the same base each time gives its digest: --build-arg BASE=debian@sha256:...
 ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS build
@@ -10,7 +13,7 @@ RUN python3 -m venv /opt/connect \
  && /opt/connect/bin/pip uninstall -q -y pip setuptools
 
 FROM ${BASE}
-# GeoDjango loads GDAL and GEOS; most of the image is what Debian's GDAL wants of the formats that it reads.
+# GeoDjango loads GDAL and GEOS; half of the image is what Debian's GDAL wants for the formats that it reads.
 RUN apt-get update -q \
  && apt-get install -q -y --no-install-recommends python3 libgdal32 libgeos-c1v5 \
  && rm -rf /var/lib/apt/lists/*

@@ -89,6 +89,13 @@ def test_pods_have_no_rights_that_they_do_not_need(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_every_python_has_a_folder_for_what_is_temporary(stage: str) -> None:
+    for name, container in containers(stage):
+        if container.get("command", [""])[0] in ("python", "gunicorn"):
+            assert "tmp" in {one["name"] for one in container.get("volumeMounts", ())}, name
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_the_image_is_named_in_one_place(stage: str) -> None:
     component = yaml.safe_load((CHECKOUT / "k8s" / "image" / "kustomization.yaml").read_text())["images"][0]
     image = f"{component['newName']}:{component['newTag']}"
