@@ -18,30 +18,30 @@ from consumers.tests.conftest import at
 from local import kafka as local_kafka
 from locations.pings import Ping, unknown_person
 from locations.services import Receipt
-from tests.serving import ROOT, database_url
+from tests.serving import ROOT, database_url, until
 
 pytestmark = pytest.mark.usefixtures("people")
 
 
 def in_topic() -> list[Ping]:
     """Everything in it, partition after partition."""
-    consumer = Consumer(topic.client_config(group_id="a reader of its own", enable_partition_eof=True))
-    parts = topic.partitions_of(consumer)
-    consumer.assign([TopicPartition(django_settings.KAFKA_TOPIC, part, 0) for part in parts])
-    found: dict[int, list[Ping]] = {part: [] for part in parts}
-    ended = 0
-    give_up = time.monotonic() + 20
-    while ended < len(parts):
-        assert time.monotonic() < give_up
+    consumer = Consumer(topic.client_config(group_id="a reader of its own"))
+    parts = [TopicPartition(django_settings.KAFKA_TOPIC, part, 0) for part in topic.partitions_of(consumer)]
+    ends = {part.partition: consumer.get_watermark_offsets(part, timeout=20, cached=False) for part in parts}
+    consumer.assign(parts)
+    found: dict[int, list[Ping]] = {part.partition: [] for part in parts}
+
+    def take() -> bool:
         for message in consumer.consume(10_000, timeout=0.1):
-            if message.error() is not None:
-                ended += 1
-                continue
+            assert message.error() is None, message.error()
             ping = topic.read(message.key(), message.value()).ping
             assert ping is not None
             found[message.partition() or 0].append(ping)
+        return all(len(found[part]) == end for part, (_, end) in ends.items())
+
+    until(take)
     consumer.close()
-    return [ping for part in parts for ping in found[part]]
+    return [ping for pings in found.values() for ping in pings]
 
 
 def test_what_is_acknowledged_is_in_the_topic_and_each_persons_pings_in_order(kafka: str):

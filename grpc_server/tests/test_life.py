@@ -119,13 +119,13 @@ def test_a_reader_that_takes_nothing_is_cut_off(settings: Any, crowd: int):
     server = LocationServer("127.0.0.1:0", slow_reader_s=0.5)
     server.start()
     try:
-        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            stub = LocationServiceStub(channel)
-            slow = stub.ListLocations(EVERYTHING, **SOON)
+        address, alone = f"127.0.0.1:{server.port}", [("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(address, alone) as channel, grpc.insecure_channel(address, alone) as other:
+            slow = LocationServiceStub(channel).ListLocations(EVERYTHING, **SOON)
             next(slow)
 
             def is_free() -> bool:
-                another = stub.ListLocations(EVERYTHING, **SOON)
+                another = LocationServiceStub(other).ListLocations(EVERYTHING, **SOON)
                 try:
                     return len(next(another).locations) == 2000
                 except grpc.RpcError:
