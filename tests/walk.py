@@ -20,7 +20,7 @@ from local.tests.terminal import Terminal, a_place
 from tests.load import Api, Call, Load
 
 GRPC_FROM = 5
-CALLS_BETWEEN = 3000  # between two steps: enough for a p99
+CALLS_BETWEEN = 2000  # between two steps: enough for a p99
 TARGET = CHECKOUT / "docs" / "migration.md"
 BEGIN, END = "<!-- walk: begin -->", "<!-- walk: end -->"
 HEAD = (
