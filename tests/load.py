@@ -1,4 +1,8 @@
-"""A constant mixed load as many small clients make it, none of which asks twice: what fails has failed."""
+"""A constant mixed load as many small clients make it.
+
+None of them asks twice: what fails has failed. But told to, they send pings that were not taken again, until
+they are.
+"""
 
 import http.client
 import itertools
@@ -6,7 +10,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -23,6 +27,8 @@ BULK = 100
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = "start_date=2026-05-11T10:00:00Z&end_date=2026-05-11T11:00:00Z"
 
+Ping = tuple[int, datetime]  # person and time
+
 
 @dataclass(frozen=True)
 class Call:
@@ -31,7 +37,23 @@ class Call:
     kind: str
     began: float
     took_s: float
-    fault: str | None
+    error: Exception | None
+
+    @property
+    def ended(self) -> float:
+        return self.began + self.took_s
+
+    @property
+    def fault(self) -> str | None:
+        return None if self.error is None else f"{self.kind}: {self.error!r}"
+
+
+class Answered(AssertionError):
+    """An answer with another status than the one that was to be expected."""
+
+    def __init__(self, what: str, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(what)
+        self.status, self.headers = status, headers
 
 
 @dataclass
@@ -41,13 +63,15 @@ class Noted:
     calls: list[Call] = field(default_factory=list)
     pings: list[tuple[float, str]] = field(default_factory=list)  # acknowledged: when, and its id
 
-    def call(self, kind: str, ask: Callable[[], None]) -> None:
-        began, fault = time.monotonic(), None
+    def call(self, kind: str, ask: Callable[[], None]) -> bool:
+        """Whether it succeeded."""
+        began, failed = time.monotonic(), None
         try:
             ask()
         except Exception as error:  # noqa: BLE001 - whatever it is, the request has failed
-            fault = f"{kind}: {error!r}"
-        self.calls.append(Call(kind, began, time.monotonic() - began, fault))
+            failed = error
+        self.calls.append(Call(kind, began, time.monotonic() - began, failed))
+        return failed is None
 
     def acknowledged(self, *pings: str) -> None:
         self.pings += [(time.monotonic(), ping) for ping in pings]
@@ -61,12 +85,8 @@ class Api:
         self.keep_alive = keep_alive
 
     def ask(self, verb: str, path: str, body: Any = None, *, status: int = 200) -> Any:
-        headers = {"Accept": "application/json"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
         try:
-            self.connection.request(verb, path, None if body is None else json.dumps(body), headers)
-            answer = self.connection.getresponse()
+            answer = self.begin(verb, path, body)
             content = answer.read()
         except BaseException:
             self.connection.close()
@@ -74,8 +94,40 @@ class Api:
         if not self.keep_alive:
             self.connection.close()
         if answer.status != status:
-            raise AssertionError(f"{verb} {path} answered {answer.status}: {content[:200]!r}")
+            said = f"{verb} {path} answered {answer.status}: {content[:200]!r}"
+            raise Answered(said, answer.status, answer.headers)
         return json.loads(content) if content else None
+
+    def begin(self, verb: str, path: str, body: Any = None) -> http.client.HTTPResponse:
+        """The answer, still to be read."""
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        self.connection.request(verb, path, None if body is None else json.dumps(body), headers)
+        return self.connection.getresponse()
+
+
+class Pings:
+    """Person and time, never the same twice: each client has days of its own."""
+
+    def __init__(self, client: int, people: list[int], *, again: bool) -> None:
+        self.people, self.again = people, again
+        self.start = EPOCH + timedelta(days=client, microseconds=time.monotonic_ns() // 1000 % 10**10)
+        self.numbers = itertools.count()
+        self.not_taken: list[Ping] = []
+
+    def take(self, count: int) -> list[Ping]:
+        if len(self.not_taken) == count:
+            return self.not_taken
+        return [self.next() for _ in range(count)]
+
+    def next(self) -> Ping:
+        number = next(self.numbers)
+        return self.people[number % len(self.people)], self.start + timedelta(milliseconds=number)
+
+    def sent(self, pings: list[Ping], *, taken: bool) -> None:
+        """Those that were not taken are the next again."""
+        self.not_taken = pings if self.again and not taken else []
 
 
 class Client(threading.Thread):
@@ -100,10 +152,12 @@ class Client(threading.Thread):
 class Load:
     """Everything that clients of Connect do, at the ports of one system. A context: it runs inside."""
 
-    def __init__(self, api_port: int, grpc_port: int, people: list[int]) -> None:
-        self.api_port, self.grpc_port, self.people = api_port, grpc_port, people
+    def __init__(
+        self, api_port: int, grpc_port: int, people: list[int], *, movers: int = 5, again: bool = False
+    ) -> None:
+        self.api_port, self.grpc_port, self.people, self.again = api_port, grpc_port, people, again
         self.noted = Noted()
-        self.movers = [self.new_person(Api(api_port)) for _ in range(5)]
+        self.movers = [self.new_person(Api(api_port)) for _ in range(movers)]
         self.clients: list[Client] = []
         self.callers: list[Client] = []
         self.channel: grpc.Channel | None = None
@@ -130,7 +184,8 @@ class Load:
 
     def start_calls(self) -> None:
         """The clients that speak gRPC, for as long as somebody answers them."""
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}")
+        options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}", options)
         self.callers = [Client(self.call_turn(100), 10), Client(self.batch_turn(101), 2)]
         for caller in self.callers:
             caller.start()
@@ -172,12 +227,12 @@ class Load:
         api, pings = Api(self.api_port), self.pings(client)
 
         def turn() -> None:
-            ping = next(pings)
+            (ping,) = pings.take(1)
 
             def send() -> None:
                 self.noted.acknowledged(api.ask("POST", "/api/locations", wire(ping), status=202)["id"])
 
-            self.noted.call("ping", send)
+            pings.sent([ping], taken=self.noted.call("ping", send))
 
         return turn
 
@@ -185,14 +240,14 @@ class Load:
         api, pings = Api(self.api_port), self.pings(client)
 
         def turn() -> None:
-            batch = [*itertools.islice(pings, BULK)]
+            batch = pings.take(BULK)
 
             def send() -> None:
                 answer = api.ask("POST", "/api/locations", [*map(wire, batch)], status=202)
                 assert answer == {"accepted": BULK}
                 self.noted.acknowledged(*map(identity, batch))
 
-            self.noted.call("pings in bulk", send)
+            pings.sent(batch, taken=self.noted.call("pings in bulk", send))
 
         return turn
 
@@ -216,18 +271,29 @@ class Load:
     def newcomer_turn(self, _: int) -> Callable[[], None]:
         """Every call on a connection of its own."""
         api = Api(self.api_port, keep_alive=False)
-        paths = itertools.cycle(["/api/locations?limit=5", f"/api/persons/{self.people[0]}", "/health/ready"])
-        return lambda: self.noted.call("newcomer", lambda: api.ask("GET", next(paths)))
+        paths = {
+            "locations": "/api/locations?limit=5",
+            "person": f"/api/persons/{self.people[0]}",
+            "readiness": "/health/ready",
+        }
+        turns = itertools.cycle(paths.items())
+
+        def turn() -> None:
+            what, path = next(turns)
+            self.noted.call(f"newcomer: {what}", lambda: api.ask("GET", path))
+
+        return turn
 
     def call_turn(self, client: int) -> Callable[[], None]:
         stub, pings = LocationServiceStub(self.channel), self.pings(client)
 
         def turn() -> None:
-            ping = next(pings)
-            self.noted.call(
-                "gRPC ping",
-                lambda: self.noted.acknowledged(stub.RecordLocation(message(ping), timeout=TIMEOUT_S).id),
-            )
+            (ping,) = pings.take(1)
+
+            def send() -> None:
+                self.noted.acknowledged(stub.RecordLocation(message(ping), timeout=TIMEOUT_S).id)
+
+            pings.sent([ping], taken=self.noted.call("gRPC ping", send))
 
         return turn
 
@@ -235,7 +301,7 @@ class Load:
         stub, pings = LocationServiceStub(self.channel), self.pings(client)
 
         def turn() -> None:
-            batch = [*itertools.islice(pings, BULK)]
+            batch = pings.take(BULK)
             request = pb.RecordLocationsRequest(locations=[*map(message, batch)])
 
             def send() -> None:
@@ -243,22 +309,19 @@ class Load:
                 assert [answer.accepted for answer in answers] == [BULK]
                 self.noted.acknowledged(*map(identity, batch))
 
-            self.noted.call("gRPC pings in a stream", send)
+            pings.sent(batch, taken=self.noted.call("gRPC pings in a stream", send))
 
         return turn
 
-    def pings(self, client: int) -> Iterator[tuple[int, datetime]]:
-        """Person and time, never the same twice: each client has days of its own."""
-        start = EPOCH + timedelta(days=client, microseconds=time.monotonic_ns() // 1000 % 10**10)
-        for number in itertools.count():
-            yield self.movers[number % len(self.movers)], start + timedelta(milliseconds=number)
+    def pings(self, client: int) -> Pings:
+        return Pings(client, self.movers, again=self.again)
 
 
-def identity(ping: tuple[int, datetime]) -> str:
+def identity(ping: Ping) -> str:
     return f"{ping[0]}-{to_microseconds(ping[1])}"
 
 
-def wire(ping: tuple[int, datetime]) -> dict[str, Any]:
+def wire(ping: Ping) -> dict[str, Any]:
     return {
         "person_id": ping[0],
         "creation_time": ping[1].isoformat(),
@@ -267,5 +330,5 @@ def wire(ping: tuple[int, datetime]) -> dict[str, Any]:
     }
 
 
-def message(ping: tuple[int, datetime]) -> pb.Location:
+def message(ping: Ping) -> pb.Location:
     return pb.Location(person_id=ping[0], creation_time=to_timestamp(ping[1]), latitude=52.52, longitude=13.4)

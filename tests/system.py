@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import grpc
 import psycopg2
 import requests
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceStub
@@ -109,13 +110,8 @@ class System(Addresses):
         if "location-writer" not in self.processes():
             return 0
         broker = kafka.private_broker(self.place, running=True)
-        group = {"bootstrap.servers": broker.address, "group.id": "location-writers"}
-        with contextlib.closing(Consumer(group)) as observer:
-            partitions = observer.list_topics("locations", timeout=20).topics["locations"].partitions
-            asked = [TopicPartition("locations", each) for each in partitions]
-            written = observer.committed(asked, timeout=20)
-            ends = [observer.get_watermark_offsets(each, timeout=20, cached=False) for each in asked]
-        return sum(end - max(each.offset, first) for each, (first, end) in zip(written, ends, strict=True))
+        with contextlib.closing(Topic(broker.address)) as topic:
+            return topic.unwritten()
 
     def settle(self) -> None:
         """Until everything that was taken can be seen."""
@@ -131,6 +127,44 @@ class System(Addresses):
         with self.grpc() as locations:
             asked = pb.ListLocationsRequest(limit=1)
             assert list(locations.ListLocations(asked, wait_for_ready=True, timeout=20)) == []
+
+
+class Topic:
+    """The topic of pings and the group of its writers, looked at by somebody who belongs to neither."""
+
+    def __init__(self, brokers: str) -> None:
+        config = {"bootstrap.servers": brokers, "group.id": "location-writers", "log_level": 0}
+        self.observer = Consumer(config)
+        self.admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+        found = self.observer.list_topics("locations", timeout=20).topics["locations"].partitions
+        self.partitions = [TopicPartition("locations", each) for each in found]
+
+    def ends(self) -> list[int]:
+        """Of each partition, how far it is filled."""
+        return [self._marks(each)[1] for each in self.partitions]
+
+    def written(self) -> list[int]:
+        """Of each partition, how far the writers are."""
+        committed = self.observer.committed(self.partitions, timeout=20)
+        return [max(each.offset, self._marks(each)[0]) for each in committed]
+
+    def unwritten(self) -> int:
+        written = self.written()
+        return sum(end - done for end, done in zip(self.ends(), written, strict=True))
+
+    def shares(self) -> list[int]:
+        """How many partitions each writer has, the least first; none while they are being shared out."""
+        group = self.admin.describe_consumer_groups(["location-writers"])["location-writers"].result(20)
+        if group.state != ConsumerGroupState.STABLE:
+            return []
+        return sorted(len(each.assignment.topic_partitions) for each in group.members)
+
+    def _marks(self, partition: TopicPartition) -> tuple[int, int]:
+        first, end = self.observer.get_watermark_offsets(partition, timeout=20, cached=False)
+        return first, end
+
+    def close(self) -> None:
+        self.observer.close()
 
 
 @contextlib.contextmanager
