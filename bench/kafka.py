@@ -28,6 +28,7 @@ EVERY_S = 5
 BATCHES = (1, 10, 100, 1000, 10_000)
 SIZES = (250, 1000, 2500, 5000, 10_000, 20_000)
 COMPRESSIONS = ("none", "lz4", "snappy", "zstd")
+IN_FLIGHT = (1, 5)
 ROUNDS = 3  # of each measurement, taken in turn; the medians are printed
 MOST_S = 4.0  # a measurement is cut off after that
 
@@ -73,15 +74,15 @@ def new_topic(name: str) -> None:
 
 
 @contextmanager
-def compressing(kind: str) -> Iterator[None]:
+def producing_with(name: str, value: str | int) -> Iterator[None]:
     """The process's producer is made anew for it."""
     from consumers import producer  # noqa: PLC0415
 
-    before = producer.CONFIG["compression.type"]
-    producer.CONFIG["compression.type"] = kind
+    before = producer.CONFIG[name]
+    producer.CONFIG[name] = value
     close_links()
     yield
-    producer.CONFIG["compression.type"] = before
+    producer.CONFIG[name] = before
     close_links()
 
 
@@ -127,13 +128,22 @@ def hand_in_together(pings: Sequence[Any], threads: int) -> tuple[float, float]:
 
 def compressed(pings: Sequence[Any], kind: str) -> tuple[float, float, float]:
     """Pings per second in large batches and alone, and the bytes of one in the topic."""
-    with compressing(kind):
+    with producing_with("compression.type", kind):
         name = f"compressed-{kind}-{time.time_ns()}"
         new_topic(name)
         many, _ = hand_in(pings[:100_000], 10_000)
         held = sum(file.stat().st_size for file in _broker.data.glob(f"{name}-*/*.log"))
         one, _ = hand_in(pings[:2000], 1)
         return many, one, held / 110_000
+
+
+def in_flight(pings: Sequence[Any], requests: int) -> tuple[float, float, float]:
+    """Pings per second in large batches, alone, and alone by eight threads; more than one may lose some."""
+    with producing_with("max.in.flight", requests):
+        many, _ = hand_in(pings[:100_000], 10_000)
+        one, _ = hand_in(pings[:2000], 1)
+        together, _ = hand_in_together(pings, 8)
+        return many, one, together
 
 
 def write(size: int) -> tuple[float, float]:
@@ -187,6 +197,11 @@ def main(count: int) -> None:
     print("| --- | --- | --- | --- |")
     for kind, (many, one, held) in in_turn(COMPRESSIONS, lambda kind: compressed(pings, kind)):
         print(f"| {kind} | {many:,.0f} | {one:,.0f} | {held:.1f} |")
+
+    print("\n| requests in flight | pings/s in batches of 10,000 | single pings/s | by eight threads |")
+    print("| --- | --- | --- | --- |")
+    for requests, rates in in_turn(IN_FLIGHT, lambda requests: in_flight(pings, requests)):
+        print(f"| {requests} | " + " | ".join(f"{rate:,.0f}" for rate in rates) + " |")
 
     new_topic("written")
     hand_in(pings, 10_000)
