@@ -50,6 +50,11 @@ PINGS_URL = env.str("PINGS_URL", default="local:")
 API_URL = env.str("API_URL", default="http://127.0.0.1:30001")  # as a browser reaches it
 APP_URL = env.str("APP_URL", default="http://127.0.0.1:30000")
 
+# The ground of the app's maps, such as https://tile.example.org/{z}/{x}/{y}.png, and whom to thank for it.
+# Empty is plain ground: whoever serves tiles learns where people look.
+TILES_URL = env.str("TILES_URL", default="")
+TILES_ATTRIBUTION = env.str("TILES_ATTRIBUTION", default="")
+
 # --- the web server (connect/gunicorn.py) --------------------------------------------------------
 
 WEB_WORKERS = env.int("WEB_WORKERS", default=2)
@@ -179,10 +184,11 @@ USE_TZ = True
 USE_I18N = False
 
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "connect" / "static"]
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "connect.static_files.StaticFiles"},
 }
 
 BODY_LIMIT = 5 * 1024 * 1024  # bytes of one request on /api; the admin's uploads are not bound by it

@@ -1,4 +1,4 @@
-"""The Connect APP: pages that talk to nothing but the public REST API."""
+"""The Connect APP: one page for all its addresses. What it shows it asks of the public REST API, in the browser."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -7,5 +7,10 @@ from django.views.decorators.http import require_safe
 
 
 @require_safe
-def home(request: HttpRequest) -> HttpResponse:
-    return render(request, "webapp/home.html", {"api_url": settings.API_URL})
+def page(request: HttpRequest, **_: object) -> HttpResponse:
+    told = {
+        "api_url": settings.API_URL.rstrip("/"),
+        "tiles_url": settings.TILES_URL,
+        "tiles_attribution": settings.TILES_ATTRIBUTION,
+    }
+    return render(request, "webapp/page.html", told)

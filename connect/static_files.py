@@ -1,0 +1,7 @@
+"""Static files by hashed names, also where one JavaScript module imports another: they are cached for ever."""
+
+from whitenoise.storage import CompressedManifestStaticFilesStorage
+
+
+class StaticFiles(CompressedManifestStaticFilesStorage):
+    support_js_module_import_aggregation = True

@@ -1,0 +1,117 @@
+/** The public REST API, which is all that the app knows of the world. */
+import { useEffect, useState } from "../vendor/htm/standalone.module.js";
+
+export const API = document.documentElement.dataset.api;
+const END_OF_TIME = Date.parse("2100-01-01T00:00:00Z"); // no ping is later
+const SECOND = 1000;
+const BACK = [10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400, 126 * 365 * 86_400];
+
+export class Fault extends Error {
+  /** `retryAfter` in seconds, where the API says so. */
+  constructor(message, status, retryAfter) {
+    super(message);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+export const instant = (ms) => new Date(ms).toISOString();
+
+function url(path, query) {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const each of [value].flat()) if (each !== undefined && each !== "") parameters.append(name, each);
+  }
+  return `${API}${path}?${parameters}`;
+}
+
+async function ask(address, signal) {
+  let response;
+  try {
+    response = await fetch(address, { signal, headers: { Accept: "application/json" } });
+  } catch (fault) {
+    if (signal?.aborted) throw fault;
+    throw new Fault(`The API at ${API} cannot be reached from here. Is it running?`);
+  }
+  if (response.ok || (response.status === 503 && address.includes("/health/"))) return response;
+  const after = Number(response.headers.get("Retry-After")) || undefined;
+  throw new Fault(wrong(await response.json().catch(() => null)) || `It answered ${response.status}.`, response.status, after);
+}
+
+/** DRF's shapes of an error in one sentence each. */
+function wrong(body) {
+  if (!body || typeof body !== "object") return "";
+  return Object.entries(body)
+    .map(([field, said]) => (field === "detail" ? said : `${field}: ${[said].flat().join(" ")}`))
+    .join(" ");
+}
+
+/** The JSON of an answer, whole. */
+export async function get(path, query = {}, signal = undefined) {
+  return (await ask(url(path, query), signal)).json();
+}
+
+/** One page, and `next`: the path of the following one, if there is one. `path` may be such a path. */
+export async function page(path, query = {}, signal = undefined) {
+  const response = await ask(path.includes("?") ? API + path : url(path, query), signal);
+  const next = /<([^>]+)>; rel="next"/.exec(response.headers.get("Link") ?? "")?.[1];
+  return { rows: await response.json(), next };
+}
+
+/** All pages in turn, of up to 10,000 rows each. */
+export async function* pages(path, query, signal) {
+  let next = path;
+  while (next) {
+    const found = await page(next, { limit: 10_000, ...query }, signal);
+    yield found.rows;
+    next = found.next;
+  }
+}
+
+const time = (row) => Date.parse(row.creation_time);
+
+/** When the first ping is from an instant on and before another, in ms; undefined where there is none. */
+export async function firstPing(query, from, to, signal) {
+  const span = { start: instant(from), end: instant(to) };
+  const [row] = await get("/api/locations", { ...query, ...span, limit: 1 }, signal);
+  return row && time(row);
+}
+
+/** When the last ping is before an instant, to the second: the API has no order but forward, so it is searched for. */
+export async function lastPing(query, before = END_OF_TIME, signal = undefined) {
+  let low;
+  let high = before;
+  const now = Math.min(Date.now(), before);
+  if ((low = await firstPing(query, now, before, signal)) === undefined) {
+    high = now;
+    for (const seconds of BACK) {
+      if ((low = await firstPing(query, now - seconds * SECOND, high, signal)) !== undefined) break;
+      high = now - seconds * SECOND;
+    }
+  }
+  if (low === undefined) return undefined;
+  while (high - low > SECOND) {
+    const middle = Math.floor((low + high) / 2);
+    const found = await firstPing(query, middle, high, signal);
+    if (found === undefined) high = middle;
+    else low = found;
+  }
+  return low;
+}
+
+/** What `load(signal)` brings, anew whenever an input changes; the old value stays until then. */
+export function useLoaded(load, inputs) {
+  const [state, set] = useState({ loading: true });
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    const abort = new AbortController();
+    const unless = (change) => abort.signal.aborted || set(change);
+    set((old) => ({ value: old.value, loading: true }));
+    load(abort.signal).then(
+      (value) => unless({ value }),
+      (fault) => unless({ fault }),
+    );
+    return () => abort.abort();
+  }, [...inputs, turn]);
+  return { ...state, again: () => setTurn(turn + 1) };
+}

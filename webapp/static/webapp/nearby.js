@@ -1,0 +1,56 @@
+/** Where the others were who were near: asked hour by hour, as the scrubber gets there. */
+import { instant, pages } from "./api.js";
+
+const CHUNK_MS = 3_600_000;
+const KEPT = 24; // chunks
+
+export class Nearby {
+  /** `asked` as the API's encounters take it. Calls `arrived()` when more is known. */
+  constructor(id, asked) {
+    this.arrived = () => {};
+    this._path = `/api/persons/${id}/connection`;
+    this._asked = asked;
+    this._margin = Number(asked.within) * 1000;
+    this._chunks = new Map();
+    this._abort = new AbortController();
+  }
+
+  /** Where a person was at an instant: the last place in the answer, unless it is older than the terms allow. */
+  at(personId, ms) {
+    const index = Math.floor(ms / CHUNK_MS);
+    this._load(index);
+    if (ms - index * CHUNK_MS > CHUNK_MS / 2) this._load(index + 1);
+    const places = this._chunks.get(index)?.get(personId);
+    const place = places?.findLast((each) => each.ms <= ms) ?? places?.[0];
+    const limit = Number(this._asked.max_gap) * 1000 + this._margin;
+    return place && Math.abs(ms - place.ms) <= limit ? place : null;
+  }
+
+  close() {
+    this._abort.abort();
+  }
+
+  async _load(index) {
+    if (this._chunks.has(index)) return;
+    const found = new Map();
+    this._chunks.set(index, found);
+    if (this._chunks.size > KEPT) this._chunks.delete(this._chunks.keys().next().value);
+    // Who is near at a chunk's border may have pinged on its other side.
+    const from = Math.max(Date.parse(this._asked.start_date), index * CHUNK_MS - this._margin);
+    const to = Math.min(Date.parse(this._asked.end_date), (index + 1) * CHUNK_MS + this._margin);
+    if (from >= to) return;
+    const { distance, within } = this._asked;
+    try {
+      for await (const rows of pages(this._path, { start_date: instant(from), end_date: instant(to), distance, within }, this._abort.signal)) {
+        for (const { location, person } of rows) {
+          const place = { ms: Date.parse(location.creation_time), lat: Number(location.latitude), lng: Number(location.longitude) };
+          if (found.has(person.id)) found.get(person.id).push(place);
+          else found.set(person.id, [place]);
+        }
+      }
+      this.arrived();
+    } catch {
+      this._chunks.delete(index); // asked for again with the next moment in it
+    }
+  }
+}

@@ -1,0 +1,210 @@
+/** One person: a day or several, whom they met, on a list, a map and a scrubber that know of each other. */
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
+import { get, instant, lastPing, pages, useLoaded } from "./api.js";
+import { Calendar } from "./calendar.js";
+import { csv, geojson, save } from "./export.js";
+import { addDays, clock, count, dayAndClock, duration, exact, metres, plural, span, startOfDay } from "./format.js";
+import { MapView } from "./map.js";
+import { Nearby } from "./nearby.js";
+import { Empty, Loading, nameOf, Wrong } from "./parts.js";
+import { drawPerson } from "./person_map.js";
+import { address, go } from "./place.js";
+import { Player } from "./player.js";
+
+const TRACK_LIMIT = 50_000;
+const ROWS_AT_ONCE = 100;
+/** What is near, as the API has it: name, default, bounds, and the words around the number. */
+const TERMS = [
+  ["distance", 5, 0.1, 10_000, "any", "Near is who was within", "metres"],
+  ["within", 60, 0, 3600, 1, "and", "seconds."],
+  ["max_gap", 75, 0, 86_400, 1, "A silence of up to", "seconds does not end an encounter;"],
+  ["min_duration", 60, 0, 86_400, 1, "one shorter than", "seconds is left out."],
+];
+
+export function PersonView({ id, query }) {
+  const person = useLoaded((signal) => get(`/api/persons/${id}`, {}, signal), [id]);
+  const range = useMemo(() => given(query), [query.start, query.end]);
+  const newest = useLoaded(async (signal) => (range ? null : ((await lastPing({ person_id: id }, undefined, signal)) ?? false)), [id, !range]);
+  const path = `/people/${id}`;
+  const change = (changes, options) => go(address(path, { ...query, ...changes }), options);
+  useEffect(() => {
+    if (!range && newest.value) {
+      const start = startOfDay(newest.value);
+      change({ start: instant(start), end: instant(addDays(start, 1)) }, { replace: true });
+    }
+  }, [newest.value, !range]);
+  useEffect(() => {
+    if (person.value) document.title = `${nameOf(person.value)} · Connect`;
+  }, [person.value]);
+
+  const fault = person.fault ?? newest.fault;
+  if (fault) return html`<main><h1 tabindex="-1">Person ${id}</h1><${Wrong} key=${fault} fault=${fault} again=${person.fault ? person.again : newest.again}/></main>`;
+  if (!person.value) return html`<main><h1 tabindex="-1">Person ${id}</h1><${Loading}/></main>`;
+  return html`<main class="person">
+    <div class="title">
+      <h1 tabindex="-1">${nameOf(person.value)}</h1>
+      <p class="soft">${person.value.company_name}</p>
+    </div>
+    ${range
+      ? html`<${Day} key=${id} person=${person.value} range=${range} query=${query} change=${change}/>`
+      : newest.value === false
+        ? html`<${Empty} title="No ping of theirs has come in yet.">
+            It shows here as soon as it is stored: <code>POST /api/locations</code> sends one.<//>`
+        : html`<${Loading}>Looking for their last day…<//>`}
+  </main>`;
+}
+
+/** The span that the address names, in ms; null where it names none. */
+function given({ start, end }) {
+  const [from, to] = [Date.parse(start), Date.parse(end)];
+  return from < to ? { start: from, end: to } : null;
+}
+
+function Day({ person, range, query, change }) {
+  const { id } = person;
+  const terms = TERMS.map(([name, fallback]) => query[name] ?? fallback);
+  const asked = {
+    start_date: instant(range.start),
+    end_date: instant(range.end),
+    ...Object.fromEntries(TERMS.map(([name], index) => [name, terms[index]])),
+  };
+  const key = JSON.stringify(asked);
+  const track = useLoaded((signal) => ownTrack(id, range, signal), [id, range.start, range.end]);
+  const met = useLoaded((signal) => encounters(id, asked, signal), [id, key]);
+  const [marked, setMarked] = useState({ index: null, from: null });
+  const drawing = useRef(null);
+  const here = useRef(null);
+  const [near, setNear] = useState([]);
+  const nearby = useMemo(() => new Nearby(id, asked), [id, key]);
+  useEffect(() => setMarked({ index: null, from: null }), [met.value]);
+  useEffect(() => () => nearby.close(), [nearby]);
+
+  const mark = (from) => (index) => setMarked({ index, from });
+  const draw = () => drawing.current?.show(track.value?.points ?? [], met.value ?? [], mark("map"));
+  useEffect(draw, [track.value, met.value]);
+  useEffect(() => drawing.current?.mark(marked.index), [marked.index]);
+  const onMoment = (ms) => {
+    here.current = ms;
+    const now = (met.value ?? []).filter((each) => each.from <= ms && ms <= Math.max(each.to, each.from + asked.within * 1000));
+    setNear((old) => (old.length === now.length && old.every((each, index) => each === now[index]) ? old : now));
+    drawing.current?.moment(ms, now.map((each) => [each.person, nearby.at(each.person.id, ms)]));
+  };
+  nearby.arrived = () => here.current !== null && onMoment(here.current);
+
+  const shown = track.value?.points.length
+    ? { start: track.value.points[0].ms, end: Math.max(track.value.points.at(-1).ms, track.value.points[0].ms + 1000) }
+    : range;
+  const at = Date.parse(query.at) || undefined;
+  const fault = track.fault ?? met.fault;
+  return html`
+    <div class="side">
+      <${Calendar} query=${{ person_id: id }} range=${range}
+        choose=${({ start, end }) => change({ start: instant(start), end: instant(end), at: undefined })}/>
+      <${Terms} key=${key} terms=${terms} change=${change}/>
+    </div>
+    <div class="stage">
+      <${MapView} label=${`Map of ${nameOf(person)}'s way and encounters`} ready=${(map) => {
+        drawing.current = drawPerson(map);
+        draw();
+        return () => { drawing.current = null; };
+      }}/>
+      ${track.value?.points.length
+        ? html`<${Player} range=${shown} at=${at} bars=${bars(met.value ?? [])} marked=${marked.index} mark=${mark("bars")}
+            onMoment=${onMoment} onRest=${(ms) => change({ at: instant(Math.floor(ms / 1000) * 1000) }, { replace: true })}>
+            <p class="near" aria-live="off">${near.length ? html`near: ${near.map((each, index) => html`${index ? ", " : ""}<a href=${link(each.person, query)}>${nameOf(each.person)}</a>`)}` : "nobody near"}</p>
+          <//>`
+        : null}
+      ${track.value?.cut ? html`<p class="note">The way is drawn to ${dayAndClock(track.value.points.at(-1).ms)} only, its first ${count(TRACK_LIMIT)} pings. Choose fewer days.</p>` : null}
+    </div>
+    <section class="list" aria-label="Encounters" aria-busy=${Boolean(met.loading || track.loading)}>
+      ${fault ? html`<${Wrong} key=${fault} fault=${fault} again=${track.fault ? track.again : met.again}/>` : null}
+      ${met.value && track.value ? html`<${Encounters} met=${met.value} track=${track.value.points} person=${person} range=${range} query=${query}
+        marked=${marked} mark=${mark("list")} choose=${(each) => change({ at: instant(Math.ceil(each.from / 1000) * 1000) }, { replace: true })}/>` : null}
+      ${!fault && !(met.value && track.value) ? html`<${Loading}>Looking who was near…<//>` : null}
+    </section>`;
+}
+
+async function ownTrack(id, { start, end }, signal) {
+  const points = [];
+  for await (const rows of pages("/api/locations", { person_id: id, start: instant(start), end: instant(end) }, signal)) {
+    for (const row of rows) points.push({ ms: Date.parse(row.creation_time), lat: Number(row.latitude), lng: Number(row.longitude) });
+    if (points.length >= TRACK_LIMIT) return { points: points.slice(0, TRACK_LIMIT), cut: true };
+  }
+  return { points, cut: false };
+}
+
+async function encounters(id, asked, signal) {
+  const found = await get(`/api/persons/${id}/encounters`, asked, signal);
+  return found.map((each) => ({ ...each, from: Date.parse(each.start), to: Date.parse(each.end) }));
+}
+
+const bars = (met) =>
+  met.map((each) => ({ start: each.from, end: each.to, label: `${nameOf(each.person)}, ${duration(each.duration_s)}` }));
+
+/** The same days and terms, of somebody else. */
+const link = (person, query) => address(`/people/${person.id}`, { ...query, at: undefined });
+
+function Terms({ terms, change }) {
+  const commit = (event) => {
+    if (event.target.reportValidity()) change({ [event.target.name]: event.target.value, at: undefined });
+  };
+  return html`<section class="terms" aria-label="What counts as near"><p>${TERMS.map(
+    ([name, , min, max, step, before, after], index) => html`${before} <label class="bare"><span class="hidden">${before} so many ${after}</span>
+      <input type="number" required name=${name} min=${min} max=${max} step=${step} value=${terms[index]} onChange=${commit}/></label> ${after} `,
+  )}</p></section>`;
+}
+
+function Encounters({ met, track, person, range, query, marked, mark, choose }) {
+  const [rows, setRows] = useState(ROWS_AT_ONCE);
+  const list = useRef(null);
+  useEffect(() => {
+    if (marked.index !== null && marked.from !== "list") list.current?.children[marked.index]?.scrollIntoView({ block: "nearest" });
+  }, [marked]);
+  const several = range.end > addDays(range.start, 1);
+  const moment = several ? dayAndClock : clock;
+  if (!track.length) {
+    return html`<${Empty} title=${`No pings of theirs: ${span(range)}.`}>Choose a day with a dot in the calendar.<//>`;
+  }
+  if (!met.length) {
+    return html`<${Empty} title="Nobody was near by these terms.">Allow more metres or seconds, or leave out no short encounters: put 0 there.<//>`;
+  }
+  const people = new Set(met.map((each) => each.person.id)).size;
+  const name = `connect-${person.id}-${instant(range.start).slice(0, 10)}`;
+  return html`
+    <header>
+      <h2>${plural(met.length, "encounter", "encounters")} with ${plural(people, "person", "people")}</h2>
+      <p class="actions">
+        <button type="button" onClick=${() => save(asCsv(met), `${name}.csv`)}>CSV</button>
+        <button type="button" onClick=${() => save(asGeoJson(met, track, person), `${name}.geojson`)}>GeoJSON</button>
+      </p>
+    </header>
+    <ol ref=${list} onMouseLeave=${() => mark(null)}>${met.slice(0, Math.max(rows, (marked.index ?? 0) + 1)).map(
+      (each, index) => html`<li key=${index} class=${index === marked.index ? "marked" : ""} onMouseEnter=${() => mark(index)} onFocusIn=${() => mark(index)}>
+        <button type="button" class="plain" title="Show this moment" onClick=${() => choose(each)}>
+          <time datetime=${each.start}>${moment(each.from)}</time>
+          <span class="soft">${each.to > each.from ? `to ${clock(each.to)}` : `at ${exact(each.from)}`}</span>
+        </button>
+        <span><a href=${link(each.person, query)}>${nameOf(each.person)}</a> <span class="soft">${each.person.company_name}</span></span>
+        <span class="figures">${duration(each.duration_s)} <span class="soft">nearest ${metres(each.min_distance_m)}</span></span>
+      </li>`,
+    )}</ol>
+    ${met.length > rows ? html`<button type="button" onClick=${() => setRows(rows * 2)}>Show more of them</button>` : null}`;
+}
+
+const COLUMNS = ["person_id", "first_name", "last_name", "company_name", "start", "end", "duration_s", "pings", "min_distance_m", "latitude", "longitude"];
+const properties = (each) => ({ ...each, ...each.person, person_id: each.person.id, latitude: Number(each.latitude), longitude: Number(each.longitude) });
+
+function asCsv(met) {
+  return csv(COLUMNS, met.map((each) => COLUMNS.map((name) => properties(each)[name])));
+}
+
+function asGeoJson(met, track, person) {
+  const way = track.map(({ lng, lat }) => [lng, lat]);
+  const own = ["LineString", way.length > 1 ? way : [way[0], way[0]], { person_id: person.id, times: track.map(({ ms }) => instant(ms)) }];
+  const points = met.map((each) => [
+    "Point",
+    [Number(each.longitude), Number(each.latitude)],
+    Object.fromEntries(COLUMNS.slice(0, -2).map((name) => [name, properties(each)[name]])),
+  ]);
+  return geojson([own, ...points]);
+}

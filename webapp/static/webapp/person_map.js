@@ -1,0 +1,93 @@
+/** What the map shows of a person: the way, the encounters along it, and one moment. */
+import { duration, exact } from "./format.js";
+import { L } from "./map.js";
+import { nameOf } from "./parts.js";
+
+const SILENT_MS = 600_000; // after such a silence the way is not known
+
+export function drawPerson(map) {
+  const way = L.layerGroup().addTo(map);
+  const meetings = L.layerGroup().addTo(map);
+  const others = L.layerGroup().addTo(map);
+  const me = L.circleMarker([0, 0], { radius: 7, className: "me", interactive: false });
+  const shown = new Map(); // the others' markers by person
+  let points = [];
+  let markers = [];
+  let fitted = null;
+
+  const place = (ms) => {
+    let index = points.findLastIndex((each) => each.ms <= ms);
+    if (index < 0) index = 0;
+    const [from, to] = [points[index], points[index + 1]];
+    if (!to || to.ms - from.ms > SILENT_MS) return [from.lat, from.lng];
+    const part = Math.max(0, (ms - from.ms) / (to.ms - from.ms));
+    return [from.lat + part * (to.lat - from.lat), from.lng + part * (to.lng - from.lng)];
+  };
+
+  return {
+    /** `mark(index or null)` is called when the pointer is over an encounter. */
+    show(track, met, mark) {
+      points = track;
+      for (const layer of [way, meetings, others]) layer.clearLayers();
+      shown.clear();
+      me.remove();
+      const parts = [];
+      track.forEach((point, index) => {
+        if (!index || point.ms - track[index - 1].ms > SILENT_MS) parts.push([]);
+        parts.at(-1).push([point.lat, point.lng]);
+      });
+      L.polyline(parts, { className: "way", interactive: false }).addTo(way);
+      markers = met.map((each, index) =>
+        L.circleMarker([Number(each.latitude), Number(each.longitude)], { radius: radius(each), className: "meeting" })
+          .bindTooltip(`${escape(nameOf(each.person))}<br>${exact(each.from)}, ${duration(each.duration_s)}`)
+          .on("mouseover", () => mark(index))
+          .on("mouseout", () => mark(null))
+          .addTo(meetings),
+      );
+      if (track.length && fitted !== track) {
+        map.fitBounds(L.latLngBounds(parts.flat()).pad(0.1), { maxZoom: 21, animate: false });
+        fitted = track;
+      }
+      if (track.length) me.setLatLng(place(track[0].ms)).addTo(map);
+    },
+
+    mark(index) {
+      markers.forEach((marker, nth) => {
+        const is = nth === index;
+        marker.getElement()?.classList.toggle("marked", is);
+        if (is) marker.bringToFront().openTooltip();
+        else marker.closeTooltip();
+      });
+    },
+
+    /** `near`: pairs of a person and where they were, null where that is not known. */
+    moment(ms, near) {
+      if (!points.length) return;
+      me.setLatLng(place(ms)).bringToFront();
+      const gone = new Set(shown.keys());
+      for (const [person, at] of near) {
+        if (!at) continue;
+        gone.delete(person.id);
+        if (shown.has(person.id)) shown.get(person.id).setLatLng(at);
+        else shown.set(person.id, other(person, at).addTo(others));
+      }
+      for (const id of gone) {
+        shown.get(id).remove();
+        shown.delete(id);
+      }
+    },
+  };
+}
+
+function other(person, at) {
+  const name = { permanent: true, className: "name", direction: "right", offset: [6, 0] };
+  return L.circleMarker(at, { radius: 6, className: "other", interactive: false }).bindTooltip(escape(nameOf(person)), name);
+}
+
+const radius = (each) => Math.min(14, 4 + Math.sqrt(each.duration_s / 60));
+
+function escape(text) {
+  const made = document.createElement("span");
+  made.textContent = text;
+  return made.innerHTML;
+}

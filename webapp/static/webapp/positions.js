@@ -1,0 +1,101 @@
+/** Everybody's positions, from the pings that the API streams: at any moment, or all of a span. */
+import { instant, pages } from "./api.js";
+
+export const SEEN_MS = 120_000; // who has not pinged for longer is not shown: where they are is not known
+export const HEAT_LIMIT = 300_000;
+const CHUNK_MS = 300_000;
+const CHUNK_LIMIT = 200_000; // pings
+const KEPT = 16; // chunks
+
+const ping = (row) => ({
+  id: row.person_id,
+  ms: Date.parse(row.creation_time),
+  lat: Number(row.latitude),
+  lng: Number(row.longitude),
+});
+
+/** Pings of a span in the order of their time, in parts; ends at HEAT_LIMIT of them. */
+export async function* allPings({ start, end }, signal) {
+  let left = HEAT_LIMIT;
+  for await (const rows of pages("/api/locations", { start: instant(start), end: instant(end) }, signal)) {
+    yield rows.slice(0, left).map(ping);
+    left -= rows.length;
+    if (left <= 0) return;
+  }
+}
+
+export class Moments {
+  constructor(ends) {
+    this.arrived = () => {};
+    this._ends = ends;
+    this._chunks = new Map();
+    this._abort = new AbortController();
+  }
+
+  /** `known`: one `{id, ms, lat, lng}` a person, or null while it is not known; with `fault`, `loading` and `cut`. */
+  at(ms) {
+    const index = Math.floor(ms / CHUNK_MS);
+    const chunk = this._chunk(index);
+    if (ms < this._ends.end) this._chunk(index + 1); // so that it is there when the scrubber gets there
+    const { ways, fault = null, cut = false } = chunk;
+    return { known: ways ? positions(ways, ms) : null, fault, cut, loading: !ways && !fault };
+  }
+
+  forget() {
+    this._chunks.clear();
+  }
+
+  close() {
+    this._abort.abort();
+  }
+
+  _chunk(index) {
+    let chunk = this._chunks.get(index);
+    if (!chunk) {
+      chunk = {};
+      this._chunks.set(index, chunk);
+      if (this._chunks.size > KEPT) this._chunks.delete(this._chunks.keys().next().value);
+      this._load(index, chunk);
+    }
+    return chunk;
+  }
+
+  async _load(index, chunk) {
+    const span = { start: instant(index * CHUNK_MS - SEEN_MS), end: instant((index + 1) * CHUNK_MS + SEEN_MS) };
+    const ways = new Map();
+    let read = 0;
+    try {
+      for await (const rows of pages("/api/locations", span, this._abort.signal)) {
+        for (const each of rows.map(ping)) {
+          if (ways.has(each.id)) ways.get(each.id).push(each);
+          else ways.set(each.id, [each]);
+        }
+        read += rows.length;
+        if (read >= CHUNK_LIMIT) {
+          chunk.cut = true;
+          break;
+        }
+      }
+      chunk.ways = ways;
+    } catch (fault) {
+      if (this._abort.signal.aborted) return;
+      chunk.fault = fault;
+    }
+    this.arrived();
+  }
+}
+
+/** Where each was: on the straight line between two pings that are near in time, else at the last one. */
+function positions(ways, ms) {
+  const found = [];
+  for (const way of ways.values()) {
+    const last = way.findLast((each) => each.ms <= ms);
+    if (!last || ms - last.ms > SEEN_MS) continue;
+    const next = way[way.indexOf(last) + 1];
+    const part = next && next.ms - last.ms <= SEEN_MS ? (ms - last.ms) / (next.ms - last.ms) : 0;
+    const lat = part ? last.lat + part * (next.lat - last.lat) : last.lat;
+    const lng = part ? last.lng + part * (next.lng - last.lng) : last.lng;
+    found.push({ id: last.id, ms, lat, lng });
+  }
+  return found;
+}

@@ -1,0 +1,55 @@
+/** How Connect is: what it says of itself, and how old its newest ping is. */
+import { html, useEffect, useState } from "../vendor/htm/standalone.module.js";
+import { API, get, lastPing, firstPing, useLoaded } from "./api.js";
+import { ago, full } from "./format.js";
+import { Loading, Wrong } from "./parts.js";
+
+const EVERY_MS = 10_000;
+const END_OF_TIME = Date.parse("2100-01-01T00:00:00Z");
+
+/** A number that rises every ten seconds while the page is looked at. */
+function useTurns() {
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    const next = () => document.hidden || setTurn((old) => old + 1);
+    const timer = setInterval(next, EVERY_MS);
+    document.addEventListener("visibilitychange", next);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", next);
+    };
+  }, []);
+  return turn;
+}
+
+let newest; // remembered from turn to turn: whether there is a newer one is one question then
+
+async function newestPing(signal) {
+  if (newest === undefined || (await firstPing({}, newest + 1, END_OF_TIME, signal)) !== undefined) {
+    newest = await lastPing({}, undefined, signal);
+  }
+  return newest ?? null;
+}
+
+export function Status() {
+  const turn = useTurns();
+  const ready = useLoaded(async (signal) => {
+    const begun = performance.now();
+    return { ...(await get("/health/ready", {}, signal)), took: performance.now() - begun, asked: Date.now() };
+  }, [turn]);
+  const ping = useLoaded(newestPing, [turn]);
+  return html`<main class="status">
+    <h1 tabindex="-1">Status</h1>
+    ${ready.fault ? html`<${Wrong} key=${ready.fault} ...${ready}/>` : null}
+    ${ready.value && !ready.fault ? html`<p class=${`verdict ${ready.value.status === "ready" ? "good" : "bad"}`} role="status">
+      ${ready.value.status === "ready" ? "Connect is ready." : "Connect is not ready."}</p>` : null}
+    ${!ready.value && !ready.fault ? html`<${Loading}/>` : null}
+    <dl>
+      ${Object.entries(ready.value?.needs ?? {}).map(([name, said]) => html`<div><dt>${name}</dt><dd>${said}</dd></div>`)}
+      <div><dt>newest ping</dt><dd>${ping.fault ? `not known: ${ping.fault.message}` : ping.value ? html`${ago(ping.value)} <span class="soft">${full(ping.value)}</span>` : ping.value === null ? "none yet" : "…"}</dd></div>
+      <div><dt>answer took</dt><dd>${ready.value ? `${Math.round(ready.value.took)} ms` : "…"}</dd></div>
+      <div><dt>asked</dt><dd>${ready.value ? html`${full(ready.value.asked)} <span class="soft">again every ten seconds</span>` : "…"}</dd></div>
+      <div><dt>API</dt><dd><a href=${`${API}/api/docs`}>${API}</a></dd></div>
+    </dl>
+  </main>`;
+}
