@@ -1,4 +1,4 @@
-"""The Connect APP: one page for all its addresses. What it shows it asks of the public REST API, in the browser."""
+"""The Connect APP: one page for all its addresses. What it shows the browser asks of the public REST API."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
