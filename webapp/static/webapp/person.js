@@ -7,7 +7,7 @@ import { addDays, clock, count, dayAndClock, duration, exact, metres, plural, sp
 import { MapView } from "./map.js";
 import { Nearby } from "./nearby.js";
 import { Empty, Loading, nameOf, Wrong } from "./parts.js";
-import { drawPerson } from "./person_map.js";
+import { drawPerson, NAMED } from "./person_map.js";
 import { address, go } from "./place.js";
 import { Player } from "./player.js";
 
@@ -76,6 +76,7 @@ function Day({ person, range, query, change }) {
   const here = useRef(null);
   const [near, setNear] = useState([]);
   const nearby = useMemo(() => new Nearby(id, asked), [id, key]);
+  const bars = useMemo(() => (met.value ?? []).map(bar), [met.value]);
   useEffect(() => setMarked({ index: null, from: null }), [met.value]);
   useEffect(() => () => nearby.close(), [nearby]);
 
@@ -106,12 +107,15 @@ function Day({ person, range, query, change }) {
       <${MapView} label=${`Map of ${nameOf(person)}'s way and encounters`} ready=${(map) => {
         drawing.current = drawPerson(map);
         draw();
-        return () => { drawing.current = null; };
+        return () => {
+          drawing.current.remove();
+          drawing.current = null;
+        };
       }}/>
       ${track.value?.points.length
-        ? html`<${Player} range=${shown} at=${at} bars=${bars(met.value ?? [])} marked=${marked.index} mark=${mark("bars")}
+        ? html`<${Player} range=${shown} at=${at} bars=${bars} marked=${marked.index} mark=${mark("bars")}
             onMoment=${onMoment} onRest=${(ms) => change({ at: instant(Math.floor(ms / 1000) * 1000) }, { replace: true })}>
-            <p class="near" aria-live="off">${near.length ? html`near: ${near.map((each, index) => html`${index ? ", " : ""}<a href=${link(each.person, query)}>${nameOf(each.person)}</a>`)}` : "nobody near"}</p>
+            <${Near} near=${near} query=${query}/>
           <//>`
         : null}
       ${track.value?.cut ? html`<p class="note">The way is drawn to ${dayAndClock(track.value.points.at(-1).ms)} only, its first ${count(TRACK_LIMIT)} pings. Choose fewer days.</p>` : null}
@@ -122,6 +126,12 @@ function Day({ person, range, query, change }) {
         marked=${marked} mark=${mark("list")} choose=${(each) => change({ at: instant(Math.ceil(each.from / 1000) * 1000) }, { replace: true })}/>` : null}
       ${!fault && !(met.value && track.value) ? html`<${Loading}>Looking who was near…<//>` : null}
     </section>`;
+}
+
+function Near({ near, query }) {
+  if (!near.length) return html`<p class="near">nobody near</p>`;
+  const named = near.slice(0, NAMED).map((each, index) => html`${index ? ", " : ""}<a href=${link(each.person, query)}>${nameOf(each.person)}</a>`);
+  return html`<p class="near">${count(near.length)} near: ${named}${near.length > NAMED ? ` and ${count(near.length - NAMED)} more` : ""}</p>`;
 }
 
 async function ownTrack(id, { start, end }, signal) {
@@ -138,8 +148,7 @@ async function encounters(id, asked, signal) {
   return found.map((each) => ({ ...each, from: Date.parse(each.start), to: Date.parse(each.end) }));
 }
 
-const bars = (met) =>
-  met.map((each) => ({ start: each.from, end: each.to, label: `${nameOf(each.person)}, ${duration(each.duration_s)}` }));
+const bar = (each) => ({ start: each.from, end: each.to, label: `${nameOf(each.person)}, ${duration(each.duration_s)}` });
 
 /** The same days and terms, of somebody else. */
 const link = (person, query) => address(`/people/${person.id}`, { ...query, at: undefined });

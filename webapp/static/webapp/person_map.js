@@ -1,19 +1,34 @@
 /** What the map shows of a person: the way, the encounters along it, and one moment. */
 import { duration, exact } from "./format.js";
-import { L } from "./map.js";
+import { colour, L, onTheme } from "./map.js";
 import { nameOf } from "./parts.js";
 
 const SILENT_MS = 600_000; // after such a silence the way is not known
 
+export const NAMED = 12; // more names would cover each other
+
+const looks = {
+  way: () => ({ color: colour("--accent"), opacity: 0.55, weight: 2.5 }),
+  meeting: () => ({ color: colour("--raised"), weight: 1, fillColor: colour("--other"), fillOpacity: 0.6 }),
+  marked: () => ({ color: colour("--ink"), weight: 3, fillOpacity: 1 }),
+};
+
 export function drawPerson(map) {
-  const way = L.layerGroup().addTo(map);
+  const renderer = L.canvas({ tolerance: 3 }); // for what is many; what moves is drawn above it, as SVG
+  const way = L.polyline([], { renderer, interactive: false, ...looks.way() }).addTo(map);
   const meetings = L.layerGroup().addTo(map);
   const others = L.layerGroup().addTo(map);
   const me = L.circleMarker([0, 0], { radius: 7, className: "me", interactive: false });
   const shown = new Map(); // the others' markers by person
   let points = [];
   let markers = [];
+  let names = true;
+  let marked = null;
   let fitted = null;
+  const off = onTheme(() => {
+    way.setStyle(looks.way());
+    markers.forEach((marker) => marker.setStyle(looks.meeting()));
+  });
 
   const place = (ms) => {
     let index = points.findLastIndex((each) => each.ms <= ms);
@@ -28,7 +43,8 @@ export function drawPerson(map) {
     /** `mark(index or null)` is called when the pointer is over an encounter. */
     show(track, met, mark) {
       points = track;
-      for (const layer of [way, meetings, others]) layer.clearLayers();
+      marked = null;
+      for (const layer of [meetings, others]) layer.clearLayers();
       shown.clear();
       me.remove();
       const parts = [];
@@ -36,9 +52,9 @@ export function drawPerson(map) {
         if (!index || point.ms - track[index - 1].ms > SILENT_MS) parts.push([]);
         parts.at(-1).push([point.lat, point.lng]);
       });
-      L.polyline(parts, { className: "way", interactive: false }).addTo(way);
+      way.setLatLngs(parts);
       markers = met.map((each, index) =>
-        L.circleMarker([Number(each.latitude), Number(each.longitude)], { radius: radius(each), className: "meeting" })
+        L.circleMarker([Number(each.latitude), Number(each.longitude)], { renderer, radius: radius(each), ...looks.meeting() })
           .bindTooltip(`${escape(nameOf(each.person))}<br>${exact(each.from)}, ${duration(each.duration_s)}`)
           .on("mouseover", () => mark(index))
           .on("mouseout", () => mark(null))
@@ -52,36 +68,42 @@ export function drawPerson(map) {
     },
 
     mark(index) {
-      markers.forEach((marker, nth) => {
-        const is = nth === index;
-        marker.getElement()?.classList.toggle("marked", is);
-        if (is) marker.bringToFront().openTooltip();
-        else marker.closeTooltip();
-      });
+      marked?.setStyle(looks.meeting()).closeTooltip();
+      marked = markers[index];
+      marked?.setStyle(looks.marked()).bringToFront().openTooltip();
     },
 
     /** `near`: pairs of a person and where they were, null where that is not known. */
     moment(ms, near) {
       if (!points.length) return;
       me.setLatLng(place(ms)).bringToFront();
+      const named = near.length <= NAMED;
+      if (named !== names) {
+        names = named;
+        others.clearLayers();
+        shown.clear();
+      }
       const gone = new Set(shown.keys());
       for (const [person, at] of near) {
         if (!at) continue;
         gone.delete(person.id);
         if (shown.has(person.id)) shown.get(person.id).setLatLng(at);
-        else shown.set(person.id, other(person, at).addTo(others));
+        else shown.set(person.id, other(person, at, named).addTo(others));
       }
       for (const id of gone) {
         shown.get(id).remove();
         shown.delete(id);
       }
     },
+
+    remove: off,
   };
 }
 
-function other(person, at) {
+function other(person, at, named) {
+  const marker = L.circleMarker(at, { radius: 6, className: "other", interactive: false });
   const name = { permanent: true, className: "name", direction: "right", offset: [6, 0] };
-  return L.circleMarker(at, { radius: 6, className: "other", interactive: false }).bindTooltip(escape(nameOf(person)), name);
+  return named ? marker.bindTooltip(escape(nameOf(person)), name) : marker;
 }
 
 const radius = (each) => Math.min(14, 4 + Math.sqrt(each.duration_s / 60));

@@ -1,5 +1,5 @@
 /** A scrubber over a span of time that can be played. */
-import { html, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { addDays, clock, dayAndClock, exact, full, startOfDay } from "./format.js";
 
 const SPEEDS = [[60, "1 min"], [300, "5 min"], [900, "15 min"], [3600, "1 h"]]; // of the span in a second
@@ -41,6 +41,11 @@ export function Player({ range, at, onMoment, onRest, bars = [], marked = null, 
     if (last.current >= range.end) move(range.start);
     setPlaying(!playing);
   };
+  // Kept from frame to frame: there may be thousands of bars.
+  const above = useMemo(
+    () => bars.length > 0 && html`<${Bars} bars=${bars} range=${range} marked=${marked} mark=${mark} choose=${(ms) => { move(ms); onRest(ms); }}/>`,
+    [bars, marked, range.start, range.end],
+  );
   const long = range.end - range.start > DAY;
   return html`<section class="player" aria-label="Time">
     <div class="controls">
@@ -52,7 +57,7 @@ export function Player({ range, at, onMoment, onRest, bars = [], marked = null, 
       ${children}
     </div>
     <div class="span">
-      ${bars.length ? html`<${Bars} bars=${bars} range=${range} marked=${marked} mark=${mark} choose=${(ms) => { move(ms); onRest(ms); }}/>` : null}
+      ${above}
       <input type="range" aria-label="Moment" aria-valuetext=${long ? dayAndClock(moment) : clock(moment)}
         min=${range.start} max=${range.end} step="1000" value=${moment}
         onInput=${(event) => { setPlaying(false); move(Number(event.target.value)); }}
