@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser, Page
 
-from tests.system import STAGES, System, a_system
+from tests.browsing import a_browser, a_page
+from tests.system import API, APP, STAGES, System, a_system
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +28,31 @@ def fresh(system: System, stage: str) -> System:
     system.go(stage)
     system.empty()
     return system
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Not for longer than a module: while it is there, its event loop keeps Django's database from its thread."""
+    with a_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def event(system: System, stage: str) -> System:
+    """With sixty people at an event of two days, 2026-05-11 and the day after."""
+    system.go(stage)
+    system.empty()
+    system.run("manage.py", "simulate", "--people", "60")
+    return system
+
+
+@pytest.fixture
+def origins(system: System) -> set[str]:
+    return {system.url("", APP), system.url("", API)}
+
+
+@pytest.fixture
+def page(browser: Browser, origins: set[str]) -> Iterator[Page]:
+    """In Berlin, two hours before UTC at the time of the event."""
+    with a_page(browser, origins) as page:
+        yield page

@@ -81,15 +81,18 @@ function Day({ person, range, query, change }) {
   useEffect(() => () => nearby.close(), [nearby]);
 
   const mark = (from) => (index) => setMarked({ index, from });
-  const draw = () => drawing.current?.show(track.value?.points ?? [], met.value ?? [], mark("map"));
-  useEffect(draw, [track.value, met.value]);
-  useEffect(() => drawing.current?.mark(marked.index), [marked.index]);
   const onMoment = (ms) => {
     here.current = ms;
     const now = (met.value ?? []).filter((each) => each.from <= ms && ms <= Math.max(each.to, each.from + asked.within * 1000));
     setNear((old) => (old.length === now.length && old.every((each, index) => each === now[index]) ? old : now));
     drawing.current?.moment(ms, now.map((each) => [each.person, nearby.at(each.person.id, ms)]));
   };
+  const draw = () => {
+    drawing.current?.show(track.value?.points ?? [], met.value ?? [], mark("map"));
+    if (here.current !== null) onMoment(here.current);
+  };
+  useEffect(draw, [track.value, met.value]);
+  useEffect(() => drawing.current?.mark(marked.index), [marked.index]);
   nearby.arrived = () => here.current !== null && onMoment(here.current);
 
   const shown = track.value?.points.length
