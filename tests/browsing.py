@@ -9,10 +9,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
 
 # Root has no sandbox, a machine for tests no graphics card, and no browser is to call home.
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE_MS = 20_000
 
@@ -41,7 +38,7 @@ def a_page(
     page = context.new_page()
     complaints: list[str] = []
     forgiven: list[str] = []
-    cast(Any, page).forgiven = forgiven
+    cast("Any", page).forgiven = forgiven
 
     def console(message: ConsoleMessage) -> None:
         if message.type == "error":

@@ -32,7 +32,7 @@ def fresh(system: System, stage: str) -> System:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Not for longer than a module: while it is there, its event loop keeps Django's database from its thread."""
+    """Not for longer than a module: its event loop keeps Django's database from the thread meanwhile."""
     with a_browser() as browser:
         yield browser
 

@@ -1,5 +1,5 @@
 /** How Connect is: what it says of itself, and how old its newest ping is. */
-import { html, useEffect, useState } from "../vendor/htm/standalone.module.js";
+import { html, useEffect } from "../vendor/htm/standalone.module.js";
 import { API, get, lastPing, firstPing, useLoaded } from "./api.js";
 import { ago, full } from "./format.js";
 import { Loading, Wrong } from "./parts.js";
@@ -7,19 +7,19 @@ import { Loading, Wrong } from "./parts.js";
 const EVERY_MS = 10_000;
 const END_OF_TIME = Date.parse("2100-01-01T00:00:00Z");
 
-/** A number that rises every ten seconds while the page is looked at. */
-function useTurns() {
-  const [turn, setTurn] = useState(0);
+/** Loads again ten seconds after what was loaded has come, while the page is looked at. */
+function useAgain(loaded) {
+  const loading = loaded.some((each) => each.loading);
   useEffect(() => {
-    const next = () => document.hidden || setTurn((old) => old + 1);
-    const timer = setInterval(next, EVERY_MS);
-    document.addEventListener("visibilitychange", next);
+    if (loading) return undefined;
+    const again = () => document.hidden || loaded.forEach((each) => each.again());
+    const timer = setTimeout(again, EVERY_MS);
+    document.addEventListener("visibilitychange", again);
     return () => {
-      clearInterval(timer);
-      document.removeEventListener("visibilitychange", next);
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", again);
     };
-  }, []);
-  return turn;
+  }, [loading]);
 }
 
 let newest; // remembered from turn to turn: whether there is a newer one is one question then
@@ -32,12 +32,12 @@ async function newestPing(signal) {
 }
 
 export function Status() {
-  const turn = useTurns();
   const ready = useLoaded(async (signal) => {
     const begun = performance.now();
     return { ...(await get("/health/ready", {}, signal)), took: performance.now() - begun, asked: Date.now() };
-  }, [turn]);
-  const ping = useLoaded(newestPing, [turn]);
+  }, []);
+  const ping = useLoaded(newestPing, []);
+  useAgain([ready, ping]);
   return html`<main class="status">
     <h1 tabindex="-1">Status</h1>
     ${ready.fault ? html`<${Wrong} key=${ready.fault} ...${ready}/>` : null}
