@@ -154,19 +154,19 @@ def test_the_list_says_who_when_how_long_and_how_close(event: System, page: Page
 
 def test_the_terms_are_words_and_change_the_answer(event: System, page: Page) -> None:
     person_page(page, event)
-    page.get_by_label("Near is who was within so many metres").fill("1")
+    page.get_by_label("Near is who was within so many metres").fill("2")
     page.keyboard.press("Tab")
-    expect(page.locator(".list h2")).to_contain_text(f"{len(met(event, '&distance=1'))} encounters")
-    page.get_by_label("one shorter than so many seconds is left out.").fill("300")
+    expect(page.locator(".list h2")).to_contain_text(f"{len(met(event, '&distance=2'))} encounters")
+    page.get_by_label("one shorter than so many seconds is left out.").fill("240")
     page.keyboard.press("Tab")
     long = event.get(
-        f"/api/persons/{FINN}/encounters?{ASKED.replace('min_duration=60', 'min_duration=300')}&distance=1"
+        f"/api/persons/{FINN}/encounters?{ASKED.replace('min_duration=60', 'min_duration=240')}&distance=2"
     ).json()
-    assert 0 < len(long) < len(met(event, "&distance=1"))
+    assert 0 < len(long) < len(met(event, "&distance=2"))
     expect(page.locator(".list h2")).to_contain_text(re.compile(f"{len(long)} encounters?"))
     page.get_by_label("Near is who was within so many metres").fill("0")
     page.keyboard.press("Tab")
-    expect(page).to_have_url(re.compile("distance=1&"))  # not taken
+    expect(page).to_have_url(re.compile("distance=2&"))  # not taken
 
 
 def test_list_map_and_bars_mark_each_other(event: System, page: Page) -> None:

@@ -1,5 +1,5 @@
 /** A month of days, those with pings marked, of which one or several in a row can be chosen. */
-import { html, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { firstPing, useLoaded } from "./api.js";
 import { addDays, fullDay, month as monthName, span, startOfDay, startOfMonth, ZONE } from "./format.js";
 
@@ -28,7 +28,7 @@ export function Calendar({ query, range, choose }) {
   const table = useRef(null);
   const focus = useRef(null);
   useEffect(() => show(startOfMonth(range.start)), [range.start]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (focus.current === null) return;
     table.current.querySelector(`[data-day="${focus.current}"]`)?.focus();
     focus.current = null;

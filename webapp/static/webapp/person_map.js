@@ -19,9 +19,11 @@ export function drawPerson(map) {
   const meetings = L.layerGroup().addTo(map);
   const others = L.layerGroup().addTo(map);
   const me = L.circleMarker([0, 0], { radius: 7, className: "me", interactive: false });
+  const tip = L.tooltip({ direction: "top", offset: [0, -8] });
   const shown = new Map(); // the others' markers by person
   let points = [];
-  let markers = [];
+  let encounters = [];
+  let markers = []; // one each
   let names = true;
   let marked = null;
   let fitted = null;
@@ -44,6 +46,7 @@ export function drawPerson(map) {
     show(track, met, mark) {
       points = track;
       marked = null;
+      tip.remove();
       for (const layer of [meetings, others]) layer.clearLayers();
       shown.clear();
       me.remove();
@@ -53,9 +56,9 @@ export function drawPerson(map) {
         parts.at(-1).push([point.lat, point.lng]);
       });
       way.setLatLngs(parts);
+      encounters = met;
       markers = met.map((each, index) =>
         L.circleMarker([Number(each.latitude), Number(each.longitude)], { renderer, radius: radius(each), ...looks.meeting() })
-          .bindTooltip(`${escape(nameOf(each.person))}<br>${exact(each.from)}, ${duration(each.duration_s)}`)
           .on("mouseover", () => mark(index))
           .on("mouseout", () => mark(null))
           .addTo(meetings),
@@ -68,9 +71,13 @@ export function drawPerson(map) {
     },
 
     mark(index) {
-      marked?.setStyle(looks.meeting()).closeTooltip();
+      marked?.setStyle(looks.meeting());
       marked = markers[index];
-      marked?.setStyle(looks.marked()).bringToFront().openTooltip();
+      tip.remove();
+      if (!marked) return;
+      marked.setStyle(looks.marked()).bringToFront();
+      const { person, from, duration_s } = encounters[index];
+      tip.setLatLng(marked.getLatLng()).setContent(`${escape(nameOf(person))}<br>${exact(from)}, ${duration(duration_s)}`).addTo(map);
     },
 
     /** `near`: pairs of a person and where they were, null where that is not known. */
