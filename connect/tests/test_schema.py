@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import jsonschema
 import pytest
+from django.conf import settings
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIClient
@@ -12,6 +14,16 @@ OPERATIONS = {
     f"{verb.upper()} {path}": operation
     for path, verbs in SCHEMA["paths"].items()
     for verb, operation in verbs.items()
+}
+PARAMETERS = {
+    (name, parameter["name"]): parameter
+    for name, operation in OPERATIONS.items()
+    for parameter in operation.get("parameters", ())
+}
+RESPONSES = {
+    (name, status): response
+    for name, operation in OPERATIONS.items()
+    for status, response in operation["responses"].items()
 }
 ANSWERS = {
     "GET /api/persons": {"200", "400", "406", "503"},
@@ -31,6 +43,11 @@ ANSWERS = {
 }
 
 
+def has_example(spec: dict[str, Any]) -> bool:
+    examples = spec.get("examples", {}).values()
+    return "example" in {**spec, **spec["schema"]} or any("value" in example for example in examples)
+
+
 def test_it_is_valid_and_has_every_path_and_verb() -> None:
     validate_schema(SCHEMA)
     assert set(OPERATIONS) == set(ANSWERS)
@@ -41,30 +58,69 @@ def test_every_answer_of_an_operation_is_named(operation: str) -> None:
     assert set(OPERATIONS[operation]["responses"]) == ANSWERS[operation]
 
 
-@pytest.mark.parametrize("operation", ANSWERS)
-def test_every_operation_has_words_an_example_and_described_parameters(operation: str) -> None:
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_operation_says_what_it_does(operation: str) -> None:
     spec = OPERATIONS[operation]
-    assert spec["summary"]
-    assert spec["description"]
     assert spec["operationId"]
-    for parameter in spec.get("parameters", []):
-        assert parameter.get("description") or parameter["name"] == "format", parameter["name"]
-    bodies: list[Any] = [spec["requestBody"]] if "requestBody" in spec else []
-    bodies += [answer for status, answer in spec["responses"].items() if status[0] == "2"]
-    for body in bodies:
-        for form in body.get("content", {}).values():
-            assert form.get("examples"), operation
+    assert spec["summary"]
+    assert spec["description"] != spec["summary"]
+    for form in spec.get("requestBody", {"content": {}})["content"].values():
+        assert has_example(form)
+
+
+@pytest.mark.parametrize(("operation", "parameter"), PARAMETERS)
+def test_a_parameter_says_what_it_means_its_bounds_and_its_default(operation: str, parameter: str) -> None:
+    spec = PARAMETERS[operation, parameter]
+    assert has_example(spec)
+    for bound in ("default", "minimum", "maximum", "maxLength"):
+        for schema in [spec["schema"], *spec["schema"].get("oneOf", ())]:
+            if schema.get(bound):
+                assert f"{schema[bound]:,g}" in spec["description"], bound
+    assert spec["description"]
+
+
+@pytest.mark.parametrize(("operation", "status"), RESPONSES)
+def test_an_answer_says_what_it_means_and_how_it_looks(operation: str, status: str) -> None:
+    spec = RESPONSES[operation, status]
+    assert spec["description"]
+    assert bool(spec.get("content")) == (status != "204")
+    for form in spec.get("content", {}).values():
+        assert has_example(form)
+    for header in spec.get("headers", {}).values():
+        assert header["description"]
+        assert has_example(header)
 
 
 @pytest.mark.parametrize(
-    ("name", "unit"), [("distance", "Metres"), ("within", "Seconds"), ("max_gap", "Seconds")]
+    ("name", "unit"),
+    [
+        ("distance", "Metres"),
+        ("within", "Seconds"),
+        ("max_gap", "Seconds"),
+        ("min_duration", "Seconds"),
+        ("bbox", "degrees"),
+        ("start_date", "UTC"),
+        ("limit", "rows"),
+    ],
 )
 def test_units_are_named(name: str, unit: str) -> None:
-    for parameter in OPERATIONS["GET /api/persons/{person_id}/encounters"]["parameters"]:
-        if parameter["name"] == name:
-            assert unit in parameter["description"]
-            return
-    pytest.fail(f"{name} is not documented")
+    found = [spec for (_, parameter), spec in PARAMETERS.items() if parameter == name]
+    assert found
+    for spec in found:
+        assert unit in spec["description"]
+
+
+@pytest.mark.parametrize(("operation", "status"), RESPONSES)
+def test_an_example_is_as_the_schema_says(operation: str, status: str) -> None:
+    for form in RESPONSES[operation, status].get("content", {}).values():
+        for example in form["examples"].values():
+            jsonschema.validate(example["value"], form["schema"] | {"components": SCHEMA["components"]})
+
+
+def test_the_committed_schema_is_what_every_process_serves(api: APIClient) -> None:
+    committed = (settings.BASE_DIR / "docs" / "openapi.yaml").read_text()
+    served = api.get("/api/schema", headers={"accept": "application/yaml"})
+    assert served.content.decode() == committed, "run `make openapi`"
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/yaml", "*/*"])
