@@ -58,6 +58,7 @@ diff: ## what STAGE changes in the cluster, as rendered
 openapi: ## write the schema of the API and its Postman collection anew: docs/openapi.yaml, docs/postman
 	@$(PYTHON) -m local.prepare dev
 	@$(VENV_PYTHON) manage.py spectacular --urlconf connect.api_urls --file docs/openapi.yaml --validate --fail-on-warn
+	@$(VENV_PYTHON) -m local.postman
 
 diagrams: ## draw the code into docs/diagrams.md
 	@$(PYTHON) -m local.prepare dev

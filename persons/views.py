@@ -18,7 +18,7 @@ from persons import services
 from persons.serializers import PersonSerializer, PersonsQuery
 
 _ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}
-_A_BLANK_NAME = {"first_name": ["This field may not be blank."]}
+_A_BLANK_NAME = {"company_name": ["This field may not be blank."]}
 
 
 def _person(description: str, who: dict[str, Any]) -> OpenApiResponse:
