@@ -10,8 +10,18 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
-FINN = {"id": 1000001, "first_name": "Finn", "last_name": "Brandt", "company_name": "Amber Robotics"}
-DAVID = {"id": 1000004, "first_name": "David", "last_name": "Osei", "company_name": "Indigo Foods"}
+FINN: dict[str, Any] = {
+    "id": 1000001,
+    "first_name": "Finn",
+    "last_name": "Brandt",
+    "company_name": "Amber Robotics",
+}
+DAVID: dict[str, Any] = {
+    "id": 1000004,
+    "first_name": "David",
+    "last_name": "Osei",
+    "company_name": "Indigo Foods",
+}
 
 BAD, MISSING, UNAVAILABLE = 400, 404, 503
 

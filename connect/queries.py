@@ -50,7 +50,9 @@ class Several(serializers.ListField):
             raise exceptions.ValidationError(list(dict.fromkeys(chain.from_iterable(each)))) from None
 
 
-@extend_schema_field({"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]})
+@extend_schema_field(
+    {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}], "example": "2026-05-11"}
+)
 class Bound(serializers.DateTimeField):
     """One end of a range: an instant is itself; a date is a whole UTC day, its first instant as a start and
     the first instant of the next day as an end."""
@@ -58,7 +60,6 @@ class Bound(serializers.DateTimeField):
     def __init__(self, *, is_end: bool, **kwargs: Any):
         self.is_end = is_end
         super().__init__(
-            initial="2026-05-11",
             help_text=(
                 "To before this instant, or to the end of this UTC day."
                 if is_end

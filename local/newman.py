@@ -24,7 +24,7 @@ def fetch(folder: Path = FOLDER) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(PINNED, unfinished)
     # It needs no script of its packages to run, and nobody here knows what they would do.
-    command = [VENV / "bin" / "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command = [str(VENV / "bin" / "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     log = folder.parent / "npm.log"
     with log.open("wb") as output:
         result = subprocess.run(

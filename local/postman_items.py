@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import yaml
@@ -140,9 +141,10 @@ def refusals(operation_id: str, **more: Any) -> Iterator[Call]:
 
 def _bad(call: Call, answer: dict[str, Any]) -> tuple[str, Call]:
     (name,) = answer
+    how = "an unknown parameter" if name == "colour" else f"a wrong {name}"
     if name in WRONG_IN_QUERY:
-        return f"a wrong {name}", replace(call, query=call.query | {name: WRONG_IN_QUERY[name]})
-    return f"a wrong {name}", replace(call, body=call.body | {name: WRONG_IN_BODY[name]})
+        return how, replace(call, query=call.query | {name: WRONG_IN_QUERY[name]})
+    return how, replace(call, body=call.body | {name: WRONG_IN_BODY[name]})
 
 
 def _missing(call: Call, _: dict[str, Any]) -> tuple[str, Call]:
@@ -240,13 +242,12 @@ def _example(parameter: dict[str, Any]) -> str:
 
 
 def script(operation: Operation, call: Call) -> list[str]:
-    lines = [f'pm.collectionVariables.set("{name}", {value});' for name, value in call.keeps.items()]
-    for check in _checks(operation, call):
-        lines += [
-            f"pm.test({json.dumps(check.says)}, () => {{",
-            *(f"    {one}" for one in check.lines),
-            "});",
-        ]
+    kept = [f'pm.collectionVariables.set("{name}", {value});' for name, value in call.keeps.items()]
+    status, *others = [
+        [f"pm.test({json.dumps(check.says)}, () => {{", *(f"    {one}" for one in check.lines), "});"]
+        for check in _checks(operation, call)
+    ]
+    lines = [*status, *kept, *chain.from_iterable(others)]
     if not call.waits:
         return lines
     return [
