@@ -70,6 +70,12 @@ def test_folders_leave_nobody_behind() -> None:
         assert made["createPerson"] == made["deletePerson"]
 
 
+def test_newman_is_pinned_for_any_registry() -> None:
+    packages = json.loads((newman.PINNED / "package-lock.json").read_text())["packages"]
+    del packages[""]
+    assert all("integrity" in package and "resolved" not in package for package in packages.values())
+
+
 def test_a_wrong_answer_fails_the_run(server: Server) -> None:
     with pytest.raises(AssertionError, match="It answers 201"):
         run("connect-api", {"api": server.url("/nowhere")}, "persons")
