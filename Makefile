@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV_PYTHON := .venv/bin/python
 LOCAL := $(VENV_PYTHON) -m local
 
-.PHONY: help up down status stage logs test compose-test lint proto render diff diagrams walk bench
+.PHONY: help up down status stage logs test compose-test lint proto render diff openapi diagrams walk bench
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,6 +54,11 @@ render: ## write k8s/rendered anew from k8s/, and what docs/migration.md shows o
 diff: ## what STAGE changes in the cluster, as rendered
 	@$(PYTHON) -m local.prepare local
 	@$(LOCAL) diff $(STAGE)
+
+openapi: ## write the schema of the API and its Postman collection anew: docs/openapi.yaml, docs/postman
+	@$(PYTHON) -m local.prepare dev
+	@$(VENV_PYTHON) manage.py spectacular --urlconf connect.api_urls --file docs/openapi.yaml --validate --fail-on-warn
+	@$(VENV_PYTHON) -m local.postman
 
 diagrams: ## draw the code into docs/diagrams.md
 	@$(PYTHON) -m local.prepare dev

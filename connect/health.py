@@ -3,14 +3,14 @@
 from django.conf import settings
 from django.db import Error, connection
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_serializer
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from connect.neighbours import asked
-from connect.openapi import BAD, errors
+from connect.openapi import errors, shown
 from connect.queries import Query
 from connect.rest import RETRY_AFTER_S, JsonRenderer
 
@@ -29,8 +29,8 @@ class Live(APIView):
     @extend_schema(
         tags=["health"],
         summary="Alive?",
-        responses={200: OpenApiTypes.STR, **errors(BAD)},
-        examples=[OpenApiExample("alive", value="healthy", response_only=True)],
+        description="`healthy` from any process that answers. It says nothing about what the process needs.",
+        responses={200: shown(OpenApiTypes.STR, "It answers.", {"alive": "healthy"}), **errors()},
     )
     def get(self, request: Request) -> Response:
         Query.of(request)
@@ -45,17 +45,23 @@ class Ready(APIView):
     @extend_schema(
         tags=["health"],
         summary="Ready?",
-        responses={200: _Readiness, 503: _Readiness, **errors(BAD)},
-        examples=[
-            OpenApiExample(
-                "ready", value={"status": "ready", "needs": {"database": "ok"}}, status_codes=["200"]
+        description=(
+            "Whether the process that answers can do its work, and each thing that it needs for that; a "
+            "process that needs nothing says so with an empty `needs`."
+        ),
+        responses={
+            200: shown(
+                _Readiness,
+                "It can.",
+                {"ready": {"status": "ready", "needs": {"database": "ok"}}},
             ),
-            OpenApiExample(
-                "not ready",
-                value={"status": "not ready", "needs": {"database": "out of reach"}},
-                status_codes=["503"],
+            503: shown(
+                _Readiness,
+                "Something that it needs is out of reach.",
+                {"not ready": {"status": "not ready", "needs": {"database": "out of reach"}}},
             ),
-        ],
+            **errors(),
+        },
     )
     def get(self, request: Request) -> Response:
         Query.of(request)

@@ -1,16 +1,43 @@
-"""What the schema says of all apps alike: errors in DRF's own shapes, paths, pages, what is refused."""
+"""What the schema says of all apps alike: errors in DRF's own shapes, paths, pages, what is refused.
+
+Its examples are two people of the event that `make up` simulates and the time they spent together, so that
+they can be tried as they stand.
+"""
 
 from typing import Any
 
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
+
+FINN: dict[str, Any] = {
+    "id": 1000001,
+    "first_name": "Finn",
+    "last_name": "Brandt",
+    "company_name": "Amber Robotics",
+}
+DAVID: dict[str, Any] = {
+    "id": 1000004,
+    "first_name": "David",
+    "last_name": "Osei",
+    "company_name": "Indigo Foods",
+}
+
+BAD, MISSING, UNAVAILABLE = 400, 404, 503
 
 
 class Detail(serializers.Serializer):
     detail = serializers.CharField(help_text="What is wrong.")
 
 
-BAD, MISSING, UNAVAILABLE = 400, 404, 503
+class Schema(AutoSchema):
+    """An example of a field is what a form of it begins with."""
+
+    def _insert_field_validators(self, field: Any, schema: dict[str, Any]) -> None:
+        super()._insert_field_validators(field, schema)
+        if field.initial and "$ref" not in schema:
+            schema["example"] = field.initial
+
 
 _FAULTS_SCHEMA = {
     "type": "object",
@@ -18,39 +45,26 @@ _FAULTS_SCHEMA = {
     "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
 }
 
-_RESPONSES = {
-    BAD: OpenApiResponse(
-        _FAULTS_SCHEMA,
-        description="Something in the call is wrong; it says what, and what is allowed.",
-        examples=[OpenApiExample("faults", value={"limit": ["A valid integer is required."]})],
-    ),
-    MISSING: OpenApiResponse(
-        Detail,
-        description="There is no such person or location.",
-        examples=[OpenApiExample("nobody", value={"detail": "There is no person 999."})],
-    ),
-    406: OpenApiResponse(Detail, description="None of the formats asked for can be had."),
-    413: OpenApiResponse(Detail, description="The body has over 5 MB, or the array over 10,000 items."),
-    415: OpenApiResponse(Detail, description="The body is not application/json."),
-    UNAVAILABLE: OpenApiResponse(
-        Detail,
-        description="What the call needs is out of reach. Sending it again after `Retry-After` s is safe.",
-    ),
-}
-
-
-PERSON_ID = OpenApiParameter("person_id", int, OpenApiParameter.PATH, description="The id of a person.")
+PERSON_ID = OpenApiParameter(
+    "person_id",
+    int,
+    OpenApiParameter.PATH,
+    description="The id of a person, a whole number.",
+    examples=[OpenApiExample("a person of the event", value=FINN["id"])],
+)
 LOCATION_ID = OpenApiParameter(
     "location_id",
     str,
     OpenApiParameter.PATH,
-    description="The person and the time in microseconds since 1970, such as 5-1597747026000000.",
+    description="The person and the time in microseconds since 1970, with a hyphen between them.",
+    examples=[OpenApiExample("a location of the event", value="1000001-1778490034343000")],
 )
 NEXT_PAGE = OpenApiParameter(
     "Link",
     str,
     OpenApiParameter.HEADER,
     description='`</api/…>; rel="next"`: the next page, a path. Absent on the last one and without `limit`.',
+    examples=[OpenApiExample("more", value='</api/persons?limit=100&after=WzEwMDAxMDBd>; rel="next"')],
     response=[200],
 )
 PLACE = OpenApiParameter(
@@ -58,14 +72,64 @@ PLACE = OpenApiParameter(
     str,
     OpenApiParameter.HEADER,
     description="The path of what was made; none for an array.",
+    examples=[OpenApiExample("a person", value="/api/persons/1000201")],
     response=[201, 202],
 )
 
 
-def errors(*codes: int, body: bool = False) -> dict[tuple[int, str], OpenApiResponse]:
-    """The answers of an operation that are not its result; `body` for one that takes a body."""
-    both = {*codes, 406, *((413, 415) if body else ())}
-    return {(code, "application/json"): _RESPONSES[code] for code in sorted(both)}
+def shown(shape: Any, description: str, examples: dict[str, Any]) -> OpenApiResponse:
+    """An answer and its examples by name; of an array they are one item each."""
+    named = [OpenApiExample(name, value=value, response_only=True) for name, value in examples.items()]
+    return OpenApiResponse(shape, description=description, examples=named)
+
+
+def errors(
+    *codes: int,
+    body: bool = False,
+    wrong: dict[str, list[str]] | None = None,
+    missing: str = "There is no person 999.",
+    too_large: str = "The body has 5242881 bytes; 5242880 are allowed.",
+) -> dict[tuple[int, str], OpenApiResponse]:
+    """The answers of an operation that are not its result; `body` for one that takes a body.
+
+    `wrong` is what a 400 says of a value of this operation, `missing` and `too_large` what 404 and 413 say.
+    """
+    faults = {"an unknown parameter": {"colour": ["Unknown parameter."]}}
+    if wrong:
+        faults["a bad value"] = wrong
+    said = {
+        MISSING: ("There is no such person or location.", missing),
+        406: (
+            "None of the formats asked for can be had.",
+            "Could not satisfy the request Accept header.",
+        ),
+        413: ("The body has over 5 MB (5,242,880 bytes), or the array over 10,000 items.", too_large),
+        415: ("The body is not application/json.", 'Unsupported media type "text/plain" in request.'),
+        UNAVAILABLE: (
+            "What the call needs is out of reach. Sending it again after `Retry-After` s is safe.",
+            "What this call needs is out of reach. Sending it again is safe.",
+        ),
+    }
+    answers = {
+        code: shown(Detail, description, {"refused": {"detail": detail}})
+        for code, (description, detail) in said.items()
+    }
+    answers[BAD] = shown(
+        _FAULTS_SCHEMA, "Something in the call is wrong; it says what, and what is allowed.", faults
+    )
+    given = {BAD, 406, *codes, *((413, 415) if body else ())}
+    return {(code, "application/json"): answers[code] for code in sorted(given)}
+
+
+def retry_after(result: Any, **_: Any) -> Any:
+    """A hook of drf-spectacular's: what is out of reach says when to ask again."""
+    for path in result["paths"].values():
+        for operation in path.values():
+            if answer := operation["responses"].get(str(UNAVAILABLE)):
+                answer["headers"] = {
+                    "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds.", "example": 2}
+                }
+    return result
 
 
 def strict_bodies(result: Any, **_: Any) -> Any:

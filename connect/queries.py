@@ -59,7 +59,15 @@ class Bound(serializers.DateTimeField):
 
     def __init__(self, *, is_end: bool, **kwargs: Any):
         self.is_end = is_end
-        super().__init__(**kwargs)
+        super().__init__(
+            help_text=(
+                "To before this instant, or to the end of this UTC day."
+                if is_end
+                else "From this instant, or the beginning of this UTC day, on."
+            )
+            + " A date or ISO 8601 with a time of day; without an offset UTC.",
+            **kwargs,
+        )
 
     def to_internal_value(self, value: Any) -> datetime:
         text = str(value).strip()
@@ -80,9 +88,15 @@ class Bound(serializers.DateTimeField):
 class After(serializers.CharField):
     """Where a page begins, as the `Link` of the page before said. Opaque to clients; here, plain values."""
 
+    _SAMPLES = {datetime: "2026-05-11T09:00:00Z", int: 1}
+
     def __init__(self, *, shape: tuple[type, ...], **kwargs: Any):
         self.shape = shape
-        super().__init__(help_text="Opaque: take it from the `Link` header of the page before.", **kwargs)
+        super().__init__(
+            help_text="Opaque: take it from the `Link` header of the page before. Without it the first page.",
+            initial=self.encode(tuple(self._SAMPLES[kind] for kind in shape)),
+            **kwargs,
+        )
         set_override(self, "field", {"type": "string", "format": f"cursor-{len(shape)}"})
 
     @staticmethod
@@ -142,7 +156,11 @@ class PagedQuery(Query):
         min_value=1,
         max_value=MAX_LIMIT,
         required=False,
-        help_text="At most this many; the next page is in the `Link` header. Without it everything comes.",
+        initial=100,
+        help_text=(
+            "At most this many rows, 1 to 10,000; the next page is in the `Link` header. Without it "
+            "everything comes."
+        ),
     )
 
 

@@ -208,7 +208,7 @@ REST_FRAMEWORK = {
         "connect.rest.JsonRenderer",
         "connect.rest.Page",
     ],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "connect.openapi.Schema",
     "EXCEPTION_HANDLER": "connect.rest.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -229,7 +229,8 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": (
         "People at an event, where they were, and who was near whom, when and for how long.\n\n"
         "Times are UTC. Positions are WGS84 degrees. Arrays are never silently cut: without `limit` "
-        "everything comes, streamed; with it the next page is in the `Link` header."
+        "everything comes, streamed; with it the next page is in the `Link` header.\n\n"
+        "The examples are of the event that `make up` simulates, on 2026-05-11: try them as they are."
     ),
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -240,6 +241,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "connect.openapi.strict_bodies",
+        "connect.openapi.retry_after",
     ],
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api",

@@ -28,11 +28,12 @@ class _Distance(Number):
 
 
 class _RangeQuery(PagedQuery):
-    start_date = Bound(is_end=False, help_text="From this date or instant on.")
-    end_date = Bound(is_end=True, help_text="To before this instant, or to the end of this date.")
+    start_date = Bound(is_end=False)
+    end_date = Bound(is_end=True)
     distance = _Distance(
         default=questions.DISTANCE_M,
-        help_text="Metres, geodesic, more than 0 and up to 10,000.",
+        initial=questions.DISTANCE_M,
+        help_text="Metres, geodesic: how far apart counts as near; more than 0, up to 10,000; 5 if left out.",
         max_value=questions.MAX_DISTANCE_M,
     )
 
@@ -46,7 +47,10 @@ class ConnectionsQuery(_RangeQuery):
         required=False,
         min_value=0,
         max_value=questions.MAX_WITHIN_S,
-        help_text="Seconds that the two pings may be apart. Without it any time in the range counts.",
+        initial=questions.WITHIN_S,
+        help_text=(
+            "Seconds that the two pings may be apart, 0 to 3,600. Without it any time in the range counts."
+        ),
     )
     after = After(shape=(datetime, int), required=False)
 
@@ -56,15 +60,22 @@ class EncountersQuery(_RangeQuery):
         default=questions.WITHIN_S,
         min_value=0,
         max_value=questions.MAX_WITHIN_S,
-        help_text="Seconds that the two pings of a pair may be apart.",
+        initial=questions.WITHIN_S,
+        help_text="Seconds that the two pings of a pair may be apart, 0 to 3,600; 60 if left out.",
     )
     max_gap = Number(
         default=questions.MAX_GAP_S,
         min_value=0,
         max_value=questions.LONGEST_GAP_S,
-        help_text="Seconds without a pair that an encounter outlasts.",
+        initial=questions.MAX_GAP_S,
+        help_text="Seconds without a pair that an encounter outlasts, 0 to 86,400; 75 if left out.",
     )
-    min_duration = Number(default=0.0, min_value=0, help_text="Seconds; shorter encounters are left out.")
+    min_duration = Number(
+        default=0.0,
+        min_value=0,
+        initial=300,
+        help_text="Seconds, 0 or more; shorter encounters are left out; 0 if left out: all of them.",
+    )
     after = After(shape=(datetime, int, int), required=False)
 
     def validate_min_duration(self, value: float) -> float:

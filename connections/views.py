@@ -6,14 +6,14 @@ from typing import Any
 import orjson
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from connect import neighbours
 from connect.listing import answer
-from connect.openapi import BAD, MISSING, NEXT_PAGE, PERSON_ID, UNAVAILABLE, errors
+from connect.openapi import DAVID, MISSING, NEXT_PAGE, PERSON_ID, UNAVAILABLE, errors, shown
 from connect.rest import JsonRenderer, Page, no_person
 from connect.wire import format_degrees, format_time
 from connections import services
@@ -25,26 +25,25 @@ from connections.serializers import (
     EncountersQuery,
 )
 
-_GRACE = {"id": 7, "first_name": "Grace", "last_name": "Hopper", "company_name": "Flow-Matic"}
 _CONNECTION = {
     "location": {
-        "id": "7-1597747020000000",
-        "person_id": 7,
-        "latitude": "37.5534400",
-        "longitude": "-122.2905200",
-        "creation_time": "2020-08-18T10:37:00Z",
+        "id": "1000004-1778490475857000",
+        "person_id": 1000004,
+        "latitude": "52.5001609",
+        "longitude": "13.4002631",
+        "creation_time": "2026-05-11T09:07:55.857000Z",
     },
-    "person": _GRACE,
+    "person": DAVID,
 }
 _ENCOUNTER = {
-    "person": _GRACE,
-    "start": "2020-08-18T10:37:00Z",
-    "end": "2020-08-18T10:42:12Z",
-    "duration_s": 312.0,
-    "pings": 11,
-    "min_distance_m": 0.84,
-    "latitude": "37.5534410",
-    "longitude": "-122.2905240",
+    "person": DAVID,
+    "start": "2026-05-11T09:07:55.857000Z",
+    "end": "2026-05-11T09:24:07.640000Z",
+    "duration_s": 971.783,
+    "pings": 17,
+    "min_distance_m": 0.91,
+    "latitude": "52.5001674",
+    "longitude": "13.4002777",
 }
 _COLLECTION = {
     "type": "object",
@@ -57,6 +56,15 @@ _COLLECTION = {
 }
 _MAP = orjson.loads(GeoJson().render([_ENCOUNTER]))
 _TABLE = Csv().render([_ENCOUNTER]).decode()
+_MET = "The encounters, maybe none: as JSON, as a map (GeoJSON) or as a table (CSV)."
+_NO_DISTANCE = {"distance": ["Must be more than 0."]}
+_FORMAT = OpenApiParameter(
+    "format",
+    str,
+    enum=["json", "geojson", "csv"],
+    description="The form of the answer, for clients that cannot send `Accept`; JSON if both are left out.",
+    examples=[OpenApiExample("as JSON", value="json"), OpenApiExample("a table", value="csv")],
+)
 
 
 class Connections(APIView):
@@ -72,11 +80,18 @@ class Connections(APIView):
         summary="Where others were near a person",
         description=(
             "A location of another person is in the answer, once, if it and at least one own ping lie in the "
-            "range, at most `distance` metres apart and, with `within`, at most that many seconds apart."
+            "range, at most `distance` metres apart and, with `within`, at most that many seconds apart. "
+            "Ordered by time, then person; positions in WGS84 degrees, times in UTC."
         ),
         parameters=[PERSON_ID, ConnectionsQuery, NEXT_PAGE],
-        responses={200: ConnectionSerializer(many=True), **errors(BAD, MISSING, UNAVAILABLE)},
-        examples=[OpenApiExample("near Grace", value=_CONNECTION, response_only=True, status_codes=["200"])],
+        responses={
+            200: shown(
+                ConnectionSerializer(many=True),
+                "The locations of others, maybe none.",
+                {"near David": _CONNECTION},
+            ),
+            **errors(MISSING, UNAVAILABLE, wrong=_NO_DISTANCE),
+        },
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         query = ConnectionsQuery.of(request)
@@ -131,28 +146,19 @@ class Encounters(APIView):
         summary="When a person was together with others",
         description=(
             "A pair is an own ping and another person's, near in space and time; pairs with the same person "
-            "belong to one encounter while the step from one to the next is at most `max_gap` seconds."
+            "belong to one encounter while the step from one to the next is at most `max_gap` seconds. "
+            "Ordered by start, then person; durations in seconds, distances in metres, positions in WGS84 "
+            "degrees, times in UTC."
         ),
-        parameters=[PERSON_ID, EncountersQuery, NEXT_PAGE],
+        parameters=[PERSON_ID, EncountersQuery, _FORMAT, NEXT_PAGE],
         responses={
-            (200, "application/json"): EncounterSerializer(many=True),
-            (200, "application/geo+json"): OpenApiResponse(
-                _COLLECTION, examples=[OpenApiExample("a map", value=_MAP)]
+            (200, "application/json"): shown(
+                EncounterSerializer(many=True), _MET, {"with David": _ENCOUNTER}
             ),
-            (200, "text/csv"): OpenApiResponse(
-                OpenApiTypes.STR, examples=[OpenApiExample("a table", value=_TABLE)]
-            ),
-            **errors(BAD, MISSING, UNAVAILABLE),
+            (200, "application/geo+json"): shown(_COLLECTION, _MET, {"a map": _MAP}),
+            (200, "text/csv"): shown(OpenApiTypes.STR, _MET, {"a table": _TABLE}),
+            **errors(MISSING, UNAVAILABLE, wrong=_NO_DISTANCE),
         },
-        examples=[
-            OpenApiExample(
-                "with Grace",
-                value=_ENCOUNTER,
-                response_only=True,
-                media_type="application/json",
-                status_codes=["200"],
-            )
-        ],
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         query = EncountersQuery.of(request)

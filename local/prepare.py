@@ -1,4 +1,4 @@
-"""What the other commands stand on: Debian packages, the virtual environment, the broker's jars.
+"""What the other commands stand on: Debian packages, the virtual environment, the broker's jars, newman.
 
 Nothing is done twice.
 
@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local import jars
+from local import jars, newman
 from local.place import CHECKOUT, VENV, Refused, complain, given, private_directory, say
 
 OLDEST_POSTGRESQL = 15
@@ -184,6 +184,8 @@ def main(purpose: str) -> None:
         prepare_venv(purpose)
         if private_broker:
             jars.fetch()
+        if purpose == "dev":
+            newman.fetch()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, serializers
 
+from connect.openapi import FINN
 from connect.queries import After, Bound, PagedQuery, Whole, check_order
 from locations import pings
 from locations.services import Bounds
@@ -98,13 +99,7 @@ class BatchSerializer(serializers.Serializer):
     )
 
 
-@extend_schema_field(
-    {
-        "type": "string",
-        "pattern": f"^{_LONGITUDE},{_LATITUDE},{_LONGITUDE},{_LATITUDE}$",
-        "example": "13.3,52.4,13.5,52.6",
-    }
-)
+@extend_schema_field({"type": "string", "pattern": f"^{_LONGITUDE},{_LATITUDE},{_LONGITUDE},{_LATITUDE}$"})
 class BoundingBox(serializers.CharField):
     """west,south,east,north in degrees, borders included; west > east crosses the 180th meridian."""
 
@@ -124,12 +119,18 @@ class BoundingBox(serializers.CharField):
 
 
 class LocationsQuery(PagedQuery):
-    person_id = Whole(required=False, help_text="Only of this person.")
-    start = Bound(is_end=False, required=False, help_text="From this date or instant on.")
-    end = Bound(is_end=True, required=False, help_text="To before this instant, or to the end of this date.")
+    person_id = Whole(
+        required=False, initial=FINN["id"], help_text="Only of this person, whose id is a whole number."
+    )
+    start = Bound(is_end=False, required=False)
+    end = Bound(is_end=True, required=False)
     bbox = BoundingBox(
         required=False,
-        help_text="west,south,east,north in degrees, with the borders; west > east crosses the antimeridian.",
+        initial="13.3,52.4,13.5,52.6",
+        help_text=(
+            "west,south,east,north in WGS84 degrees, with the borders: -180 to 180 and -90 to 90; west > "
+            "east crosses the antimeridian."
+        ),
     )
     after = After(shape=(datetime, int), required=False)
 

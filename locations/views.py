@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer, extend_schema
+from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema
 from rest_framework import exceptions, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from connect import neighbours
 from connect.listing import answer
-from connect.openapi import BAD, LOCATION_ID, MISSING, NEXT_PAGE, PLACE, UNAVAILABLE, errors
+from connect.openapi import LOCATION_ID, MISSING, NEXT_PAGE, PLACE, UNAVAILABLE, errors, shown
 from connect.queries import Query
 from connect.rest import TooLarge
 from connect.wire import format_time
@@ -26,17 +26,23 @@ from locations.serializers import (
 )
 
 _PING = {
-    "person_id": 5,
-    "latitude": "37.553441",
-    "longitude": "-122.290524",
-    "creation_time": "2020-08-18T10:37:06Z",
+    "person_id": 1000001,
+    "latitude": "52.520008",
+    "longitude": "13.404954",
+    "creation_time": "2026-05-11T09:30:00Z",
+}
+_TAKEN = {
+    "id": "1000001-1778491800000000",
+    **_PING,
+    "latitude": "52.5200080",
+    "longitude": "13.4049540",
 }
 _LOCATION = {
-    "id": "5-1597747026000000",
-    "person_id": 5,
-    "latitude": "37.5534410",
-    "longitude": "-122.2905240",
-    "creation_time": "2020-08-18T10:37:06Z",
+    "id": "1000001-1778490034343000",
+    "person_id": 1000001,
+    "latitude": "52.4999544",
+    "longitude": "13.4016121",
+    "creation_time": "2026-05-11T09:00:34.343000Z",
 }
 
 
@@ -57,10 +63,15 @@ class Locations(APIView):
         operation_id="listLocations",
         tags=["locations"],
         summary="List locations",
-        description="One of `person_id`, `start` with `end`, or `limit` is required.",
+        description=(
+            "Stored pings, ordered by time, then person; positions in WGS84 degrees, times in UTC. One of "
+            "`person_id`, `start` with `end`, or `limit` is required."
+        ),
         parameters=[LocationsQuery, NEXT_PAGE],
-        responses={200: LocationSerializer(many=True), **errors(BAD, UNAVAILABLE)},
-        examples=[OpenApiExample("a location", value=_LOCATION, response_only=True, status_codes=["200"])],
+        responses={
+            200: shown(LocationSerializer(many=True), "Those found, maybe none.", {"a location": _LOCATION}),
+            **errors(UNAVAILABLE, wrong={"bbox": ["Must be four numbers: west,south,east,north."]}),
+        },
     )
     def get(self, request: Request) -> HttpResponseBase:
         query = LocationsQuery.of(request)
@@ -84,8 +95,9 @@ class Locations(APIView):
         tags=["locations"],
         summary="Send a ping, or an array of them",
         description=(
-            "An object is one ping, an array up to 10,000. A ping is identified by its person and time: sent "
-            "again it is accepted again, and the position stored first stays. A 202 repeats what was sent."
+            "An object is one ping, an array up to 10,000; positions in WGS84 degrees, times in ISO 8601, "
+            "without an offset UTC. A ping is identified by its person and time: sent again it is accepted "
+            "again, and the position stored first stays. A 202 repeats what was sent."
         ),
         parameters=[PLACE],
         request=PolymorphicProxySerializer(
@@ -95,40 +107,48 @@ class Locations(APIView):
             many=False,
         ),
         responses={
-            202: OpenApiResponse(
+            202: shown(
                 PolymorphicProxySerializer(
                     component_name="Accepted",
                     serializers=[LocationSerializer, BatchSerializer],
                     resource_type_field_name=None,
                 ),
-                description="Durable. For a single ping what was sent, for an array how many.",
+                "Durable, maybe not yet stored. For a single ping what was sent, for an array how many.",
+                {"one ping": _TAKEN, "several pings": {"accepted": 2}},
             ),
-            207: OpenApiResponse(
-                BatchSerializer, description="Some of the array was refused; the good ones are kept."
+            207: shown(
+                BatchSerializer,
+                "Some of the array was refused, or all; the good ones are kept.",
+                {
+                    "some pings": {
+                        "accepted": 1,
+                        "results": [
+                            {"index": 0, "status": 202, "id": _TAKEN["id"]},
+                            {
+                                "index": 1,
+                                "status": 400,
+                                "errors": {"latitude": ["Must be a number from -90 to 90."]},
+                            },
+                        ],
+                    }
+                },
             ),
-            **errors(BAD, MISSING, UNAVAILABLE, body=True),
+            **errors(
+                MISSING,
+                UNAVAILABLE,
+                body=True,
+                wrong={"latitude": ["Must be a number from -90 to 90."]},
+                too_large="The array has 10001 items; 10000 are allowed.",
+            ),
         },
         examples=[
             OpenApiExample("one ping", value=_PING, request_only=True),
-            OpenApiExample("several pings", value=[_PING], request_only=True),
-            OpenApiExample("one taken", value=_LOCATION, response_only=True, status_codes=["202"]),
-            OpenApiExample("all taken", value={"accepted": 1}, response_only=True, status_codes=["202"]),
             OpenApiExample(
-                "some taken",
-                value={
-                    "accepted": 1,
-                    "results": [
-                        {"index": 0, "status": 202, "id": "5-1597747026000000"},
-                        {
-                            "index": 1,
-                            "status": 400,
-                            "errors": {"latitude": ["Must be a number from -90 to 90."]},
-                        },
-                    ],
-                },
-                response_only=True,
-                status_codes=["207"],
+                "several pings",
+                value=[_PING, _PING | {"creation_time": "2026-05-11T09:31:00Z"}],
+                request_only=True,
             ),
+            OpenApiExample("some pings", value=[_PING, _PING | {"latitude": "91"}], request_only=True),
         ],
     )
     def post(self, request: Request) -> Response:
@@ -146,8 +166,14 @@ class OneLocation(APIView):
         tags=["locations"],
         summary="Get a location",
         parameters=[LOCATION_ID],
-        responses={200: LocationSerializer, **errors(BAD, MISSING, UNAVAILABLE)},
-        examples=[OpenApiExample("a location", value=_LOCATION, response_only=True, status_codes=["200"])],
+        description=(
+            "One stored ping; its position in WGS84 degrees, its time in UTC. A ping that was accepted and "
+            "is not yet stored is a 404."
+        ),
+        responses={
+            200: shown(LocationSerializer, "What is stored.", {"a location": _LOCATION}),
+            **errors(MISSING, UNAVAILABLE, missing="There is no location 999-1."),
+        },
     )
     def get(self, request: Request, location_id: str) -> Response:
         Query.of(request)

@@ -2,6 +2,7 @@
 
 from rest_framework import serializers
 
+from connect.openapi import DAVID, FINN
 from connect.queries import After, PagedQuery, Several, Whole
 from connect.rest import StrictSerializer, Text
 
@@ -19,12 +20,19 @@ class PersonSerializer(StrictSerializer):
 
 class PersonsQuery(PagedQuery):
     id = Several(
-        child=Whole(), required=False, help_text="Only these people; repeatable. Unknown ids are left out."
+        child=Whole(),
+        required=False,
+        initial=[FINN["id"], DAVID["id"]],
+        help_text="Only these people; repeatable, as in `id=1&id=2`. Unknown ids are left out.",
     )
     search = Text(
         required=False,
         allow_blank=True,
         max_length=255,
-        help_text="Words that must all stand, in any case, in the first name, last name or company.",
+        initial="brandt amber",
+        help_text=(
+            "Words, up to 255 characters, that must all stand, in any case, in the first name, last name or "
+            "company."
+        ),
     )
     after = After(shape=(int,), required=False)

@@ -4,24 +4,25 @@ from dataclasses import asdict
 from typing import Any
 
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from connect.listing import answer
-from connect.openapi import BAD, MISSING, NEXT_PAGE, PERSON_ID, PLACE, UNAVAILABLE, errors
+from connect.openapi import FINN, MISSING, NEXT_PAGE, PERSON_ID, PLACE, UNAVAILABLE, errors, shown
 from connect.queries import Query
 from connect.rest import no_person, object_body
 from persons import services
 from persons.serializers import PersonSerializer, PersonsQuery
 
 _ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}
-_EXAMPLES = [
-    OpenApiExample("a new person", value=_ADA, request_only=True),
-    OpenApiExample("the person", value={"id": 5, **_ADA}, response_only=True, status_codes=["200", "201"]),
-]
+_A_BLANK_NAME = {"company_name": ["This field may not be blank."]}
+
+
+def _person(description: str, who: dict[str, Any]) -> OpenApiResponse:
+    return shown(PersonSerializer, description, {"the person": who})
 
 
 class _View(APIView):
@@ -41,11 +42,15 @@ class People(_View):
         operation_id="listPersons",
         tags=["persons"],
         summary="List or search people",
+        description=(
+            "Ordered by id. `id` and `search` together give those who meet both; without either everybody "
+            "comes."
+        ),
         parameters=[PersonsQuery, NEXT_PAGE],
-        responses={200: PersonSerializer(many=True), **errors(BAD, UNAVAILABLE)},
-        examples=[
-            OpenApiExample("two people", value={"id": 5, **_ADA}, response_only=True, status_codes=["200"])
-        ],
+        responses={
+            200: shown(PersonSerializer(many=True), "Those found, maybe nobody.", {"who was found": FINN}),
+            **errors(UNAVAILABLE, wrong={"limit": ["Ensure this value is greater than or equal to 1."]}),
+        },
     )
     def get(self, request: Request) -> HttpResponseBase:
         query = PersonsQuery.of(request)
@@ -64,11 +69,17 @@ class People(_View):
         operation_id="createPerson",
         tags=["persons"],
         summary="Make a person",
-        description="The id comes from the server and is never given again. An `id` in the body is ignored.",
+        description=(
+            "Names are trimmed and then have 1 to 255 characters. The id comes from the server and is never "
+            "given again; an `id` in the body is ignored."
+        ),
         parameters=[PLACE],
         request=PersonSerializer,
-        responses={201: PersonSerializer, **errors(BAD, UNAVAILABLE, body=True)},
-        examples=_EXAMPLES,
+        responses={
+            201: _person("Made; `Location` says where it is.", {"id": 1000201, **_ADA}),
+            **errors(UNAVAILABLE, body=True, wrong=_A_BLANK_NAME),
+        },
+        examples=[OpenApiExample("a new person", value=_ADA, request_only=True)],
     )
     def post(self, request: Request) -> Response:
         Query.of(request)
@@ -87,9 +98,9 @@ class OnePerson(_View):
         operation_id="getPerson",
         tags=["persons"],
         summary="Get a person",
+        description="Who has an id, as a whole number.",
         parameters=[PERSON_ID],
-        responses={200: PersonSerializer, **errors(BAD, MISSING, UNAVAILABLE)},
-        examples=_EXAMPLES,
+        responses={200: _person("This person.", FINN), **errors(MISSING, UNAVAILABLE)},
     )
     def get(self, request: Request, person_id: int) -> Response:
         Query.of(request)
@@ -99,11 +110,14 @@ class OnePerson(_View):
         operation_id="replacePerson",
         tags=["persons"],
         summary="Replace a person's names",
-        description="All three names are required.",
+        description="All three names are required, trimmed, 1 to 255 characters each. The id stays.",
         parameters=[PERSON_ID],
         request=PersonSerializer,
-        responses={200: PersonSerializer, **errors(BAD, MISSING, UNAVAILABLE, body=True)},
-        examples=_EXAMPLES,
+        responses={
+            200: _person("The person with its new names.", FINN | _ADA),
+            **errors(MISSING, UNAVAILABLE, body=True, wrong=_A_BLANK_NAME),
+        },
+        examples=[OpenApiExample("all names", value=_ADA, request_only=True)],
     )
     def put(self, request: Request, person_id: int) -> Response:
         return self._change(request, person_id, partial=False)
@@ -112,11 +126,14 @@ class OnePerson(_View):
         operation_id="changePerson",
         tags=["persons"],
         summary="Change some of a person's names",
-        description="Names that are not in the body stay as they are.",
+        description="Names that are not in the body stay as they are; the others have 1 to 255 characters.",
         parameters=[PERSON_ID],
         request=PersonSerializer(partial=True),
-        responses={200: PersonSerializer, **errors(BAD, MISSING, UNAVAILABLE, body=True)},
-        examples=_EXAMPLES,
+        responses={
+            200: _person("The person as it is now.", FINN | {"company_name": "Engines Ltd"}),
+            **errors(MISSING, UNAVAILABLE, body=True, wrong=_A_BLANK_NAME),
+        },
+        examples=[OpenApiExample("one name", value={"company_name": "Engines Ltd"}, request_only=True)],
     )
     def patch(self, request: Request, person_id: int) -> Response:
         return self._change(request, person_id, partial=True)
@@ -125,9 +142,12 @@ class OnePerson(_View):
         operation_id="deletePerson",
         tags=["persons"],
         summary="Delete a person and all its pings",
-        description="Person and pings go in one transaction. The id is never given again.",
+        description=(
+            "Person and stored pings go in one transaction; pings still on their way are dropped. The id is "
+            "never given again."
+        ),
         parameters=[PERSON_ID],
-        responses={204: None, **errors(BAD, MISSING, UNAVAILABLE)},
+        responses={204: OpenApiResponse(description="Gone."), **errors(MISSING, UNAVAILABLE)},
     )
     def delete(self, request: Request, person_id: int) -> Response:
         Query.of(request)

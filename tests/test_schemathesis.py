@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 from schemathesis.checks import CHECKS
 
+from connect.openapi import DAVID, FINN
 from connect.queries import After
 from connect.wire import format_time, parse_instant
 from persons.models import Person
@@ -42,13 +43,13 @@ schema = schemathesis.openapi.from_dict(
 
 @pytest.fixture
 def some_data(transactional_db: None, api: APIClient) -> None:
-    """What the examples of the schema speak of: persons 5 and 7, and where they met."""
+    """What the examples of the schema speak of: two people, and where they met."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT setval(pg_get_serial_sequence('persons_person', 'id'), 1000)")
-    for person_id, first_name in [(5, "Ada"), (7, "Grace")]:
-        Person.objects.create(id=person_id, first_name=first_name, last_name="B", company_name="C")
-        ping = {"person_id": person_id, "latitude": "37.553441", "longitude": "-122.290524"}
-        api.post("/api/locations", ping | {"creation_time": "2020-08-18T10:37:06Z"})
+        cursor.execute("SELECT setval(pg_get_serial_sequence('persons_person', 'id'), 1000200)")
+    for person in (FINN, DAVID):
+        Person.objects.create(**person)
+        ping = {"person_id": person["id"], "latitude": "52.4999544", "longitude": "13.4016121"}
+        api.post("/api/locations", ping | {"creation_time": "2026-05-11T09:00:34.343Z"})
 
 
 def may_be_refused(case: Any, faults: Any) -> bool:

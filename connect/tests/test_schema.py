@@ -1,8 +1,12 @@
 """The schema says what the contract says, in words that help, and is the same whoever serves it."""
 
+from io import StringIO
 from typing import Any
 
+import jsonschema
 import pytest
+from django.conf import settings
+from django.core.management import call_command
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIClient
@@ -12,6 +16,16 @@ OPERATIONS = {
     f"{verb.upper()} {path}": operation
     for path, verbs in SCHEMA["paths"].items()
     for verb, operation in verbs.items()
+}
+PARAMETERS = {
+    (name, parameter["name"]): parameter
+    for name, operation in OPERATIONS.items()
+    for parameter in operation.get("parameters", ())
+}
+RESPONSES = {
+    (name, status): response
+    for name, operation in OPERATIONS.items()
+    for status, response in operation["responses"].items()
 }
 ANSWERS = {
     "GET /api/persons": {"200", "400", "406", "503"},
@@ -31,6 +45,13 @@ ANSWERS = {
 }
 
 
+def example(spec: dict[str, Any]) -> Any:
+    """The first one, wherever it stands."""
+    for one in spec.get("examples", {}).values():
+        return one["value"]
+    return {**spec, **spec["schema"]}["example"]
+
+
 def test_it_is_valid_and_has_every_path_and_verb() -> None:
     validate_schema(SCHEMA)
     assert set(OPERATIONS) == set(ANSWERS)
@@ -41,30 +62,83 @@ def test_every_answer_of_an_operation_is_named(operation: str) -> None:
     assert set(OPERATIONS[operation]["responses"]) == ANSWERS[operation]
 
 
-@pytest.mark.parametrize("operation", ANSWERS)
-def test_every_operation_has_words_an_example_and_described_parameters(operation: str) -> None:
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_operation_says_what_it_does(operation: str) -> None:
     spec = OPERATIONS[operation]
-    assert spec["summary"]
-    assert spec["description"]
     assert spec["operationId"]
-    for parameter in spec.get("parameters", []):
-        assert parameter.get("description") or parameter["name"] == "format", parameter["name"]
-    bodies: list[Any] = [spec["requestBody"]] if "requestBody" in spec else []
-    bodies += [answer for status, answer in spec["responses"].items() if status[0] == "2"]
-    for body in bodies:
-        for form in body.get("content", {}).values():
-            assert form.get("examples"), operation
+    assert spec["summary"]
+    assert spec["description"] != spec["summary"]
+    for form in spec.get("requestBody", {"content": {}})["content"].values():
+        assert example(form)
+
+
+@pytest.mark.parametrize(("operation", "parameter"), PARAMETERS)
+def test_a_parameter_says_what_it_means_its_bounds_and_its_default(operation: str, parameter: str) -> None:
+    spec = PARAMETERS[operation, parameter]
+    assert example(spec)
+    for bound in ("default", "minimum", "maximum", "maxLength"):
+        for schema in [spec["schema"], *spec["schema"].get("oneOf", ())]:
+            if schema.get(bound):
+                assert f"{schema[bound]:,g}" in spec["description"], bound
+    assert spec["description"]
+
+
+@pytest.mark.parametrize(("operation", "status"), RESPONSES)
+def test_an_answer_says_what_it_means_and_how_it_looks(operation: str, status: str) -> None:
+    spec = RESPONSES[operation, status]
+    assert spec["description"]
+    assert bool(spec.get("content")) == (status != "204")
+    for form in spec.get("content", {}).values():
+        assert example(form)
+    for header in spec.get("headers", {}).values():
+        assert header["description"]
+        assert example(header)
 
 
 @pytest.mark.parametrize(
-    ("name", "unit"), [("distance", "Metres"), ("within", "Seconds"), ("max_gap", "Seconds")]
+    ("name", "unit"),
+    [
+        ("distance", "Metres"),
+        ("within", "Seconds"),
+        ("max_gap", "Seconds"),
+        ("min_duration", "Seconds"),
+        ("bbox", "degrees"),
+        ("start_date", "UTC"),
+        ("limit", "rows"),
+    ],
 )
 def test_units_are_named(name: str, unit: str) -> None:
-    for parameter in OPERATIONS["GET /api/persons/{person_id}/encounters"]["parameters"]:
-        if parameter["name"] == name:
-            assert unit in parameter["description"]
-            return
-    pytest.fail(f"{name} is not documented")
+    found = [spec for (_, parameter), spec in PARAMETERS.items() if parameter == name]
+    assert found
+    for spec in found:
+        assert unit in spec["description"]
+
+
+@pytest.mark.parametrize(("operation", "status"), RESPONSES)
+def test_an_example_is_as_the_schema_says(operation: str, status: str) -> None:
+    for form in RESPONSES[operation, status].get("content", {}).values():
+        for example in form["examples"].values():
+            jsonschema.validate(example["value"], form["schema"] | {"components": SCHEMA["components"]})
+
+
+def test_the_examples_can_be_tried_on_the_event_that_make_up_simulates(db: None, api: APIClient) -> None:
+    call_command("simulate", stdout=StringIO(), stderr=StringIO())
+    for name, operation in OPERATIONS.items():
+        verb, path = name.split()
+        if verb != "GET" or path.startswith("/health"):
+            continue
+        given: dict[str, dict[str, Any]] = {one["in"]: {} for one in operation["parameters"]}
+        for parameter in operation["parameters"]:
+            given[parameter["in"]][parameter["name"]] = example(parameter)
+        answer = api.get(path.format(**given.get("path", {})), given.get("query"))
+        shown = example(operation["responses"]["200"]["content"]["application/json"])
+        assert shown == answer.json() or shown[0] in answer.json(), name
+
+
+def test_the_committed_schema_is_what_every_process_serves(api: APIClient) -> None:
+    committed = (settings.BASE_DIR / "docs" / "openapi.yaml").read_text()
+    served = api.get("/api/schema", headers={"accept": "application/yaml"})
+    assert served.content.decode() == committed, "run `make openapi`"
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/yaml", "*/*"])
