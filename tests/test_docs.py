@@ -144,7 +144,7 @@ def test_operators_can_restore_what_they_have_backed_up(fresh: System, tmp_path:
     assert seen(late) == []
 
 
-@pytest.mark.parametrize("document", ["run.md", "use.md", "understand.md"])
+@pytest.mark.parametrize("document", ["run.md", "use.md", "change.md", "understand.md"])
 def test_links_lead_somewhere(document: str) -> None:
     paths = LINK.findall((DOCS / document).read_text())
     assert not [path for path in paths if not (DOCS / path).exists()]
