@@ -124,7 +124,7 @@ function Day({ person, range, query, change }) {
       ${track.value?.cut ? html`<p class="note">The way is drawn to ${dayAndClock(track.value.points.at(-1).ms)} only, its first ${count(TRACK_LIMIT)} pings. Choose fewer days.</p>` : null}
     </div>
     <section class="list" aria-label="Encounters" aria-busy=${Boolean(met.loading || track.loading)}>
-      ${fault ? html`<${Wrong} key=${fault} fault=${fault} again=${track.fault ? track.again : met.again}/>` : null}
+      ${fault ? html`<${Wrong} key=${fault} fault=${fault} again=${() => [track, met].forEach((each) => each.fault && each.again())}/>` : null}
       ${met.value && track.value ? html`<${Encounters} met=${met.value} track=${track.value.points} person=${person} range=${range} query=${query}
         marked=${marked} mark=${mark("list")} choose=${(each) => change({ at: instant(Math.ceil(each.from / 1000) * 1000) }, { replace: true })}/>` : null}
       ${!fault && !(met.value && track.value) ? html`<${Loading}>Looking who was near…<//>` : null}
