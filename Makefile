@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV_PYTHON := .venv/bin/python
 LOCAL := $(VENV_PYTHON) -m local
 
-.PHONY: help up down status stage logs test compose-test lint proto render diff openapi diagrams walk bench
+.PHONY: help up down status stage logs test compose-test lint proto render diff openapi diagrams screenshots walk bench
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -63,6 +63,10 @@ openapi: ## write the schema of the API and its Postman collection anew: docs/op
 diagrams: ## draw the code into docs/diagrams.md
 	@$(PYTHON) -m local.prepare dev
 	@$(VENV_PYTHON) -m local.diagrams
+
+screenshots: ## take pictures of every view of the system that runs into docs/screenshots
+	@$(PYTHON) -m local.prepare dev
+	@exec $(VENV_PYTHON) -m tests.screenshots
 
 walk: ## from stage to stage and back under load, on a system of its own; writes its table into docs/migration.md
 	@$(PYTHON) -m local.prepare dev

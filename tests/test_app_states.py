@@ -1,4 +1,4 @@
-"""The web app for everybody (axe, phones, zones), where there is nothing to see, and where something is wrong."""
+"""The web app for everybody: axe, phones, zones; where there is nothing to see; where something is wrong."""
 
 import re
 from typing import Any

@@ -11,7 +11,7 @@ const TITLES = { "/": "People", "/crowd": "The crowd", "/status": "Status" };
 
 function View({ path, query }) {
   const person = /^\/people\/(\d+)$/.exec(path);
-  if (person) return html`<${PersonView} key=${person[1]} id=${Number(person[1])} query=${query}/>`;
+  if (person) return html`<${PersonView} key=${person[1]} id=${person[1]} query=${query}/>`;
   if (path === "/crowd") return html`<${Crowd} query=${query}/>`;
   if (path === "/status") return html`<${Status}/>`;
   return html`<${People} query=${query}/>`;

@@ -1,0 +1,117 @@
+"""What people see, as pictures: every view in light and dark, on a desktop and on a phone.
+
+`make screenshots` takes them of the system that runs, which `make up` has filled with its event, and writes
+docs/screenshots, with docs/screenshots.md to look through them.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+
+from playwright.sync_api import Browser, Page, expect
+
+from local.place import CHECKOUT, Place
+from local.seed import STAFF_USER, password_file
+from tests.browsing import DESKTOP, PHONE, a_browser, a_page
+from tests.system import API, APP, Addresses
+
+FOLDER = CHECKOUT / "docs" / "screenshots"
+DAY = "start=2026-05-10T22:00:00.000Z&end=2026-05-11T22:00:00.000Z"
+FINN = f"/people/1000001?{DAY}&min_duration=600"
+Steps = Callable[[Page], None]
+
+
+def nothing(page: Page) -> None:
+    """The view as it opens."""
+
+
+def names(page: Page) -> None:
+    expect(page.locator(".map .name").first).to_be_visible()
+
+
+def a_marked_one(page: Page) -> None:
+    page.locator(".list li").nth(3).hover()
+
+
+def all_of_it(page: Page) -> None:
+    expect(page.locator(".stage [role=status]")).not_to_contain_text("Loading", timeout=60_000)
+
+
+# Name, port, path, what is done there, and what there is to see.
+VIEWS: list[tuple[str, int, str, Steps, str]] = [
+    ("people", APP, "/?search=robotics", nothing, "People: search as you type"),
+    ("person", APP, FINN, a_marked_one, "One person's day: whom they met, when, where and for how long"),
+    (
+        "moment",
+        APP,
+        f"{FINN}&at=2026-05-11T09:20:00.000Z",
+        names,
+        "The same day, played: who was near at 11:20",
+    ),
+    ("crowd", APP, f"/crowd?{DAY}&at=2026-05-11T10:30:00.000Z", nothing, "Everybody at a moment"),
+    ("heat", APP, f"/crowd?{DAY}&show=heat", all_of_it, "Where it was crowded that day"),
+    ("status", APP, "/status", nothing, "Whether it is ready, and how old the newest ping is"),
+    ("admin", API, "/admin/", nothing, "The admin's front page"),
+    ("admin-persons", API, "/admin/persons/person/", nothing, "People in the admin"),
+    ("admin-locations", API, "/admin/locations/location/", nothing, "Pings in the admin"),
+]
+
+
+def quiet(page: Page) -> None:
+    page.wait_for_load_state("networkidle")
+    expect(page.locator(".loading, [aria-busy=true]")).to_have_count(0)
+
+
+def signed_in(page: Page, system: Addresses) -> None:
+    page.goto(system.url("/admin/login/", API))
+    page.get_by_label("Username").fill(STAFF_USER)
+    page.get_by_label("Password").fill(password_file(system.place).read_text().strip())
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_attached()
+
+
+def take(browser: Browser, system: Addresses, scheme: str, size: str) -> Iterator[str]:
+    origins = {system.url("", APP), system.url("", API)}
+    with a_page(
+        browser, origins, color_scheme=scheme, viewport={"desktop": DESKTOP, "phone": PHONE}[size]
+    ) as page:
+        signed_in(page, system)
+        for name, port, path, steps, _ in VIEWS:
+            page.goto(system.url(path, port))
+            quiet(page)
+            steps(page)
+            quiet(page)
+            page.screenshot(path=FOLDER / f"{name}-{size}-{scheme}.png", animations="disabled")
+            yield name
+
+
+def gallery() -> str:
+    lines = [
+        "# What people see",
+        "",
+        "Taken by `make screenshots` of a system that `make up` has just filled.",
+        "",
+    ]
+    for name, _, _, _, said in VIEWS:
+        lines += [f"## {said}", "", "| light | dark |", "| --- | --- |"]
+        for size in ("desktop", "phone"):
+            shots = [
+                f"![{said}, {size}, {one}](screenshots/{name}-{size}-{one}.png)" for one in ("light", "dark")
+            ]
+            lines.append(f"| {' | '.join(shots)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    FOLDER.mkdir(exist_ok=True)
+    system = Addresses(Place.from_environment())
+    with a_browser() as browser:
+        for size in ("desktop", "phone"):
+            for scheme in ("light", "dark"):
+                print(f"{size}, {scheme}: {', '.join(take(browser, system, scheme, size))}")
+    (CHECKOUT / "docs" / "screenshots.md").write_text(gallery())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
