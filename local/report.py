@@ -16,7 +16,10 @@ LOG_LINES = 40
 NOTHING = "Nothing is running."
 # Whom the first person of the simulated event met for ten minutes and more on its first day. Of a database
 # that was filled otherwise the API says that there is no such person.
-FIRST_QUESTION = "/api/persons/1000001/encounters?start_date=2026-05-11&end_date=2026-05-11&min_duration=600"
+SOMEBODY = 1_000_001  # of those who are simulated
+FIRST_QUESTION = (
+    f"/api/persons/{SOMEBODY}/encounters?start_date=2026-05-11&end_date=2026-05-11&min_duration=600"
+)
 
 
 def addresses(place: Place) -> None:
@@ -41,7 +44,8 @@ def addresses(place: Place) -> None:
                 say(f"  {name:<12} {address:<36} {note}".rstrip())
     if kafka.NAME in Supervisor(place).programs():
         say(f"  {'Broker':<12} {kafka.private_broker(place, running=True).url}")
-    say(f"\nTry first: curl '{at(30001)}{FIRST_QUESTION}', or open {at(30001)}/api/docs in a browser.")
+    say(f"\nTry first: open {at(30000)}/people/{SOMEBODY} in a browser,")
+    say(f"or curl '{at(30001)}{FIRST_QUESTION}'.")
 
 
 def staff(place: Place) -> str:

@@ -43,7 +43,7 @@ VIEWS: list[tuple[str, int, str, Steps, str]] = [
     (
         "moment",
         APP,
-        f"{FINN}&at=2026-05-11T09:20:00.000Z",
+        f"{FINN}&at=2026-05-11T09:20:00.000Z&follow=1",
         names,
         "The same day, played: who was near at 11:20",
     ),

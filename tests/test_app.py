@@ -210,6 +210,7 @@ def test_the_scrubber_plays_and_tells_who_was_near_at_each_moment(event: System,
     longest = max(expected, key=lambda each: each["duration_s"])
     middle = datetime.fromisoformat(longest["start"]) + timedelta(seconds=longest["duration_s"] / 2)
     page.goto(event.url(f"/people/{FINN}?{DAY}&at={middle:%Y-%m-%dT%H:%M:%SZ}", APP))
+    page.get_by_label("follow closely").check()
     near = [
         name(each["person"])
         for each in expected

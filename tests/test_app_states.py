@@ -17,6 +17,7 @@ VIEWS = {
     "one found": "/?search=finn",
     "nobody found": "/?search=zzz",
     "person": f"/people/{FINN}?{DAY}&at=2026-05-11T10:00:00Z",
+    "a moment, closely": f"/people/{FINN}?{DAY}&at=2026-05-11T10:00:00Z&follow=1",
     "no pings that day": f"/people/{FINN}?start=2026-05-01T00:00:00Z&end=2026-05-02T00:00:00Z",
     "nobody near": f"/people/{FINN}?{DAY}&distance=0.1&within=0",
     "unknown person": "/people/999",
@@ -53,6 +54,7 @@ def test_a_link_carries_the_whole_state(
     event: System, browser: Browser, origins: set[str], page: Page
 ) -> None:
     person_page(page, event, "&distance=3&within=30&max_gap=120&min_duration=120")
+    page.get_by_label("follow closely").check()
     page.locator(".list li button").nth(2).click()
     expect(page).to_have_url(re.compile("at=2026-05-11T"))
     quiet(page)

@@ -85,13 +85,14 @@ function Day({ person, range, query, change }) {
     here.current = ms;
     const now = (met.value ?? []).filter((each) => each.from <= ms && ms <= Math.max(each.to, each.from + asked.within * 1000));
     setNear((old) => (old.length === now.length && old.every((each, index) => each === now[index]) ? old : now));
-    drawing.current?.moment(ms, now.map((each) => [each.person, nearby.at(each.person.id, ms)]));
+    drawing.current?.moment(ms, now.map((each) => [each.person, nearby.at(each.person.id, ms)]), query.follow);
   };
   const draw = () => {
     drawing.current?.show(track.value?.points ?? [], met.value ?? [], mark("map"));
     if (here.current !== null) onMoment(here.current);
   };
   useEffect(draw, [track.value, met.value]);
+  useEffect(() => void (here.current !== null && onMoment(here.current)), [query.follow]);
   useEffect(() => drawing.current?.mark(marked.index), [marked.index]);
   nearby.arrived = () => here.current !== null && onMoment(here.current);
 
@@ -118,6 +119,8 @@ function Day({ person, range, query, change }) {
       ${track.value?.points.length
         ? html`<${Player} range=${shown} at=${at} bars=${bars} marked=${marked.index} mark=${mark("bars")}
             onMoment=${onMoment} onRest=${(ms) => change({ at: instant(Math.floor(ms / 1000) * 1000) }, { replace: true })}>
+            <label><input type="checkbox" checked=${Boolean(query.follow)}
+              onChange=${(event) => change({ follow: event.target.checked ? 1 : undefined }, { replace: true })}/> follow closely</label>
             <${Near} near=${near} query=${query}/>
           <//>`
         : null}

@@ -5,7 +5,9 @@ import { nameOf } from "./parts.js";
 
 const SILENT_MS = 600_000; // after such a silence the way is not known
 
-export const NAMED = 12; // more names would cover each other
+export const NAMED = 12; // more names would cover each other,
+const NAMES_ZOOM = 20; //    as they do where five metres are some fifty pixels or less
+const FOLLOW_ZOOM = 21;
 
 const looks = {
   way: () => ({ color: colour("--accent"), opacity: 0.55, weight: 2.5 }),
@@ -19,7 +21,7 @@ export function drawPerson(map) {
   const meetings = L.layerGroup().addTo(map);
   const others = L.layerGroup().addTo(map);
   const me = L.circleMarker([0, 0], { radius: 7, className: "me", interactive: false });
-  const tip = L.tooltip({ direction: "top", offset: [0, -8] });
+  const tip = L.tooltip({ offset: [8, 0] });
   const shown = new Map(); // the others' markers by person
   let points = [];
   let encounters = [];
@@ -81,10 +83,12 @@ export function drawPerson(map) {
     },
 
     /** `near`: pairs of a person and where they were, null where that is not known. */
-    moment(ms, near) {
+    moment(ms, near, follow) {
       if (!points.length) return;
       me.setLatLng(place(ms)).bringToFront();
-      const named = near.length <= NAMED;
+      map.getContainer().classList.toggle("close", Boolean(follow));
+      if (follow) map.setView(me.getLatLng(), Math.max(map.getZoom(), FOLLOW_ZOOM), { animate: false });
+      const named = near.length <= NAMED && map.getZoom() >= NAMES_ZOOM;
       if (named !== names) {
         names = named;
         others.clearLayers();
