@@ -2,8 +2,8 @@
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { get, instant, lastPing, pages, useLoaded } from "./api.js";
 import { Calendar } from "./calendar.js";
-import { csv, geojson, save } from "./export.js";
-import { addDays, clock, count, dayAndClock, duration, exact, metres, plural, span, startOfDay } from "./format.js";
+import { Encounters, link } from "./encounters.js";
+import { addDays, count, dayAndClock, duration, startOfDay } from "./format.js";
 import { MapView } from "./map.js";
 import { Nearby } from "./nearby.js";
 import { Empty, Loading, nameOf, Wrong } from "./parts.js";
@@ -12,7 +12,6 @@ import { address, go } from "./place.js";
 import { Player } from "./player.js";
 
 const TRACK_LIMIT = 50_000;
-const ROWS_AT_ONCE = 100;
 /** What is near, as the API has it: name, default, bounds, and the words around the number. */
 const TERMS = [
   ["distance", 5, 0.1, 10_000, "any", "Near is who was within", "metres"],
@@ -37,16 +36,16 @@ export function PersonView({ id, query }) {
     if (person.value) document.title = `${nameOf(person.value)} · Connect`;
   }, [person.value]);
 
+  const name = person.value ? nameOf(person.value) : `Person ${id}`;
   const fault = person.fault ?? newest.fault;
-  if (fault) return html`<main><h1 tabindex="-1">Person ${id}</h1><${Wrong} key=${fault} fault=${fault} again=${person.fault ? person.again : newest.again}/></main>`;
-  if (!person.value) return html`<main><h1 tabindex="-1">Person ${id}</h1><${Loading}/></main>`;
+  if (fault) return html`<main><h1 tabindex="-1">${name}</h1><${Wrong} key=${fault} fault=${fault} again=${person.fault ? person.again : newest.again}/></main>`;
   return html`<main class="person">
     <div class="title">
-      <h1 tabindex="-1">${nameOf(person.value)}</h1>
-      <p class="soft">${person.value.company_name}</p>
+      <h1 tabindex="-1">${name}</h1>
+      <p class="soft">${person.value?.company_name}</p>
     </div>
     ${range
-      ? html`<${Day} key=${id} person=${person.value} range=${range} query=${query} change=${change}/>`
+      ? html`<${Day} key=${id} id=${id} name=${name} range=${range} query=${query} change=${change}/>`
       : newest.value === false
         ? html`<${Empty} title="No ping of theirs has come in yet.">
             It shows here as soon as it is stored: <code>POST /api/locations</code> sends one.<//>`
@@ -60,8 +59,7 @@ function given({ start, end }) {
   return from < to ? { start: from, end: to } : null;
 }
 
-function Day({ person, range, query, change }) {
-  const { id } = person;
+function Day({ id, name, range, query, change }) {
   const terms = TERMS.map(([name, fallback]) => query[name] ?? fallback);
   const asked = {
     start_date: instant(range.start),
@@ -108,7 +106,7 @@ function Day({ person, range, query, change }) {
       <${Terms} key=${key} terms=${terms} change=${change}/>
     </div>
     <div class="stage">
-      <${MapView} label=${`Map of ${nameOf(person)}'s way and encounters`} ready=${(map) => {
+      <${MapView} label=${`Map of the way and encounters of ${name}`} ready=${(map) => {
         drawing.current = drawPerson(map);
         draw();
         return () => {
@@ -128,7 +126,7 @@ function Day({ person, range, query, change }) {
     </div>
     <section class="list" aria-label="Encounters" aria-busy=${Boolean(met.loading || track.loading)}>
       ${fault ? html`<${Wrong} key=${fault} fault=${fault} again=${() => [track, met].forEach((each) => each.fault && each.again())}/>` : null}
-      ${met.value && track.value ? html`<${Encounters} met=${met.value} track=${track.value.points} person=${person} range=${range} query=${query}
+      ${met.value && track.value ? html`<${Encounters} met=${met.value} track=${track.value.points} id=${id} range=${range} query=${query}
         marked=${marked} mark=${mark("list")} choose=${(each) => change({ at: instant(Math.ceil(each.from / 1000) * 1000) }, { replace: true })}/>` : null}
       ${!fault && !(met.value && track.value) ? html`<${Loading}>Looking who was near…<//>` : null}
     </section>`;
@@ -156,9 +154,6 @@ async function encounters(id, asked, signal) {
 
 const bar = (each) => ({ start: each.from, end: each.to, label: `${nameOf(each.person)}, ${duration(each.duration_s)}` });
 
-/** The same days and terms, of somebody else. */
-const link = (person, query) => address(`/people/${person.id}`, { ...query, at: undefined });
-
 function Terms({ terms, change }) {
   const commit = (event) => {
     if (event.target.reportValidity()) change({ [event.target.name]: event.target.value, at: undefined });
@@ -167,59 +162,4 @@ function Terms({ terms, change }) {
     ([name, , min, max, step, before, after], index) => html`${before} <label class="bare"><span class="hidden">${before} so many ${after}</span>
       <input type="number" required name=${name} min=${min} max=${max} step=${step} value=${terms[index]} onChange=${commit}/></label> ${after} `,
   )}</p></section>`;
-}
-
-function Encounters({ met, track, person, range, query, marked, mark, choose }) {
-  const [rows, setRows] = useState(ROWS_AT_ONCE);
-  const list = useRef(null);
-  useEffect(() => {
-    if (marked.index !== null && marked.from !== "list") list.current?.children[marked.index]?.scrollIntoView({ block: "nearest" });
-  }, [marked]);
-  const several = range.end > addDays(range.start, 1);
-  const moment = several ? dayAndClock : clock;
-  if (!track.length) {
-    return html`<${Empty} title=${`No pings of theirs: ${span(range)}.`}>Choose a day with a dot in the calendar.<//>`;
-  }
-  if (!met.length) {
-    return html`<${Empty} title="Nobody was near by these terms.">Allow more metres or seconds, or leave out no short encounters: put 0 there.<//>`;
-  }
-  const people = new Set(met.map((each) => each.person.id)).size;
-  const name = `connect-${person.id}-${instant(range.start).slice(0, 10)}`;
-  return html`
-    <header>
-      <h2>${plural(met.length, "encounter", "encounters")} with ${plural(people, "person", "people")}</h2>
-      <p class="actions">
-        <button type="button" onClick=${() => save(asCsv(met), `${name}.csv`)}>CSV</button>
-        <button type="button" onClick=${() => save(asGeoJson(met, track, person), `${name}.geojson`)}>GeoJSON</button>
-      </p>
-    </header>
-    <ol ref=${list} onMouseLeave=${() => mark(null)}>${met.slice(0, Math.max(rows, (marked.index ?? 0) + 1)).map(
-      (each, index) => html`<li key=${index} class=${index === marked.index ? "marked" : ""} onMouseEnter=${() => mark(index)} onFocusIn=${() => mark(index)}>
-        <button type="button" class="plain" title="Show this moment" onClick=${() => choose(each)}>
-          <time datetime=${each.start}>${moment(each.from)}</time>
-          <span class="soft">${each.to > each.from ? `to ${clock(each.to)}` : `at ${exact(each.from)}`}</span>
-        </button>
-        <span><a href=${link(each.person, query)}>${nameOf(each.person)}</a> <span class="soft">${each.person.company_name}</span></span>
-        <span class="figures">${duration(each.duration_s)} <span class="soft">nearest ${metres(each.min_distance_m)}</span></span>
-      </li>`,
-    )}</ol>
-    ${met.length > rows ? html`<button type="button" onClick=${() => setRows(rows * 2)}>Show more of them</button>` : null}`;
-}
-
-const COLUMNS = ["person_id", "first_name", "last_name", "company_name", "start", "end", "duration_s", "pings", "min_distance_m", "latitude", "longitude"];
-const properties = (each) => ({ ...each, ...each.person, person_id: each.person.id, latitude: Number(each.latitude), longitude: Number(each.longitude) });
-
-function asCsv(met) {
-  return csv(COLUMNS, met.map((each) => COLUMNS.map((name) => properties(each)[name])));
-}
-
-function asGeoJson(met, track, person) {
-  const way = track.map(({ lng, lat }) => [lng, lat]);
-  const own = ["LineString", way.length > 1 ? way : [way[0], way[0]], { person_id: person.id, times: track.map(({ ms }) => instant(ms)) }];
-  const points = met.map((each) => [
-    "Point",
-    [Number(each.longitude), Number(each.latitude)],
-    Object.fromEntries(COLUMNS.slice(0, -2).map((name) => [name, properties(each)[name]])),
-  ]);
-  return geojson([own, ...points]);
 }
