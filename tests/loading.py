@@ -1,6 +1,6 @@
 """How heavy the web app is, and how soon a view is of use, in a real browser on the system that runs.
 
-`python -m tests.loading [ROUNDS]`, after `make up`; each round begins with an empty cache. It asserts nothing.
+`python -m tests.loading [ROUNDS]`, after `make up`; each round has an empty cache. It asserts nothing.
 """
 
 import statistics
