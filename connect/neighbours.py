@@ -42,6 +42,11 @@ def asked(app: str, urls: Mapping[str, str]) -> tuple[str, ...] | None:
     return _ASKED.get(app)
 
 
+def watches(app: str, urls: Mapping[str, str]) -> bool:
+    """Whether an app, so wired, asks the topic's brokers how far its writers are."""
+    return app == "admin" and urls["PINGS_URL"].startswith("kafka:")
+
+
 def persons() -> ModuleType:
     return _implementation("PERSONS_URL", settings.PERSONS_URL)
 

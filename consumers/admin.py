@@ -1,26 +1,37 @@
-"""Rejected pings in the admin site: to be looked at, and to be recorded again."""
+"""Rejected pings in the admin site: to be looked at, recorded again; and how far the writers are."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
+from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from google.protobuf.message import DecodeError
 
-from connect.wire import format_time
+from connect import figures
+from connect.figures import Figure, Part
+from connect.neighbours import NeighbourUnavailable
 from consumers.models import RejectedPing
 from consumers.replay import Summary, replay
+from consumers.standing import Observer
 from grpc_server import locations_pb2 as pb
 from locations.services import MAX_ID
 
 MAX_SHOWN = 4096  # bytes of a value
+BROKERS_S = 1.0  # that the brokers may take to say how far the writers are
+LATE_S = 60  # that a ping waits for its writer before it is an alarm
+REASONS = 5
 
 
 @admin.register(RejectedPing)
 class RejectedPingAdmin(admin.ModelAdmin):
-    list_display = ("id", "reason", "person_id", "shown_sent", "rejected_at", "partition", "offset")
+    list_display = ("id", "reason", "person_id", "shown_sent", "shown_rejected_at", "partition", "offset")
     list_filter = ("reason",)
     list_per_page = 100
     ordering = ("-id",)
@@ -38,7 +49,7 @@ class RejectedPingAdmin(admin.ModelAdmin):
         "partition",
         "offset",
         "shown_sent",
-        "rejected_at",
+        "shown_rejected_at",
     )
     readonly_fields = fields
 
@@ -68,11 +79,24 @@ class RejectedPingAdmin(admin.ModelAdmin):
         level = messages.SUCCESS if summary.recorded else messages.WARNING
         self.message_user(request, f"Recorded again: {summary}.", level)
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().changelist_view(request, {"title": "Rejected pings", **(extra_context or {})})
+
+    # --- on the front page
+
+    def figures(self) -> Iterator[Figure]:
+        yield unwritten()
+        yield rejected()
+
     # --- what is shown
 
-    @admin.display(description="Sent", ordering="sent_ms")
+    @admin.display(description="Sent (UTC)", ordering="sent_ms")
     def shown_sent(self, rejected: RejectedPing) -> str:
-        return format_time(rejected.sent) if rejected.sent else f"{rejected.sent_ms} ms"
+        return f"{rejected.sent:%Y-%m-%d %H:%M:%S}" if rejected.sent else f"{rejected.sent_ms} ms"
+
+    @admin.display(description="Rejected (UTC)", ordering="rejected_at")
+    def shown_rejected_at(self, rejected: RejectedPing) -> str:
+        return f"{rejected.rejected_at:%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description="Key")
     def shown_key(self, rejected: RejectedPing) -> str:
@@ -99,3 +123,48 @@ class RejectedPingAdmin(admin.ModelAdmin):
         count = objs.count() if isinstance(objs, QuerySet) else len(objs)
         lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
         return [f"{count:,} rejected pings"], {self.opts.verbose_name_plural: count}, lacking, []
+
+
+def unwritten() -> Figure:
+    """What is in the topic and not yet in the database."""
+    key, label = "unwritten", "On their way"
+    if not settings.PINGS_URL.startswith("kafka:"):
+        return Figure(key, label, note="There is no topic here: a ping that is taken is stored.")
+    try:
+        with closing(Observer(within_s=BROKERS_S)) as observer:
+            standing = observer.look()
+    except NeighbourUnavailable:
+        note = "Broker out of reach: how many pings wait in the topic, nobody can say."
+        return Figure(key, label, note=note, is_alarm=True)
+    if standing.oldest_s is None:
+        note = "in the topic, and not yet written." if standing.unwritten else "in the topic: all is written."
+    else:
+        since = figures.in_short(standing.oldest_s)
+        note = f"in the topic, and not yet written, the oldest since {since}."
+    return Figure(key, label, f"{standing.unwritten:,}", note, is_alarm=(standing.oldest_s or 0) > LATE_S)
+
+
+# The key's index gives the newest, however many there are.
+_REASONS = """
+SELECT reason, count(*), sum(count(*)) OVER ()
+  FROM (SELECT reason FROM rejected_pings ORDER BY id DESC LIMIT %s) AS newest
+ GROUP BY reason ORDER BY count(*) DESC, reason LIMIT %s
+"""
+
+
+def rejected() -> Figure:
+    """How many, and why, with where they can be recorded again."""
+    key, label, url = "rejected", "Rejected pings", reverse("admin:consumers_rejectedping_changelist")
+    with figures.in_time() as cursor:
+        size = figures.size(cursor, "rejected_pings")
+        cursor.execute(_REASONS, [figures.FEW, REASONS])
+        found = cursor.fetchall()
+    if not found:
+        return Figure(key, label, "0", "Nothing had to be set aside.", url)
+    parts = [Part(reason, count, f"{url}?{urlencode({'reason': reason})}") for reason, count, _ in found]
+    notes = ["A reason leads to its pings, which can be recorded again."]
+    if sum(part.number for part in parts) < found[0][2]:
+        notes.append("There are more reasons.")
+    if not size.is_exact:
+        notes.append(f"Counted are those of the newest {figures.FEW:,}.")
+    return Figure(key, label, str(size), " ".join(notes), url, parts, is_alarm=True)

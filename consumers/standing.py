@@ -1,5 +1,6 @@
 """How far the writers are: what is in the topic and not yet written, and since when."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -26,14 +27,20 @@ class Standing:
 
 
 class Observer:
-    """Asks the brokers about the group without being one of it. Raises NeighbourUnavailable."""
+    """Asks the brokers about the group without being one of it. Raises NeighbourUnavailable.
 
-    def __init__(self) -> None:
+    Each question may take KAFKA_TIMEOUT_S, and all those of a look together `within_s`.
+    """
+
+    def __init__(self, *, within_s: float = math.inf) -> None:
+        self._within_s = within_s
+        self._until = math.inf
         small = {"queued_max_messages_kbytes": 1024, "fetch_message_max_bytes": 64 * 1024}
         config = topic.client_config(group_id=settings.KAFKA_GROUP, enable_auto_commit=False, **small)
         self._consumer = Consumer(config)
 
     def look(self) -> Standing:
+        self._until = time.monotonic() + self._within_s
         try:
             behind = self._behind()
             return Standing(
@@ -44,13 +51,14 @@ class Observer:
 
     def _behind(self) -> dict[int, tuple[int, int]]:
         """For each partition the next offset to be written and, asked after it, the end."""
-        asked = [TopicPartition(settings.KAFKA_TOPIC, each) for each in topic.partitions_of(self._consumer)]
-        committed = self._consumer.committed(asked, timeout=settings.KAFKA_TIMEOUT_S)
+        there = topic.partitions_of(self._consumer, timeout_s=self._left_s())
+        asked = [TopicPartition(settings.KAFKA_TOPIC, each) for each in there]
+        committed = self._consumer.committed(asked, timeout=self._left_s())
         behind = {}
         for each in committed:
             if each.error is not None:
                 raise topic.unavailable(each.error)
-            ends = self._consumer.get_watermark_offsets(each, timeout=settings.KAFKA_TIMEOUT_S, cached=False)
+            ends = self._consumer.get_watermark_offsets(each, timeout=self._left_s(), cached=False)
             if ends is None:
                 raise NeighbourUnavailable(f"{topic.brokers()}: no answer in time.")
             first, end = ends
@@ -65,13 +73,16 @@ class Observer:
             return None
         self._consumer.assign([TopicPartition(settings.KAFKA_TOPIC, *each) for each in waiting.items()])
         sent_ms: dict[int, int] = {}
-        give_up = time.monotonic() + PEEK_S
+        give_up = time.monotonic() + min(PEEK_S, self._left_s())
         while len(sent_ms) < len(waiting) and time.monotonic() < give_up:
             for message in self._consumer.consume(len(waiting), timeout=0.1):
                 if message.error() is None:
                     sent_ms.setdefault(message.partition() or 0, message.timestamp()[1])
         self._consumer.unassign()
         return max(0.0, time.time() - min(sent_ms.values()) / 1000) if sent_ms else None
+
+    def _left_s(self) -> float:
+        return max(0.0, min(settings.KAFKA_TIMEOUT_S, self._until - time.monotonic()))
 
     def close(self) -> None:
         self._consumer.close()

@@ -160,11 +160,12 @@ def ensure(partitions: int) -> int:
     return there
 
 
-def partitions_of(client: Any) -> list[int]:
+def partitions_of(client: Any, *, timeout_s: float | None = None) -> list[int]:
     """The numbers of the topic's partitions; `client` is any client. Raises NeighbourUnavailable."""
     name = settings.KAFKA_TOPIC
+    timeout_s = settings.KAFKA_TIMEOUT_S if timeout_s is None else timeout_s
     try:
-        found = client.list_topics(name, timeout=settings.KAFKA_TIMEOUT_S).topics[name]
+        found = client.list_topics(name, timeout=timeout_s).topics[name]
     except KafkaException as fault:
         raise unavailable(fault) from fault
     if found.error is not None:

@@ -51,7 +51,7 @@ def has_postgis(version: int) -> bool:
     return Path(f"/usr/share/postgresql/{version}/extension/postgis.control").exists()
 
 
-def missing_packages(*, private_cluster: bool, private_broker: bool) -> dict[str, str]:
+def missing_packages(*, private_cluster: bool, private_broker: bool, dev: bool) -> dict[str, str]:
     """Package names with the reason that is shown for each."""
     missing: dict[str, str] = {}
     if not has_venv():
@@ -68,6 +68,8 @@ def missing_packages(*, private_cluster: bool, private_broker: bool) -> dict[str
         missing["default-jre-headless"] = f"Java {jars.OLDEST_JAVA} or newer, which runs the broker"
     if private_broker and not jars.are_fetched() and shutil.which("mvn") is None:
         missing["maven"] = "fetches the broker, Apache Kafka, by its Maven coordinates"
+    if dev and shutil.which("chromium") is None:
+        missing["chromium"] = "the browser of the tests"
     return missing
 
 
@@ -173,9 +175,11 @@ def main(purpose: str) -> None:
         lock = stack.enter_context((private_directory(CHECKOUT / ".local") / "prepare.lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Tests always have a throw-away cluster and broker, so they need both whatever is given.
-        private_cluster = purpose == "dev" or given("DATABASE_URL") is None
-        private_broker = purpose == "dev" or not (given("PINGS_URL") or "").startswith("kafka:")
-        if missing := missing_packages(private_cluster=private_cluster, private_broker=private_broker):
+        dev = purpose == "dev"
+        private_cluster = dev or given("DATABASE_URL") is None
+        private_broker = dev or not (given("PINGS_URL") or "").startswith("kafka:")
+        missing = missing_packages(private_cluster=private_cluster, private_broker=private_broker, dev=dev)
+        if missing:
             install_packages(missing)
         prepare_venv(purpose)
         if private_broker:

@@ -2,9 +2,9 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from connect.neighbours import asked
+from connect.neighbours import asked, watches
 from local import manifests
 from local.kafka import NAME as BROKER
 from local.manifests import Process, Stage
@@ -104,6 +104,8 @@ def asks(process: Process, stage: Stage) -> Iterator[tuple[str, str]]:
             found.setdefault((answering(address, stage), scheme), []).append(SAID[name])
     for (to, scheme), said in found.items():
         yield to, f"{', '.join(said)} · {scheme}"
+    if any(watches(app, urls) for app in apps):
+        yield BROKER, "how far · kafka"
 
 
 def answering(address: str, stage: Stage) -> str:
@@ -131,6 +133,7 @@ def apps_picture(stage: Stage) -> str:
         for app in apps_of(process) if serves else apps_of(process)[:1]:
             whom = CALLED.get(app, asked(app, urls) or ())
             edges += [dependency(process, app, APP_OF[name], urls[name], stage) for name in whom]
+            edges += [f"  {inside(process.name, app)} -.->|kafka| {BROKER}"] if watches(app, urls) else []
     if BROKER in stage.stateful:
         lines.append(f"  {BROKER}[({BROKER})]")
         edges += [
@@ -185,10 +188,9 @@ def essence(stage: Stage) -> list[str]:
     for process in stage.processes:
         served = process.environ.get("SERVED_APPS")
         lines.append(f"{process.name}: {'serves ' + served if served else ' '.join(process.command)}")
-    wiring: Mapping[str, str] = {}
+    wiring: dict[str, str] = {}  # not everybody is told all of it
     for process in stage.processes:
-        if any(setting in process.environ for setting in SAID):
-            wiring = process.environ
+        wiring |= {setting: process.environ[setting] for setting in SAID if setting in process.environ}
     lines += [f"{setting}={wiring.get(setting, 'local:')}" for setting in SAID]
     return lines + [line for line in (stage.routes or "").splitlines() if line and not line.startswith("#")]
 

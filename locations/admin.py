@@ -3,8 +3,8 @@
 Nothing here counts, sorts or scans the table, so that it stays quick at hundreds of millions of rows.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django import forms
@@ -17,7 +17,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from rest_framework.exceptions import ValidationError
 
-from connect import neighbours
+from connect import figures, neighbours
+from connect.figures import Figure
 from connect.queries import Bound
 from connect.wire import format_degrees
 from locations import services
@@ -314,6 +315,33 @@ class LocationAdmin(admin.ModelAdmin):
             return redirect(f"{reverse('admin:locations_location_changelist')}?person_id={person_id}")
         day = newest[person_id].date()
         return redirect(f"/api/persons/{person_id}/{question}?start_date={day}&end_date={day}")
+
+    def figures(self) -> Iterator[Figure]:
+        now = datetime.now(UTC)
+        with figures.in_time() as cursor:
+            stored = figures.size(cursor, self.opts.db_table)
+            newest = rows(end=now, limit=1)
+        yield Figure(
+            "locations", "Locations", str(stored), url=reverse("admin:locations_location_changelist")
+        )
+        for ping in newest:
+            yield Figure(
+                "newest",
+                "Newest ping",
+                f"{figures.in_short((now - ping.creation_time).total_seconds())} ago",
+                f"{time(ping.creation_time.replace(microsecond=0))} UTC, as it says itself. Times to come "
+                "are left out.",
+                url=reverse("admin:locations_location_change", args=[ping.id]),
+            )
+        if not newest:
+            yield Figure("newest", "Newest ping", note="No ping has a time before now.")
+        yield Figure(
+            "stored",
+            "Stored a minute",
+            note="By the database's count of rows inserted, which is some seconds late; repeats are none. "
+            "Measured while this page is open.",
+            counter=stored.inserted,
+        )
 
     def _may_view(self, request: HttpRequest) -> bool:
         if not self.has_view_permission(request):

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
@@ -21,6 +20,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from connect import figures
+from connect.figures import Figure
 from persons.importing import Summary, WrongColumns, import_rows
 from persons.models import Person
 from persons.services import FIELDS, MAX_ID
@@ -31,10 +32,6 @@ NAMED = 20  # people whom a confirmation of deletion names one by one
 LINE_LIMIT = 64 * 1024  # characters; no honest row is longer
 
 SEE_LOCATIONS = "locations.view_location"
-
-admin.site.site_header = admin.site.site_title = "Connect"
-admin.site.index_title = "What is stored"
-admin.site.site_url = settings.APP_URL
 
 
 # --- finding -------------------------------------------------------------------------------------
@@ -226,6 +223,11 @@ class PersonAdmin(admin.ModelAdmin):
         people = Person.objects.filter(company_name__icontains=text) if text else Person.objects.all()
         names = people.order_by("company_name").values_list("company_name", flat=True).distinct()
         return JsonResponse({"companies": list(names[:SUGGESTIONS])})
+
+    def figures(self) -> Iterator[Figure]:
+        with figures.in_time() as cursor:
+            people = figures.size(cursor, self.opts.db_table)
+        yield Figure("people", "People", str(people), url=reverse("admin:persons_person_changelist"))
 
     # --- import and export
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connect.neighbours import asked
+from connect.neighbours import asked, watches
 from local import manifests
 from tests.rendered import NEIGHBOURS, STAGES, as_read, objects, of_kind
 
@@ -103,9 +103,10 @@ def needed(stage: str) -> Iterator[tuple[str, str, str]]:
         urls = {setting: process.environ.get(setting, "local:") for setting in NEIGHBOURS}
         apps = process.environ.get("SERVED_APPS", "locations").split(",")
         for setting, url in ((name, urlsplit(url)) for name, url in urls.items()):
-            # The whole wiring is read by whoever asks neighbours, but only doors hand pings to the broker.
-            hands_in = any(setting in (asked(app, urls) or ()) for app in apps)
-            if url.scheme != "local" and (url.scheme != "kafka" or hands_in):
+            # The whole wiring is read by whoever asks neighbours, but only doors hand pings to the broker,
+            # and only the admin site asks it about them.
+            uses = any(setting in (asked(app, urls) or ()) or watches(app, urls) for app in apps)
+            if url.scheme != "local" and (url.scheme != "kafka" or uses):
                 yield (process.name, *at(url.hostname or "", url.port or 0))
 
 

@@ -23,5 +23,5 @@ def test_postgresql_makes_no_system_cluster_and_haproxy_no_system_service() -> N
 
 
 def test_nothing_is_missing_where_the_tests_run() -> None:
-    assert prepare.missing_packages(private_cluster=True, private_broker=True) == {}
-    assert prepare.missing_packages(private_cluster=False, private_broker=False) == {}
+    assert prepare.missing_packages(private_cluster=True, private_broker=True, dev=True) == {}
+    assert prepare.missing_packages(private_cluster=False, private_broker=False, dev=False) == {}
