@@ -31,7 +31,7 @@ REASONS = 5
 
 @admin.register(RejectedPing)
 class RejectedPingAdmin(admin.ModelAdmin):
-    list_display = ("id", "reason", "person_id", "shown_sent", "shown_rejected_at", "partition", "offset")
+    list_display = ("id", "reason", "person_id", "shown_sent", "partition", "offset")
     list_filter = ("reason",)
     list_per_page = 100
     ordering = ("-id",)
