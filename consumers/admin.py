@@ -140,7 +140,7 @@ def unwritten() -> Figure:
         note = "in the topic, and not yet written." if standing.unwritten else "in the topic: all is written."
     else:
         since = figures.in_short(standing.oldest_s)
-        note = f"in the topic, and not yet written, the oldest since {since}."
+        note = f"in the topic, and not yet written, the oldest sent {since} ago."
     return Figure(key, label, f"{standing.unwritten:,}", note, is_alarm=(standing.oldest_s or 0) > LATE_S)
 
 

@@ -135,7 +135,7 @@ def test_what_is_in_the_topic_and_what_had_to_be_set_aside(
     send(at(1, 0), at(10, 0), at(11, 0), (b"1", b"\xff"))
     waiting = told(admin_client)["unwritten"]
     assert waiting.value == "4"
-    assert "the oldest since" in waiting.note
+    assert "the oldest sent" in waiting.note
 
     write_all()
 

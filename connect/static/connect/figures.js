@@ -30,11 +30,14 @@
         const all = watched(Number(figure.dataset.number), Number(figure.dataset.at));
         const now = all.at(-1);
         const from = all.findLast((one) => one.at <= now.at - OVER_S) ?? all[0];
-        if (from === now) return;
+        const over = figure.querySelector(".over");
+        if (from === now) {
+            over.textContent = "being measured";
+            return;
+        }
         const rate = perSecond(from, now);
         figure.querySelector(".value").textContent = shown(rate * 60);
-        figure.querySelector(".over").textContent =
-            `${shown(rate)} a second, over the last ${Math.round(now.at - from.at)} s`;
+        over.textContent = `${shown(rate)} a second, over the last ${Math.round(now.at - from.at)} s`;
         const rates = all.slice(1).map((one, index) => ({ at: one.at, rate: perSecond(all[index], one) }));
         const most = Math.max(...rates.map((one) => one.rate)) || 1;
         const span_s = Math.max(OVER_S, now.at - rates[0].at);
