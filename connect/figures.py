@@ -57,6 +57,10 @@ class Size:
         digits = len(str(self.rows)) - 3  # more than three would be no estimate's to give
         return f"about {round(self.rows, -digits):,}"
 
+    @property
+    def note(self) -> str:
+        return "" if self.is_exact else "As the database estimates without counting."
+
 
 @contextmanager
 def in_time() -> Iterator[CursorWrapper]:

@@ -31,7 +31,7 @@ REASONS = 5
 
 @admin.register(RejectedPing)
 class RejectedPingAdmin(admin.ModelAdmin):
-    list_display = ("id", "reason", "person_id", "shown_sent", "shown_rejected_at", "partition", "offset")
+    list_display = ("id", "reason", "person_id", "shown_sent", "partition", "offset")
     list_filter = ("reason",)
     list_per_page = 100
     ordering = ("-id",)
@@ -140,7 +140,7 @@ def unwritten() -> Figure:
         note = "in the topic, and not yet written." if standing.unwritten else "in the topic: all is written."
     else:
         since = figures.in_short(standing.oldest_s)
-        note = f"in the topic, and not yet written, the oldest since {since}."
+        note = f"in the topic, and not yet written, the oldest sent {since} ago."
     return Figure(key, label, f"{standing.unwritten:,}", note, is_alarm=(standing.oldest_s or 0) > LATE_S)
 
 

@@ -321,9 +321,8 @@ class LocationAdmin(admin.ModelAdmin):
         with figures.in_time() as cursor:
             stored = figures.size(cursor, self.opts.db_table)
             newest = rows(end=now, limit=1)
-        yield Figure(
-            "locations", "Locations", str(stored), url=reverse("admin:locations_location_changelist")
-        )
+        url = reverse("admin:locations_location_changelist")
+        yield Figure("locations", "Locations", str(stored), stored.note, url)
         for ping in newest:
             yield Figure(
                 "newest",
@@ -338,8 +337,8 @@ class LocationAdmin(admin.ModelAdmin):
         yield Figure(
             "stored",
             "Stored a minute",
-            note="By the database's count of rows inserted, which is some seconds late; repeats are none. "
-            "Measured while this page is open.",
+            note="Rows inserted, as the database counts them, some seconds late; repeats are not among them. "
+            "Measured by this tab, while it is open.",
             counter=stored.inserted,
         )
 

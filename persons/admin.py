@@ -227,7 +227,7 @@ class PersonAdmin(admin.ModelAdmin):
     def figures(self) -> Iterator[Figure]:
         with figures.in_time() as cursor:
             people = figures.size(cursor, self.opts.db_table)
-        yield Figure("people", "People", str(people), url=reverse("admin:persons_person_changelist"))
+        yield Figure("people", "People", str(people), people.note, reverse("admin:persons_person_changelist"))
 
     # --- import and export
 

@@ -30,14 +30,18 @@
         const all = watched(Number(figure.dataset.number), Number(figure.dataset.at));
         const now = all.at(-1);
         const from = all.findLast((one) => one.at <= now.at - OVER_S) ?? all[0];
-        if (from === now) return;
+        const over = figure.querySelector(".over");
+        if (from === now) {
+            over.textContent = "being measured";
+            return;
+        }
         const rate = perSecond(from, now);
         figure.querySelector(".value").textContent = shown(rate * 60);
-        figure.querySelector(".over").textContent =
-            `${shown(rate)} a second, over the last ${Math.round(now.at - from.at)} s`;
+        over.textContent = `${shown(rate)} a second, over the last ${Math.round(now.at - from.at)} s`;
         const rates = all.slice(1).map((one, index) => ({ at: one.at, rate: perSecond(all[index], one) }));
         const most = Math.max(...rates.map((one) => one.rate)) || 1;
-        const point = (one) => `${600 + ((one.at - now.at) * 600) / KEPT_S},${96 - (92 * one.rate) / most}`;
+        const span_s = Math.max(OVER_S, now.at - rates[0].at);
+        const point = (one) => `${600 - (600 * (now.at - one.at)) / span_s},${96 - (92 * one.rate) / most}`;
         figure.querySelector("polyline").setAttribute("points", rates.map(point).join(" "));
     };
 

@@ -1,0 +1,134 @@
+"""The admin site as staff see it: in a browser, by day and by night, wide and narrow."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from playwright.sync_api import Page, expect
+
+from consumers.models import RejectedPing
+from consumers.storing import UNKNOWN
+from consumers.tests.conftest import at
+from consumers.tests.test_replay import reject
+from locations import services
+from persons import services as persons
+from tests.browser import a_page, barriers
+from tests.serving import Server, until
+
+NAME, PASSWORD = "ada", "a long one"
+
+
+@pytest.fixture
+def staff(people: None, admin_user: User) -> None:
+    User.objects.create_superuser(NAME, password=PASSWORD)
+
+
+def enter(page: Page, server: Server) -> None:
+    page.goto(server.url("/admin/"))
+    page.get_by_label("Username").fill(NAME)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("#figures")).to_be_visible()
+    page.wait_for_load_state()  # its script has begun to wait
+
+
+@pytest.fixture
+def page(staff: None) -> Iterator[Page]:
+    with a_page() as page:
+        yield page
+
+
+def test_from_the_front_page_to_a_rejected_ping_that_is_recorded_after_all(
+    page: Page, server: Server
+) -> None:
+    reject(at(10, 0), at(11, 0))
+    assert persons.create(first_name="New", last_name="Here", company_name="C").id == 10
+
+    enter(page, server)
+    expect(page.locator("#figure-people .value")).to_have_text("10")
+    expect(page.locator("#figure-unwritten")).to_contain_text("There is no topic here")
+    rejected = page.locator("#figure-rejected")
+    expect(rejected.locator(".value")).to_have_text("2")
+    rejected.get_by_role("link", name=UNKNOWN).click()
+
+    page.get_by_role("row", name="10").get_by_role("checkbox").check()
+    page.locator("select[name=action]").select_option("Record the selected pings again")
+    page.get_by_role("button", name="Go").click()
+
+    expect(page.locator(".messagelist")).to_have_text(
+        "Recorded again: 1 read, 1 stored, 0 repeats, 0 still rejected."
+    )
+    assert list(services.list_between(person_id=10)) == [at(10, 0)]
+    assert RejectedPing.objects.get().person_id == 11
+
+
+def test_the_figures_stay_fresh_by_themselves(page: Page, server: Server) -> None:
+    page.clock.install()
+    enter(page, server)
+    expect(page.locator("#figure-locations .value")).to_have_text("0")
+    rate = page.locator("#figure-stored")
+    expect(rate.locator(".value")).to_have_text("–")
+
+    services.record([at(1, 0), at(1, 1)])
+
+    def has_seen_it() -> bool:
+        page.clock.fast_forward(5000)
+        return rate.locator(".value").inner_text() not in ("–", "0")
+
+    until(has_seen_it)  # the database's count is some seconds late
+    expect(page.locator("#figure-locations .value")).to_have_text("2")
+    expect(rate.locator(".over")).to_contain_text("a second, over the last")
+    expect(rate.locator("polyline")).to_have_attribute("points", re.compile(r"\d+,\d+"))
+    expect(page.locator("#stale")).to_be_empty()
+
+
+def test_a_tab_that_nobody_sees_asks_for_nothing(page: Page, server: Server) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "figures/" in request.url else None)
+    page.clock.install()
+    enter(page, server)
+    show = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+    show += "document.dispatchEvent(new Event('visibilitychange')) }"
+
+    page.evaluate(show, True)
+    page.clock.fast_forward(60_000)
+    page.evaluate("0")
+    assert asked == []
+    with page.expect_response("**/figures/"):
+        page.evaluate(show, False)
+
+
+def test_a_lost_session_leaves_what_is_known_with_its_time(page: Page, server: Server) -> None:
+    page.clock.install()
+    enter(page, server)
+    Session.objects.all().delete()
+
+    page.clock.fast_forward(5000)
+
+    expect(page.locator("#stale")).to_contain_text("there is no fresh answer")
+    expect(page.locator("#figure-people .value")).to_have_text("9")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nobody_is_kept_out(staff: None, server: Server, scheme: str, width: int) -> None:
+    services.record([at(1, 0), at(2, 1)])
+    reject(at(11, 0), b"\xff")
+    with a_page(color_scheme=scheme, viewport={"width": width, "height": 900}) as page:
+        page.goto(server.url("/admin/"))
+        found = {"login": barriers(page)}
+        enter(page, server)
+        for path in (
+            "",
+            "persons/person/",
+            "persons/person/1/change/",
+            "persons/person/import/",
+            "locations/location/",
+            f"locations/location/{at(1, 0).id}/",
+            "consumers/rejectedping/",
+        ):
+            page.goto(server.url(f"/admin/{path}"))
+            found[path] = barriers(page)
+        assert found == {path: [] for path in found}

@@ -1,0 +1,241 @@
+"""The front page of the admin site: its figures are true, cheap, and only for those who may see them."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import OperationalError, connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from connect import figures
+from consumers.storing import UNKNOWN
+from consumers.tests.conftest import at
+from locations import services
+from tests.serving import until
+
+PAGE, FRAGMENT = "/admin/", "/admin/figures/"
+EVERY = ("people", "locations", "newest", "stored", "unwritten", "rejected")
+
+MANY = """
+INSERT INTO locations_location (person_id, creation_time, latitude, longitude)
+SELECT 1 + n % 9, timestamptz '2026-05-11 09:00Z' + n * interval '1 s', 1, 2
+  FROM generate_series(1, 30000) AS n;
+INSERT INTO rejected_pings (reason, partition, "offset", sent_ms, rejected_at)
+SELECT 'Reason ' || n % 7, 0, n, 0, now() FROM generate_series(1, 30000) AS n;
+ANALYZE locations_location, rejected_pings
+"""
+
+
+def told(client: Client, path: str = PAGE) -> dict[str, figures.Figure]:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return {figure.key: figure for figure in answer.context["figures"]}
+
+
+def sql(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+# --- what they say -------------------------------------------------------------------------------
+
+
+def test_few_are_counted(people: None, admin_client: Client) -> None:
+    services.record([at(1, 0), at(2, 0), at(2, 1)])
+
+    found = told(admin_client)
+
+    assert tuple(found) == EVERY
+    assert (found["people"].value, found["locations"].value) == ("9", "3")
+    assert found["newest"].url == f"/admin/locations/location/{at(2, 1).id}/"
+    assert found["newest"].note.startswith("2026-05-11 12:00:01 UTC")
+    assert found["rejected"] == figures.Figure(
+        "rejected", "Rejected pings", "0", "Nothing had to be set aside.", "/admin/consumers/rejectedping/"
+    )
+
+
+def test_many_are_estimated_and_said_to_be(people: None, admin_client: Client) -> None:
+    sql(MANY)
+
+    found = told(admin_client)
+
+    assert found["locations"].value == found["rejected"].value == "about 30,000"
+    assert "estimates" in found["locations"].note
+    assert {part.name for part in found["rejected"].parts} <= {f"Reason {n}" for n in range(7)}
+    assert all(1428 <= part.number <= 1429 for part in found["rejected"].parts)
+    assert "There are more reasons. Counted are those of the newest 10,000." in found["rejected"].note
+
+
+def test_an_estimate_keeps_up_with_what_comes_after_the_last_analyze(people: None) -> None:
+    sql(MANY)
+    sql(
+        "INSERT INTO locations_location (person_id, creation_time, latitude, longitude) "
+        "SELECT person_id, creation_time + interval '3 ms', 1, 2 FROM locations_location"
+    )
+    with figures.in_time() as cursor:
+        size = figures.size(cursor, "locations_location")
+    assert 50_000 < size.rows < 70_000
+
+
+def test_what_was_never_analyzed_is_found_all_the_same(people: None) -> None:
+    sql(MANY.partition("ANALYZE")[0])
+
+    def size() -> figures.Size:
+        with figures.in_time() as cursor:
+            return figures.size(cursor, "locations_location")
+
+    assert until(lambda: size() if size().rows == 30_000 else None).is_exact is False
+
+
+@pytest.mark.parametrize(("rows", "text"), [(995_432, "about 995,000"), (99_999_999, "about 100,000,000")])
+def test_an_estimate_has_three_digits(rows: int, text: str) -> None:
+    assert str(figures.Size(rows, is_exact=False, inserted=figures.Counter(0, 0))) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days"), (1e9, "11,574 days")],
+)
+def test_an_age_is_said_in_short(seconds: float, text: str) -> None:
+    assert figures.in_short(seconds) == text
+
+
+def test_what_is_stored_is_counted_and_repeats_are_not(people: None, admin_client: Client) -> None:
+    def stored() -> int:
+        counter = told(admin_client, FRAGMENT)["stored"].counter
+        assert counter is not None
+        return counter.number
+
+    before = stored()
+    services.record([at(1, 0), at(2, 0)])
+    services.record([at(1, 0), at(2, 1)])
+    assert until(lambda: stored() - before == 3)
+
+
+def test_a_ping_of_times_to_come_is_not_the_newest(people: None, admin_client: Client) -> None:
+    services.record([at(1, 0), at(1, 365 * 86_400 * 50)])
+    assert told(admin_client)["newest"].url == f"/admin/locations/location/{at(1, 0).id}/"
+
+
+# --- the topic -----------------------------------------------------------------------------------
+
+
+def test_without_a_topic_that_is_said(people: None, admin_client: Client) -> None:
+    figure = told(admin_client)["unwritten"]
+    assert figure.value == figures.UNKNOWN
+    assert figure.note == "There is no topic here: a ping that is taken is stored."
+
+
+def test_what_is_in_the_topic_and_what_had_to_be_set_aside(
+    people: None, send: Callable, write_all: Callable, admin_client: Client
+) -> None:
+    send(at(1, 0), at(10, 0), at(11, 0), (b"1", b"\xff"))
+    waiting = told(admin_client)["unwritten"]
+    assert waiting.value == "4"
+    assert "the oldest sent" in waiting.note
+
+    write_all()
+
+    found = told(admin_client)
+    assert found["unwritten"].value == "0"
+    assert found["locations"].value == "1"
+    assert found["rejected"].value == "3"
+    assert [(part.name, part.number) for part in found["rejected"].parts] == [
+        (UNKNOWN, 2),
+        ("The value is not a location.", 1),
+    ]
+    for part in found["rejected"].parts:
+        listed = admin_client.get(part.url).context["cl"]
+        assert listed.result_count == part.number
+        assert {row.reason for row in listed.result_list} == {part.name}
+
+
+def test_the_page_comes_while_the_broker_is_away(
+    people: None, settings: Any, free_port: int, admin_client: Client
+) -> None:
+    settings.PINGS_URL = f"kafka://127.0.0.1:{free_port}"
+    found = told(admin_client)
+    assert found["unwritten"].note.startswith("Broker out of reach")
+    assert found["people"].value == "9"
+
+
+def test_the_page_comes_without_what_the_database_does_not_say_in_time(
+    people: None, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "AT_MOST_S", 0.2)
+    with pytest.raises(OperationalError), figures.in_time() as cursor:
+        cursor.execute("SELECT pg_sleep(20)")
+    locker = connection.copy()
+    try:
+        with locker.cursor() as cursor:
+            cursor.execute("BEGIN; LOCK TABLE rejected_pings IN ACCESS EXCLUSIVE MODE")
+            found = told(admin_client)
+    finally:
+        locker.close()
+    assert tuple(found) == (*EVERY[:-1], "no-rejectedping")
+    assert found["no-rejectedping"].note == "No answer from the database in time."
+
+
+# --- what they cost ------------------------------------------------------------------------------
+
+
+def test_it_asks_the_same_whatever_the_number_of_rows(people: None, admin_client: Client) -> None:
+    def statements() -> list[str]:
+        with CaptureQueriesContext(
+            connection,
+        ) as asked:
+            told(admin_client, FRAGMENT)
+        return [each["sql"] for each in asked if "pg_class" in each["sql"] or "_" in each["sql"]]
+
+    services.record([at(1, 0.5)])
+    few = statements()
+    sql(MANY)
+    many = statements()
+    assert len(many) < len(few) <= 20  # of many not even the few are counted
+    assert not [each for each in many if "count(*) FROM (SELECT FROM locations_location" in each]
+
+
+def test_no_statement_scans_what_is_large(people: None, admin_client: Client) -> None:
+    sql(MANY)
+    with CaptureQueriesContext(connection) as asked:
+        told(admin_client, FRAGMENT)
+    touching = [
+        each["sql"] for each in asked if re.search("FROM (locations_location|rejected_pings)", each["sql"])
+    ]
+    assert len(touching) == 2
+    for statement in touching:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {statement}")
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+        assert "Index" in plan
+        assert "Seq Scan" not in plan
+
+
+# --- who sees them -------------------------------------------------------------------------------
+
+
+def test_who_is_not_logged_in_gets_the_login(client: Client, db: None) -> None:
+    for path in (PAGE, FRAGMENT):
+        assert client.get(path).headers["Location"] == f"/admin/login/?next={path}"
+
+
+@pytest.mark.parametrize(
+    ("permission", "keys"),
+    [
+        (None, ()),
+        ("view_person", ("people",)),
+        ("view_location", ("locations", "newest", "stored")),
+        ("view_rejectedping", ("unwritten", "rejected")),
+    ],
+)
+def test_of_what_one_may_not_see_nothing_is_told(
+    people: None, client: Client, django_user_model: type[User], permission: str | None, keys: tuple[str, ...]
+) -> None:
+    user = django_user_model.objects.create_user("someone", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename=permission))
+    client.force_login(user)
+    for path in (PAGE, FRAGMENT):
+        assert tuple(told(client, path)) == keys
