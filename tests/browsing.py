@@ -1,11 +1,13 @@
 """A real browser on a system's web app, and what must not happen in it unseen."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
 
 # Root has no sandbox, a machine for tests no graphics card, and no browser is to call home.
@@ -20,6 +22,8 @@ FLAGS = [
 ]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE_MS = 20_000
+# Playwright runs a loop of events in the test's own thread, where Django takes every query for a mistake.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -77,3 +81,10 @@ def a_page(
         context.close()
     found = [one for one in complaints if not any(part in one for part in forgiven)]
     assert not found, found
+
+
+def barriers(page: Page) -> list[str]:
+    """What axe finds that keeps people from using the page: rule and place."""
+    # Its reading ahead of style sheets would ask for those that they import, at wrong addresses.
+    found = Axe().run(page, options={"preload": False}).response["violations"]
+    return [f"{one['id']}: {node['target']}" for one in found for node in one["nodes"]]

@@ -32,7 +32,6 @@ def fresh(system: System, stage: str) -> System:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Not for longer than a module: its event loop keeps Django's database from the thread meanwhile."""
     with a_browser() as browser:
         yield browser
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from playwright.sync_api import Page, expect
+from django.db import connections
+from playwright.sync_api import Browser, Page, expect
 
 from consumers.models import RejectedPing
 from consumers.storing import UNKNOWN
@@ -14,7 +15,7 @@ from consumers.tests.conftest import at
 from consumers.tests.test_replay import reject
 from locations import services
 from persons import services as persons
-from tests.browser import a_page, barriers
+from tests.browsing import a_browser, a_page, barriers
 from tests.serving import Server, until
 
 NAME, PASSWORD = "ada", "a long one"
@@ -35,8 +36,15 @@ def enter(page: Page, server: Server) -> None:
 
 
 @pytest.fixture
-def page(staff: None) -> Iterator[Page]:
-    with a_page() as page:
+def browser() -> Iterator[Browser]:
+    with a_browser() as browser:
+        yield browser
+        connections.close_all()  # while its loop runs, queries have a connection of their own
+
+
+@pytest.fixture
+def page(staff: None, browser: Browser, server: Server) -> Iterator[Page]:
+    with a_page(browser, {server.url("")}) as page:
         yield page
 
 
@@ -113,10 +121,11 @@ def test_a_lost_session_leaves_what_is_known_with_its_time(page: Page, server: S
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_nobody_is_kept_out(staff: None, server: Server, scheme: str, width: int) -> None:
+def test_nobody_is_kept_out(staff: None, browser: Browser, server: Server, scheme: str, width: int) -> None:
     services.record([at(1, 0), at(2, 1)])
     reject(at(11, 0), b"\xff")
-    with a_page(color_scheme=scheme, viewport={"width": width, "height": 900}) as page:
+    viewport = {"width": width, "height": 900}
+    with a_page(browser, {server.url("")}, color_scheme=scheme, viewport=viewport) as page:
         page.goto(server.url("/admin/"))
         found = {"login": barriers(page)}
         enter(page, server)
