@@ -70,6 +70,8 @@ def missing_packages(*, private_cluster: bool, private_broker: bool, dev: bool) 
         missing["maven"] = "fetches the broker, Apache Kafka, by its Maven coordinates"
     if dev and shutil.which("chromium") is None:
         missing["chromium"] = "the browser of the tests"
+    if dev and ctypes.util.find_library("atomic") is None:
+        missing["libatomic1"] = "a library of the driver of that browser"
     return missing
 
 
