@@ -49,6 +49,7 @@ export function drawPeople(map, tell) {
     remove() {
       off();
       group.remove();
+      renderer.remove();
     },
   };
 }

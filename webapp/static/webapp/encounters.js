@@ -37,7 +37,7 @@ export function Encounters({ met, track, id, range, query, marked, mark, choose 
       </p>
     </header>
     <ol ref=${list} onMouseLeave=${() => mark(null)}>${met.slice(0, Math.max(rows, (marked.index ?? 0) + 1)).map(
-      (each, index) => html`<li key=${index} class=${index === marked.index ? "marked" : ""} onMouseEnter=${() => mark(index)} onFocusIn=${() => mark(index)}>
+      (each, index) => html`<li key=${index} class=${index === marked.index ? "marked" : ""} onMouseEnter=${() => mark(index)} onFocusCapture=${() => mark(index)}>
         <button type="button" class="plain" title="Show this moment" onClick=${() => choose(each)}>
           <time datetime=${each.start}>${moment(each.from)}</time>
           <span class="soft">${each.to > each.from ? `to ${clock(each.to)}` : `at ${exact(each.from)}`}</span>

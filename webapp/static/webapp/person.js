@@ -103,7 +103,7 @@ function Day({ id, name, range, query, change }) {
     <div class="side">
       <${Calendar} query=${{ person_id: id }} range=${range}
         choose=${({ start, end }) => change({ start: instant(start), end: instant(end), at: undefined })}/>
-      <${Terms} key=${key} terms=${terms} change=${change}/>
+      <${Terms} terms=${terms} change=${change}/>
     </div>
     <div class="stage">
       <${MapView} label=${`Map of the way and encounters of ${name}`} ready=${(map) => {
@@ -155,11 +155,18 @@ async function encounters(id, asked, signal) {
 const bar = (each) => ({ start: each.from, end: each.to, label: `${nameOf(each.person)}, ${duration(each.duration_s)}` });
 
 function Terms({ terms, change }) {
-  const commit = (event) => {
-    if (event.target.reportValidity()) change({ [event.target.name]: event.target.value, at: undefined });
-  };
   return html`<section class="terms" aria-label="What counts as near"><p>${TERMS.map(
     ([name, , min, max, step, before, after], index) => html`${before} <label class="bare"><span class="hidden">${before} so many ${after}</span>
-      <input type="number" required name=${name} min=${min} max=${max} step=${step} value=${terms[index]} onChange=${commit}/></label> ${after} `,
+      <${Term} ...${{ name, min, max, step }} term=${terms[index]} change=${change}/></label> ${after} `,
   )}</p></section>`;
+}
+
+/** Holds what is being typed, which counts when the field is left or Enter pressed. */
+function Term({ term, change, ...field }) {
+  const [text, setText] = useState(term);
+  useEffect(() => setText(term), [term]);
+  const commit = (event) => {
+    if (event.target.reportValidity()) change({ [field.name]: event.target.value, at: undefined });
+  };
+  return html`<input type="number" required ...${field} value=${text} onInput=${(event) => setText(event.target.value)} onChange=${commit}/>`;
 }
