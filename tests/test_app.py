@@ -257,7 +257,7 @@ def test_what_is_shown_can_be_kept_as_table_and_map(event: System, page: Page, t
     expected = met(event)
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
-    assert download.value.suggested_filename == f"connect-{FINN}-2026-05-10.csv"
+    assert download.value.suggested_filename == f"connect-{FINN}-2026-05-11.csv"
     download.value.save_as(tmp_path / "met.csv")
     with (tmp_path / "met.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "../vendor/htm/standalone.module.js";
 
 export const API = document.documentElement.dataset.api;
-const END_OF_TIME = Date.parse("2100-01-01T00:00:00Z"); // no ping is later
+export const END_OF_TIME = Date.parse("2100-01-01T00:00:00Z"); // no ping is later
 const SECOND = 1000;
 const BACK = [10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400, 126 * 365 * 86_400];
 

@@ -37,7 +37,7 @@ function App() {
       <nav aria-label="Views">${tab("/", "People")} ${tab("/crowd", "Crowd")} ${tab("/status", "Status")}</nav>
       <nav aria-label="Elsewhere" class="soft"><a href=${`${API}/api/docs`}>API</a> <a href=${`${API}/admin/`}>Admin</a></nav>
     </header>
-    <div id="view"><${View} path=${path} query=${query}/></div>`;
+    <div id="view" tabindex="-1"><${View} path=${path} query=${query}/></div>`;
 }
 
 followLinks();

@@ -4,7 +4,7 @@ import { firstPing, get, instant, lastPing, useLoaded } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { drawHeat, drawPeople } from "./crowd_map.js";
 import { csv, geojson, save } from "./export.js";
-import { addDays, clock, count, dayAndClock, plural, span, startOfDay } from "./format.js";
+import { addDays, clock, count, dayAndClock, plural, span, stamp, startOfDay } from "./format.js";
 import { MapView } from "./map.js";
 import { Empty, Loading, nameOf, Wrong } from "./parts.js";
 import { address, go } from "./place.js";
@@ -81,7 +81,7 @@ function Moment({ map, ends, query, change }) {
   };
   moments.arrived = () => onMoment(now.current);
   const begin = Date.parse(query.at) || (ends.start + ends.end) / 2;
-  const name = `connect-crowd-${instant(now.current ?? begin).slice(0, 16).replaceAll(":", "")}`;
+  const name = `connect-crowd-${stamp(now.current ?? begin)}`;
   return html`
     <${Player} range=${ends} at=${begin} onMoment=${onMoment}
       onRest=${(ms) => change({ at: instant(Math.floor(ms / 1000) * 1000) }, { replace: true })}>
@@ -126,7 +126,7 @@ function Heat({ map, ends }) {
     <p role="status">${loading ? `Loading… ${count(pings.length)} pings, to ${last ? dayAndClock(last.ms) : clock(ends.start)}` : `${plural(pings.length, "ping", "pings")}, ${span({ start: ends.start, end: ends.end })}`}</p>
     ${fault ? html`<${Wrong} key=${fault} fault=${fault} again=${() => setTurn(turn + 1)}/>` : null}
     ${cut && !loading ? html`<p class="note">Drawn are the first ${count(pings.length)} pings, to ${dayAndClock(last.ms)}. Choose fewer days to see the rest.</p>` : null}
-    <${Save} name=${`connect-pings-${instant(ends.start).slice(0, 10)}`} rows=${() => pings.map(({ id, lat, lng, ms }) => [id, instant(ms), lat, lng])}/>`;
+    <${Save} name=${`connect-pings-${stamp(ends.start).slice(0, 10)}`} rows=${() => pings.map(({ id, lat, lng, ms }) => [id, instant(ms), lat, lng])}/>`;
 }
 
 function Save({ name, rows }) {

@@ -1,5 +1,5 @@
 /** The crowd on the map: points on one canvas, or a heat map. */
-import { colour, L, onTheme } from "./map.js";
+import { beside, colour, L, onTheme } from "./map.js";
 
 const GRADIENT = { 0.15: "#0b6e63", 0.4: "#3fa796", 0.6: "#f2c14e", 0.8: "#f27f34", 1: "#d7263d" };
 const RADIUS_PX = 16;
@@ -15,7 +15,7 @@ export function drawPeople(map, tell) {
   const group = L.layerGroup().addTo(map);
   const style = () => ({ color: colour("--ground"), fillColor: colour("--accent") });
   const shown = new Map(); // markers by person
-  let fitted = false;
+  let origin = null; // the first longitude, beside which all others are put
   let now = 0;
   const off = onTheme(() => shown.forEach((marker) => marker.setStyle(style())));
   const popup = async (id, marker) => {
@@ -26,29 +26,30 @@ export function drawPeople(map, tell) {
     show(people) {
       const gone = new Set(shown.keys());
       const look = { renderer, radius: people.length > 2000 ? 3 : 5, weight: 1, fillOpacity: 0.9, ...style() };
+      const first = origin === null && people.length > 0;
+      if (first) origin = people[0].lng;
       for (const { id, lat, lng, ms } of people) {
         now = ms;
         gone.delete(id);
+        const at = [lat, beside(lng, origin)];
         if (shown.has(id)) {
-          shown.get(id).setLatLng([lat, lng]);
+          shown.get(id).setLatLng(at);
         } else {
-          const marker = L.circleMarker([lat, lng], look).addTo(group);
+          const marker = L.circleMarker(at, look).addTo(group);
           marker.on("click", () => popup(id, marker));
           shown.set(id, marker);
         }
       }
       for (const id of gone) {
-        shown.get(id).remove();
+        group.removeLayer(shown.get(id));
         shown.delete(id);
       }
-      if (!fitted && people.length) {
-        fit(map, people);
-        fitted = true;
-      }
+      if (first) fit(map, [...shown.values()].map((marker) => marker.getLatLng()));
     },
     remove() {
       off();
       group.remove();
+      renderer.remove();
     },
   };
 }
@@ -61,7 +62,7 @@ export function drawHeat(map) {
   map.on("zoomend", scale);
   return {
     show(pings) {
-      points = pings;
+      points = pings.map(({ lat, lng }) => [lat, beside(lng, pings[0].lng)]);
       if (!fitted && points.length) {
         fit(map, points);
         fitted = true;

@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { instant } from "./api.js";
 import { csv, geojson, save } from "./export.js";
-import { addDays, clock, dayAndClock, duration, exact, metres, plural, span } from "./format.js";
+import { addDays, clock, dayAndClock, duration, exact, metres, plural, span, stamp } from "./format.js";
 import { Empty, nameOf } from "./parts.js";
 import { address } from "./place.js";
 
@@ -27,7 +27,7 @@ export function Encounters({ met, track, id, range, query, marked, mark, choose 
     return html`<${Empty} title="Nobody was near by these terms.">Allow more metres or seconds, or leave out no short encounters: put 0 there.<//>`;
   }
   const people = new Set(met.map((each) => each.person.id)).size;
-  const name = `connect-${id}-${instant(range.start).slice(0, 10)}`;
+  const name = `connect-${id}-${stamp(range.start).slice(0, 10)}`;
   return html`
     <header>
       <h2>${plural(met.length, "encounter", "encounters")} with ${plural(people, "person", "people")}</h2>
@@ -37,7 +37,7 @@ export function Encounters({ met, track, id, range, query, marked, mark, choose 
       </p>
     </header>
     <ol ref=${list} onMouseLeave=${() => mark(null)}>${met.slice(0, Math.max(rows, (marked.index ?? 0) + 1)).map(
-      (each, index) => html`<li key=${index} class=${index === marked.index ? "marked" : ""} onMouseEnter=${() => mark(index)} onFocusIn=${() => mark(index)}>
+      (each, index) => html`<li key=${index} class=${index === marked.index ? "marked" : ""} onMouseEnter=${() => mark(index)} onFocusCapture=${() => mark(index)}>
         <button type="button" class="plain" title="Show this moment" onClick=${() => choose(each)}>
           <time datetime=${each.start}>${moment(each.from)}</time>
           <span class="soft">${each.to > each.from ? `to ${clock(each.to)}` : `at ${exact(each.from)}`}</span>
@@ -58,7 +58,7 @@ function asCsv(met) {
 
 function asGeoJson(met, track, id) {
   const way = track.map(({ lng, lat }) => [lng, lat]);
-  const own = ["LineString", way.length > 1 ? way : [way[0], way[0]], { person_id: Number(id), times: track.map(({ ms }) => instant(ms)) }];
+  const own = [...(way.length > 1 ? ["LineString", way] : ["Point", way[0]]), { person_id: Number(id), times: track.map(({ ms }) => instant(ms)) }];
   const points = met.map((each) => [
     "Point",
     [Number(each.longitude), Number(each.latitude)],

@@ -8,6 +8,7 @@ const TIME = formatter({ hour: "2-digit", minute: "2-digit" });
 const EXACT = formatter({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY_TIME = formatter({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const FULL = formatter({ dateStyle: "medium", timeStyle: "medium" });
+const ISO = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "short" }); // written so in Swedish
 const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 const unit = (name, digits = 0) =>
   new Intl.NumberFormat(undefined, { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: digits });
@@ -23,6 +24,8 @@ export const clock = (ms) => TIME.format(ms);
 export const exact = (ms) => EXACT.format(ms);
 export const dayAndClock = (ms) => DAY_TIME.format(ms);
 export const full = (ms) => FULL.format(ms);
+/** For the name of a file: the day, which is its first ten letters, and the minute. */
+export const stamp = (ms) => ISO.format(ms).replace(" ", "T").replace(":", "");
 export const count = (number) => number.toLocaleString();
 export const metres = (distance) => METRES.format(distance);
 export const plural = (number, one, many) => `${count(number)} ${number === 1 ? one : many}`;

@@ -9,6 +9,9 @@ const MAX_ZOOM = 22; // where a metre has some 20 pixels in middle latitudes
 
 export const L = globalThis.L;
 
+/** A longitude, written as it is nearest to another: what crosses the 180th meridian stays in one piece. */
+export const beside = (lng, other) => lng + 360 * Math.round((other - lng) / 360);
+
 /** A colour of the page's style, such as "--accent", for what is drawn on a canvas. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 

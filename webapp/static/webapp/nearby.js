@@ -3,6 +3,7 @@ import { instant, pages } from "./api.js";
 
 const CHUNK_MS = 3_600_000;
 const KEPT = 24; // chunks
+const AGAIN_S = 5;
 
 export class Nearby {
   /** `asked` as the API's encounters take it. Calls `arrived()` when more is known. */
@@ -49,8 +50,14 @@ export class Nearby {
         }
       }
       this.arrived();
-    } catch {
-      this._chunks.delete(index); // asked for again with the next moment in it
+    } catch (fault) {
+      setTimeout(() => this._forget(index), (fault.retryAfter ?? AGAIN_S) * 1000); // not again with every frame
     }
+  }
+
+  _forget(index) {
+    if (this._abort.signal.aborted) return;
+    this._chunks.delete(index);
+    this.arrived(); // and so asks anew, if it is still looked at
   }
 }

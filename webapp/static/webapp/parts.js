@@ -18,8 +18,8 @@ export function Wrong({ fault, again }) {
     const timer = setTimeout(() => (left > 1 ? setLeft(left - 1) : again()), 1000);
     return () => clearTimeout(timer);
   }, [left]);
-  return html`<div class="note wrong" role="alert">
-    <p><strong>${fault.status === 404 ? "Not found." : "That did not work."}</strong> ${fault.message}</p>
+  return html`<div class="note wrong">
+    <p role="alert"><strong>${fault.status === 404 ? "Not found." : "That did not work."}</strong> ${fault.message}</p>
     <p>
       <button type="button" onClick=${again}>Try again</button>
       ${left ? html` <span class="soft">It does by itself in ${plural(left, "second", "seconds")}.</span>` : null}

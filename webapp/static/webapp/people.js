@@ -9,17 +9,32 @@ const TYPING_MS = 150;
 
 export function People({ query }) {
   const [text, setText] = useState(query.search ?? "");
+  const [entered, setEntered] = useState(null);
+  const sent = useRef(text);
   const list = useRef(null);
-  useEffect(() => setText(query.search ?? ""), [query.search]);
+  const search = query.search ?? "";
   useEffect(() => {
-    if (text === (query.search ?? "")) return undefined;
-    const timer = setTimeout(() => go(address("/", { search: text }), { replace: true }), TYPING_MS);
+    if (search === sent.current) return; // of this field: by now there may be more in it
+    sent.current = search;
+    setText(search);
+  }, [search]);
+  useEffect(() => {
+    if (text === sent.current) return undefined;
+    const timer = setTimeout(() => {
+      sent.current = text;
+      go(address("/", { search: text }), { replace: true });
+    }, TYPING_MS);
     return () => clearTimeout(timer);
   }, [text]);
   const found = useLoaded(
-    (signal) => page("/api/persons", { search: query.search, after: query.after, limit: PAGE }, signal),
-    [query.search, query.after],
+    async (signal) => ({ ...(await page("/api/persons", { search, after: query.after, limit: PAGE }, signal)), search }),
+    [search, query.after],
   );
+  useEffect(() => {
+    if (entered === null || found.value?.search !== entered) return; // the list is still of fewer letters
+    setEntered(null);
+    list.current.querySelector("a")?.click();
+  }, [entered, found.value]);
   const step = (event) => {
     const links = [...list.current.querySelectorAll("a")];
     const at = links.indexOf(document.activeElement);
@@ -32,10 +47,10 @@ export function People({ query }) {
   return html`<main class="people" onKeyDown=${step}>
     <h1 tabindex="-1">People</h1>
     <p class="lead">Choose somebody to see whom they met, when, where and for how long.</p>
-    <form role="search" onSubmit=${(event) => { event.preventDefault(); list.current?.querySelector("a")?.click(); }}>
+    <form role="search" onSubmit=${(event) => { event.preventDefault(); setEntered(text); }}>
       <label for="search">Name or company</label>
       <input id="search" type="search" autocomplete="off" spellcheck=${false} autofocus value=${text}
-        placeholder="Ada, or Engines Ltd" onInput=${(event) => setText(event.target.value)}/>
+        placeholder="Ada, or Engines Ltd" onInput=${(event) => { setText(event.target.value); setEntered(null); }}/>
     </form>
     ${found.fault ? html`<${Wrong} key=${found.fault} ...${found}/>` : null}
     ${found.loading && !found.value ? html`<${Loading}/>` : null}

@@ -103,7 +103,7 @@ function Day({ id, name, range, query, change }) {
     <div class="side">
       <${Calendar} query=${{ person_id: id }} range=${range}
         choose=${({ start, end }) => change({ start: instant(start), end: instant(end), at: undefined })}/>
-      <${Terms} key=${key} terms=${terms} change=${change}/>
+      <${Terms} terms=${terms} change=${change}/>
     </div>
     <div class="stage">
       <${MapView} label=${`Map of the way and encounters of ${name}`} ready=${(map) => {
@@ -126,7 +126,7 @@ function Day({ id, name, range, query, change }) {
     </div>
     <section class="list" aria-label="Encounters" aria-busy=${Boolean(met.loading || track.loading)}>
       ${fault ? html`<${Wrong} key=${fault} fault=${fault} again=${() => [track, met].forEach((each) => each.fault && each.again())}/>` : null}
-      ${met.value && track.value ? html`<${Encounters} met=${met.value} track=${track.value.points} id=${id} range=${range} query=${query}
+      ${met.value && track.value ? html`<${Encounters} met=${met.value} track=${track.value.points} id=${id} range=${track.value.range} query=${query}
         marked=${marked} mark=${mark("list")} choose=${(each) => change({ at: instant(Math.ceil(each.from / 1000) * 1000) }, { replace: true })}/>` : null}
       ${!fault && !(met.value && track.value) ? html`<${Loading}>Looking who was near…<//>` : null}
     </section>`;
@@ -138,13 +138,15 @@ function Near({ near, query }) {
   return html`<p class="near">${count(near.length)} near: ${named}${near.length > NAMED ? ` and ${count(near.length - NAMED)} more` : ""}</p>`;
 }
 
-async function ownTrack(id, { start, end }, signal) {
+/** The pings of a span, which is told with them: they are shown until those of another have come. */
+async function ownTrack(id, range, signal) {
   const points = [];
-  for await (const rows of pages("/api/locations", { person_id: id, start: instant(start), end: instant(end) }, signal)) {
+  const [start, end] = [instant(range.start), instant(range.end)];
+  for await (const rows of pages("/api/locations", { person_id: id, start, end }, signal)) {
     for (const row of rows) points.push({ ms: Date.parse(row.creation_time), lat: Number(row.latitude), lng: Number(row.longitude) });
-    if (points.length >= TRACK_LIMIT) return { points: points.slice(0, TRACK_LIMIT), cut: true };
+    if (points.length >= TRACK_LIMIT) return { points: points.slice(0, TRACK_LIMIT), cut: true, range };
   }
-  return { points, cut: false };
+  return { points, cut: false, range };
 }
 
 async function encounters(id, asked, signal) {
@@ -155,11 +157,18 @@ async function encounters(id, asked, signal) {
 const bar = (each) => ({ start: each.from, end: each.to, label: `${nameOf(each.person)}, ${duration(each.duration_s)}` });
 
 function Terms({ terms, change }) {
-  const commit = (event) => {
-    if (event.target.reportValidity()) change({ [event.target.name]: event.target.value, at: undefined });
-  };
   return html`<section class="terms" aria-label="What counts as near"><p>${TERMS.map(
     ([name, , min, max, step, before, after], index) => html`${before} <label class="bare"><span class="hidden">${before} so many ${after}</span>
-      <input type="number" required name=${name} min=${min} max=${max} step=${step} value=${terms[index]} onChange=${commit}/></label> ${after} `,
+      <${Term} ...${{ name, min, max, step }} term=${terms[index]} change=${change}/></label> ${after} `,
   )}</p></section>`;
+}
+
+/** Holds what is being typed, which counts when the field is left or Enter pressed. */
+function Term({ term, change, ...field }) {
+  const [text, setText] = useState(term);
+  useEffect(() => setText(term), [term]);
+  const commit = (event) => {
+    if (event.target.reportValidity()) change({ [field.name]: event.target.value, at: undefined });
+  };
+  return html`<input type="number" required ...${field} value=${text} onInput=${(event) => setText(event.target.value)} onChange=${commit}/>`;
 }

@@ -1,6 +1,6 @@
 /** What the map shows of a person: the way, the encounters along it, and one moment. */
 import { duration, exact } from "./format.js";
-import { colour, L, onTheme } from "./map.js";
+import { beside, colour, L, onTheme } from "./map.js";
 import { nameOf } from "./parts.js";
 
 const SILENT_MS = 600_000; // after such a silence the way is not known
@@ -46,21 +46,23 @@ export function drawPerson(map) {
   return {
     /** `mark(index or null)` is called when the pointer is over an encounter. */
     show(track, met, mark) {
-      points = track;
+      points = [];
+      for (const { ms, lat, lng } of track) points.push({ ms, lat, lng: beside(lng, points.at(-1)?.lng ?? lng) });
       marked = null;
       tip.remove();
       for (const layer of [meetings, others]) layer.clearLayers();
       shown.clear();
       me.remove();
       const parts = [];
-      track.forEach((point, index) => {
-        if (!index || point.ms - track[index - 1].ms > SILENT_MS) parts.push([]);
+      points.forEach((point, index) => {
+        if (!index || point.ms - points[index - 1].ms > SILENT_MS) parts.push([]);
         parts.at(-1).push([point.lat, point.lng]);
       });
       way.setLatLngs(parts);
       encounters = met;
+      const lng = (each) => beside(Number(each.longitude), points[0]?.lng ?? 0);
       markers = met.map((each, index) =>
-        L.circleMarker([Number(each.latitude), Number(each.longitude)], { renderer, radius: radius(each), ...looks.meeting() })
+        L.circleMarker([Number(each.latitude), lng(each)], { renderer, radius: radius(each), ...looks.meeting() })
           .on("mouseover", () => mark(index))
           .on("mouseout", () => mark(null))
           .addTo(meetings),
@@ -69,7 +71,7 @@ export function drawPerson(map) {
         map.fitBounds(L.latLngBounds(parts.flat()).pad(0.1), { maxZoom: 21, animate: false });
         fitted = track;
       }
-      if (track.length) me.setLatLng(place(track[0].ms)).addTo(map);
+      if (points.length) me.setLatLng(place(points[0].ms)).addTo(map);
     },
 
     mark(index) {
@@ -98,11 +100,12 @@ export function drawPerson(map) {
       for (const [person, at] of near) {
         if (!at) continue;
         gone.delete(person.id);
-        if (shown.has(person.id)) shown.get(person.id).setLatLng(at);
-        else shown.set(person.id, other(person, at, named).addTo(others));
+        const there = [at.lat, beside(at.lng, me.getLatLng().lng)];
+        if (shown.has(person.id)) shown.get(person.id).setLatLng(there);
+        else shown.set(person.id, other(person, there, named).addTo(others));
       }
       for (const id of gone) {
-        shown.get(id).remove();
+        others.removeLayer(shown.get(id));
         shown.delete(id);
       }
     },

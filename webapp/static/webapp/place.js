@@ -40,7 +40,8 @@ export function followLinks() {
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[href]");
     const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
-    if (!link || !plain || link.target || link.download || link.origin !== location.origin) return;
+    if (!link || !plain || event.defaultPrevented || link.target || link.download || link.origin !== location.origin) return;
+    if (link.getAttribute("href").startsWith("#")) return; // to a part of this view
     event.preventDefault();
     go(link.href);
   });

@@ -17,10 +17,16 @@ export function Player({ range, at, onMoment, onRest, bars = [], marked = null, 
   const [playing, setPlaying] = useState(false);
   const [speed, setSpeed] = useState(SPEEDS[1][0]);
   const last = useRef(moment);
+  const told = useRef(null);
+  told.current = { onMoment, onRest }; // as last rendered: frames and bars outlive a rendering
   const move = (ms) => {
     last.current = within(ms, range);
     setMoment(last.current);
-    onMoment(last.current);
+    told.current.onMoment(last.current);
+  };
+  const rest = () => {
+    setPlaying(false);
+    told.current.onRest(last.current);
   };
   useEffect(() => move(at ?? range.start), [at, range.start, range.end]);
   useEffect(() => {
@@ -29,36 +35,33 @@ export function Player({ range, at, onMoment, onRest, bars = [], marked = null, 
     let frame = requestAnimationFrame(function step(now) {
       move(last.current + (now - before) * speed);
       before = now;
-      if (last.current >= range.end) setPlaying(false);
+      if (last.current >= range.end) rest();
       else frame = requestAnimationFrame(step);
     });
-    return () => {
-      cancelAnimationFrame(frame);
-      onRest(last.current);
-    };
+    return () => cancelAnimationFrame(frame);
   }, [playing, speed, range.start, range.end]);
   const play = () => {
     if (last.current >= range.end) move(range.start);
-    setPlaying(!playing);
+    setPlaying(true);
   };
   // Kept from frame to frame: there may be thousands of bars.
   const above = useMemo(
-    () => bars.length > 0 && html`<${Bars} bars=${bars} range=${range} marked=${marked} mark=${mark} choose=${(ms) => { move(ms); onRest(ms); }}/>`,
+    () => bars.length > 0 && html`<${Bars} bars=${bars} range=${range} marked=${marked} mark=${mark} choose=${(ms) => { move(ms); told.current.onRest(ms); }}/>`,
     [bars, marked, range.start, range.end],
   );
   const long = range.end - range.start > DAY;
   return html`<section class="player" aria-label="Time">
     <div class="controls">
-      <button type="button" class="play" aria-pressed=${playing} onClick=${play}>${playing ? "Pause" : "Play"}</button>
+      <button type="button" class="play" aria-pressed=${playing} onClick=${playing ? rest : play}>${playing ? "Pause" : "Play"}</button>
       <label>a second is <select value=${speed} onChange=${(event) => setSpeed(Number(event.target.value))}>
         ${SPEEDS.map(([value, name]) => html`<option value=${value}>${name}</option>`)}
       </select></label>
-      <output>${long ? full(moment) : exact(moment)}</output>
+      <output aria-live="off">${long ? full(moment) : exact(moment)}</output>
       ${children}
     </div>
     <div class="span">
       ${above}
-      <input type="range" aria-label="Moment" aria-valuetext=${long ? dayAndClock(moment) : clock(moment)}
+      <input type="range" aria-label="Moment" aria-valuetext=${long ? full(moment) : exact(moment)}
         min=${range.start} max=${range.end} step="1000" value=${moment}
         onInput=${(event) => { setPlaying(false); move(Number(event.target.value)); }}
         onChange=${(event) => onRest(Number(event.target.value))}/>

@@ -1,5 +1,6 @@
 /** Everybody's positions, from the pings that the API streams: at any moment, or all of a span. */
 import { instant, pages } from "./api.js";
+import { beside } from "./map.js";
 
 export const SEEN_MS = 120_000; // who has not pinged for longer is not shown: where they are is not known
 export const HEAT_LIMIT = 300_000;
@@ -94,8 +95,8 @@ function positions(ways, ms) {
     const next = way[way.indexOf(last) + 1];
     const part = next && next.ms - last.ms <= SEEN_MS ? (ms - last.ms) / (next.ms - last.ms) : 0;
     const lat = part ? last.lat + part * (next.lat - last.lat) : last.lat;
-    const lng = part ? last.lng + part * (next.lng - last.lng) : last.lng;
-    found.push({ id: last.id, ms, lat, lng });
+    const lng = part ? last.lng + part * (beside(next.lng, last.lng) - last.lng) : last.lng;
+    found.push({ id: last.id, ms, lat, lng: beside(lng, 0) });
   }
   return found;
 }

@@ -1,11 +1,10 @@
 /** How Connect is: what it says of itself, and how old its newest ping is. */
 import { html, useEffect } from "../vendor/htm/standalone.module.js";
-import { API, get, lastPing, firstPing, useLoaded } from "./api.js";
+import { API, END_OF_TIME, firstPing, get, lastPing, useLoaded } from "./api.js";
 import { ago, full } from "./format.js";
 import { Loading, Wrong } from "./parts.js";
 
 const EVERY_MS = 10_000;
-const END_OF_TIME = Date.parse("2100-01-01T00:00:00Z");
 
 /** Loads again ten seconds after what was loaded has come, while the page is looked at. */
 function useAgain(loaded) {
