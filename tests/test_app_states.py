@@ -53,6 +53,7 @@ def test_a_link_carries_the_whole_state(
 ) -> None:
     person_page(page, event, "&distance=3&within=30&max_gap=120&min_duration=120")
     page.get_by_label("follow closely").check()
+    page.get_by_label("a second is").select_option("15 min")
     page.locator(".list li button").nth(2).click()
     expect(page).to_have_url(re.compile("at=2026-05-11T"))
     quiet(page)
@@ -63,6 +64,28 @@ def test_a_link_carries_the_whole_state(
         for part in (".list", ".terms", ".near", ".player output", ".calendar"):
             expect(other.locator(part)).to_have_text(page.locator(part).inner_text(), use_inner_text=True)
         expect(other.get_by_role("slider")).to_have_value(page.get_by_role("slider").input_value())
+
+
+def test_a_link_carries_where_the_map_was(
+    event: System, browser: Browser, origins: set[str], page: Page
+) -> None:
+    page.goto(event.url(VIEWS["crowd"], APP))
+    quiet(page)
+    box = page.locator(".map").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 300, box["y"] + 200)
+    page.mouse.wheel(0, -300)
+    expect(page).to_have_url(re.compile("map="))
+    quiet(page)
+    with a_page(browser, origins) as other:
+        other.goto(page.url)
+        quiet(other)
+        assert other.url == page.url
+        expect(other.locator(".leaflet-control-scale-line")).to_have_text(
+            page.locator(".leaflet-control-scale-line").inner_text()
+        )
+    page.get_by_role("button", name=re.compile("12 May 2026")).click()
+    expect(page).not_to_have_url(re.compile("map="))  # another day is framed anew
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,10 @@ function Span({ range, query, change }) {
         ${[["people", "At a moment"], ["heat", "Over the time"]].map(([value, name]) => html`<label>
           <input type="radio" name="show" checked=${heat === (value === "heat")} onChange=${() => change({ show: value })}/> ${name}</label>`)}
       </fieldset>
-      <${Calendar} query=${{}} range=${range} choose=${({ start, end }) => change({ start: instant(start), end: instant(end), at: undefined })}/>
+      <${Calendar} query=${{}} range=${range} choose=${({ start, end }) => change({ start: instant(start), end: instant(end), at: undefined, map: undefined })}/>
     </div>
     <div class="stage">
-      <${MapView} label="Map of the crowd" ready=${(made) => {
+      <${MapView} label="Map of the crowd" view=${query.map} onView=${(view) => change({ map: view }, { replace: true })} ready=${(made) => {
         setMap(made);
         return () => setMap(null);
       }}/>
@@ -60,7 +60,7 @@ function Span({ range, query, change }) {
       ${ends.value === false && !ends.loading ? html`<${Empty} title=${`No pings: ${span(range)}.`}>Choose a day with a dot in the calendar.<//>` : null}
       ${map && ends.value && !ends.loading
         ? heat
-          ? html`<${Heat} map=${map} ends=${ends.value}/>`
+          ? html`<${Heat} map=${map} ends=${ends.value} query=${query}/>`
           : html`<${Moment} map=${map} ends=${ends.value} query=${query} change=${change}/>`
         : null}
     </div>`;
@@ -70,7 +70,7 @@ function Moment({ map, ends, query, change }) {
   const [state, setState] = useState({ known: [], fault: null, loading: true, cut: false });
   const now = useRef(null);
   const moments = useMemo(() => new Moments(ends), [ends.start, ends.end]);
-  const drawing = useMemo(() => drawPeople(map, popup), [map]);
+  const drawing = useMemo(() => drawPeople(map, popup, query.map), [map]);
   useEffect(() => () => drawing.remove(), [drawing]);
   useEffect(() => () => moments.close(), [moments]);
   const onMoment = (ms) => {
@@ -84,6 +84,7 @@ function Moment({ map, ends, query, change }) {
   const name = `connect-crowd-${stamp(now.current ?? begin)}`;
   return html`
     <${Player} range=${ends} at=${begin} onMoment=${onMoment}
+      speed=${query.speed} onSpeed=${(speed) => change({ speed }, { replace: true })}
       onRest=${(ms) => change({ at: instant(Math.floor(ms / 1000) * 1000) }, { replace: true })}>
       <p class="near">${state.loading ? html`<span role="status">loading…</span>` : `${plural(state.known.length, "person", "people")}, `}<span class="soft">each where they were, if seen within ${SEEN_MS / 60_000} minutes; choose one to know who</span></p>
     <//>
@@ -92,8 +93,8 @@ function Moment({ map, ends, query, change }) {
     <${Save} name=${name} rows=${() => state.known.map(({ id, lat, lng, ms }) => [id, instant(ms), lat, lng])}/>`;
 }
 
-function Heat({ map, ends }) {
-  const drawing = useMemo(() => drawHeat(map), [map]);
+function Heat({ map, ends, query }) {
+  const drawing = useMemo(() => drawHeat(map, query.map), [map]);
   const [pings, setPings] = useState([]);
   const [cut, setCut] = useState(false);
   const [fault, setFault] = useState(null);

@@ -1,5 +1,5 @@
 /** The crowd on the map: points on one canvas, or a heat map. */
-import { beside, colour, L, onTheme } from "./map.js";
+import { beside, colour, frame, L, onTheme } from "./map.js";
 
 const GRADIENT = { 0.15: "#0b6e63", 0.4: "#3fa796", 0.6: "#f2c14e", 0.8: "#f27f34", 1: "#d7263d" };
 const RADIUS_PX = 16;
@@ -7,10 +7,11 @@ const BLUR_PX = 12;
 const CELL_PX = (RADIUS_PX + BLUR_PX) / 2; // of leaflet.heat, which adds up what falls into one
 const HOT = 0.98; // this part of the cells is below the warmest colour
 
-const fit = (map, points) => map.fitBounds(L.latLngBounds(points).pad(0.1), { maxZoom: 20, animate: false });
+const fit = (map, points) =>
+  frame(map, () => map.fitBounds(L.latLngBounds(points).pad(0.1), { maxZoom: 20, animate: false }));
 
-/** `tell(id, ms)` brings the content of a chosen point's popup. */
-export function drawPeople(map, tell) {
+/** `tell(id, ms)` brings the content of a chosen point's popup. With `keep` the map stays where it is. */
+export function drawPeople(map, tell, keep) {
   const renderer = L.canvas({ padding: 0.2 });
   const group = L.layerGroup().addTo(map);
   const style = () => ({ color: colour("--ground"), fillColor: colour("--accent") });
@@ -44,7 +45,7 @@ export function drawPeople(map, tell) {
         group.removeLayer(shown.get(id));
         shown.delete(id);
       }
-      if (first) fit(map, [...shown.values()].map((marker) => marker.getLatLng()));
+      if (first && !keep) fit(map, [...shown.values()].map((marker) => marker.getLatLng()));
     },
     remove() {
       off();
@@ -54,7 +55,7 @@ export function drawPeople(map, tell) {
   };
 }
 
-export function drawHeat(map) {
+export function drawHeat(map, keep) {
   const layer = L.heatLayer([], { radius: RADIUS_PX, blur: BLUR_PX, gradient: GRADIENT, minOpacity: 0.25, maxZoom: 0 }).addTo(map);
   let points = [];
   let fitted = false;
@@ -64,7 +65,7 @@ export function drawHeat(map) {
     show(pings) {
       points = pings.map(({ lat, lng }) => [lat, beside(lng, pings[0].lng)]);
       if (!fitted && points.length) {
-        fit(map, points);
+        if (!keep) fit(map, points);
         fitted = true;
       }
       scale();

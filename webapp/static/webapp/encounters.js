@@ -9,7 +9,7 @@ import { address } from "./place.js";
 const ROWS_AT_ONCE = 100;
 
 /** The same days and terms, of somebody else. */
-export const link = (person, query) => address(`/people/${person.id}`, { ...query, at: undefined });
+export const link = (person, query) => address(`/people/${person.id}`, { ...query, at: undefined, map: undefined });
 
 /** `mark(index or null)` is called as the pointer or the focus moves, `choose(encounter)` when one is chosen. */
 export function Encounters({ met, track, id, range, query, marked, mark, choose }) {

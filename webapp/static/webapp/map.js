@@ -22,17 +22,35 @@ export function onTheme(callback) {
   return () => dark.removeEventListener("change", callback);
 }
 
-/** `ready(map)` is called once, and may return what is to be called at the end. */
-export function MapView({ label, ready }) {
+const framed = new WeakSet(); // maps that are being moved by the app
+
+/** Moves the map by `move(map)`: not the reader's doing, so nothing that the address is to keep. */
+export function frame(map, move) {
+  framed.add(map);
+  move(map);
+  framed.delete(map);
+}
+
+/** `ready(map)` is called once, and may return what is to be called at the end. `view` is what `onView(view)` told
+ * when the reader last moved the map: latitude, longitude and zoom. */
+export function MapView({ label, ready, view, onView }) {
   const place = useRef(null);
+  const told = useRef(null);
+  told.current = onView;
   const [map, setMap] = useState(null);
   useEffect(() => {
-    const made = L.map(place.current, { maxZoom: MAX_ZOOM, zoomSnap: 0.5, zoomControl: false }).setView([30, 10], 2);
+    const made = L.map(place.current, { maxZoom: MAX_ZOOM, zoomSnap: 0.5, zoomControl: false });
+    const [lat, lng, zoom] = (view ?? "").split(",").map(Number);
+    made.setView(Number.isFinite(zoom) ? [lat, lng] : [30, 10], Number.isFinite(zoom) ? zoom : 2);
+    made.on("moveend", () => {
+      const centre = made.getCenter();
+      if (!framed.has(made)) told.current([centre.lat.toFixed(6), centre.lng.toFixed(6), made.getZoom()].join(","));
+    });
     L.control.zoom({ position: "topright" }).addTo(made);
     L.control.scale({ imperial: false }).addTo(made);
     if (tiles) L.tileLayer(tiles, { attribution: tilesAttribution, maxZoom: MAX_ZOOM, maxNativeZoom: 19 }).addTo(made);
     grid(made);
-    const resized = new ResizeObserver(() => made.invalidateSize({ pan: false }));
+    const resized = new ResizeObserver(() => frame(made, () => made.invalidateSize({ pan: false })));
     resized.observe(place.current);
     setMap(made);
     return () => {

@@ -86,7 +86,7 @@ function Day({ id, name, range, query, change }) {
     drawing.current?.moment(ms, now.map((each) => [each.person, nearby.at(each.person.id, ms)]), query.follow);
   };
   const draw = () => {
-    drawing.current?.show(track.value?.points ?? [], met.value ?? [], mark("map"));
+    drawing.current?.show(track.value?.points ?? [], met.value ?? [], mark("map"), query.map);
     if (here.current !== null) onMoment(here.current);
   };
   useEffect(draw, [track.value, met.value]);
@@ -102,11 +102,11 @@ function Day({ id, name, range, query, change }) {
   return html`
     <div class="side">
       <${Calendar} query=${{ person_id: id }} range=${range}
-        choose=${({ start, end }) => change({ start: instant(start), end: instant(end), at: undefined })}/>
+        choose=${({ start, end }) => change({ start: instant(start), end: instant(end), at: undefined, map: undefined })}/>
       <${Terms} terms=${terms} change=${change}/>
     </div>
     <div class="stage">
-      <${MapView} label=${`Map of the way and encounters of ${name}`} ready=${(map) => {
+      <${MapView} label=${`Map of the way and encounters of ${name}`} view=${query.map} onView=${(view) => change({ map: view }, { replace: true })} ready=${(map) => {
         drawing.current = drawPerson(map);
         draw();
         return () => {
@@ -116,6 +116,7 @@ function Day({ id, name, range, query, change }) {
       }}/>
       ${track.value?.points.length
         ? html`<${Player} range=${shown} at=${at} bars=${bars} marked=${marked.index} mark=${mark("bars")}
+            speed=${query.speed} onSpeed=${(speed) => change({ speed }, { replace: true })}
             onMoment=${onMoment} onRest=${(ms) => change({ at: instant(Math.floor(ms / 1000) * 1000) }, { replace: true })}>
             <label><input type="checkbox" checked=${Boolean(query.follow)}
               onChange=${(event) => change({ follow: event.target.checked ? 1 : undefined }, { replace: true })}/> follow closely</label>

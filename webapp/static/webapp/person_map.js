@@ -1,6 +1,6 @@
 /** What the map shows of a person: the way, the encounters along it, and one moment. */
 import { duration, exact } from "./format.js";
-import { beside, colour, L, onTheme } from "./map.js";
+import { beside, colour, frame, L, onTheme } from "./map.js";
 import { nameOf } from "./parts.js";
 
 const SILENT_MS = 600_000; // after such a silence the way is not known
@@ -44,8 +44,8 @@ export function drawPerson(map) {
   };
 
   return {
-    /** `mark(index or null)` is called when the pointer is over an encounter. */
-    show(track, met, mark) {
+    /** `mark(index or null)` is called when the pointer is over an encounter. With `keep` the map stays where it is. */
+    show(track, met, mark, keep) {
       points = [];
       for (const { ms, lat, lng } of track) points.push({ ms, lat, lng: beside(lng, points.at(-1)?.lng ?? lng) });
       marked = null;
@@ -68,7 +68,8 @@ export function drawPerson(map) {
           .addTo(meetings),
       );
       if (track.length && fitted !== track) {
-        map.fitBounds(L.latLngBounds(parts.flat()).pad(0.1), { maxZoom: 21, animate: false });
+        const all = L.latLngBounds(parts.flat()).pad(0.1);
+        if (!keep) frame(map, () => map.fitBounds(all, { maxZoom: 21, animate: false }));
         fitted = track;
       }
       if (points.length) me.setLatLng(place(points[0].ms)).addTo(map);
@@ -89,7 +90,7 @@ export function drawPerson(map) {
       if (!points.length) return;
       me.setLatLng(place(ms)).bringToFront();
       map.getContainer().classList.toggle("close", Boolean(follow));
-      if (follow) map.setView(me.getLatLng(), Math.max(map.getZoom(), FOLLOW_ZOOM), { animate: false });
+      if (follow) frame(map, () => map.setView(me.getLatLng(), Math.max(map.getZoom(), FOLLOW_ZOOM), { animate: false }));
       const named = near.length <= NAMED && map.getZoom() >= NAMES_ZOOM;
       if (named !== names) {
         names = named;

@@ -3,6 +3,7 @@ import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standa
 import { addDays, clock, dayAndClock, exact, full, startOfDay } from "./format.js";
 
 const SPEEDS = [[60, "1 min"], [300, "5 min"], [900, "15 min"], [3600, "1 h"]]; // of the span in a second
+const SPEED = 300;
 const MINUTE = 60_000;
 const DAY = 86_400_000;
 const TICKS = [1, 5, 15, 30, 60, 120, 180, 360, 720].map((minutes) => minutes * MINUTE);
@@ -12,10 +13,10 @@ const MAX_LANES = 9;
 
 /** Calls `onMoment(ms)` for each frame, `onRest(ms)` where it comes to rest. `bars`: `{start, end, label}` to show
  * above it; `marked` is the index of one, `mark(index or null)` follows the pointer. */
-export function Player({ range, at, onMoment, onRest, bars = [], marked = null, mark = () => {}, children }) {
+export function Player({ range, at, onMoment, onRest, speed: chosen, onSpeed, bars = [], marked = null, mark = () => {}, children }) {
   const [moment, setMoment] = useState(within(at ?? range.start, range));
   const [playing, setPlaying] = useState(false);
-  const [speed, setSpeed] = useState(SPEEDS[1][0]);
+  const speed = SPEEDS.find(([value]) => value === Number(chosen))?.[0] ?? SPEED;
   const last = useRef(moment);
   const told = useRef(null);
   told.current = { onMoment, onRest }; // as last rendered: frames and bars outlive a rendering
@@ -53,7 +54,7 @@ export function Player({ range, at, onMoment, onRest, bars = [], marked = null, 
   return html`<section class="player" aria-label="Time">
     <div class="controls">
       <button type="button" class="play" aria-pressed=${playing} onClick=${playing ? rest : play}>${playing ? "Pause" : "Play"}</button>
-      <label>a second is <select value=${speed} onChange=${(event) => setSpeed(Number(event.target.value))}>
+      <label>a second is <select value=${speed} onChange=${(event) => onSpeed(event.target.value)}>
         ${SPEEDS.map(([value, name]) => html`<option value=${value}>${name}</option>`)}
       </select></label>
       <output aria-live="off">${long ? full(moment) : exact(moment)}</output>
