@@ -1,7 +1,9 @@
 """The web app under hasty hands, odd people and their tracks, and an API that comes and goes."""
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,30 @@ from tests.test_app import DAY, FINN, SPOT, met, moment, name, person_page
 from tests.test_app_states import quiet
 
 pytestmark = pytest.mark.parametrize("stage", [STAGES[-1]], indirect=True)  # the page is the same at all
+
+
+FRAMES = """async () => {
+  for (let n = 0; n < 20; n++) await new Promise(requestAnimationFrame);
+}"""
+
+
+@contextlib.contextmanager
+def held(page: Page, what: str) -> Iterator[list[Route]]:
+    """The API's answers are on their way until the end."""
+    waiting: list[Route] = []
+    over = False
+
+    def hold(route: Route) -> None:
+        if over:
+            route.continue_()
+        else:
+            waiting.append(route)
+
+    page.route(re.compile(what), hold)
+    yield waiting
+    over = True
+    for each in waiting:
+        each.continue_()
 
 
 def plays(page: Page) -> None:
@@ -118,19 +144,15 @@ def test_a_popup_closes_without_a_step_and_no_canvas_is_left_behind(event: Syste
 
 
 def test_the_crowd_waits_for_its_places(event: System, page: Page) -> None:
-    held: list[Route] = []
     page.goto(event.url(f"/crowd?{DAY}&at=2026-05-11T12:00:00Z", APP))
     expect(page.locator(".near")).to_contain_text("people")
     quiet(page)
-    page.route(re.compile("/api/locations"), lambda route: held.append(route))
-    page.get_by_role("button", name="Play").click()
-    expect(page.locator(".near")).to_contain_text("loading")
-    stood = moment(page)
-    page.evaluate("new Promise(requestAnimationFrame).then(() => new Promise(requestAnimationFrame))")
-    assert moment(page) == stood
-    page.unroute(re.compile("/api/locations"))
-    for each in held:
-        each.continue_()
+    with held(page, "/api/locations"):
+        page.get_by_role("button", name="Play").click()
+        expect(page.locator(".near")).to_contain_text("loading")
+        stood = moment(page)
+        page.evaluate(FRAMES)
+        assert moment(page) == stood
     until(lambda: moment(page) > stood)
 
 
@@ -140,16 +162,12 @@ def test_the_crowd_waits_for_its_places(event: System, page: Page) -> None:
 def test_what_is_still_shown_of_another_day_says_so(event: System, page: Page) -> None:
     page.goto(event.url(f"/people/{FINN}?start=2026-05-01T22:00:00Z&end=2026-05-02T22:00:00Z", APP))
     expect(page.locator(".list .note")).to_contain_text("2 May")
-    held: list[Route] = []
-    page.route(re.compile("/encounters|/api/locations.*limit=10000"), lambda route: held.append(route))
-    page.get_by_role("button", name="11 May 2026").click()
-    until(lambda: len(held) == 2)
-    expect(page.locator(".list")).to_have_attribute("aria-busy", "true")
-    expect(page.locator(".list .note")).to_contain_text("2 May")
-    assert "11 May" not in page.locator(".list").inner_text()
-    expect(page.locator(".list")).to_have_css("opacity", "0.45")
-    for each in held:
-        each.continue_()
+    with held(page, "/encounters|/api/locations.*limit=10000") as asked:
+        page.get_by_role("button", name="11 May 2026").click()
+        until(lambda: len(asked) == 2)
+        expect(page.locator(".list")).to_have_attribute("aria-busy", "true")
+        expect(page.locator(".list")).to_have_css("opacity", "0.45")
+        expect(page.locator(".list .note")).to_contain_text("2 May")
     expect(page.locator(".list h2")).to_contain_text(f"{len(met(event))} encounters")
 
 
@@ -157,9 +175,6 @@ def test_places_that_cannot_be_had_are_not_asked_for_with_every_frame(event: Sys
     page.forgiven += ["ERR_FAILED"]  # type: ignore[attr-defined]
     longest = max(met(event), key=lambda each: each["duration_s"])
     asked: list[str] = []
-    frames = """async () => {
-      for (let n = 0; n < 20; n++) await new Promise(requestAnimationFrame);
-    }"""
 
     def away(route: Route) -> None:
         asked.append(route.request.url)
@@ -169,9 +184,9 @@ def test_places_that_cannot_be_had_are_not_asked_for_with_every_frame(event: Sys
     person_page(page, event, f"&at={longest['start']}")
     page.get_by_label("a second is").select_option("1 min")
     plays(page)
-    page.evaluate(frames)
+    page.evaluate(FRAMES)
     until(lambda: asked)
-    page.evaluate(frames)
+    page.evaluate(FRAMES)
     assert len(asked) < 10
     page.unroute(re.compile("/connection"))
     page.get_by_role("button", name="Pause").click()
