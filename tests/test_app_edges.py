@@ -1,16 +1,45 @@
 """The web app under hasty hands, odd people and their tracks, and an API that comes and goes."""
 
+import contextlib
+import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.serving import until
 from tests.system import APP, STAGES, System
-from tests.test_app import DAY, FINN, SPOT, moment, name, person_page
+from tests.test_app import DAY, FINN, SPOT, met, moment, name, person_page
 from tests.test_app_states import quiet
 
 pytestmark = pytest.mark.parametrize("stage", [STAGES[-1]], indirect=True)  # the page is the same at all
+
+
+FRAMES = """async () => {
+  for (let n = 0; n < 20; n++) await new Promise(requestAnimationFrame);
+}"""
+
+
+@contextlib.contextmanager
+def held(page: Page, what: str) -> Iterator[list[Route]]:
+    """The API's answers are on their way until the end."""
+    waiting: list[Route] = []
+    over = False
+
+    def hold(route: Route) -> None:
+        if over:
+            route.continue_()
+        else:
+            waiting.append(route)
+
+    page.route(re.compile(what), hold)
+    yield waiting
+    over = True
+    for each in waiting:
+        each.continue_()
 
 
 def plays(page: Page) -> None:
@@ -112,3 +141,122 @@ def test_a_popup_closes_without_a_step_and_no_canvas_is_left_behind(event: Syste
         page.get_by_label("At a moment").check()
         expect(page.locator(".near")).to_contain_text("people")
     expect(page.locator(".map canvas")).to_have_count(1)
+
+
+def test_the_crowd_waits_for_its_places(event: System, page: Page) -> None:
+    page.goto(event.url(f"/crowd?{DAY}&at=2026-05-11T12:00:00Z", APP))
+    expect(page.locator(".near")).to_contain_text("people")
+    quiet(page)
+    with held(page, "/api/locations"):
+        page.get_by_role("button", name="Play").click()
+        expect(page.locator(".near")).to_contain_text("loading")
+        stood = moment(page)
+        page.evaluate(FRAMES)
+        assert moment(page) == stood
+    until(lambda: moment(page) > stood)
+
+
+# --- an API that is slow, or breaks off ----------------------------------------------------------
+
+
+def test_what_is_still_shown_of_another_day_says_so(event: System, page: Page) -> None:
+    page.goto(event.url(f"/people/{FINN}?start=2026-05-01T22:00:00Z&end=2026-05-02T22:00:00Z", APP))
+    expect(page.locator(".list .note")).to_contain_text("2 May")
+    with held(page, "/encounters|/api/locations.*limit=10000") as asked:
+        page.get_by_role("button", name="11 May 2026").click()
+        until(lambda: len(asked) == 2)
+        expect(page.locator(".list")).to_have_attribute("aria-busy", "true")
+        expect(page.locator(".list")).to_have_css("opacity", "0.45")
+        expect(page.locator(".list .note")).to_contain_text("2 May")
+    expect(page.locator(".list h2")).to_contain_text(f"{len(met(event))} encounters")
+
+
+def test_places_that_cannot_be_had_are_not_asked_for_with_every_frame(event: System, page: Page) -> None:
+    page.forgiven += ["ERR_FAILED"]  # type: ignore[attr-defined]
+    longest = max(met(event), key=lambda each: each["duration_s"])
+    asked: list[str] = []
+
+    def away(route: Route) -> None:
+        asked.append(route.request.url)
+        route.abort()
+
+    page.route(re.compile("/connection"), away)
+    person_page(page, event, f"&at={longest['start']}")
+    page.get_by_label("a second is").select_option("1 min")
+    plays(page)
+    page.evaluate(FRAMES)
+    until(lambda: asked)
+    page.evaluate(FRAMES)
+    assert len(asked) < 10
+    page.unroute(re.compile("/connection"))
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".map path.other").first).to_be_attached()  # by itself
+
+
+def test_an_answer_that_breaks_off_is_said_to(event: System, page: Page) -> None:
+    def broken(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.body()[:-1])
+
+    person_page(page, event)
+    page.route(re.compile("/encounters"), broken)
+    page.get_by_role("button", name="12 May 2026").click()
+    expect(page.get_by_role("alert")).to_contain_text("broke off")
+    page.unroute(re.compile("/encounters"))
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".list h2")).to_contain_text("encounters")
+
+
+# --- odd people ----------------------------------------------------------------------------------
+
+ODD = [
+    ("<img src=x onerror=alert(1)>", "\"'><svg/onload=alert(1)>", "=cmd|' /C calc'!A0"),
+    ("\u202eesrever", "\u05e9\u05dc\u05d5\u05dd", "\u05d7\u05d1\u05e8\u05d4 123"),
+    ("W" * 255, "m" * 255, "i" * 255),
+]
+
+
+def test_odd_names_over_the_180th_meridian(event: System, page: Page) -> None:
+    """They neither run, nor turn or widen the page, and who walks over the meridian is not torn apart."""
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    keys = ("first_name", "last_name", "company_name")
+    odd = [
+        event.ask("POST", "/api/persons", json=dict(zip(keys, one, strict=True))).json()["id"] for one in ODD
+    ]
+    pings: list[dict[str, Any]] = [
+        {
+            "person_id": person,
+            "latitude": -16.8 + 0.00001 * number,
+            "longitude": (359.9995 + 0.0001 * minute / 6) % 360 - 180,
+            "creation_time": f"2026-06-01T10:{minute:02}:00Z",
+        }
+        for number, person in enumerate(odd)
+        for minute in range(60)
+    ]
+    assert event.ask("POST", "/api/locations", json=pings).status_code == 202
+    event.settle()
+    for size in (390, 1280):
+        page.set_viewport_size({"width": size, "height": 900})
+        for path in (
+            f"/people/{odd[0]}?start=2026-06-01&end=2026-06-02&within=0&at=2026-06-01T10:30:00Z",
+            f"/people/{odd[2]}?start=2026-06-01&end=2026-06-02&within=0",
+            "/?search=mmm",
+        ):
+            page.goto(event.url(path, APP))
+            quiet(page)
+            assert page.evaluate("document.documentElement.scrollWidth") == size, path
+        page.goto(event.url(f"/people/{odd[0]}?start=2026-06-01&end=2026-06-02&within=0", APP))
+        quiet(page)
+        expect(page.locator(".leaflet-control-attribution")).to_have_text(re.compile(r"grid \d+ m$"))
+    expect(page.locator(".near a").first).to_have_css("unicode-bidi", "plaintext")
+    page.locator(".list li").first.hover()
+    expect(page.locator(".leaflet-tooltip:not(.name)")).to_contain_text("esrever")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="GeoJSON").click()
+    way = json.loads(Path(download.value.path()).read_text())["features"][0]
+    assert all(-180 <= longitude <= 180 for longitude, _ in way["geometry"]["coordinates"])
+    page.goto(event.url("/crowd?start=2026-06-01&end=2026-06-02&at=2026-06-01T10:29:30Z", APP))
+    expect(page.locator(".near")).to_contain_text("3 people")
+    expect(page.locator(".leaflet-control-attribution")).to_have_text(re.compile(r"grid \d+ m$"))
+    for person in odd:
+        event.ask("DELETE", f"/api/persons/{person}")

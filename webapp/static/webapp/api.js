@@ -46,16 +46,25 @@ function wrong(body) {
     .join(" ");
 }
 
+async function json(response, signal) {
+  try {
+    return await response.json();
+  } catch (fault) {
+    if (signal?.aborted) throw fault;
+    throw new Fault("The answer broke off before its end.");
+  }
+}
+
 /** The JSON of an answer, whole. */
 export async function get(path, query = {}, signal = undefined) {
-  return (await ask(url(path, query), signal)).json();
+  return json(await ask(url(path, query), signal), signal);
 }
 
 /** One page, and `next`: the path of the following one, if there is one. `path` may be such a path. */
 export async function page(path, query = {}, signal = undefined) {
   const response = await ask(path.includes("?") ? API + path : url(path, query), signal);
   const next = /<([^>]+)>; rel="next"/.exec(response.headers.get("Link") ?? "")?.[1];
-  return { rows: await response.json(), next };
+  return { rows: await json(response, signal), next };
 }
 
 /** All pages in turn, of up to 10,000 rows each. */

@@ -78,6 +78,7 @@ function Moment({ map, ends, query, change }) {
     const found = moments.at(ms);
     if (found.known) drawing.show(found.known);
     setState((old) => ({ ...found, known: found.known ?? old.known }));
+    return !found.loading;
   };
   moments.arrived = () => onMoment(now.current);
   const begin = Date.parse(query.at) || (ends.start + ends.end) / 2;

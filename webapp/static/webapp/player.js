@@ -11,8 +11,9 @@ const TICK_PX = 70;
 const LANE_PX = 9;
 const MAX_LANES = 9;
 
-/** Calls `onMoment(ms)` for each frame, `onRest(ms)` where it comes to rest. `bars`: `{start, end, label}` to show
- * above it; `marked` is the index of one, `mark(index or null)` follows the pointer. */
+/** Calls `onMoment(ms)` for each frame, and time waits where that returns false; `onRest(ms)` where it comes to
+ * rest. `bars`: `{start, end, label}` to show above it; `marked` is the index of one, `mark(index or null)` follows
+ * the pointer. */
 export function Player({ range, at, onMoment, onRest, speed: chosen, onSpeed, bars = [], marked = null, mark = () => {}, children }) {
   const [moment, setMoment] = useState(within(at ?? range.start, range));
   const [playing, setPlaying] = useState(false);
@@ -23,18 +24,19 @@ export function Player({ range, at, onMoment, onRest, speed: chosen, onSpeed, ba
   const move = (ms) => {
     last.current = within(ms, range);
     setMoment(last.current);
-    told.current.onMoment(last.current);
+    return told.current.onMoment(last.current);
   };
   const rest = () => {
     setPlaying(false);
     told.current.onRest(last.current);
   };
-  useEffect(() => move(at ?? range.start), [at, range.start, range.end]);
+  useEffect(() => void move(at ?? range.start), [at, range.start, range.end]);
   useEffect(() => {
     if (!playing) return undefined;
     let before = performance.now();
+    let waiting = false;
     let frame = requestAnimationFrame(function step(now) {
-      move(last.current + (now - before) * speed);
+      waiting = move(last.current + (waiting ? 0 : (now - before) * speed)) === false;
       before = now;
       if (last.current >= range.end) rest();
       else frame = requestAnimationFrame(step);

@@ -30,12 +30,12 @@ export class Moments {
     this.arrived = () => {};
     this._ends = ends;
     this._chunks = new Map();
-    this._abort = new AbortController();
   }
 
   /** `known`: one `{id, ms, lat, lng}` a person, or null while it is not known; with `fault`, `loading` and `cut`. */
   at(ms) {
     const index = Math.floor(ms / CHUNK_MS);
+    this._leave((each) => each !== index && each !== index + 1);
     const chunk = this._chunk(index);
     if (ms < this._ends.end) this._chunk(index + 1); // so that it is there when the scrubber gets there
     const { ways, fault = null, cut = false } = chunk;
@@ -47,13 +47,22 @@ export class Moments {
   }
 
   close() {
-    this._abort.abort();
+    this._leave(() => true);
+  }
+
+  /** Gives up what is still on its way, so that what is looked at now need not wait for it. */
+  _leave(unwanted) {
+    for (const [index, { abort, ways, fault }] of this._chunks) {
+      if (ways || fault || !unwanted(index)) continue;
+      abort.abort();
+      this._chunks.delete(index);
+    }
   }
 
   _chunk(index) {
     let chunk = this._chunks.get(index);
     if (!chunk) {
-      chunk = {};
+      chunk = { abort: new AbortController() };
       this._chunks.set(index, chunk);
       if (this._chunks.size > KEPT) this._chunks.delete(this._chunks.keys().next().value);
       this._load(index, chunk);
@@ -66,7 +75,7 @@ export class Moments {
     const ways = new Map();
     let read = 0;
     try {
-      for await (const rows of pages("/api/locations", span, this._abort.signal)) {
+      for await (const rows of pages("/api/locations", span, chunk.abort.signal)) {
         for (const each of rows.map(ping)) {
           if (ways.has(each.id)) ways.get(each.id).push(each);
           else ways.set(each.id, [each]);
@@ -79,7 +88,7 @@ export class Moments {
       }
       chunk.ways = ways;
     } catch (fault) {
-      if (this._abort.signal.aborted) return;
+      if (chunk.abort.signal.aborted) return;
       chunk.fault = fault;
     }
     this.arrived();
