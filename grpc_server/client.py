@@ -289,12 +289,13 @@ def _batches(method: str, request: Any) -> Iterator[Any]:
                 for batch in answer:
                     begun = True
                     yield batch
-            return
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return
             if begun or pause_s is None or error.code() not in _PASSING:
                 raise _in_our_words(error) from error
+        else:
+            return
         time.sleep(carried.seconds_left(pause_s * random.uniform(0.8, 1.2)))  # noqa: S311 - no secret
 
 

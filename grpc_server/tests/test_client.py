@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connect import carried
 from connect.neighbours import NeighbourUnavailable
 from grpc_server import client, messages
 from grpc_server.tests.conftest import NOON, sessions
@@ -78,6 +79,15 @@ def test_no_call_waits_longer_than_its_deadline(url: str, settings: Any):
             with pytest.raises(NeighbourUnavailable, match="DEADLINE_EXCEEDED"):
                 ask()
             assert time.monotonic() - began < 5
+        until(lambda: not sessions("state <> 'idle'"))
+
+
+def test_a_question_that_nobody_waits_for_any_longer_is_not_asked_again(url: str):
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE locations_location IN ACCESS EXCLUSIVE MODE")
+        with carried.begun("-", 0.5), pytest.raises(NeighbourUnavailable, match="time for this call is over"):
+            list(client.list_between(limit=1))
         until(lambda: not sessions("state <> 'idle'"))
 
 
