@@ -1,13 +1,16 @@
 """The seam's `grpc:` for locations and pings: the same verbs as locations.services, asked of the server.
 
 What may be asked again safely is everything: questions until their first row, and pings because a repeat is
-stored once. The library does so, a few times within the deadline; then it is NeighbourUnavailable.
+stored once. That is done a few times while there is time; then it is NeighbourUnavailable.
 """
 
 import json
 import os
+import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 from operator import attrgetter
@@ -33,21 +36,26 @@ Row = TypeVar("Row")
 Key = TypeVar("Key")
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"].full_name
+# What may be otherwise at the next try. A call that arrives while a server closes its door is CANCELLED.
+_PASSING = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED]
+_PAUSES_S = [0.1, 0.2, 0.4, 0.8]  # between tries, give or take a fifth, so that not all come back at once
+# The library's own retries, for calls with one answer. With streams it has a fault: when the server that took
+# one dies and the last try reaches nobody, its reader waits for ever, past any deadline and any cancel.
 _RETRY = {
-    "maxAttempts": 5,
-    "initialBackoff": "0.1s",
-    "maxBackoff": "1s",
+    "maxAttempts": 1 + len(_PAUSES_S),
+    "initialBackoff": f"{_PAUSES_S[0]}s",
+    "maxBackoff": f"{_PAUSES_S[-1]}s",
     "backoffMultiplier": 2,
-    # CANCELLED, too: a call that arrives while a server closes its door ends so.
-    "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"],
+    "retryableStatusCodes": [code.name for code in _PASSING],
 }
+_RETRIED = [{"service": _SERVICE, "method": method} for method in ("GetLocation", "RecordLocations")]
 _OPTIONS = [
     (
         "grpc.service_config",
         json.dumps(
             {
                 "loadBalancingConfig": [{"round_robin": {}}],
-                "methodConfig": [{"name": [{"service": _SERVICE}], "retryPolicy": _RETRY}],
+                "methodConfig": [{"name": _RETRIED, "retryPolicy": _RETRY}],
             }
         ),
     ),
@@ -274,6 +282,25 @@ def _pages(
 
 def _batches(method: str, request: Any) -> Iterator[Any]:
     """The messages of an answer as they arrive; none for a person who does not exist."""
+    for pause_s in (*_PAUSES_S, None):
+        begun = False
+        try:
+            with closing(_answer(method, request)) as answer:
+                for batch in answer:
+                    begun = True
+                    yield batch
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return
+            if begun or pause_s is None or error.code() not in _PASSING:
+                raise _in_our_words(error) from error
+        else:
+            return
+        time.sleep(carried.seconds_left(pause_s * random.uniform(0.8, 1.2)))  # noqa: S311 - no secret
+
+
+def _answer(method: str, request: Any) -> Generator[Any, None, None]:
+    """What comes of asking once."""
     ask = getattr(_server(settings.LOCATIONS_URL).ask, method)
     begins_within_s = carried.seconds_left(settings.GRPC_STREAM_TIMEOUT_S)
     answer = ask(request, timeout=settings.GRPC_STREAM_TIMEOUT_S, metadata=_metadata())
@@ -286,9 +313,6 @@ def _batches(method: str, request: Any) -> Iterator[Any]:
         for batch in answer:
             patience.cancel()
             yield batch
-    except grpc.RpcError as error:
-        if error.code() is not grpc.StatusCode.NOT_FOUND:
-            raise _in_our_words(error) from error
     finally:
         patience.cancel()
         answer.cancel()  # what nobody reads to its end is not worked on any longer

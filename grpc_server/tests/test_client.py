@@ -1,10 +1,12 @@
 """How the client asks: again where that is safe, never for ever, and each process by itself."""
 
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connect import carried
 from connect.neighbours import NeighbourUnavailable
 from grpc_server import client, messages
 from grpc_server.tests.conftest import NOON, sessions
@@ -77,6 +80,42 @@ def test_no_call_waits_longer_than_its_deadline(url: str, settings: Any):
                 ask()
             assert time.monotonic() - began < 5
         until(lambda: not sessions("state <> 'idle'"))
+
+
+def test_a_question_that_nobody_waits_for_any_longer_is_not_asked_again(url: str):
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE locations_location IN ACCESS EXCLUSIVE MODE")
+        with carried.begun("-", 0.5), pytest.raises(NeighbourUnavailable, match="time for this call is over"):
+            list(client.list_between(limit=1))
+        until(lambda: not sessions("state <> 'idle'"))
+
+
+def test_a_question_whose_server_dies_and_stays_away_is_not_waited_for_for_ever(people: None, settings: Any):
+    answered: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            list(client.list_between(limit=1))
+            answered.put(None)
+        except NeighbourUnavailable as error:
+            answered.put(error)
+
+    with LocationProcess(PGAPPNAME="dies") as server, transaction.atomic():
+        settings.LOCATIONS_URL = server.url
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE locations_location IN ACCESS EXCLUSIVE MODE")
+        threading.Thread(target=ask, daemon=True).start()
+        until(lambda: sessions("wait_event_type = 'Lock'", of="dies"))
+        server.process.kill()
+        assert isinstance(answered.get(timeout=20), NeighbourUnavailable)
+
+
+def test_more_questions_at_once_than_the_server_has_streams_are_all_answered(url: str):
+    client.submit([Ping(1, NOON, 1.0, 2.0)])
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(lambda: len(list(client.list_between(person_id=1)))) for _ in range(100)]
+        assert [one.result() for one in asked] == [1] * 100
 
 
 def test_an_answer_that_breaks_off_is_no_whole_answer(people: None, crowd: int, settings: Any):
