@@ -86,7 +86,7 @@ export async function firstPing(query, from, to, signal) {
   return row && time(row);
 }
 
-/** When the last ping is before an instant, to the second: the API has no order but forward, so it is searched for. */
+/** When the last ping is before an instant: the API has no order but forward, so its second is searched for. */
 export async function lastPing(query, before = END_OF_TIME, signal = undefined) {
   let low;
   let high = before;
@@ -105,7 +105,9 @@ export async function lastPing(query, before = END_OF_TIME, signal = undefined) 
     if (found === undefined) high = middle;
     else low = found;
   }
-  return low;
+  const span = { start: instant(low), end: instant(high) };
+  const { rows } = await page("/api/locations", { ...query, ...span, limit: 10_000 }, signal);
+  return Math.max(low, ...rows.map(time));
 }
 
 /** What `load(signal)` brings, anew whenever an input changes; the old value stays until then. */
