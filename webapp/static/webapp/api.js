@@ -1,8 +1,8 @@
 /** The public REST API, which is all that the app knows of the world. */
-import { useEffect, useState } from "../vendor/htm/standalone.module.js";
+import { useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 
 export const API = document.documentElement.dataset.api;
-export const END_OF_TIME = Date.parse("2100-01-01T00:00:00Z"); // no ping is later
+const END_OF_TIME = Date.parse("2100-01-01T00:00:00Z"); // no ping is later
 const SECOND = 1000;
 const BACK = [10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400, 126 * 365 * 86_400];
 
@@ -31,7 +31,7 @@ async function ask(address, signal) {
     response = await fetch(address, { signal, headers: { Accept: "application/json" } });
   } catch (fault) {
     if (signal?.aborted) throw fault;
-    throw new Fault(`The API at ${API} cannot be reached from here. Is it running?`);
+    throw new Fault(`The API at ${API} cannot be reached from here. Is it running, and does it let in pages of ${location.origin}?`);
   }
   if (response.ok || (response.status === 503 && address.includes("/health/"))) return response;
   const after = Number(response.headers.get("Retry-After")) || undefined;
@@ -110,19 +110,54 @@ export async function lastPing(query, before = END_OF_TIME, signal = undefined) 
   return Math.max(low, ...rows.map(time));
 }
 
-/** What `load(signal)` brings, anew whenever an input changes; the old value stays until then. */
+/** When the newest ping is; one of the future, by some phone's wrong clock, only where there are no others. */
+export async function newestPing(query, signal) {
+  return (await lastPing(query, soon(), signal)) ?? (await lastPing(query, END_OF_TIME, signal));
+}
+
+/** Whether there is a newer one than was the newest. */
+export async function hasNewer(ms, signal) {
+  return (await firstPing({}, ms + 1, Math.max(soon(), ms + 2), signal)) !== undefined;
+}
+
+const soon = () => Date.now() + 3_600_000;
+
+/** What `load(signal)` brings, anew whenever an input changes. The old value stays until then, and is `stale` where it
+ * answers other inputs. */
 export function useLoaded(load, inputs) {
-  const [state, set] = useState({ loading: true });
+  const [state, set] = useState({ loading: true, stale: true });
   const [turn, setTurn] = useState(0);
+  const before = useRef(turn);
   useEffect(() => {
     const abort = new AbortController();
     const unless = (change) => abort.signal.aborted || set(change);
-    set((old) => ({ value: old.value, loading: true }));
+    const stale = before.current === turn;
+    before.current = turn;
+    set((old) => ({ value: old.value, loading: true, stale: stale || old.value === undefined }));
     load(abort.signal).then(
       (value) => unless({ value }),
-      (fault) => unless({ fault }),
+      (fault) => unless((old) => ({ fault, value: stale ? undefined : old.value })),
     );
     return () => abort.abort();
   }, [...inputs, turn]);
-  return { ...state, again: () => setTurn(turn + 1) };
+  return { ...state, again: () => setTurn((old) => old + 1) };
 }
+
+/** Loads again so many seconds after all has come, while the page is looked at. */
+export function useAgain(loaded, seconds, on = true) {
+  const waiting = on && !loaded.some((each) => each.loading);
+  useEffect(() => {
+    if (!waiting) return undefined;
+    const again = () => document.hidden || loaded.forEach((each) => each.again());
+    const timer = setTimeout(again, seconds * SECOND);
+    document.addEventListener("visibilitychange", again);
+    return () => {
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", again);
+    };
+  }, [waiting]);
+}
+
+export const LIVE_S = 10; // from look to look at an event that is still running
+
+export const isNow = ({ start, end }) => start <= Date.now() && Date.now() < end;

@@ -59,7 +59,7 @@ export function Calendar({ query, range, choose }) {
       <strong aria-live="polite">${monthName(shown)}</strong>
       <button type="button" class="plain" aria-label="Month after" onClick=${() => show(next)}>›</button>
     </header>
-    <table ref=${table} aria-busy=${Boolean(marked.loading)}>
+    <table ref=${table} aria-busy=${Boolean(marked.stale)}>
       <thead><tr>${weeks[1].map((day) => html`<th scope="col">${weekday(day)}</th>`)}</tr></thead>
       <tbody>${weeks.map(
         (week) => html`<tr>${week.map((day) =>

@@ -1,6 +1,6 @@
 /** Everybody at once: where they were at a moment, or where it was crowded over a span. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { firstPing, get, instant, lastPing, useLoaded } from "./api.js";
+import { firstPing, get, instant, isNow, lastPing, LIVE_S, newestPing, useAgain, useLoaded } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { drawHeat, drawPeople } from "./crowd_map.js";
 import { csv, geojson, save } from "./export.js";
@@ -8,7 +8,7 @@ import { addDays, clock, count, dayAndClock, plural, span, stamp, startOfDay } f
 import { MapView } from "./map.js";
 import { Empty, Loading, nameOf, Wrong } from "./parts.js";
 import { address, go } from "./place.js";
-import { Player } from "./player.js";
+import { Player, rested } from "./player.js";
 import { allPings, HEAT_LIMIT, Moments, SEEN_MS } from "./positions.js";
 
 export function Crowd({ query }) {
@@ -17,7 +17,7 @@ export function Crowd({ query }) {
     return start < end ? { start, end } : null;
   }, [query.start, query.end]);
   const change = (changes, options) => go(address("/crowd", { ...query, ...changes }), options);
-  const newest = useLoaded(async (signal) => (range ? null : ((await lastPing({}, undefined, signal)) ?? false)), [!range]);
+  const newest = useLoaded(async (signal) => (range ? null : ((await newestPing({}, signal)) ?? false)), [!range]);
   useEffect(() => {
     if (!range && newest.value) {
       const start = startOfDay(newest.value);
@@ -42,6 +42,8 @@ function Span({ range, query, change }) {
     const start = await firstPing({}, range.start, range.end, signal);
     return start === undefined ? false : { start, end: Math.max(start + 60_000, 1000 + (await lastPing({}, range.end, signal))) };
   }, [range.start, range.end]);
+  const live = isNow(range);
+  useAgain([ends], LIVE_S, live);
   return html`
     <div class="side">
       <fieldset class="choice"><legend class="hidden">What to show</legend>
@@ -56,23 +58,24 @@ function Span({ range, query, change }) {
         return () => setMap(null);
       }}/>
       ${ends.fault ? html`<${Wrong} key=${ends.fault} ...${ends}/>` : null}
-      ${ends.loading ? html`<${Loading}>Looking when it began and ended…<//>` : null}
-      ${ends.value === false && !ends.loading ? html`<${Empty} title=${`No pings: ${span(range)}.`}>Choose a day with a dot in the calendar.<//>` : null}
-      ${map && ends.value && !ends.loading
+      ${ends.stale ? html`<${Loading}>Looking when it began and ended…<//>` : null}
+      ${ends.value === false && !ends.stale ? html`<${Empty} title=${`No pings: ${span(range)}.`}>Choose a day with a dot in the calendar.<//>` : null}
+      ${map && ends.value && !ends.stale
         ? heat
           ? html`<${Heat} map=${map} ends=${ends.value} query=${query}/>`
-          : html`<${Moment} map=${map} ends=${ends.value} query=${query} change=${change}/>`
+          : html`<${Moment} map=${map} ends=${ends.value} live=${live} query=${query} change=${change}/>`
         : null}
     </div>`;
 }
 
-function Moment({ map, ends, query, change }) {
+function Moment({ map, ends, live, query, change }) {
   const [state, setState] = useState({ known: [], fault: null, loading: true, cut: false });
   const now = useRef(null);
-  const moments = useMemo(() => new Moments(ends), [ends.start, ends.end]);
+  const moments = useMemo(() => new Moments(ends), [ends.start]);
   const drawing = useMemo(() => drawPeople(map, popup, query.map), [map]);
   useEffect(() => () => drawing.remove(), [drawing]);
   useEffect(() => () => moments.close(), [moments]);
+  useEffect(() => moments.renew(ends), [ends]);
   const onMoment = (ms) => {
     now.current = ms;
     const found = moments.at(ms);
@@ -81,12 +84,12 @@ function Moment({ map, ends, query, change }) {
     return !found.loading;
   };
   moments.arrived = () => onMoment(now.current);
-  const begin = Date.parse(query.at) || (ends.start + ends.end) / 2;
+  const begin = Date.parse(query.at) || (live ? ends.end : (ends.start + ends.end) / 2);
   const name = `connect-crowd-${stamp(now.current ?? begin)}`;
   return html`
     <${Player} range=${ends} at=${begin} onMoment=${onMoment}
       speed=${query.speed} onSpeed=${(speed) => change({ speed }, { replace: true })}
-      onRest=${(ms) => change({ at: instant(Math.floor(ms / 1000) * 1000) }, { replace: true })}>
+      onRest=${(ms) => change({ at: rested(ms, ends, live) }, { replace: true })}>
       <p class="near">${state.loading ? html`<span role="status">loading…</span>` : `${plural(state.known.length, "person", "people")}, `}<span class="soft">each where they were, if seen within ${SEEN_MS / 60_000} minutes; choose one to know who</span></p>
     <//>
     ${state.fault ? html`<${Wrong} key=${state.fault} fault=${state.fault} again=${() => { moments.forget(); onMoment(now.current); }}/>` : null}
@@ -101,16 +104,19 @@ function Heat({ map, ends, query }) {
   const [fault, setFault] = useState(null);
   const [loading, setLoading] = useState(true);
   const [turn, setTurn] = useState(0);
+  const known = useRef({ start: null, pings: [] });
   useEffect(() => () => drawing.remove(), [drawing]);
   useEffect(() => {
     const abort = new AbortController();
     (async () => {
-      setLoading(true);
+      if (known.current.start !== ends.start) known.current = { start: ends.start, pings: [] };
+      let { pings: found } = known.current;
+      const rest = { start: found.length ? found.at(-1).ms + 1 : ends.start, end: ends.end };
+      setLoading(!found.length);
       setFault(null);
-      let found = [];
       try {
-        for await (const some of allPings(ends, abort.signal)) {
-          found = found.concat(some);
+        for await (const some of allPings(rest, HEAT_LIMIT - found.length, abort.signal)) {
+          found = known.current.pings = found.concat(some);
           drawing.show(found);
           setPings(found);
           setCut(found.length >= HEAT_LIMIT);
@@ -121,7 +127,7 @@ function Heat({ map, ends, query }) {
       if (!abort.signal.aborted) setLoading(false);
     })();
     return () => abort.abort();
-  }, [ends.start, ends.end, turn]);
+  }, [ends, turn]);
   const last = pings.at(-1);
   return html`
     <p class="legend"><span class="ramp" aria-hidden="true"></span> <span class="soft">fewer to more pings</span></p>

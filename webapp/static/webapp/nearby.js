@@ -19,22 +19,31 @@ export class Nearby {
   /** Where a person was at an instant: the last place in the answer, unless it is older than the terms allow. */
   at(personId, ms) {
     const index = Math.floor(ms / CHUNK_MS);
-    this._load(index);
-    if (ms - index * CHUNK_MS > CHUNK_MS / 2) this._load(index + 1);
-    const places = this._chunks.get(index)?.get(personId);
+    this._want(index);
+    if (ms - index * CHUNK_MS > CHUNK_MS / 2) this._want(index + 1);
+    const places = this._chunks.get(index)?.places.get(personId);
     const place = places?.findLast((each) => each.ms <= ms) ?? places?.[0];
     const limit = Number(this._asked.max_gap) * 1000 + this._margin;
     return place && Math.abs(ms - place.ms) <= limit ? place : null;
+  }
+
+  /** Asks again for the hours in which pings were still to come; what is known serves until then. */
+  renew() {
+    for (const [index, { asked }] of this._chunks) if ((index + 1) * CHUNK_MS > asked) this._load(index);
   }
 
   close() {
     this._abort.abort();
   }
 
+  _want(index) {
+    if (!this._chunks.has(index)) this._load(index);
+  }
+
   async _load(index) {
-    if (this._chunks.has(index)) return;
     const found = new Map();
-    this._chunks.set(index, found);
+    const chunk = { asked: Date.now(), places: this._chunks.get(index)?.places ?? found };
+    this._chunks.set(index, chunk);
     if (this._chunks.size > KEPT) this._chunks.delete(this._chunks.keys().next().value);
     // Who is near at a chunk's border may have pinged on its other side.
     const from = Math.max(Date.parse(this._asked.start_date), index * CHUNK_MS - this._margin);
@@ -49,6 +58,7 @@ export class Nearby {
           else found.set(person.id, [place]);
         }
       }
+      chunk.places = found;
       this.arrived();
     } catch (fault) {
       setTimeout(() => this._forget(index), (fault.retryAfter ?? AGAIN_S) * 1000); // not again with every frame

@@ -54,7 +54,7 @@ export function People({ query }) {
     </form>
     ${found.fault ? html`<${Wrong} key=${found.fault} ...${found}/>` : null}
     ${found.loading && !found.value ? html`<${Loading}/>` : null}
-    <div ref=${list} aria-busy=${Boolean(found.loading)}>${found.value && html`<${Page} found=${found.value} query=${query}/>`}</div>
+    <div ref=${list} aria-busy=${Boolean(found.stale)}>${found.value && html`<${Page} found=${found.value} query=${query}/>`}</div>
   </main>`;
 }
 

@@ -1,6 +1,6 @@
 /** One person: a day or several, whom they met, on a list, a map and a scrubber that know of each other. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { get, instant, lastPing, pages, useLoaded } from "./api.js";
+import { get, instant, isNow, LIVE_S, newestPing, pages, useAgain, useLoaded } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { Encounters, link } from "./encounters.js";
 import { addDays, count, dayAndClock, duration, startOfDay } from "./format.js";
@@ -9,7 +9,7 @@ import { Nearby } from "./nearby.js";
 import { Empty, Loading, nameOf, Wrong } from "./parts.js";
 import { drawPerson, NAMED } from "./person_map.js";
 import { address, go } from "./place.js";
-import { Player } from "./player.js";
+import { Player, rested } from "./player.js";
 
 const TRACK_LIMIT = 50_000;
 /** What is near, as the API has it: name, default, bounds, and the words around the number. */
@@ -23,7 +23,7 @@ const TERMS = [
 export function PersonView({ id, query }) {
   const person = useLoaded((signal) => get(`/api/persons/${id}`, {}, signal), [id]);
   const range = useMemo(() => given(query), [query.start, query.end]);
-  const newest = useLoaded(async (signal) => (range ? null : ((await lastPing({ person_id: id }, undefined, signal)) ?? false)), [id, !range]);
+  const newest = useLoaded(async (signal) => (range ? null : ((await newestPing({ person_id: id }, signal)) ?? false)), [id, !range]);
   const path = `/people/${id}`;
   const change = (changes, options) => go(address(path, { ...query, ...changes }), options);
   useEffect(() => {
@@ -69,7 +69,10 @@ function Day({ id, name, range, query, change }) {
   const key = JSON.stringify(asked);
   const track = useLoaded((signal) => ownTrack(id, range, signal), [id, range.start, range.end]);
   const met = useLoaded((signal) => encounters(id, asked, signal), [id, key]);
+  const live = isNow(range);
+  useAgain([track, met], LIVE_S, live);
   const [marked, setMarked] = useState({ index: null, from: null });
+  const fitted = useRef(null);
   const drawing = useRef(null);
   const here = useRef(null);
   const [near, setNear] = useState([]);
@@ -77,6 +80,7 @@ function Day({ id, name, range, query, change }) {
   const bars = useMemo(() => (met.value ?? []).map(bar), [met.value]);
   useEffect(() => setMarked({ index: null, from: null }), [met.value]);
   useEffect(() => () => nearby.close(), [nearby]);
+  useEffect(() => nearby.renew(), [met.value]);
 
   const mark = (from) => (index) => setMarked({ index, from });
   const onMoment = (ms) => {
@@ -86,7 +90,10 @@ function Day({ id, name, range, query, change }) {
     drawing.current?.moment(ms, now.map((each) => [each.person, nearby.at(each.person.id, ms)]), query.follow);
   };
   const draw = () => {
-    drawing.current?.show(track.value?.points ?? [], met.value ?? [], mark("map"), query.map);
+    const { points = [], range: of } = track.value ?? {};
+    const keep = query.map || (of && fitted.current === of.start + of.end);
+    if (points.length) fitted.current = of.start + of.end;
+    drawing.current?.show(points, met.value ?? [], mark("map"), keep);
     if (here.current !== null) onMoment(here.current);
   };
   useEffect(draw, [track.value, met.value]);
@@ -97,7 +104,7 @@ function Day({ id, name, range, query, change }) {
   const shown = track.value?.points.length
     ? { start: track.value.points[0].ms, end: Math.max(track.value.points.at(-1).ms, track.value.points[0].ms + 1000) }
     : range;
-  const at = Date.parse(query.at) || undefined;
+  const at = Date.parse(query.at) || (live ? shown.end : undefined);
   const fault = track.fault ?? met.fault;
   return html`
     <div class="side">
@@ -117,7 +124,7 @@ function Day({ id, name, range, query, change }) {
       ${track.value?.points.length
         ? html`<${Player} range=${shown} at=${at} bars=${bars} marked=${marked.index} mark=${mark("bars")}
             speed=${query.speed} onSpeed=${(speed) => change({ speed }, { replace: true })}
-            onMoment=${onMoment} onRest=${(ms) => change({ at: instant(Math.floor(ms / 1000) * 1000) }, { replace: true })}>
+            onMoment=${onMoment} onRest=${(ms) => change({ at: rested(ms, shown, live) }, { replace: true })}>
             <label><input type="checkbox" checked=${Boolean(query.follow)}
               onChange=${(event) => change({ follow: event.target.checked ? 1 : undefined }, { replace: true })}/> follow closely</label>
             <${Near} near=${near} query=${query}/>
@@ -125,7 +132,7 @@ function Day({ id, name, range, query, change }) {
         : null}
       ${track.value?.cut ? html`<p class="note">The way is drawn to ${dayAndClock(track.value.points.at(-1).ms)} only, its first ${count(TRACK_LIMIT)} pings. Choose fewer days.</p>` : null}
     </div>
-    <section class="list" aria-label="Encounters" aria-busy=${Boolean(met.loading || track.loading)}>
+    <section class="list" aria-label="Encounters" aria-busy=${Boolean(met.stale || track.stale)}>
       ${fault ? html`<${Wrong} key=${fault} fault=${fault} again=${() => [track, met].forEach((each) => each.fault && each.again())}/>` : null}
       ${met.value && track.value ? html`<${Encounters} met=${met.value} track=${track.value.points} id=${id} range=${track.value.range} query=${query}
         marked=${marked} mark=${mark("list")} choose=${(each) => change({ at: instant(Math.ceil(each.from / 1000) * 1000) }, { replace: true })}/>` : null}

@@ -28,7 +28,6 @@ export function drawPerson(map) {
   let markers = []; // one each
   let names = true;
   let marked = null;
-  let fitted = null;
   const off = onTheme(() => {
     way.setStyle(looks.way());
     markers.forEach((marker) => marker.setStyle(looks.meeting()));
@@ -67,10 +66,8 @@ export function drawPerson(map) {
           .on("mouseout", () => mark(null))
           .addTo(meetings),
       );
-      if (track.length && fitted !== track) {
-        const all = L.latLngBounds(parts.flat()).pad(0.1);
-        if (!keep) frame(map, () => map.fitBounds(all, { maxZoom: 21, animate: false }));
-        fitted = track;
+      if (points.length && !keep) {
+        frame(map, () => map.fitBounds(L.latLngBounds(parts.flat()).pad(0.1), { maxZoom: 21, animate: false }));
       }
       if (points.length) me.setLatLng(place(points[0].ms)).addTo(map);
     },

@@ -1,5 +1,6 @@
 /** A scrubber over a span of time that can be played. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
+import { instant } from "./api.js";
 import { addDays, clock, dayAndClock, exact, full, startOfDay } from "./format.js";
 
 const SPEEDS = [[60, "1 min"], [300, "5 min"], [900, "15 min"], [3600, "1 h"]]; // of the span in a second
@@ -30,7 +31,10 @@ export function Player({ range, at, onMoment, onRest, speed: chosen, onSpeed, ba
     setPlaying(false);
     told.current.onRest(last.current);
   };
-  useEffect(() => void move(at ?? range.start), [at, range.start, range.end]);
+  useEffect(() => {
+    // Where an event is still running its end moves on, but takes nobody along who plays.
+    if (!(playing && at === range.end)) move(at ?? range.start);
+  }, [at, range.start]);
   useEffect(() => {
     if (!playing) return undefined;
     let before = performance.now();
@@ -71,6 +75,11 @@ export function Player({ range, at, onMoment, onRest, speed: chosen, onSpeed, ba
       <${Axis} range=${range}/>
     </div>
   </section>`;
+}
+
+/** The moment that the address is to keep; none at the end of what is still running, so that it is followed. */
+export function rested(ms, range, live) {
+  return live && ms >= range.end - 1000 ? undefined : instant(Math.floor(ms / 1000) * 1000);
 }
 
 const within = (ms, range) => Math.min(Math.max(ms, range.start), range.end);

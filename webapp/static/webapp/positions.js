@@ -15,15 +15,17 @@ const ping = (row) => ({
   lng: Number(row.longitude),
 });
 
-/** Pings of a span in the order of their time, in parts; ends at HEAT_LIMIT of them. */
-export async function* allPings({ start, end }, signal) {
-  let left = HEAT_LIMIT;
+/** Pings of a span in the order of their time, in parts; ends at a limit. */
+export async function* allPings({ start, end }, limit, signal) {
+  let left = limit;
   for await (const rows of pages("/api/locations", { start: instant(start), end: instant(end) }, signal)) {
     yield rows.slice(0, left).map(ping);
     left -= rows.length;
     if (left <= 0) return;
   }
 }
+
+const end = (index) => (index + 1) * CHUNK_MS + SEEN_MS; // of what a piece holds
 
 export class Moments {
   constructor(ends) {
@@ -40,6 +42,12 @@ export class Moments {
     if (ms < this._ends.end) this._chunk(index + 1); // so that it is there when the scrubber gets there
     const { ways, fault = null, cut = false } = chunk;
     return { known: ways ? positions(ways, ms) : null, fault, cut, loading: !ways && !fault };
+  }
+
+  /** Asks again for the minutes in which pings were still to come; what is known serves until then. */
+  renew(ends) {
+    this._ends = ends;
+    for (const [index, { asked }] of this._chunks) if (end(index) > asked) this._load(index);
   }
 
   forget() {
@@ -60,18 +68,15 @@ export class Moments {
   }
 
   _chunk(index) {
-    let chunk = this._chunks.get(index);
-    if (!chunk) {
-      chunk = { abort: new AbortController() };
-      this._chunks.set(index, chunk);
-      if (this._chunks.size > KEPT) this._chunks.delete(this._chunks.keys().next().value);
-      this._load(index, chunk);
-    }
-    return chunk;
+    if (!this._chunks.has(index)) this._load(index);
+    return this._chunks.get(index);
   }
 
-  async _load(index, chunk) {
-    const span = { start: instant(index * CHUNK_MS - SEEN_MS), end: instant((index + 1) * CHUNK_MS + SEEN_MS) };
+  async _load(index) {
+    const chunk = { abort: new AbortController(), asked: Date.now(), ways: this._chunks.get(index)?.ways };
+    this._chunks.set(index, chunk);
+    if (this._chunks.size > KEPT) this._chunks.delete(this._chunks.keys().next().value);
+    const span = { start: instant(index * CHUNK_MS - SEEN_MS), end: instant(end(index)) };
     const ways = new Map();
     let read = 0;
     try {

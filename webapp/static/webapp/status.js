@@ -1,32 +1,15 @@
 /** How Connect is: what it says of itself, and how old its newest ping is. */
-import { html, useEffect } from "../vendor/htm/standalone.module.js";
-import { API, END_OF_TIME, firstPing, get, lastPing, useLoaded } from "./api.js";
+import { html } from "../vendor/htm/standalone.module.js";
+import { API, get, hasNewer, newestPing, useAgain, useLoaded } from "./api.js";
 import { ago, full } from "./format.js";
 import { Loading, Wrong } from "./parts.js";
 
-const EVERY_MS = 10_000;
-
-/** Loads again ten seconds after what was loaded has come, while the page is looked at. */
-function useAgain(loaded) {
-  const loading = loaded.some((each) => each.loading);
-  useEffect(() => {
-    if (loading) return undefined;
-    const again = () => document.hidden || loaded.forEach((each) => each.again());
-    const timer = setTimeout(again, EVERY_MS);
-    document.addEventListener("visibilitychange", again);
-    return () => {
-      clearTimeout(timer);
-      document.removeEventListener("visibilitychange", again);
-    };
-  }, [loading]);
-}
+const EVERY_S = 10;
 
 let newest; // remembered from turn to turn: whether there is a newer one is one question then
 
-async function newestPing(signal) {
-  if (newest === undefined || (await firstPing({}, newest + 1, END_OF_TIME, signal)) !== undefined) {
-    newest = await lastPing({}, undefined, signal);
-  }
+async function newestOfAll(signal) {
+  if (newest === undefined || (await hasNewer(newest, signal))) newest = await newestPing({}, signal);
   return newest ?? null;
 }
 
@@ -35,8 +18,8 @@ export function Status() {
     const begun = performance.now();
     return { ...(await get("/health/ready", {}, signal)), took: performance.now() - begun, asked: Date.now() };
   }, []);
-  const ping = useLoaded(newestPing, []);
-  useAgain([ready, ping]);
+  const ping = useLoaded(newestOfAll, []);
+  useAgain([ready, ping], EVERY_S);
   return html`<main class="status">
     <h1 tabindex="-1">Status</h1>
     ${ready.fault ? html`<${Wrong} key=${ready.fault} ...${ready}/>` : null}
