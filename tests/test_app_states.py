@@ -1,6 +1,8 @@
 """The web app for everybody: axe, phones, zones; where there is nothing to see; where something is wrong."""
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,6 +115,10 @@ def test_a_day_without_pings_and_terms_without_anybody_say_what_to_do(event: Sys
     expect(page.locator(".note")).to_contain_text("Choose a day with a dot")
     page.goto(event.url(VIEWS["nobody near"], APP))
     expect(page.locator(".note")).to_contain_text("Allow more metres or seconds")
+    with page.expect_download() as download:  # the way alone is worth keeping, too
+        page.get_by_role("button", name="GeoJSON").click()
+    features = json.loads(Path(download.value.path()).read_text())["features"]
+    assert [each["geometry"]["type"] for each in features] == ["LineString"]
     page.goto(event.url(VIEWS["nobody found"], APP))
     expect(page.locator(".note")).to_contain_text("Nobody is called “zzz”.")
 

@@ -23,9 +23,6 @@ export function Encounters({ met, track, id, range, query, marked, mark, choose 
   if (!track.length) {
     return html`<${Empty} title=${`No pings of theirs: ${span(range)}.`}>Choose a day with a dot in the calendar.<//>`;
   }
-  if (!met.length) {
-    return html`<${Empty} title="Nobody was near by these terms.">Allow more metres or seconds, or leave out no short encounters: put 0 there.<//>`;
-  }
   const people = new Set(met.map((each) => each.person.id)).size;
   const name = `connect-${id}-${stamp(range.start).slice(0, 10)}`;
   return html`
@@ -36,6 +33,7 @@ export function Encounters({ met, track, id, range, query, marked, mark, choose 
         <button type="button" onClick=${() => save(asGeoJson(met, track, id), `${name}.geojson`)}>GeoJSON</button>
       </p>
     </header>
+    ${met.length ? null : html`<${Empty} title="Nobody was near by these terms.">Allow more metres or seconds, or leave out no short encounters: put 0 there.<//>`}
     <ol ref=${list} onMouseLeave=${() => mark(null)}>${met.slice(0, Math.max(rows, (marked.index ?? 0) + 1)).map(
       (each, index) => html`<li key=${index} class=${index === marked.index ? "marked" : ""} onMouseEnter=${() => mark(index)} onFocusCapture=${() => mark(index)}>
         <button type="button" class="plain" title="Show this moment" onClick=${() => choose(each)}>
