@@ -87,7 +87,7 @@ export async function firstPing(query, from, to, signal) {
 }
 
 /** When the last ping is before an instant: the API has no order but forward, so its second is searched for. */
-export async function lastPing(query, before = END_OF_TIME, signal = undefined) {
+export async function lastPing(query, before, signal) {
   let low;
   let high = before;
   const now = Math.min(Date.now(), before);

@@ -1,6 +1,6 @@
 /** Everybody at once: where they were at a moment, or where it was crowded over a span. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { firstPing, get, instant, isNow, lastPing, LIVE_S, newestPing, useAgain, useLoaded } from "./api.js";
+import { firstPing, get, instant, isNow, lastPing, LIVE_S, useAgain, useLoaded } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { drawHeat, drawPeople } from "./crowd_map.js";
 import { csv, geojson, save } from "./export.js";
@@ -10,20 +10,11 @@ import { Empty, Loading, nameOf, Wrong } from "./parts.js";
 import { address, go } from "./place.js";
 import { Player, rested } from "./player.js";
 import { allPings, HEAT_LIMIT, Moments, SEEN_MS } from "./positions.js";
+import { useRange } from "./range.js";
 
 export function Crowd({ query }) {
-  const range = useMemo(() => {
-    const [start, end] = [Date.parse(query.start), Date.parse(query.end)];
-    return start < end ? { start, end } : null;
-  }, [query.start, query.end]);
   const change = (changes, options) => go(address("/crowd", { ...query, ...changes }), options);
-  const newest = useLoaded(async (signal) => (range ? null : ((await newestPing({}, signal)) ?? false)), [!range]);
-  useEffect(() => {
-    if (!range && newest.value) {
-      const start = startOfDay(newest.value);
-      change({ start: instant(start), end: instant(addDays(start, 1)) }, { replace: true });
-    }
-  }, [newest.value, !range]);
+  const { range, newest } = useRange(query, {}, change);
   return html`<main class="crowd">
     <div class="title"><h1 tabindex="-1">The crowd</h1></div>
     ${newest.fault ? html`<${Wrong} key=${newest.fault} ...${newest}/>` : null}
@@ -100,7 +91,6 @@ function Moment({ map, ends, live, query, change }) {
 function Heat({ map, ends, query }) {
   const drawing = useMemo(() => drawHeat(map, query.map), [map]);
   const [pings, setPings] = useState([]);
-  const [cut, setCut] = useState(false);
   const [fault, setFault] = useState(null);
   const [loading, setLoading] = useState(true);
   const [turn, setTurn] = useState(0);
@@ -119,7 +109,6 @@ function Heat({ map, ends, query }) {
           found = known.current.pings = found.concat(some);
           drawing.show(found);
           setPings(found);
-          setCut(found.length >= HEAT_LIMIT);
         }
       } catch (wrong) {
         if (!abort.signal.aborted) setFault(wrong);
@@ -133,7 +122,7 @@ function Heat({ map, ends, query }) {
     <p class="legend"><span class="ramp" aria-hidden="true"></span> <span class="soft">fewer to more pings</span></p>
     <p role="status">${loading ? `Loading… ${count(pings.length)} pings, to ${last ? dayAndClock(last.ms) : clock(ends.start)}` : `${plural(pings.length, "ping", "pings")}, ${span({ start: ends.start, end: ends.end })}`}</p>
     ${fault ? html`<${Wrong} key=${fault} fault=${fault} again=${() => setTurn(turn + 1)}/>` : null}
-    ${cut && !loading ? html`<p class="note">Drawn are the first ${count(pings.length)} pings, to ${dayAndClock(last.ms)}. Choose fewer days to see the rest.</p>` : null}
+    ${pings.length >= HEAT_LIMIT && !loading ? html`<p class="note">Drawn are the first ${count(pings.length)} pings, to ${dayAndClock(last.ms)}. Choose fewer days to see the rest.</p>` : null}
     <${Save} name=${`connect-pings-${stamp(ends.start).slice(0, 10)}`} rows=${() => pings.map(({ id, lat, lng, ms }) => [id, instant(ms), lat, lng])}/>`;
 }
 

@@ -59,7 +59,7 @@ export function MapView({ label, ready, view, onView }) {
     };
   }, []);
   useEffect(() => (map ? ready(map) : undefined), [map]);
-  return html`<div class=${`map ${tiles ? "" : "ground"}`} role="region" aria-label=${label} ref=${place}></div>`;
+  return html`<div class="map" role="region" aria-label=${label} ref=${place}></div>`;
 }
 
 function grid(map) {

@@ -1,15 +1,16 @@
 /** One person: a day or several, whom they met, on a list, a map and a scrubber that know of each other. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { get, instant, isNow, LIVE_S, newestPing, pages, useAgain, useLoaded } from "./api.js";
+import { get, instant, isNow, LIVE_S, pages, useAgain, useLoaded } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { Encounters, link } from "./encounters.js";
-import { addDays, count, dayAndClock, duration, startOfDay } from "./format.js";
+import { count, dayAndClock, duration } from "./format.js";
 import { MapView } from "./map.js";
 import { Nearby } from "./nearby.js";
 import { Empty, Loading, nameOf, Wrong } from "./parts.js";
 import { drawPerson, NAMED } from "./person_map.js";
 import { address, go } from "./place.js";
 import { Player, rested } from "./player.js";
+import { useRange } from "./range.js";
 
 const TRACK_LIMIT = 50_000;
 /** What is near, as the API has it: name, default, bounds, and the words around the number. */
@@ -22,16 +23,9 @@ const TERMS = [
 
 export function PersonView({ id, query }) {
   const person = useLoaded((signal) => get(`/api/persons/${id}`, {}, signal), [id]);
-  const range = useMemo(() => given(query), [query.start, query.end]);
-  const newest = useLoaded(async (signal) => (range ? null : ((await newestPing({ person_id: id }, signal)) ?? false)), [id, !range]);
   const path = `/people/${id}`;
   const change = (changes, options) => go(address(path, { ...query, ...changes }), options);
-  useEffect(() => {
-    if (!range && newest.value) {
-      const start = startOfDay(newest.value);
-      change({ start: instant(start), end: instant(addDays(start, 1)) }, { replace: true });
-    }
-  }, [newest.value, !range]);
+  const { range, newest } = useRange(query, { person_id: id }, change);
   useEffect(() => {
     if (person.value) document.title = `${nameOf(person.value)} · Connect`;
   }, [person.value]);
@@ -51,12 +45,6 @@ export function PersonView({ id, query }) {
             It shows here as soon as it is stored: <code>POST /api/locations</code> sends one.<//>`
         : html`<${Loading}>Looking for their last day…<//>`}
   </main>`;
-}
-
-/** The span that the address names, in ms; null where it names none. */
-function given({ start, end }) {
-  const [from, to] = [Date.parse(start), Date.parse(end)];
-  return from < to ? { start: from, end: to } : null;
 }
 
 function Day({ id, name, range, query, change }) {

@@ -18,6 +18,7 @@ const ping = (row) => ({
 /** Pings of a span in the order of their time, in parts; ends at a limit. */
 export async function* allPings({ start, end }, limit, signal) {
   let left = limit;
+  if (left <= 0) return;
   for await (const rows of pages("/api/locations", { start: instant(start), end: instant(end) }, signal)) {
     yield rows.slice(0, left).map(ping);
     left -= rows.length;
@@ -104,9 +105,9 @@ export class Moments {
 function positions(ways, ms) {
   const found = [];
   for (const way of ways.values()) {
-    const last = way.findLast((each) => each.ms <= ms);
+    const index = way.findLastIndex((each) => each.ms <= ms);
+    const [last, next] = [way[index], way[index + 1]];
     if (!last || ms - last.ms > SEEN_MS) continue;
-    const next = way[way.indexOf(last) + 1];
     const part = next && next.ms - last.ms <= SEEN_MS ? (ms - last.ms) / (next.ms - last.ms) : 0;
     const lat = part ? last.lat + part * (next.lat - last.lat) : last.lat;
     const lng = part ? last.lng + part * (beside(next.lng, last.lng) - last.lng) : last.lng;
