@@ -61,12 +61,12 @@ class WriterProcess:
             self.process.wait()
             raise
 
-    def until_said(self, text: str) -> None:
+    def until_said(self, text: str, *, at_most_s: float = 20) -> None:
         def said() -> bool:
             assert self.process.poll() is None, self.output()
             return text in self.output()
 
-        until(said)
+        until(said, at_most_s=at_most_s)
 
     def output(self) -> str:
         return Path(self._log.name).read_text()

@@ -171,9 +171,12 @@ def test_a_writer_that_was_frozen_for_too_long_wakes_up_and_joins_again(send: Ca
         until(count)
         frozen.process.send_signal(signal.SIGSTOP)
         with WriterProcess() as other:
-            until(lambda: not observer.look().unwritten, at_most_s=40)
+            # Only then has the broker given the frozen one up; it may have written everything before.
+            other.until_said("Writes the partitions [0, 1, 2].", at_most_s=60)
+            until(lambda: not observer.look().unwritten)
+            before = frozen.output().count("Writes the partitions [")
             frozen.process.send_signal(signal.SIGCONT)
-            until(lambda: frozen.output().count("Writes the partitions [") >= 3)
+            until(lambda: frozen.output().count("Writes the partitions [") > before + 1, at_most_s=60)
             send(*(at(1 + n % 9, 30_000 + n) for n in range(5000)))
             until(lambda: not observer.look().unwritten)
             assert frozen.stop() == 0
