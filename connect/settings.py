@@ -35,6 +35,15 @@ if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is empty.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
+# --- who may call (connect/callers.py) -----------------------------------------------------------
+
+# open: whoever reaches a process may do everything, so it listens on 127.0.0.1 alone. tokens: who shows one.
+ACCESS = env.str("ACCESS", default="tokens")
+if ACCESS not in ("open", "tokens"):
+    raise ImproperlyConfigured(f"ACCESS is {ACCESS!r}; it must be open or tokens.")
+# What this process shows to its neighbours: a token of the kind `service`, the same for all processes.
+SERVICE_TOKEN = env.str("SERVICE_TOKEN", default="")
+
 # --- which paths this process serves, and where its neighbours are -------------------------------
 
 SERVABLE_APPS = ("persons", "locations", "internal", "connections", "admin", "webapp")
@@ -70,7 +79,7 @@ REQUEST_TIMEOUT_S = env.float("REQUEST_TIMEOUT_S", default=60.0)
 
 # --- the gRPC server of locations, and those who ask it (grpc_server/) ---------------------------
 
-GRPC_ADDRESS = env.str("GRPC_ADDRESS", default="0.0.0.0:50051")
+GRPC_ADDRESS = env.str("GRPC_ADDRESS", default="127.0.0.1:50051" if ACCESS == "open" else "0.0.0.0:50051")
 GRPC_THREADS = env.int("GRPC_THREADS", default=24)
 # A stream holds a thread for as long as it is open: those who read may have so many, those who send pings as
 # many, and the rest stays for short calls.
@@ -109,6 +118,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "rest_framework_api_key",
+    "access",
     "persons",
     "locations",
     "connections",
@@ -201,8 +212,8 @@ CORS_EXPOSE_HEADERS = ["Link", "Location", "Retry-After"]
 CORS_URLS_REGEX = r"^/(api|health)"
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["connect.authentication.Bearer", "connect.authentication.Session"],
+    "DEFAULT_PERMISSION_CLASSES": ["connect.authentication.Allowed"],
     "DEFAULT_PARSER_CLASSES": ["connect.rest.Json"],
     "DEFAULT_RENDERER_CLASSES": [
         "connect.rest.JsonRenderer",

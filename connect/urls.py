@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
+from access import urls as access
 from connect import neighbours
 from connect.api_urls import APPS, HEALTH
 from locations import urls as locations
@@ -29,6 +30,7 @@ DOCS = [
 
 MOUNTS: dict[str, list[URLPattern | URLResolver]] = {
     **APPS,
+    "persons": [*APPS["persons"], *access.internal_urlpatterns],
     "admin": [path("admin/", admin.site.urls)],
     "internal": locations.internal_urlpatterns,
     "webapp": webapp.urlpatterns,

@@ -228,9 +228,10 @@ def state_file(place: Place, program: str) -> Path:
 
 
 def native_environ(place: Place, stage: Stage, process: Process) -> dict[str, str]:
-    return {
+    there = {
         key: manifests.natively(key, value, place, stage.services) for key, value in process.environ.items()
     }
+    return there | {"ACCESS": place.access}
 
 
 def address(service: Service) -> tuple[str, int]:

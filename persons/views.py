@@ -10,6 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from connect.authentication import caller_of
+from connect.callers import EDITORS, READERS
 from connect.listing import answer
 from connect.openapi import FINN, MISSING, NEXT_PAGE, PERSON_ID, PLACE, UNAVAILABLE, errors, shown
 from connect.queries import Query
@@ -37,6 +39,8 @@ class People(_View):
     Try [the first ten](?limit=10), [a search](?search=lovelace) or [two by id](?id=1&id=2).
     Without `limit` everything comes (this page shows the first 100).
     """
+
+    callers = {"GET": READERS, "POST": EDITORS}
 
     @extend_schema(
         operation_id="listPersons",
@@ -94,6 +98,8 @@ class People(_View):
 class OnePerson(_View):
     """One person. Deleting it deletes where it was, too."""
 
+    callers = {"GET": READERS, "PUT": EDITORS, "PATCH": EDITORS, "DELETE": EDITORS}
+
     @extend_schema(
         operation_id="getPerson",
         tags=["persons"],
@@ -104,7 +110,9 @@ class OnePerson(_View):
     )
     def get(self, request: Request, person_id: int) -> Response:
         Query.of(request)
-        return self._answer(services.get_many([person_id]).get(person_id), person_id)
+        if caller_of(request).speaks_for(person_id):
+            return self._answer(services.get_many([person_id]).get(person_id), person_id)
+        return self._answer(next(services.search(ids=[person_id]), None), person_id)
 
     @extend_schema(
         operation_id="replacePerson",
