@@ -93,7 +93,8 @@ def errors(
 ) -> dict[tuple[int, str], OpenApiResponse]:
     """The answers of an operation that are not its result; `body` for one that takes a body.
 
-    `public` is one that asks for no token. `wrong` is what a 400 says of a value of this operation, `missing` and `too_large` what 404 and 413 say.
+    `public` is one that asks for no token. `wrong` is what a 400 says of a value of this operation,
+    `missing` and `too_large` what 404 and 413 say.
     """
     faults = {"an unknown parameter": {"colour": ["Unknown parameter."]}}
     if wrong:

@@ -16,7 +16,7 @@ LEAST = {"ping": 500, "pings in bulk": 50, "encounters": 50, "people written": 5
 @pytest.fixture
 def terminal(tmp_path: Path) -> object:
     with a_place(tmp_path) as place:
-        yield Terminal(place)
+        yield Terminal(place, access="tokens")
 
 
 def test_nobody_notices_the_walk(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
