@@ -1,7 +1,7 @@
 # One image for every process of Connect; compose.yaml and k8s/ pick the command. What is in it: docs/image.md.
 #
-# What Python runs is pinned in requirements.txt, the system is Debian 12 with its security updates. Whoever wants
-# the same base each time gives its digest: --build-arg BASE=debian@sha256:...
+# What Python runs is pinned in requirements.txt by version and hash, the system is Debian 12 with its security
+# updates. Whoever wants the same base each time gives its digest: --build-arg BASE=debian@sha256:...
 ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS build
@@ -9,7 +9,8 @@ RUN apt-get update -q \
  && apt-get install -q -y --no-install-recommends python3-venv
 COPY requirements.txt /
 RUN python3 -m venv /opt/connect \
- && /opt/connect/bin/pip install -q --disable-pip-version-check --no-cache-dir --no-compile -r /requirements.txt \
+ && /opt/connect/bin/pip install -q --disable-pip-version-check --no-cache-dir --no-compile --require-hashes \
+    -r /requirements.txt \
  && /opt/connect/bin/pip uninstall -q -y pip setuptools
 
 FROM ${BASE}

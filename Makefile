@@ -1,7 +1,7 @@
 # Connect on one machine. `make up` and `make test` are all one needs; README.md tells the rest.
 #
 #   STAGE=2-proxy or 2         the stage for `up` and `diff`; the last one if left out
-#   ARGS="-k proxy"            what `test` passes on to pytest
+#   ARGS="-k proxy"            what `test` passes on to pytest, others to what they run
 #   CONNECT_PORT_BASE=31000    other ports than 30000 to 30003,
 #   CONNECT_STATE_DIR=/path    and another folder than .local: a second system beside the first
 
@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV_PYTHON := .venv/bin/python
 LOCAL := $(VENV_PYTHON) -m local
 
-.PHONY: help up down status stage logs test compose-test lint proto render diff openapi diagrams screenshots walk bench
+.PHONY: help up down status stage logs test compose-test lint requirements audit proto render diff openapi diagrams screenshots walk bench
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,6 +42,15 @@ compose-test: ## build the image, bring compose.yaml up and prove it by the jour
 lint: ## style, types, imports, missing migrations
 	@$(PYTHON) -m local.prepare dev
 	@$(LOCAL) lint
+
+requirements: ## compile requirements*.in into requirements*.txt anew; ARGS=--upgrade for newer ones of what they need
+	@$(PYTHON) -m local.prepare dev
+	@for name in requirements requirements-local requirements-dev; do CUSTOM_COMPILE_COMMAND="make requirements" \
+	  .venv/bin/pip-compile --quiet $(ARGS) --output-file $$name.txt $$name.in || exit; done
+
+audit: ## whether a known weakness is in what requirements*.txt bring
+	@$(PYTHON) -m local.prepare dev
+	@.venv/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements-dev.txt $(ARGS)
 
 proto: ## generate the code of grpc_server/locations.proto anew
 	@$(PYTHON) -m local.prepare dev

@@ -21,10 +21,7 @@ from local import jars, newman
 from local.place import CHECKOUT, VENV, Refused, complain, given, private_directory, say
 
 OLDEST_POSTGRESQL = 15
-REQUIREMENTS = {
-    "local": ("requirements.txt", "requirements-local.txt"),
-    "dev": ("requirements.txt", "requirements-local.txt", "requirements-dev.txt"),
-}
+REQUIREMENTS = {"local": "requirements-local.txt", "dev": "requirements-dev.txt"}  # each is a closure
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 # PostgreSQL's packages make and start a cluster of their own unless they are told not to; the file is
@@ -144,9 +141,10 @@ def prepare_venv(purpose: str) -> None:
         old.unlink()  # an interrupted installation leaves no stamp behind
     # The development set contains the local one: a pip run for less would take nothing away again.
     kept = purpose if purpose == "dev" or not (VENV / "bin" / "pytest").exists() else "dev"
-    say(f"Installing {REQUIREMENTS[kept][-1]} into .venv.")
+    say(f"Installing {REQUIREMENTS[kept]} into .venv.")
     pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    result = subprocess.run([*pip, "-r", str(CHECKOUT / REQUIREMENTS[kept][-1])], check=False)
+    pinned = ["--require-hashes", "-r", str(CHECKOUT / REQUIREMENTS[kept])]
+    result = subprocess.run([*pip, *pinned], check=False)
     if result.returncode != 0:
         raise Refused("pip could not install the requirements; its message is above.")
     for satisfied in {"local", kept}:
@@ -154,10 +152,8 @@ def prepare_venv(purpose: str) -> None:
 
 
 def digest(purpose: str) -> str:
-    """What the requirement files of the purpose say, in short."""
-    return hashlib.sha256(
-        b"\0".join((CHECKOUT / name).read_bytes() for name in REQUIREMENTS[purpose])
-    ).hexdigest()
+    """What the requirement file of the purpose says, in short."""
+    return hashlib.sha256((CHECKOUT / REQUIREMENTS[purpose]).read_bytes()).hexdigest()
 
 
 def runs(python: Path, version: str) -> bool:
