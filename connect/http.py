@@ -68,11 +68,9 @@ def _answer(
         response.drain_conn() if whole else response.close()
 
 
-def ask(url: str, query: list[tuple[str, str]], *, silent_s: float) -> Any | None:
-    """The JSON of the answer; None for a 404. All else, or so long a silence, is NeighbourUnavailable."""
+def ask(url: str, query: list[tuple[str, str]], *, silent_s: float) -> Any:
+    """The JSON of the answer. An error, or so long a silence, is NeighbourUnavailable."""
     with _answer(url, query, silent_s=silent_s, whole=True) as response:
-        if response.status == 404:
-            return None
         if response.status != 200:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
         return orjson.loads(response.data)
