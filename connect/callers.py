@@ -32,6 +32,7 @@ class Kind(StrEnum):
 # Who may make a call. What a caller may see in the answer is another question: Caller.speaks_for.
 SENDERS = frozenset({Kind.INGEST, Kind.SERVICE, Kind.STAFF})
 READERS = frozenset({Kind.PERSON, Kind.SERVICE, Kind.STAFF})
+OWNERS = frozenset({Kind.PERSON, Kind.STAFF})  # what is a person's own affair
 EDITORS = frozenset({Kind.STAFF})
 PROCESSES = frozenset({Kind.SERVICE})
 ANYBODY = frozenset(Kind)

@@ -75,11 +75,9 @@ def _answer(
 
 def ask(
     url: str, query: list[tuple[str, str]], *, silent_s: float, headers: Mapping[str, str] = NO_HEADERS
-) -> Any | None:
-    """The JSON of the answer; None for a 404. All else, or so long a silence, is NeighbourUnavailable."""
+) -> Any:
+    """The JSON of the answer. An error, or so long a silence, is NeighbourUnavailable."""
     with _answer(url, query, silent_s=silent_s, whole=True, more=headers) as response:
-        if response.status == 404:
-            return None
         if response.status != 200:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
         return orjson.loads(response.data)

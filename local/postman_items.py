@@ -27,7 +27,7 @@ STAND_INS = {
 }
 # Values that the errors in the schema's examples speak of.
 WRONG_IN_QUERY = {"colour": "red", "limit": "0", "bbox": "13.3,52.4", "distance": "0"}
-WRONG_IN_BODY = {"company_name": " ", "latitude": "91"}
+WRONG_IN_BODY = {"company_name": " ", "latitude": "91", "findable": "maybe"}
 TRIES = 200  # of a request that waits for something; a tenth of a second between them
 
 

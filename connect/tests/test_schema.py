@@ -34,6 +34,8 @@ ANSWERS = {
     "PUT /api/persons/{person_id}": {"200", "400", "404", "406", "413", "415", "503"},
     "PATCH /api/persons/{person_id}": {"200", "400", "404", "406", "413", "415", "503"},
     "DELETE /api/persons/{person_id}": {"204", "400", "404", "406", "503"},
+    "GET /api/persons/{person_id}/consent": {"200", "400", "404", "406", "503"},
+    "PUT /api/persons/{person_id}/consent": {"200", "400", "404", "406", "413", "415", "503"},
     "GET /api/locations": {"200", "400", "406", "503"},
     "POST /api/locations": {"202", "207", "400", "404", "406", "413", "415", "503"},
     "GET /api/locations/{location_id}": {"200", "400", "404", "406", "503"},
