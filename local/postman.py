@@ -26,6 +26,7 @@ ENVIRONMENTS = {
 VARIABLES = {
     "api": "http://127.0.0.1:30001",
     "persons_api": "{{api}}",
+    "token": "",  # of a staff user; not needed where ACCESS=open
     "unknown_id": "999999999999",
     "tries": "0",
 }
@@ -243,6 +244,7 @@ def collection() -> dict[str, Any]:
             }
             for folder in FOLDERS
         ],
+        "auth": {"type": "bearer", "bearer": [{"key": "token", "value": "{{token}}", "type": "string"}]},
         "variable": [{"key": key, "value": value} for key, value in VARIABLES.items()],
     }
 

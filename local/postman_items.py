@@ -134,6 +134,8 @@ def refusals(operation_id: str, **more: Any) -> Iterator[Call]:
     operation = operations()[operation_id]
     call = Call(operation_id, "", body=operation.body(), **more)
     for status in filter(PROVOKED.get, operation.spec["responses"]):
+        if status == "404" and not (operation.parameters("path") or call.body):
+            continue  # only for a person's token, and the collection shows what may see everybody
         for example in operation.answer(status)["examples"].values():
             how, wrong = PROVOKED[status](call, example["value"])
             yield replace(wrong, says=f"{operation_id}: {how}", status=status, equals=example["value"])

@@ -74,7 +74,7 @@ class Locations(APIView):
         parameters=[LocationsQuery, NEXT_PAGE],
         responses={
             200: shown(LocationSerializer(many=True), "Those found, maybe none.", {"a location": _LOCATION}),
-            **errors(UNAVAILABLE, wrong={"bbox": ["Must be four numbers: west,south,east,north."]}),
+            **errors(MISSING, UNAVAILABLE, wrong={"bbox": ["Must be four numbers: west,south,east,north."]}),
         },
     )
     def get(self, request: Request) -> HttpResponseBase:
