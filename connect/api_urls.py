@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
+from access import urls as access
 from connect import health
 from connections import urls as connections
 from locations import urls as locations
@@ -10,7 +11,7 @@ from persons import urls as persons
 # The specific before the general: connections' paths begin like persons'.
 APPS: dict[str, list[URLPattern | URLResolver]] = {
     "connections": connections.urlpatterns,
-    "persons": persons.urlpatterns,
+    "persons": [*persons.urlpatterns, *access.urlpatterns],  # tokens are kept where persons are
     "locations": locations.urlpatterns,
 }
 HEALTH: list[URLPattern | URLResolver] = [

@@ -208,6 +208,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000  # more parameters than the longest request
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 CORS_ALLOWED_ORIGINS = [APP_URL, *env.list("CORS_ALLOWED_ORIGINS", default=[])]
+CORS_ALLOW_CREDENTIALS = True  # the session of staff who signed in
 CORS_EXPOSE_HEADERS = ["Link", "Location", "Retry-After"]
 CORS_URLS_REGEX = r"^/(api|health)"
 

@@ -106,6 +106,12 @@ def health() -> Iterator[Call]:
         yield from refusals(operation_id)
 
 
+def access() -> Iterator[Call]:
+    """Who is calling. Where ACCESS=tokens put a token into the variable `token`."""
+    yield Call("getCaller", "Who am I?")
+    yield from refusals("getCaller")
+
+
 def persons() -> Iterator[Call]:
     """People are made, found, changed and deleted."""
     yield make(FINN, "person_id")
@@ -226,7 +232,14 @@ def two_people_meet() -> Iterator[Call]:
     yield from delete(DAVID)
 
 
-FOLDERS: tuple[Callable[[], Iterator[Call]], ...] = (health, persons, locations, connections, two_people_meet)
+FOLDERS: tuple[Callable[[], Iterator[Call]], ...] = (
+    health,
+    access,
+    persons,
+    locations,
+    connections,
+    two_people_meet,
+)
 
 
 def collection() -> dict[str, Any]:
