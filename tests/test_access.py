@@ -19,6 +19,7 @@ from local.place import CHECKOUT, VENV
 from locations.pings import parse_id
 from tests.serving import until
 from tests.system import API, PERSONS, STAGES, System
+from tests.system import at as database
 from tests.test_journey import BESIDE, BOOTH, has, make_person, ping
 
 DAY = "start_date=2026-05-11&end_date=2026-05-11"
@@ -218,6 +219,33 @@ def test_the_devices_of_an_event_send_for_its_people(event: Event) -> None:
     sent = [ping(who, "13:00:00", BOOTH) for who in (own, other, hidden)]
     answer = event.ask("event", "POST", "/api/locations", json=sent).json()
     assert [one["status"] for one in answer["results"]] == [202, 202, 404]
+
+
+def test_who_asks_about_whom_is_noted_whatever_the_door(event: Event) -> None:
+    own, other = event.ids["own"], event.ids["other"]
+    event.system.sql("TRUNCATE access_question")
+    event.ask("person", "GET", f"/api/persons/{own}/encounters?{DAY}")
+    event.ask("person", "GET", f"/api/locations?person_id={other}")
+    event.ask("staff", "GET", "/api/persons")
+    event.ask("staff", "GET", f"/api/locations/{other}-{TEN}")
+    event.ask("staff", "PATCH", f"/api/persons/{own}", json={"company_name": "Acme"})
+    event.ask("ingest", "POST", "/api/locations", json=ping(own, "16:00:00", BOOTH))
+    event.ask("service", "GET", f"/api/persons/{own}")
+    prefix = str(event.tokens["person"]).partition(".")[0]
+    expected = [
+        ("person", f"token {prefix}", "GET encounters", own),
+        ("person", f"token {prefix}", "GET locations", other),
+        ("staff", "user admin", "GET people", None),
+        ("staff", "user admin", "GET location", other),
+        ("staff", "user admin", "PATCH person", own),
+    ]
+    if has(event.system.stage or "", 5):
+        asked = pb.FindEncountersRequest(**range_of_a_day(own))
+        event.grpc("staff", lambda stub, how: list(stub.FindEncounters(asked, timeout=20, metadata=how)))
+        expected.append(("staff", "user admin", "FindEncounters", own))
+    with database(event.system.database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT kind, caller, what, person_id FROM access_question ORDER BY id")
+        assert cursor.fetchall() == expected
 
 
 # --- tokens that are nobody's any more, and sessions ----------------------------------------------

@@ -1,4 +1,5 @@
-"""A person's tokens go with the person, as its pings do; the range of an event's devices is nobody's own."""
+"""A person's tokens go with the person, as its pings do; the range of an event's devices is nobody's own.
+That somebody asked about it stays, and about whom does not."""
 
 from django.db import migrations
 
@@ -6,6 +7,7 @@ FORGET = """
 CREATE FUNCTION access_forget_persons() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM access_token USING gone WHERE first_person_id = gone.id AND last_person_id = gone.id;
+    UPDATE access_question SET person_id = NULL FROM gone WHERE person_id = gone.id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER access_forget_persons AFTER DELETE ON persons_person
