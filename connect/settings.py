@@ -114,6 +114,7 @@ INSTALLED_APPS = [
     "connections",
     "grpc_server",
     "consumers",
+    "privacy",
     "simulation",
     "webapp",
 ]

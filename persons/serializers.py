@@ -33,8 +33,8 @@ class PersonsQuery(PagedQuery):
         required=False,
         initial=[FINN["id"], DAVID["id"]],
         help_text=(
-            "Only these people; repeatable, as in `id=1&id=2`. Left out are unknown ids, and who is not to be "
-            "found."
+            "Only these people; repeatable, as in `id=1&id=2`. Left out are unknown ids, and who is not to "
+            "be found."
         ),
     )
     search = Text(
