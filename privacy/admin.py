@@ -1,15 +1,18 @@
-"""Receipts of erasures in the admin site: to be looked at, and how far the writers are with each."""
+"""In the admin site: receipts of erasures, and a person's archive, to which the person's page leads."""
 
 from typing import Any
 
 from django.contrib import admin, messages
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.urls import URLPattern, path
 
 from connect.neighbours import NeighbourUnavailable
 from locations.services import MAX_ID
-from privacy import erasure
+from privacy import archive, erasure
 from privacy.models import ErasureReceipt
 
+EVERYTHING = ("persons.view_person", "locations.view_location", "consumers.view_rejectedping")
 BROKERS_S = 1.0  # that the brokers may take to say how far the writers are
 
 
@@ -23,6 +26,20 @@ class ErasureReceiptAdmin(admin.ModelAdmin):
     show_full_result_count = False
     fields = ("person_id", "shown_erased_at", "pings", "rejected_pings", "topic_ends", "passed_at", "is_done")
     readonly_fields = fields
+
+    def get_urls(self) -> list[URLPattern]:
+        export = self.admin_site.admin_view(self.export_view)
+        return [path("export/<int:person_id>/", export, name="privacy_export"), *super().get_urls()]
+
+    def export_view(self, request: HttpRequest, person_id: int) -> StreamingHttpResponse:
+        if not request.user.has_perms(EVERYTHING):
+            raise PermissionDenied
+        chunks = archive.of(person_id)
+        if chunks is None:
+            raise Http404(f"There is no person {person_id}.")
+        name = f'attachment; filename="person-{person_id}.zip"'
+        headers = {"Content-Disposition": name}
+        return StreamingHttpResponse(chunks, content_type="application/zip", headers=headers)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
