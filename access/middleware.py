@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -17,10 +18,13 @@ class NotedInAdmin:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_: Any) -> None:
+        """Before anything is shown or done, so that of somebody who is erased no line is left."""
         match = request.resolver_match
         if match is None or match.app_name != "admin" or not request.user.is_staff:
-            return response
+            return
         name = match.url_name or ""
         if name.startswith(_ABOUT_PEOPLE):
             who = (
@@ -29,4 +33,3 @@ class NotedInAdmin:
             first = re.match(r"[1-9][0-9]{0,17}(?![0-9])", str(who or ""), re.ASCII)
             asking = Asking(f"{request.method} admin {name}", int(first[0]) if first else None)
             services.note(Caller(Kind.STAFF, f"user {request.user.get_username()}"), asking)
-        return response

@@ -77,10 +77,11 @@ def admit_processes(until: datetime | None = None) -> None:
 
 
 # It need not be on disk before the answer is: a crash of the database may lose the last half second of it.
+# Of somebody who is nobody no id is kept, and while this is written nobody can be erased.
 _NOTE = """
 WITH soon AS (SELECT set_config('synchronous_commit', 'off', true))
 INSERT INTO access_question (at, kind, caller, what, person_id)
-SELECT now(), %s, %s, %s, %s FROM soon
+SELECT now(), %s, %s, %s, (SELECT id FROM persons_person WHERE id = %s FOR KEY SHARE) FROM soon
 """
 
 

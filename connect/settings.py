@@ -102,6 +102,13 @@ if not 0.1 <= KAFKA_TIMEOUT_S <= 300:
 # The writer says here that it lives and how far it is; each writer of a machine needs a file of its own.
 WRITER_STATE_FILE = Path(env.str("WRITER_STATE_FILE", default=f"{gettempdir()}/connect-location-writer"))
 
+# --- how long where people were is kept (privacy/retention.py) -----------------------------------
+
+# 0 keeps everything.
+RETENTION_DAYS = env.int("RETENTION_DAYS", default=365)
+if not 0 <= RETENTION_DAYS <= 36_500:
+    raise ImproperlyConfigured("RETENTION_DAYS must be from 0 to 36500.")
+
 # --- Django --------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -125,6 +132,7 @@ INSTALLED_APPS = [
     "connections",
     "grpc_server",
     "consumers",
+    "privacy",
     "simulation",
     "webapp",
 ]

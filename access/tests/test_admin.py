@@ -40,6 +40,11 @@ def test_what_staff_look_at_is_noted(staff: Client, ann: Person) -> None:
     assert {one.caller for one in Question.objects.all()} == {"user organiser"}
 
 
+def test_that_somebody_was_deleted_is_noted_without_saying_whom(staff: Client, ann: Person) -> None:
+    assert staff.post(f"/admin/persons/person/{ann.id}/delete/", {"post": "yes"}).status_code == 302
+    assert noted() == [("POST admin persons_person_delete", None)]
+
+
 def test_strangers_are_not(client: Client) -> None:
     assert client.get("/admin/persons/person/").status_code == 302
     assert noted() == []
@@ -47,15 +52,15 @@ def test_strangers_are_not(client: Client) -> None:
 
 @pytest.mark.parametrize("verb", ["add", "1/change", "1/delete"])
 def test_nobody_mends_the_log(staff: Client, verb: str) -> None:
-    services.note(Caller(Kind.STAFF, "user other"), Asking("GET person", 5))
-    Question.objects.update(id=1)
+    Question.objects.create(id=1, kind=Kind.STAFF, caller="user other", what="GET person", person_id=5)
     assert staff.post(f"/admin/access/question/{verb}/", {"post": "yes"}).status_code == 403
     assert noted() == [("GET person", 5)]
 
 
 def test_it_is_found_by_person(staff: Client, person: Callable[..., Person]) -> None:
-    for person_id in (5, 6):
-        services.note(Caller(Kind.STAFF, "user other"), Asking(f"GET person of {person_id}", person_id))
-    shown = staff.get("/admin/access/question/?q=5").content.decode()
-    assert "GET person of 5" in shown
-    assert "GET person of 6" not in shown
+    ann, bo = person("Ann"), person("Bo")
+    for one in (ann, bo):
+        services.note(Caller(Kind.STAFF, "user other"), Asking(f"GET person {one.first_name}", one.id))
+    shown = staff.get(f"/admin/access/question/?q={ann.id}").content.decode()
+    assert "GET person Ann" in shown
+    assert "GET person Bo" not in shown

@@ -18,7 +18,6 @@ from connect.callers import Asking, Caller, Kind
 from persons.models import Person
 
 pytestmark = pytest.mark.django_db
-ASKING = Asking("GET encounters", 1)
 
 
 def made(kind: Kind = Kind.INGEST, **fields: Any) -> str:
@@ -133,13 +132,19 @@ def test_a_persons_own_go_with_the_person_and_nobody_learns_who_was_asked_about(
 # --- what is noted -------------------------------------------------------------------------------
 
 
-def test_what_is_asked_is_noted_but_not_what_processes_ask_each_other() -> None:
-    services.of_token(made(Kind.PERSON, first_person_id=1), ASKING)
+def test_what_is_asked_is_noted_but_not_what_processes_ask_each_other(ann: Person) -> None:
+    asking = Asking("GET encounters", ann.id)
+    services.of_token(made(Kind.PERSON, first_person_id=ann.id), asking)
     services.of_token(made(Kind.PERSON, first_person_id=2), None)
-    services.of_token(made(Kind.SERVICE), ASKING)
+    services.of_token(made(Kind.SERVICE), asking)
     [noted] = Question.objects.all()
-    assert (noted.kind, noted.what, noted.person_id) == ("person", "GET encounters", 1)
+    assert (noted.kind, noted.what, noted.person_id) == ("person", "GET encounters", ann.id)
     assert timezone.now() - noted.at < timedelta(minutes=1)
+
+
+def test_of_somebody_who_is_nobody_no_id_is_kept() -> None:
+    services.note(Caller(Kind.STAFF, "user organiser"), Asking("GET person", 999))
+    assert Question.objects.get().person_id is None
 
 
 # --- the command, and the processes' own ------------------------------------------------------------
