@@ -12,7 +12,13 @@ from locations.services import MAX_ID
 from privacy import archive, erasure
 from privacy.models import ErasureReceipt
 
-EVERYTHING = ("persons.view_person", "locations.view_location", "consumers.view_rejectedping")
+EVERYTHING = (
+    "persons.view_person",
+    "locations.view_location",
+    "consumers.view_rejectedping",
+    "access.view_question",
+    "access.view_token",
+)
 BROKERS_S = 1.0  # that the brokers may take to say how far the writers are
 
 

@@ -19,6 +19,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from rest_framework.test import APIClient
 
+from access import services as access
+from connect.callers import Kind
 from consumers.models import RejectedPing
 from grpc_server import locations_pb2 as pb
 from locations import services as locations
@@ -151,7 +153,20 @@ def test_every_door_gives_the_same(api: APIClient, admin_client: Client, ann: Pe
     assert f'href="{link}"' in page
     by_staff = admin_client.get(link)
 
-    assert unpacked(by_rest.content) == unpacked(b"".join(by_staff.streaming_content)) == by_command
+    given = unpacked(b"".join(by_staff.streaming_content))
+    asked = [json.loads(line) for line in given.pop("questions.jsonl").splitlines()]
+    assert [one["what"] for one in asked] == ["GET admin persons_person_change", "GET admin privacy_export"]
+    assert by_command.pop("questions.jsonl") == ""
+    assert given == by_command
+    assert unpacked(by_rest.content) == given | {"questions.jsonl": ""}
+
+
+def test_tokens_are_in_it_without_what_is_secret(ann: Person, tmp_path: Path):
+    token, shown = access.make(name="Ann's phone", kind=Kind.PERSON, first_person_id=ann.id)
+    access.make(name="everybody's", kind=Kind.INGEST, first_person_id=ann.id, last_person_id=ann.id + 1)
+    text = exported(ann.id, tmp_path)["tokens.jsonl"]
+    assert json.loads(text)["prefix"] == token.prefix
+    assert shown.partition(".")[2] not in text
 
 
 def test_staff_gets_it_who_may_see_all_that_is_in_it(ann: Person, django_user_model: type[User]):
@@ -162,7 +177,8 @@ def test_staff_gets_it_who_may_see_all_that_is_in_it(ann: Person, django_user_mo
     link = f"/admin/privacy/erasurereceipt/export/{ann.id}/"
     assert link not in client.get(f"/admin/persons/person/{ann.id}/change/").content.decode()
     assert client.get(link).status_code == 403
-    user.user_permissions.add(Permission.objects.get(codename="view_rejectedping"))
+    more = Permission.objects.filter(codename__in=["view_rejectedping", "view_question", "view_token"])
+    user.user_permissions.add(*more)
     assert link in client.get(f"/admin/persons/person/{ann.id}/change/").content.decode()
     assert client.get(link).status_code == 200
     assert client.get("/admin/privacy/erasurereceipt/export/999999/").status_code == 404

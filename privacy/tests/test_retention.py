@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
+from access.models import Question
 from consumers.models import RejectedPing
 from locations import partitions, services
 from locations.models import Location
@@ -92,6 +93,7 @@ def test_months_that_are_wholly_too_old_go_and_the_others_stay(ann: Person):
     services.record([Ping(ann.id, datetime(2012, 1, 1, tzinfo=UTC), 1.0, 2.0)])
     for number, days in enumerate((DAYS + 1, DAYS - 1)):
         RejectedPing.objects.create(reason="-", partition=0, offset=number, sent_ms=0, rejected_at=ago(days))
+        Question.objects.create(kind="staff", caller="-", what="-", at=ago(days))
     were = months()
 
     dry = drop("--dry-run")
@@ -101,7 +103,7 @@ def test_months_that_are_wholly_too_old_go_and_the_others_stay(ann: Person):
 
     assert said == dry.replace("would be dropped", "dropped")
     assert f"{month_of(ago(OLD))}: 2 pings dropped" in said
-    assert "2 months, 3 pings and 1 rejected pings dropped." in said
+    assert "2 months, 3 pings, 1 rejected pings and 1 lines of the audit log dropped." in said
     assert sorted(Location.objects.values_list("creation_time", flat=True)) == sorted(
         Location.objects.filter(creation_time__gte=ago(AT_THE_LIMIT + 1)).values_list(
             "creation_time", flat=True
@@ -110,7 +112,8 @@ def test_months_that_are_wholly_too_old_go_and_the_others_stay(ann: Person):
     assert Location.objects.count() == 3
     assert set(were) - set(months()) == {month_of(ago(OLD))}  # what lies before all months is emptied
     assert RejectedPing.objects.get().offset == 1
-    assert "0 months, 0 pings and 0 rejected pings dropped." in drop()
+    assert Question.objects.get().at > ago(DAYS)
+    assert "0 months, 0 pings, 0 rejected pings and 0 lines of the audit log dropped." in drop()
 
 
 def test_nothing_goes_where_everything_is_kept(ann: Person, settings: Any):
