@@ -1,6 +1,7 @@
 """Tokens, as they are stored: hashed, so that nobody who reads them can use them. And who asked what."""
 
 from datetime import timedelta
+from typing import ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -8,7 +9,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
-from rest_framework_api_key.models import AbstractAPIKey
+from rest_framework_api_key.models import AbstractAPIKey, APIKeyManager
 
 from connect.callers import Kind
 
@@ -25,8 +26,15 @@ def in_a_month() -> object:
     return timezone.now() + timedelta(days=DAYS)
 
 
+class Tokens(APIKeyManager):
+    def get_usable_keys(self) -> models.QuerySet:
+        return super().get_usable_keys().select_related("user")  # whose rights are looked at each time
+
+
 class Token(AbstractAPIKey):
     """What a caller shows. `prefix` names it, and is the part of it that is not secret."""
+
+    objects: ClassVar[Tokens] = Tokens()
 
     kind = models.CharField(max_length=10, choices=list(KINDS.items()))
     first_person_id = models.BigIntegerField(
