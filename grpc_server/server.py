@@ -11,7 +11,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from grpc_server import locations_pb2
+from grpc_server import locations_pb2, tls
 from grpc_server.calls import Calls
 from grpc_server.locations_pb2_grpc import add_LocationServiceServicer_to_server
 from grpc_server.servicer import LocationService
@@ -39,7 +39,10 @@ OPTIONS = [
 
 
 class LocationServer:
-    """Bound to its address when it is made; raises OSError when it cannot be. Port 0 takes any free one."""
+    """Bound to its address when it is made; raises OSError when it cannot be, or its certificate not be read.
+
+    Port 0 takes any free one.
+    """
 
     def __init__(self, address: str, *, slow_reader_s: float = SLOW_READER_S):
         self._slow_reader_s = slow_reader_s
@@ -59,7 +62,10 @@ class LocationServer:
         reflection.enable_server_reflection(names, self._server)
         self._server.add_generic_rpc_handlers([_newer_reflection(names)])
         try:
-            self.port = self._server.add_insecure_port(address)
+            if settings.TLS_CERTIFICATE:
+                self.port = self._server.add_secure_port(address, tls.of_server())
+            else:
+                self.port = self._server.add_insecure_port(address)
         except RuntimeError as fault:
             raise OSError(str(fault)) from None
         self._ended = threading.Event()

@@ -22,7 +22,7 @@ OURS = "connect:local"
 def text(**environ: str) -> str:
     """As compose reads the file: with what the environment gives, or else with the defaults."""
     written = (CHECKOUT / "compose.yaml").read_text()
-    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: environ.get(found[1], found[2]), written)
+    return re.sub(r"\$\{(\w+):[-?]([^}]*)\}", lambda found: environ.get(found[1], found[2]), written)
 
 
 SERVICES = yaml.safe_load(text(**SECRETS))["services"]

@@ -51,6 +51,37 @@ def test_a_request_id_is_passed_on_or_given_and_comes_back(system: System) -> No
     assert get(system.address)[2]["headers"]["X_FORWARDED_FOR"] == "127.0.0.1"
 
 
+def test_what_a_client_says_of_its_way_counts_for_nothing(system: System) -> None:
+    system.move("first")
+    said = {"X-Forwarded-For": "9.9.9.9", "X-Forwarded-Proto": "https", "Forwarded": "for=9.9.9.9"}
+    passed_on = get(system.address, **said)[2]["headers"]
+    assert (passed_on["X_FORWARDED_FOR"], passed_on["X_FORWARDED_PROTO"]) == ("127.0.0.1", "http")
+    assert "FORWARDED" not in passed_on
+
+
+def test_what_stands_before_it_is_believed_where_that_is_set(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")
+    system.move("first")
+    said = {"X-Forwarded-For": "6.6.6.6, 9.9.9.9", "X-Forwarded-Proto": "https"}
+    passed_on = get(system.address, **said)[2]["headers"]
+    assert (passed_on["X_FORWARDED_FOR"], passed_on["X_FORWARDED_PROTO"]) == ("9.9.9.9", "https")
+    assert get(system.address)[2]["headers"]["X_FORWARDED_PROTO"] == "http"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("TRUSTED_PROXIES", "everybody"), ("RATE_PER_TOKEN", "-1"), ("TLS_KEY", "alone.pem")],
+)
+def test_a_wish_that_cannot_be_is_refused_by_its_name(
+    system: System, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Refused, match=name):
+        system.move("first")
+
+
 def test_what_a_process_refuses_it_refuses_itself(system: System) -> None:
     system.move("first")
     letters = "GET /?search=Müller HTTP/1.1\r\nHost: localhost\r\n\r\n"
