@@ -5,8 +5,8 @@ afterwards but the image.
 """
 
 import os
-import secrets
 import random
+import secrets
 import subprocess
 from collections.abc import Iterator
 
