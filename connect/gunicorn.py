@@ -10,12 +10,16 @@ import socket
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from gunicorn import util
 from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+
+from connect import listening
 
 SLOW_READER_S = 30
 
-bind = "0.0.0.0:8000"
+bind = "127.0.0.1:8000" if settings.ACCESS == "open" else "0.0.0.0:8000"
 worker_class = "gthread"
 workers = settings.WEB_WORKERS
 threads = settings.WEB_THREADS
@@ -41,9 +45,14 @@ util.write_error = _write_error  # the only way to have it otherwise: there is n
 
 
 def when_ready(server: Arbiter) -> None:
-    """Cuts off readers that take nothing: accepted sockets inherit the listener's timeout.
+    """Refuses an open door on the network. Cuts off readers that take nothing: accepted sockets inherit the
+    listener's timeout.
 
     Not the send timeout, which a send that had room for its beginning waits for twice.
     """
+    try:
+        server.log.info(listening.check([listener.sock.getsockname()[0] for listener in server.LISTENERS]))
+    except ImproperlyConfigured as fault:
+        raise HaltServer(str(fault), exit_status=2) from None
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SLOW_READER_S * 1000)

@@ -1,5 +1,7 @@
 """Is this process alive, and does it have what it needs?"""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import Error, connection
 from drf_spectacular.types import OpenApiTypes
@@ -24,13 +26,15 @@ class _Readiness(serializers.Serializer):
 class Live(APIView):
     """This process answers. It says nothing about what it needs."""
 
+    authentication_classes: list[Any] = []  # probes show nothing
+    permission_classes: list[Any] = []
     renderer_classes = [JsonRenderer]
 
     @extend_schema(
         tags=["health"],
         summary="Alive?",
         description="`healthy` from any process that answers. It says nothing about what the process needs.",
-        responses={200: shown(OpenApiTypes.STR, "It answers.", {"alive": "healthy"}), **errors()},
+        responses={200: shown(OpenApiTypes.STR, "It answers.", {"alive": "healthy"}), **errors(public=True)},
     )
     def get(self, request: Request) -> Response:
         Query.of(request)
@@ -40,6 +44,8 @@ class Live(APIView):
 class Ready(APIView):
     """Whether this process can do its work, and each thing that it needs for that."""
 
+    authentication_classes: list[Any] = []
+    permission_classes: list[Any] = []
     renderer_classes = [JsonRenderer]
 
     @extend_schema(
@@ -60,7 +66,7 @@ class Ready(APIView):
                 "Something that it needs is out of reach.",
                 {"not ready": {"status": "not ready", "needs": {"database": "out of reach"}}},
             ),
-            **errors(),
+            **errors(public=True),
         },
     )
     def get(self, request: Request) -> Response:

@@ -4,7 +4,7 @@ Only the http clients of the apps use it. They ask nothing but GET, so trying ag
 connection could be made, or one broke. Who keeps silent is not asked again, as the time for it is used up.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Self
@@ -17,6 +17,7 @@ from connect import carried, places
 from connect.neighbours import NeighbourUnavailable
 
 CONNECT_S = 2.0
+NO_HEADERS: Mapping[str, str] = {}
 SILENT_S = 60.0  # between two bytes of an answer of rows; the whole of it may take longer
 
 
@@ -39,23 +40,27 @@ def _pool() -> urllib3.PoolManager:
 
 
 def _headers(silent_s: float) -> dict[str, str]:
-    return {
+    headers = {
         "Accept": "application/json, application/x-ndjson",
         carried.REQUEST_ID: carried.request_id(),
         carried.TIMEOUT_S: f"{silent_s:.3f}",
     }
+    if settings.SERVICE_TOKEN:
+        headers["Authorization"] = f"Bearer {settings.SERVICE_TOKEN}"
+    return headers
 
 
 @contextmanager
 def _answer(
-    url: str, query: list[tuple[str, str]], *, silent_s: float, whole: bool
+    url: str, query: list[tuple[str, str]], *, silent_s: float, whole: bool, more: Mapping[str, str]
 ) -> Iterator[urllib3.BaseHTTPResponse]:
     silent_s = carried.seconds_left(silent_s)
     timeout = urllib3.Timeout(connect=min(CONNECT_S, silent_s), read=silent_s)
+    headers = {**_headers(silent_s), **more}
     try:
         with places.taken():
             response = _pool().request(
-                "GET", url, fields=query, headers=_headers(silent_s), timeout=timeout, preload_content=whole
+                "GET", url, fields=query, headers=headers, timeout=timeout, preload_content=whole
             )
     except urllib3.exceptions.HTTPError as fault:
         raise NeighbourUnavailable(f"{url}: {fault}") from fault
@@ -68,11 +73,11 @@ def _answer(
         response.drain_conn() if whole else response.close()
 
 
-def ask(url: str, query: list[tuple[str, str]], *, silent_s: float) -> Any | None:
-    """The JSON of the answer; None for a 404. All else, or so long a silence, is NeighbourUnavailable."""
-    with _answer(url, query, silent_s=silent_s, whole=True) as response:
-        if response.status == 404:
-            return None
+def ask(
+    url: str, query: list[tuple[str, str]], *, silent_s: float, headers: Mapping[str, str] = NO_HEADERS
+) -> Any:
+    """The JSON of the answer. An error, or so long a silence, is NeighbourUnavailable."""
+    with _answer(url, query, silent_s=silent_s, whole=True, more=headers) as response:
         if response.status != 200:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
         return orjson.loads(response.data)
@@ -83,7 +88,7 @@ def ask_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
 
     Its last line says how many there were; an answer that ends without it raises NeighbourUnavailable.
     """
-    with _answer(url, query, silent_s=SILENT_S, whole=False) as response:
+    with _answer(url, query, silent_s=SILENT_S, whole=False, more=NO_HEADERS) as response:
         if response.status != 200:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
         count = 0

@@ -22,6 +22,8 @@ LOCATIONS = {
     "grpc": "grpc_server.client",
 }  # get, list_between, connections, encounters
 PINGS = {"local": "locations.services", "grpc": "grpc_server.client", "kafka": "consumers.producer"}  # submit
+# Tokens are kept where persons are: the same URL says where.
+ACCESS = {"local": "access.services", "http": "access.http_client"}  # of_token, of_session
 
 # Whom the apps ask along the seam. The page asks nobody, and every other app asks the database.
 _ASKED: dict[str, tuple[str, ...]] = {
@@ -59,13 +61,17 @@ def pings() -> ModuleType:
     return _implementation("PINGS_URL", settings.PINGS_URL)
 
 
+def access() -> ModuleType:
+    return _implementation("PERSONS_URL", settings.PERSONS_URL, tokens=True)
+
+
 _SCHEMES = {"PERSONS_URL": PERSONS, "LOCATIONS_URL": LOCATIONS, "PINGS_URL": PINGS}
 
 
 @cache
-def _implementation(setting: str, url: str) -> ModuleType:
+def _implementation(setting: str, url: str, *, tokens: bool = False) -> ModuleType:
     scheme = url.partition(":")[0]
-    schemes = _SCHEMES[setting]
+    schemes = ACCESS if tokens else _SCHEMES[setting]
     if scheme not in schemes:
         raise ImproperlyConfigured(f"{setting}={url!r}: the scheme must be one of {sorted(schemes)}.")
     if scheme != "local" and not urlsplit(url).hostname:

@@ -89,16 +89,26 @@ def errors(
     wrong: dict[str, list[str]] | None = None,
     missing: str = "There is no person 999.",
     too_large: str = "The body has 5242881 bytes; 5242880 are allowed.",
+    public: bool = False,
 ) -> dict[tuple[int, str], OpenApiResponse]:
     """The answers of an operation that are not its result; `body` for one that takes a body.
 
-    `wrong` is what a 400 says of a value of this operation, `missing` and `too_large` what 404 and 413 say.
+    `public` is one that asks for no token. `wrong` is what a 400 says of a value of this operation,
+    `missing` and `too_large` what 404 and 413 say.
     """
     faults = {"an unknown parameter": {"colour": ["Unknown parameter."]}}
     if wrong:
         faults["a bad value"] = wrong
     said = {
-        MISSING: ("There is no such person or location.", missing),
+        401: (
+            "No token, or none that is valid. (Never where ACCESS=open.)",
+            "Authentication credentials were not provided.",
+        ),
+        403: (
+            "A caller of this kind may not make this call. (Never where ACCESS=open.)",
+            "You do not have permission to perform this action.",
+        ),
+        MISSING: ("There is no such person or location, or none that this caller may see.", missing),
         406: (
             "None of the formats asked for can be had.",
             "Could not satisfy the request Accept header.",
@@ -117,7 +127,7 @@ def errors(
     answers[BAD] = shown(
         _FAULTS_SCHEMA, "Something in the call is wrong; it says what, and what is allowed.", faults
     )
-    given = {BAD, 406, *codes, *((413, 415) if body else ())}
+    given = {BAD, 406, *codes, *((413, 415) if body else ()), *(() if public else (401, 403))}
     return {(code, "application/json"): answers[code] for code in sorted(given)}
 
 

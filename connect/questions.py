@@ -12,3 +12,7 @@ MAX_GAP_S = 75.0  # badge studies bridge that much
 LONGEST_GAP_S = 86_400
 
 LONGEST_S = 10_000_000_000  # longer than any range; beyond it nothing is left out any more
+
+# A person learns where others were only where they met: so near, in space and in time.
+MET_DISTANCE_M = 25.0
+MET_WITHIN_S = 300.0

@@ -135,6 +135,15 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class Truth(serializers.BooleanField):
+    """JSON's true or false, not a word or a number in its place."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise exceptions.ValidationError("Must be true or false.")
+        return data
+
+
 def no_person(person_id: int) -> exceptions.NotFound:
     return exceptions.NotFound(f"There is no person {person_id}.")
 

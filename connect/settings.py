@@ -34,10 +34,14 @@ for file in (".env", ".local/env"):
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
-# Who may ask: anybody, on one's own machine, or who has a token.
+# --- who may call (connect/callers.py) -----------------------------------------------------------
+
+# open: whoever reaches a process may do everything, so it listens on 127.0.0.1 alone. tokens: who shows one.
 ACCESS = env.str("ACCESS", default="tokens")
 if ACCESS not in ("open", "tokens"):
     raise ImproperlyConfigured(f"ACCESS is {ACCESS!r}; it must be open or tokens.")
+# What this process shows to its neighbours: a token of the kind `service`, the same for all processes.
+SERVICE_TOKEN = env.str("SERVICE_TOKEN", default="")
 
 LAPTOP_KEY = "a-key-for-one-laptop-only-set-your-own-anywhere-else"
 SECRET_KEY = env.str("SECRET_KEY", default=LAPTOP_KEY)
@@ -103,7 +107,7 @@ REQUEST_TIMEOUT_S = env.float("REQUEST_TIMEOUT_S", default=60.0)
 
 # --- the gRPC server of locations, and those who ask it (grpc_server/) ---------------------------
 
-GRPC_ADDRESS = env.str("GRPC_ADDRESS", default="0.0.0.0:50051")
+GRPC_ADDRESS = env.str("GRPC_ADDRESS", default="127.0.0.1:50051" if ACCESS == "open" else "0.0.0.0:50051")
 GRPC_THREADS = env.int("GRPC_THREADS", default=24)
 # A stream holds a thread for as long as it is open: those who read may have so many, those who send pings as
 # many, and the rest stays for short calls.
@@ -143,6 +147,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "rest_framework_api_key",
+    "access",
     "persons",
     "locations",
     "connections",
@@ -262,8 +268,8 @@ CORS_EXPOSE_HEADERS = ["Link", "Location", "Retry-After"]
 CORS_URLS_REGEX = r"^/(api|health)"
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["connect.authentication.Bearer", "connect.authentication.Session"],
+    "DEFAULT_PERMISSION_CLASSES": ["connect.authentication.Allowed"],
     "DEFAULT_PARSER_CLASSES": ["connect.rest.Json"],
     "DEFAULT_RENDERER_CLASSES": [
         "connect.rest.JsonRenderer",

@@ -7,9 +7,11 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
+from access import urls as access
 from connect import neighbours
 from connect.api_urls import APPS, HEALTH
 from locations import urls as locations
+from persons import urls as persons
 from webapp import urls as webapp
 
 neighbours.check()
@@ -33,10 +35,16 @@ DOCS = [
     ),
 ]
 
+# What processes ask each other: beside the app that it is of.
+INTERNAL: dict[str, list[URLPattern | URLResolver]] = {
+    "persons": [*persons.internal_urlpatterns, *access.internal_urlpatterns],
+    "locations": locations.internal_urlpatterns,
+}
+
 MOUNTS: dict[str, list[URLPattern | URLResolver]] = {
     **APPS,
     "admin": [path("admin/", admin.site.urls)],
-    "internal": locations.internal_urlpatterns,
+    "internal": [one for app in settings.SERVED_APPS for one in INTERNAL.get(app, ())],
     "webapp": webapp.urlpatterns,
 }
 

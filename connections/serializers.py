@@ -7,6 +7,7 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import exceptions, serializers
 
 from connect import questions
+from connect.callers import Caller, Kind
 from connect.queries import After, Bound, Number, PagedQuery, check_order
 
 
@@ -49,7 +50,8 @@ class ConnectionsQuery(_RangeQuery):
         max_value=questions.MAX_WITHIN_S,
         initial=questions.WITHIN_S,
         help_text=(
-            "Seconds that the two pings may be apart, 0 to 3,600. Without it any time in the range counts."
+            "Seconds that the two pings may be apart, 0 to 3,600. Without it any time in the range counts, "
+            "or, for a person's own token, 60."
         ),
     )
     after = After(shape=(datetime, int), required=False)
@@ -80,6 +82,15 @@ class EncountersQuery(_RangeQuery):
 
     def validate_min_duration(self, value: float) -> float:
         return min(value, questions.LONGEST_S)
+
+
+def check_meeting(caller: Caller, query: dict[str, Any]) -> None:
+    """Others' positions are a person's to know only where they met. Without `within`, within a minute."""
+    if caller.kind is Kind.PERSON and query["within"] is None:
+        query["within"] = questions.WITHIN_S
+    wrong = caller.beyond_a_meeting(distance_m=query["distance"], within_s=query["within"])
+    if wrong:
+        raise exceptions.ValidationError({name: [text] for name, text in wrong.items()})
 
 
 @extend_schema_serializer(component_name="PersonMet")

@@ -12,6 +12,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from connect import neighbours
+from connect.authentication import caller_of
+from connect.callers import READERS
 from connect.listing import answer
 from connect.openapi import DAVID, MISSING, NEXT_PAGE, PERSON_ID, UNAVAILABLE, errors, shown
 from connect.rest import JsonRenderer, Page, no_person
@@ -23,6 +25,7 @@ from connections.serializers import (
     ConnectionsQuery,
     EncounterSerializer,
     EncountersQuery,
+    check_meeting,
 )
 
 _CONNECTION = {
@@ -74,6 +77,8 @@ class Connections(APIView):
     and 60 seconds apart.
     """
 
+    callers = {"GET": READERS}
+
     @extend_schema(
         operation_id="listConnections",
         tags=["connections"],
@@ -95,7 +100,8 @@ class Connections(APIView):
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         query = ConnectionsQuery.of(request)
-        if not services.exists(person_id):
+        check_meeting(caller_of(request), query)
+        if not (caller_of(request).speaks_for(person_id) and services.exists(person_id)):
             raise no_person(person_id)
         company = services.Company()
 
@@ -132,6 +138,7 @@ class Encounters(APIView):
     or the same [as a table](?start_date=2026-05-11&end_date=2026-05-11&format=csv).
     """
 
+    callers = {"GET": READERS}
     renderer_classes = [JsonRenderer, Page, GeoJson, Csv]
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
@@ -162,7 +169,8 @@ class Encounters(APIView):
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         query = EncountersQuery.of(request)
-        if not services.exists(person_id):
+        check_meeting(caller_of(request), query)
+        if not (caller_of(request).speaks_for(person_id) and services.exists(person_id)):
             raise no_person(person_id)
         company = services.Company()
 

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from consumers import topic
 from consumers.models import RejectedPing
-from locations import partitions
+from locations import partitions, people
 from locations.pings import Ping
-from locations.services import hold_persons, record
+from locations.services import record
 
 # What a value can do to a statement. Anything else is the world's fault or ours, and rejects nothing.
 DATA_FAULTS = (DataError, IntegrityError, ValueError, OverflowError)
@@ -117,7 +117,7 @@ def _thrown_out_when_frozen() -> None:
 def _newest_id_given() -> int:
     """Asked before the persons are: so an id that is given in between is nobody's, and not a deleted one's.
 
-    The second place where what persons own is touched in SQL; the first is locations.services.
+    Here, too, what persons own is touched in SQL; the other places are in locations.people.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM persons_person_id_seq")
@@ -132,7 +132,7 @@ def _not_of_the_deleted(bad: Sequence[Taken], given: int) -> list[Taken]:
     deleted, or else was skipped and nobody's ever: in doubt nothing is kept, for no door lets in a ping of
     nobody. An id still to be given is nobody's yet: its ping is kept, and can be replayed once it is not.
     """
-    held = hold_persons(each.person_id for each in bad if each.person_id is not None)
+    held = people.hold(each.person_id for each in bad if each.person_id is not None)
     return [
         each
         for each in bad

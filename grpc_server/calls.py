@@ -6,7 +6,7 @@ An interceptor of the server's. The library gives each call a thread of its pool
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
@@ -15,10 +15,13 @@ import grpc
 from django.db import InterfaceError, OperationalError, connections
 from google.protobuf.message import DecodeError, Message
 
-from connect import carried
+from connect import callers, carried
+from connect.callers import Kind
 from connect.neighbours import NeighbourUnavailable
 from grpc_server.messages import in_words
 from locations.pings import Refused
+
+Who = frozenset[Kind] | None  # who may make a call; None: anybody, without a token
 
 SMALL_PAGE = 200  # rows; a message of them waits for no reader
 AGAIN_S = 0.2  # between two tries to cancel a statement of a call that is over
@@ -38,7 +41,9 @@ class Failure(Exception):
 class Calls(grpc.ServerInterceptor):
     """The calls in hand, but for those to the health service, which must not wait for anything."""
 
-    def __init__(self, *, streams: int):
+    def __init__(self, *, streams: int, who_may: Mapping[str, frozenset[Kind]]):
+        """`who_may` is by a method's full name; one that it does not know is for anybody."""
+        self._who_may = who_may
         # Readers, who may be slow, never take what those who send pings need.
         self._readers = threading.BoundedSemaphore(streams)
         self._senders = threading.BoundedSemaphore(streams)
@@ -52,11 +57,16 @@ class Calls(grpc.ServerInterceptor):
             return handler
         reading = partial(_read, handler.request_deserializer)
         wire = {"request_deserializer": reading, "response_serializer": handler.response_serializer}
+        who = self._who_may.get(details.method)
         if not handler.response_streaming:
-            return grpc.unary_unary_rpc_method_handler(partial(self._unary, handler.unary_unary), **wire)
+            unary = partial(self._unary, handler.unary_unary, who)
+            return grpc.unary_unary_rpc_method_handler(unary, **wire)
         if not handler.request_streaming:
-            return grpc.unary_stream_rpc_method_handler(partial(self._stream, handler.unary_stream), **wire)
-        return grpc.stream_stream_rpc_method_handler(partial(self._stream, handler.stream_stream), **wire)
+            stream = partial(self._stream, handler.unary_stream, who)
+            return grpc.unary_stream_rpc_method_handler(stream, **wire)
+        return grpc.stream_stream_rpc_method_handler(
+            partial(self._stream, handler.stream_stream, who), **wire
+        )
 
     def drain(self, within_s: float) -> bool:
         """Waits until no call has work in hand; from now on nothing that comes is begun.
@@ -83,19 +93,21 @@ class Calls(grpc.ServerInterceptor):
             logger.warning("A reader has taken nothing for %s s: cut off.", after_s)
             call.context.cancel()
 
-    def _unary(self, behaviour: Callable, request: Any, context: Any) -> Any:
+    def _unary(self, behaviour: Callable, who: Who, request: Any, context: Any) -> Any:
         try:
-            with self._call(context):
+            with self._call(context, who):
                 return behaviour(_readable(request), context)
         except Exception as error:  # noqa: BLE001 - every one becomes a status
             failure = _failure(error, context)
         return context.abort(failure.code, failure.details)
 
-    def _stream(self, behaviour: Callable, request: Any, context: Any) -> Generator[Any, None, None]:
+    def _stream(
+        self, behaviour: Callable, who: Who, request: Any, context: Any
+    ) -> Generator[Any, None, None]:
         failure = None
         try:
             # A generator that never starts never ends either: what must be given back is taken in it.
-            with self._slot(request), self._call(context) as call:
+            with self._slot(request), self._call(context, who) as call:
                 argument = self._messages(call, request) if isinstance(request, Iterator) else request
                 with closing(behaviour(_readable(argument), context)) as responses:
                     for response in responses:
@@ -122,18 +134,18 @@ class Calls(grpc.ServerInterceptor):
             slots.release()
 
     @contextmanager
-    def _call(self, context: Any) -> Iterator["_Call"]:
-        call = _Call(context)
+    def _call(self, context: Any, who: Who) -> Iterator["_Call"]:
+        call = _Call(context, who)
         with self._changed:
             self._open.add(call)
         if not context.add_callback(partial(self._over, call)):
             self._over(call)
             raise Failure(grpc.StatusCode.CANCELLED, "The call was over before it began.")
-        metadata = dict(context.invocation_metadata())
         carried.begin(
-            metadata.get(carried.REQUEST_ID), context.time_remaining()
+            call.metadata.get(carried.REQUEST_ID), context.time_remaining()
         )  # the context is the call's own
         with call.database_connection():
+            call.identify()
             yield call
 
     def _over(self, call: "_Call") -> None:
@@ -156,6 +168,7 @@ class Calls(grpc.ServerInterceptor):
             if stopping:
                 break
             call.refresh_database()
+            call.identify()
             yield _readable(request)
         raise Failure(grpc.StatusCode.UNAVAILABLE, "The server stops. What it has not answered, send again.")
 
@@ -168,14 +181,30 @@ class Calls(grpc.ServerInterceptor):
 
 
 class _Call:
-    def __init__(self, context: Any):
+    def __init__(self, context: Any, who: Who):
         self.context = context
+        self.metadata = dict(context.invocation_metadata())
+        self._who = who
         self.is_idle = False  # waits for the client's next message
         self.sending_since: float | None = None
         self._database: Any = connections["default"]  # the thread's own
         self._done = threading.Event()
         self._cancelling = threading.Lock()
         self._cut = False
+
+    def identify(self) -> None:
+        """Whose call it is; again for each message, since a token can be revoked in between."""
+        if self._who is None:
+            return
+        caller = callers.by_header(self.metadata.get("authorization", ""))
+        if caller is None:
+            raise Failure(
+                grpc.StatusCode.UNAUTHENTICATED, "A valid token is needed: authorization: Bearer ..."
+            )
+        if not caller.may(self._who):
+            text = f"A caller of the kind {caller.kind} may not make this call."
+            raise Failure(grpc.StatusCode.PERMISSION_DENIED, text)
+        callers.begin(caller)
 
     def refresh_database(self) -> None:
         """A connection that broke or is old is replaced when it is next used."""

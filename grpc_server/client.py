@@ -324,7 +324,10 @@ def _carried(timeout_s: float) -> dict[str, Any]:
 
 
 def _metadata() -> list[tuple[str, str]]:
-    return [(carried.REQUEST_ID, carried.request_id())]
+    metadata = [(carried.REQUEST_ID, carried.request_id())]
+    if settings.SERVICE_TOKEN:
+        metadata.append(("authorization", f"Bearer {settings.SERVICE_TOKEN}"))
+    return metadata
 
 
 def _in_our_words(error: grpc.RpcError) -> Exception:

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_server import locations_pb2, tls
 from grpc_server.calls import Calls
 from grpc_server.locations_pb2_grpc import add_LocationServiceServicer_to_server
-from grpc_server.servicer import LocationService
+from grpc_server.servicer import WHO_MAY, LocationService
 
 SERVICE = locations_pb2.DESCRIPTOR.services_by_name["LocationService"].full_name
 LOOK_EVERY_S = 1.0
@@ -46,7 +46,7 @@ class LocationServer:
 
     def __init__(self, address: str, *, slow_reader_s: float = SLOW_READER_S):
         self._slow_reader_s = slow_reader_s
-        self._calls = Calls(streams=settings.GRPC_STREAMS)
+        self._calls = Calls(streams=settings.GRPC_STREAMS, who_may=WHO_MAY)
         self._threads = ThreadPoolExecutor(settings.GRPC_THREADS, thread_name_prefix="call")
         self._server = grpc.server(
             self._threads,

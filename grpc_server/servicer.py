@@ -8,16 +8,31 @@ from typing import Any, TypeVar
 
 import grpc
 
-from connect import neighbours
+from connect import callers, neighbours
+from connect.callers import READERS, SENDERS, Kind
 from connect.database import BLOCK
+from connect.questions import WITHIN_S
 from grpc_server import locations_pb2 as pb
 from grpc_server import messages, questions
 from grpc_server.calls import Failure
 from grpc_server.locations_pb2_grpc import LocationServiceServicer
+from locations import sending
 from locations.pings import MAX_BATCH, Refused, parse_id
 
 Row = TypeVar("Row")
 Rows = Generator[Row, None, None]
+
+
+_METHODS = {
+    "RecordLocation": SENDERS,
+    "RecordLocations": SENDERS,
+    "GetLocation": READERS,
+    "ListLocations": READERS,
+    "FindConnections": READERS,
+    "FindEncounters": READERS,
+}
+_SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"]
+WHO_MAY = {f"/{_SERVICE.full_name}/{each.name}": _METHODS[each.name] for each in _SERVICE.methods}
 
 
 class LocationService(LocationServiceServicer):
@@ -25,7 +40,7 @@ class LocationService(LocationServiceServicer):
 
     def RecordLocation(self, request: pb.Location, context: Any) -> pb.Location:
         ping = messages.to_ping(request, now=datetime.now(UTC))
-        for refusal in neighbours.pings().submit([ping]).refused:
+        for refusal in sending.submit([ping], callers.current()).refused:
             raise Failure(grpc.StatusCode.NOT_FOUND, refusal.errors["person_id"][0])
         return messages.to_location(ping)
 
@@ -37,13 +52,18 @@ class LocationService(LocationServiceServicer):
 
     def GetLocation(self, request: pb.GetLocationRequest, context: Any) -> pb.Location:
         identity = parse_id(request.id)
-        location = neighbours.locations().get(*identity) if identity else None
+        seen = identity is not None and callers.current().speaks_for(identity[0])
+        location = neighbours.locations().get(*identity) if identity and seen else None
         if location is None:
             raise Failure(grpc.StatusCode.NOT_FOUND, f"There is no location {request.id[:100]}.")
         return messages.to_location(location)
 
     def ListLocations(self, request: pb.ListLocationsRequest, context: Any) -> Rows[pb.ListLocationsResponse]:
-        with closing(neighbours.locations().list_between(**questions.locations(request))) as rows:
+        question = questions.locations(request)
+        if question["person_id"] is None:
+            question["person_id"] = callers.current().person_id
+        _check_seen(question["person_id"])
+        with closing(neighbours.locations().list_between(**question)) as rows:
             while batch := list(islice(rows, BLOCK)):
                 response = pb.ListLocationsResponse()
                 messages.add_locations(response.locations, batch, with_ids=True)
@@ -53,6 +73,7 @@ class LocationService(LocationServiceServicer):
         self, request: pb.FindConnectionsRequest, context: Any
     ) -> Rows[pb.FindConnectionsResponse]:
         question = questions.connections(request)
+        _check_meeting(question)
         with closing(neighbours.locations().connections(**question)) as found:
             rows = _of_somebody(question["person_id"], found)
             while batch := list(islice(rows, BLOCK)):
@@ -64,6 +85,7 @@ class LocationService(LocationServiceServicer):
         self, request: pb.FindEncountersRequest, context: Any
     ) -> Rows[pb.FindEncountersResponse]:
         question = questions.encounters(request)
+        _check_meeting(question)
         with closing(neighbours.locations().encounters(**question)) as found:
             rows = _of_somebody(question["person_id"], found)
             while batch := list(islice(rows, BLOCK)):
@@ -78,7 +100,7 @@ def _record(request: pb.RecordLocationsRequest) -> pb.RecordLocationsResponse:
         text = f"locations: The batch has {count}; {MAX_BATCH} are allowed."
         raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
     good, indexes, refusals = messages.to_pings(request.locations)
-    receipt = neighbours.pings().submit(good)
+    receipt = sending.submit(good, callers.current())
     refused = {refusal.index: refusal for refusal in refusals}
     for late in receipt.refused:
         index = indexes[late.index]
@@ -95,5 +117,26 @@ def _of_somebody(person_id: int, rows: Iterator[Row]) -> Iterator[Row]:
     for first in rows:
         return chain([first], rows)
     if not neighbours.persons().get_many([person_id]):
-        raise Failure(grpc.StatusCode.NOT_FOUND, f"There is no person {person_id}.")
+        raise _no_person(person_id)
     return iter([])
+
+
+def _no_person(person_id: int) -> Failure:
+    return Failure(grpc.StatusCode.NOT_FOUND, f"There is no person {person_id}.")
+
+
+def _check_seen(person_id: int | None) -> None:
+    if person_id is not None and not callers.current().speaks_for(person_id):
+        raise _no_person(person_id)
+
+
+def _check_meeting(question: dict[str, Any]) -> None:
+    """Others' positions are a person's to know only where they met. Without `within_s`, within a minute."""
+    caller = callers.current()
+    _check_seen(question["person_id"])
+    if caller.kind is Kind.PERSON and question["within_s"] is None:
+        question["within_s"] = WITHIN_S
+    wrong = caller.beyond_a_meeting(distance_m=question["distance_m"], within_s=question["within_s"])
+    names = {"distance": "distance_m", "within": "within_s"}
+    if wrong:
+        raise Refused({names[name]: [text] for name, text in wrong.items()})

@@ -243,7 +243,7 @@ def native_environ(place: Place, stage: Stage, process: Process) -> dict[str, st
     here = {
         key: manifests.natively(key, value, place, stage.services) for key, value in process.environ.items()
     }
-    return wishes.for_process(place, here)
+    return wishes.for_process(place, here) | {"ACCESS": place.access}
 
 
 def address(service: Service) -> tuple[str, int]:

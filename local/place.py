@@ -14,7 +14,7 @@ import stat
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,11 @@ class Place:
         high, low = divmod(self.port_base, 256)
         return f"127.{high}.{low}.{1 + zlib.crc32(service.encode()) % 254}"
 
+    @property
+    def access(self) -> str:
+        """On one's own machine everything is open, unless something else is said."""
+        return given("ACCESS", self.checkout) or "open"
+
     def sockets(self) -> Path:
         """The folder for Unix sockets; elsewhere when the checkout lies too deep for their names."""
         inside = self.state / "run"
@@ -139,8 +144,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def kept_secret(path: Path, length: int = 32) -> str:
     """The secret in the file, made of so many random bytes at the first call."""
+    return kept(path, lambda: secrets.token_urlsafe(length))
+
+
+def kept_token(path: Path) -> str:
+    """The same, in the form of a token (access/services.py)."""
+    return kept(path, lambda: f"{secrets.token_hex(4)}.{secrets.token_hex(32)}")
+
+
+def kept(path: Path, make: Callable[[], str]) -> str:
     if not path.exists():
-        write(path, secrets.token_urlsafe(length) + "\n")
+        write(path, make() + "\n")
     return path.read_text().strip()
 
 

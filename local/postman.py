@@ -26,6 +26,7 @@ ENVIRONMENTS = {
 VARIABLES = {
     "api": "http://127.0.0.1:30001",
     "persons_api": "{{api}}",
+    "token": "",  # of a staff user; not needed where ACCESS=open
     "unknown_id": "999999999999",
     "tries": "0",
 }
@@ -119,6 +120,11 @@ def persons() -> Iterator[Call]:
     yield Call("changePerson", "Change one name", body=one_name, equals=FINN | one_name)
     names = {"first_name": "Ada", "last_name": "Lovelace", **one_name}
     yield Call("replacePerson", "Change all names", body=names, equals=FINN | names)
+    yield Call("getConsent", "Finn may be found", equals={"findable": True})
+    yield Call("setConsent", "Finn is hidden", body={"findable": False}, equals={"findable": False})
+    yield Call("listPersons", "Finn is left out", query=both, equals=[DAVID])
+    yield Call("getPerson", "Finn is still there for who knows the id", equals=FINN | names)
+    yield Call("setConsent", "Finn is shown again", body={"findable": True}, equals={"findable": True})
     for operation_id in (
         "listPersons",
         "createPerson",
@@ -126,6 +132,8 @@ def persons() -> Iterator[Call]:
         "replacePerson",
         "changePerson",
         "deletePerson",
+        "getConsent",
+        "setConsent",
     ):
         yield from refusals(operation_id)
     yield from delete(FINN)
@@ -236,6 +244,7 @@ def collection() -> dict[str, Any]:
             }
             for folder in FOLDERS
         ],
+        "auth": {"type": "bearer", "bearer": [{"key": "token", "value": "{{token}}", "type": "string"}]},
         "variable": [{"key": key, "value": value} for key, value in VARIABLES.items()],
     }
 

@@ -27,7 +27,7 @@ STAND_INS = {
 }
 # Values that the errors in the schema's examples speak of.
 WRONG_IN_QUERY = {"colour": "red", "limit": "0", "bbox": "13.3,52.4", "distance": "0"}
-WRONG_IN_BODY = {"company_name": " ", "latitude": "91"}
+WRONG_IN_BODY = {"company_name": " ", "latitude": "91", "findable": "maybe"}
 TRIES = 200  # of a request that waits for something; a tenth of a second between them
 
 
@@ -72,6 +72,11 @@ class Operation:
 
     def parameters(self, where: str) -> list[dict[str, Any]]:
         return [one for one in self.spec.get("parameters", ()) if one["in"] == where]
+
+    def can_be_provoked(self, status: str) -> bool:
+        """A list is missing only for who may not see it, and the collection shows what may see everything."""
+        names_somebody = self.parameters("path") or self.body() is not None
+        return status in PROVOKED and (status != "404" or bool(names_somebody))
 
     def body(self) -> Any:
         """The first example of a body; None where there is no body."""
@@ -133,7 +138,7 @@ def refusals(operation_id: str, **more: Any) -> Iterator[Call]:
     """What the schema says of a call gone wrong: a request for each error that can be provoked."""
     operation = operations()[operation_id]
     call = Call(operation_id, "", body=operation.body(), **more)
-    for status in filter(PROVOKED.get, operation.spec["responses"]):
+    for status in filter(operation.can_be_provoked, operation.spec["responses"]):
         for example in operation.answer(status)["examples"].values():
             how, wrong = PROVOKED[status](call, example["value"])
             yield replace(wrong, says=f"{operation_id}: {how}", status=status, equals=example["value"])

@@ -22,6 +22,12 @@ FIRST_QUESTION = (
 )
 
 
+ACCESS = {
+    "open": "ACCESS=open: everybody on this machine may do everything; only 127.0.0.1 is listened on.",
+    "tokens": "ACCESS=tokens: callers show a token. Make one: .venv/bin/python manage.py tokens make --help",
+}
+
+
 def addresses(place: Place) -> None:
     scheme = "http" if wishes.certificate(place) is None else "https"
 
@@ -29,7 +35,8 @@ def addresses(place: Place) -> None:
         return f"{scheme}://127.0.0.1:{place.node_port(port)}"
 
     running = read_json(running_file(place))
-    say(f"\nConnect runs at stage {running['stage']}.\n")
+    say(f"\nConnect runs at stage {running['stage']}.")
+    say(ACCESS[place.access] + "\n")
     lines = {
         30000: [("Connect APP", f"{at(30000)}/", "")],
         30001: [

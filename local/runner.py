@@ -11,7 +11,7 @@ from local import kafka, manifests, postgis
 from local.generations import move, native_environ, node_ports, owed, running_file
 from local.kafka import Broker
 from local.manifests import Stage
-from local.place import VENV, Place, Refused, given, keep, kept_secret, read_json
+from local.place import VENV, Place, Refused, given, keep, kept_secret, kept_token, read_json
 from local.polling import poll
 from local.postgis import Cluster
 from local.seed import seed
@@ -77,9 +77,11 @@ def choose_database(place: Place, *, kept: set[str]) -> tuple[Cluster | None, di
         "DATABASE_URL": url or (cluster.url if cluster else ""),
         "SECRET_KEY": given("SECRET_KEY", place.checkout)
         or kept_secret(place.state / "secret-key", length=48),
+        "SERVICE_TOKEN": given("SERVICE_TOKEN", place.checkout) or kept_token(place.state / "service-token"),
     }
     # Lets a `manage.py` that is typed by hand find the same database.
-    keep(known, "".join(f"{key}={value}\n" for key, value in secrets.items()))
+    settings = secrets | {"ACCESS": place.access}
+    keep(known, "".join(f"{key}={value}\n" for key, value in settings.items()))
     return cluster, secrets
 
 
@@ -124,7 +126,7 @@ def check_ports(place: Place, stage: Stage) -> None:
 def run(place: Place, name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> str:
     """Runs to its end what ends by itself; gives what it printed."""
     log = place.logs / f"{name}.log"
-    environ = inherited() | dict(environ)
+    environ = inherited() | {"ACCESS": place.access} | dict(environ)
     program = VENV / "bin" / command[0]
     result = subprocess.run(
         [str(program), *command[1:]],

@@ -12,7 +12,7 @@ from local.place import Place
 
 TARGET = "docs/migration.md"
 # Stand for what a stage only refers to.
-SECRETS = {"DATABASE_URL": "postgis:", "SECRET_KEY": "-"}
+SECRETS = {"DATABASE_URL": "postgis:", "SECRET_KEY": "-", "SERVICE_TOKEN": "-"}
 SAID = {"PERSONS_URL": "who", "LOCATIONS_URL": "where", "PINGS_URL": "pings"}
 BLOCK = re.compile(r"(<!-- (\S+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
 

@@ -47,8 +47,9 @@ def for_process(place: Place, environ: dict[str, str]) -> dict[str, str]:
 def for_proxy(place: Place) -> dict[str, str]:
     """What k8s/proxy/defaults.cfg refers to. Where everybody may ask everything nobody is held back."""
     wished = wishes(place)
-    open_to_all = (given("ACCESS", place.checkout) or "open") == "open"
-    rates = {name: wished.get(name, "0" if open_to_all else rate) for name, rate in TOKENS_RATE.items()}
+    rates = {
+        name: wished.get(name, "0" if place.access == "open" else rate) for name, rate in TOKENS_RATE.items()
+    }
     for name, rate in rates.items():
         if not rate.isdecimal():
             raise Refused(f"{name} is {rate!r}; it must be a whole number of requests a second, or 0.")

@@ -14,6 +14,7 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from connect.callers import PROCESSES
 from connect.listing import answer
 from connect.rest import Framed
 from locations import exact, services
@@ -60,6 +61,7 @@ _VERBS: dict[str, tuple[Callable[..., Iterator[Any]], Callable[[Any], exact.Row]
 class Verb(APIView):
     """The rows that one verb gives."""
 
+    callers = {"GET": PROCESSES}
     renderer_classes = [Lines]
     schema = None  # not for the public
 

@@ -7,6 +7,8 @@ pairs inside that doubt (at 5 m it is a ten-millionth of a metre, all rounding) 
 Candidates are found in one of two ways. Up to NEAR_M metres, by the 32 m cubes around each own ping and
 the time (index locations_cell_time). Farther, where cubes would be many and mostly empty, by time alone
 (index locations_time) and, without a time tolerance, by hashed cubes as large as the distance asks.
+
+Of others only those are in an answer who may be found; the person asked about need not.
 """
 
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from math import ceil
 from typing import Any
 
 from connect.database import cut_in_blocks
+from locations import people
 from locations.pings import Ping
 
 CELL_M = 32  # the edge of the indexed cubes: migration 0001
@@ -154,7 +157,7 @@ def _cells(edge_m: float, distance_m: float) -> str:
 
 
 def _pairs(distance_m: float) -> str:
-    """`pairs`: every own ping with every other person's ping near it in space and time."""
+    """`pairs`: every own ping with the pings of others, who may be found, near it in space and time."""
     near = distance_m <= NEAR_M
     return f"""
 pairs AS (
@@ -170,6 +173,7 @@ pairs AS (
         OFFSET 0 -- a fence: the index is looked up once an own ping, whatever the planner guesses
      ) AS other
      WHERE (square <= %(surely)s OR ST_Distance({_geodesic("other", "own")}) <= %(distance_m)s)
+           AND {people.may_be_found("other.person_id")}
 )"""
 
 
@@ -224,7 +228,7 @@ WITH {_OWN},
 reach AS MATERIALIZED (SELECT own.*, cell FROM own {_cells(edge_m, distance_m)})
 SELECT person_id, creation_time, latitude, longitude
   FROM {candidates}
- WHERE person_id <> %(person_id)s {page} AND EXISTS (
+ WHERE person_id <> %(person_id)s {page} AND {people.may_be_found("person_id")} AND EXISTS (
         SELECT FROM reach
          WHERE reach.cell = locations_cell(other.x, other.y, other.z, {edge_m})
            AND {_square("other", "reach")} <= %(perhaps)s

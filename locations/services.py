@@ -8,14 +8,24 @@ from operator import attrgetter
 from django.db import connection, transaction
 
 from connect.database import cut_in_blocks
-from locations import partitions
+from locations import partitions, people
 from locations.models import Location
+from locations.people import MAX_ID
 from locations.pings import Ping, Refusal, unknown_person
 from locations.proximity import connections, encounters
 
-__all__ = ["Bounds", "Receipt", "connections", "encounters", "get", "list_between", "record", "submit"]
+__all__ = [
+    "MAX_ID",
+    "Bounds",
+    "Receipt",
+    "connections",
+    "encounters",
+    "get",
+    "list_between",
+    "record",
+    "submit",
+]
 
-MAX_ID = 2**63 - 1
 COLUMNS = ("person_id", "creation_time", "latitude", "longitude")
 
 
@@ -55,10 +65,6 @@ SELECT person_id, creation_time, latitude, longitude
     ON CONFLICT DO NOTHING
 """
 
-# The one place where locations touch what persons own: until this transaction ends nobody can delete
-# these people, so that no ping is stored of someone who is gone.
-_HOLD_PERSONS = "SELECT id FROM persons_person WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE"
-
 
 def record(pings: Sequence[Ping]) -> Receipt:
     """Stores a batch in one transaction; idempotent, the position stored first stays.
@@ -69,7 +75,7 @@ def record(pings: Sequence[Ping]) -> Receipt:
         return Receipt(stored=0)
     partitions.ensure(partitions.months_of(map(attrgetter("creation_time"), pings)))
     with transaction.atomic(), connection.cursor() as cursor:
-        known = hold_persons({ping.person_id for ping in pings})
+        known = people.hold({ping.person_id for ping in pings})
         good = [ping for ping in pings if ping.person_id in known]
         if good:
             cursor.execute(_INSERT, _columns(good))
@@ -80,14 +86,6 @@ def record(pings: Sequence[Ping]) -> Receipt:
     if len(good) < len(pings):
         refused = [unknown_person(i, p.person_id) for i, p in enumerate(pings) if p.person_id not in known]
     return Receipt(stored, refused)
-
-
-def hold_persons(person_ids: Iterable[int]) -> set[int]:
-    """Those who exist. Until the transaction around this ends nobody can delete them."""
-    possible = sorted({each for each in person_ids if 0 < each <= MAX_ID})
-    with connection.cursor() as cursor:
-        cursor.execute(_HOLD_PERSONS, [possible])
-        return {row[0] for row in cursor.fetchall()}
 
 
 submit = record  # the verb of the seam: here, handing a ping in and storing it are one
@@ -127,7 +125,10 @@ def list_between(
     after: tuple[datetime, int] | None = None,
     limit: int | None = None,
 ) -> Iterator[Ping]:
-    """Locations in [start, end), ordered by creation_time, then person; blocks from one snapshot."""
+    """Locations in [start, end), ordered by creation_time, then person; blocks from one snapshot.
+
+    Without `person_id` they are those of the people who may be found.
+    """
     conditions: list[str] = []
     values: list[object] = []
 
@@ -139,6 +140,8 @@ def list_between(
         if not 0 < person_id <= MAX_ID:
             return
         where("person_id = %s", person_id)
+    else:
+        where(people.may_be_found("person_id"))
     if start is not None:
         where("creation_time >= %s", start)
     if end is not None:
@@ -155,7 +158,7 @@ def list_between(
         where("creation_time >= %s", after[0])
     sql = (
         f"SELECT {', '.join(COLUMNS)} FROM locations_location "
-        f"WHERE {' AND '.join(conditions) or 'true'} ORDER BY creation_time, person_id"
+        f"WHERE {' AND '.join(conditions)} ORDER BY creation_time, person_id"
     )
     if limit is not None:
         sql += " LIMIT %s"

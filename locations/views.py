@@ -11,12 +11,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from connect import neighbours
+from connect.authentication import caller_of
+from connect.callers import READERS, SENDERS, Caller
 from connect.listing import answer
 from connect.openapi import LOCATION_ID, MISSING, NEXT_PAGE, PLACE, UNAVAILABLE, errors, shown
 from connect.queries import Query
-from connect.rest import TooLarge
+from connect.rest import TooLarge, no_person
 from connect.wire import format_time
-from locations import pings
+from locations import pings, sending
 from locations.serializers import (
     BatchSerializer,
     LocationSerializer,
@@ -55,6 +57,8 @@ class Locations(APIView):
     Send one ping as an object, or up to 10,000 as an array.
     """
 
+    callers = {"GET": READERS, "POST": SENDERS}
+
     def get_serializer(self, *args: Any, **kwargs: Any) -> serializers.Serializer:
         """For the browsable page: what its form begins with."""
         return PingSerializer(*args, **kwargs)
@@ -70,15 +74,19 @@ class Locations(APIView):
         parameters=[LocationsQuery, NEXT_PAGE],
         responses={
             200: shown(LocationSerializer(many=True), "Those found, maybe none.", {"a location": _LOCATION}),
-            **errors(UNAVAILABLE, wrong={"bbox": ["Must be four numbers: west,south,east,north."]}),
+            **errors(MISSING, UNAVAILABLE, wrong={"bbox": ["Must be four numbers: west,south,east,north."]}),
         },
     )
     def get(self, request: Request) -> HttpResponseBase:
         query = LocationsQuery.of(request)
+        caller = caller_of(request)
+        person_id = caller.person_id if query["person_id"] is None else query["person_id"]
+        if person_id is not None and not caller.speaks_for(person_id):
+            raise no_person(person_id)
         return answer(
             request,
             lambda limit: neighbours.locations().list_between(
-                person_id=query["person_id"],
+                person_id=person_id,
                 start=query["start"],
                 end=query["end"],
                 bounds=query["bbox"],
@@ -154,12 +162,14 @@ class Locations(APIView):
     def post(self, request: Request) -> Response:
         Query.of(request)
         if isinstance(request.data, list):
-            return _take_batch(request.data)
-        return _take_one(request.data)
+            return _take_batch(request.data, caller_of(request))
+        return _take_one(request.data, caller_of(request))
 
 
 class OneLocation(APIView):
     """One stored location. A ping that was accepted and is not yet stored is a 404."""
+
+    callers = {"GET": READERS}
 
     @extend_schema(
         operation_id="getLocation",
@@ -178,29 +188,30 @@ class OneLocation(APIView):
     def get(self, request: Request, location_id: str) -> Response:
         Query.of(request)
         identity = pings.parse_id(location_id)
-        location = neighbours.locations().get(*identity) if identity else None
+        seen = identity is not None and caller_of(request).speaks_for(identity[0])
+        location = neighbours.locations().get(*identity) if identity and seen else None
         if location is None:
             raise exceptions.NotFound(f"There is no location {location_id}.")
         return Response(location.to_wire())
 
 
-def _take_one(fields: Any) -> Response:
+def _take_one(fields: Any, caller: Caller) -> Response:
     try:
         ping = pings.parse(fields, now=datetime.now(UTC))
     except pings.Refused as refused:
         raise exceptions.ValidationError(refused.errors) from None
-    for refusal in neighbours.pings().submit([ping]).refused:
+    for refusal in sending.submit([ping], caller).refused:
         raise exceptions.NotFound(refusal.errors["person_id"][0])
     return Response(
         ping.to_wire(), status=status.HTTP_202_ACCEPTED, headers={"Location": f"/api/locations/{ping.id}"}
     )
 
 
-def _take_batch(items: list[Any]) -> Response:
+def _take_batch(items: list[Any], caller: Caller) -> Response:
     if len(items) > pings.MAX_BATCH:
         raise TooLarge(f"The array has {len(items)} items; {pings.MAX_BATCH} are allowed.")
     good, indexes, refusals = pings.parse_batch(items)
-    receipt = neighbours.pings().submit(good)
+    receipt = sending.submit(good, caller)
     refused = {refusal.index: refusal for refusal in refusals}
     refused |= {indexes[late.index]: late for late in receipt.refused}
     accepted = len(items) - len(refused)

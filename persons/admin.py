@@ -144,9 +144,9 @@ class ImportForm(forms.Form):
 
 @admin.register(Person)
 class PersonAdmin(admin.ModelAdmin):
-    list_display = ("id", "first_name", "last_name", "company_name", "look_at")
+    list_display = ("id", "first_name", "last_name", "company_name", "findable", "look_at")
     list_display_links = ("id", "first_name", "last_name")
-    list_filter = (CompanyFilter,)
+    list_filter = (CompanyFilter, "findable")
     list_per_page = 100
     list_max_show_all = 1000
     ordering = ("id",)

@@ -17,6 +17,6 @@ def get_many(ids: Iterable[int]) -> dict[int, Person]:
     found: dict[int, Person] = {}
     for first in range(0, len(possible), IDS_AT_ONCE):
         query = [("id", str(i)) for i in possible[first : first + IDS_AT_ONCE]]
-        for fields in http.ask(f"{settings.PERSONS_URL}/api/persons", query, silent_s=SILENT_S) or ():
+        for fields in http.ask(f"{settings.PERSONS_URL}/internal/persons", query, silent_s=SILENT_S):
             found[fields["id"]] = Person(**fields)
     return found

@@ -11,6 +11,12 @@ class Person(models.Model):
     first_name = models.CharField(max_length=255, help_text="1 to 255 characters after trimming.")
     last_name = models.CharField(max_length=255, help_text="1 to 255 characters after trimming.")
     company_name = models.CharField(max_length=255, help_text="1 to 255 characters after trimming.")
+    findable = models.BooleanField(
+        "may be found",
+        default=True,
+        db_default=True,
+        help_text="Off: in no answer about others any more, at once. Pings are still stored.",
+    )
 
     class Meta:
         ordering = ["id"]
@@ -24,6 +30,8 @@ class Person(models.Model):
                 name="person_names_trgm",
             ),
             models.Index(fields=["company_name", "id"], name="person_company"),
+            # Those few who are left out of answers: locations.people reads it with every question.
+            models.Index(fields=["id"], name="person_hidden", condition=models.Q(findable=False)),
         ]
 
     def __str__(self) -> str:

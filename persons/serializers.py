@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from connect.openapi import DAVID, FINN
 from connect.queries import After, PagedQuery, Several, Whole
-from connect.rest import StrictSerializer, Text
+from connect.rest import StrictSerializer, Text, Truth
 
 
 class PersonSerializer(StrictSerializer):
@@ -18,12 +18,24 @@ class PersonSerializer(StrictSerializer):
     )
 
 
+class ConsentSerializer(StrictSerializer):
+    """What a person agrees to."""
+
+    findable = Truth(
+        initial=True,
+        help_text="Whether others may find this person; `false` leaves it out of every answer about others.",
+    )
+
+
 class PersonsQuery(PagedQuery):
     id = Several(
         child=Whole(),
         required=False,
         initial=[FINN["id"], DAVID["id"]],
-        help_text="Only these people; repeatable, as in `id=1&id=2`. Unknown ids are left out.",
+        help_text=(
+            "Only these people; repeatable, as in `id=1&id=2`. Left out are unknown ids, and who is not to "
+            "be found."
+        ),
     )
     search = Text(
         required=False,

@@ -22,7 +22,10 @@ class Person:
 
 
 def get_many(ids: Iterable[int]) -> dict[int, Person]:
-    """The people among `ids` who exist, by id, in one query. Unknown ids are simply absent."""
+    """The people among `ids` who exist, by id, in one query. Unknown ids are simply absent.
+
+    Also those who are not to be found: who asks knows the id, as a door does that has a ping in hand.
+    """
     possible = [i for i in set(ids) if 0 < i <= MAX_ID]
     if not possible:
         return {}
@@ -33,11 +36,11 @@ def get_many(ids: Iterable[int]) -> dict[int, Person]:
 def search(
     *, ids: Iterable[int] | None = None, words: str = "", after: int = 0, limit: int | None = None
 ) -> Iterator[Person]:
-    """People ordered by id, read in blocks from one snapshot.
+    """People who may be found, ordered by id, read in blocks from one snapshot.
 
     Every word of `words` must stand, in any case, in the first name, last name or company.
     """
-    people = models.Person.objects.filter(id__gt=after).order_by("id")
+    people = models.Person.objects.filter(findable=True, id__gt=after).order_by("id")
     if ids is not None:
         people = people.filter(id__in=[i for i in set(ids) if 0 < i <= MAX_ID])
     for word in words.split():
@@ -67,3 +70,17 @@ def delete(person_id: int) -> bool:
     if not 0 < person_id <= MAX_ID:
         return False
     return models.Person.objects.filter(id=person_id).delete()[0] > 0
+
+
+def is_findable(person_id: int) -> bool | None:
+    """Whether others may find this person; None if there is nobody."""
+    if not 0 < person_id <= MAX_ID:
+        return None
+    return models.Person.objects.filter(id=person_id).values_list("findable", flat=True).first()
+
+
+def set_findable(person_id: int, *, findable: bool) -> bool:
+    """Holds from the next question on. False if there is nobody."""
+    if not 0 < person_id <= MAX_ID:
+        return False
+    return models.Person.objects.filter(id=person_id).update(findable=findable) > 0

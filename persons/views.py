@@ -10,12 +10,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from connect.authentication import caller_of
+from connect.callers import EDITORS, OWNERS, READERS
 from connect.listing import answer
 from connect.openapi import FINN, MISSING, NEXT_PAGE, PERSON_ID, PLACE, UNAVAILABLE, errors, shown
 from connect.queries import Query
 from connect.rest import no_person, object_body
 from persons import services
-from persons.serializers import PersonSerializer, PersonsQuery
+from persons.serializers import ConsentSerializer, PersonSerializer, PersonsQuery
 
 _ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}
 _A_BLANK_NAME = {"company_name": ["This field may not be blank."]}
@@ -38,13 +40,15 @@ class People(_View):
     Without `limit` everything comes (this page shows the first 100).
     """
 
+    callers = {"GET": READERS, "POST": EDITORS}
+
     @extend_schema(
         operation_id="listPersons",
         tags=["persons"],
         summary="List or search people",
         description=(
             "Ordered by id. `id` and `search` together give those who meet both; without either everybody "
-            "comes."
+            "comes who may be found."
         ),
         parameters=[PersonsQuery, NEXT_PAGE],
         responses={
@@ -94,6 +98,8 @@ class People(_View):
 class OnePerson(_View):
     """One person. Deleting it deletes where it was, too."""
 
+    callers = {"GET": READERS, "PUT": EDITORS, "PATCH": EDITORS, "DELETE": EDITORS}
+
     @extend_schema(
         operation_id="getPerson",
         tags=["persons"],
@@ -104,7 +110,9 @@ class OnePerson(_View):
     )
     def get(self, request: Request, person_id: int) -> Response:
         Query.of(request)
-        return self._answer(services.get_many([person_id]).get(person_id), person_id)
+        if caller_of(request).speaks_for(person_id):
+            return self._answer(services.get_many([person_id]).get(person_id), person_id)
+        return self._answer(next(services.search(ids=[person_id]), None), person_id)
 
     @extend_schema(
         operation_id="replacePerson",
@@ -165,3 +173,60 @@ class OnePerson(_View):
         if person is None:
             raise no_person(person_id)
         return Response(PersonSerializer(person).data)  # its forms begin with what is stored
+
+
+class Consent(APIView):
+    """What a person agrees to: whether others may find it."""
+
+    callers = {"GET": OWNERS, "PUT": OWNERS}
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> serializers.Serializer:
+        """For the browsable page: what a form begins with."""
+        return ConsentSerializer(*args, **kwargs)
+
+    @extend_schema(
+        operation_id="getConsent",
+        tags=["persons"],
+        summary="Get what a person agrees to",
+        description="Whether others may find this person. At first they may.",
+        parameters=[PERSON_ID],
+        responses={
+            200: shown(ConsentSerializer, "As it is now.", {"may be found": {"findable": True}}),
+            **errors(MISSING, UNAVAILABLE),
+        },
+    )
+    def get(self, request: Request, person_id: int) -> Response:
+        Query.of(request)
+        findable = services.is_findable(person_id) if caller_of(request).speaks_for(person_id) else None
+        if findable is None:
+            raise no_person(person_id)
+        return self._answer(findable=findable)
+
+    @extend_schema(
+        operation_id="setConsent",
+        tags=["persons"],
+        summary="Set what a person agrees to",
+        description=(
+            "With `false` the person is in no answer about others any more, from the next question on: not "
+            "in lists of people or of locations, not in anybody's connections or encounters. What is asked "
+            "about the person itself, by its id, is answered as before. Pings are still taken."
+        ),
+        parameters=[PERSON_ID],
+        request=ConsentSerializer,
+        responses={
+            200: shown(ConsentSerializer, "As it is now.", {"not to be found": {"findable": False}}),
+            **errors(MISSING, UNAVAILABLE, body=True, wrong={"findable": ["Must be true or false."]}),
+        },
+        examples=[OpenApiExample("not to be found", value={"findable": False}, request_only=True)],
+    )
+    def put(self, request: Request, person_id: int) -> Response:
+        Query.of(request)
+        serializer = ConsentSerializer(data=object_body(request))
+        serializer.is_valid(raise_exception=True)
+        seen = caller_of(request).speaks_for(person_id)
+        if not (seen and services.set_findable(person_id, **serializer.validated_data)):
+            raise no_person(person_id)
+        return self._answer(**serializer.validated_data)
+
+    def _answer(self, *, findable: bool) -> Response:
+        return Response(ConsentSerializer({"findable": findable}).data)

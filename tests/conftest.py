@@ -15,6 +15,13 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield system
 
 
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Another one, where callers show tokens; whoever shows nothing else shows that of a staff user."""
+    with a_system(tmp_path_factory.mktemp("guarded"), access="tokens") as system:
+        yield system
+
+
 @pytest.fixture(scope="session", params=STAGES)
 def stage(request: pytest.FixtureRequest, system: System) -> str:
     """The name of the stage that the system is at."""

@@ -116,8 +116,8 @@ class Trouble:
 class Site:
     """One system at its last stage, and the ways in which its processes are done harm."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, place: Place, token: str) -> None:
+        self.place, self.token = place, token
         self.supervisor = Supervisor(place)
         self.secrets = dict(line.split("=", 1) for line in (place.state / "env").read_text().splitlines())
         self.database_url = self.secrets["DATABASE_URL"]
@@ -127,7 +127,7 @@ class Site:
         self.rows: list[str] = []
 
     def api(self) -> Api:
-        return Api(self.place.node_port(30001))
+        return Api(self.place.node_port(30001), token=self.token)
 
     def program(self, name: str) -> str:
         """Of a process; what the runner brings itself has its own name."""
@@ -225,7 +225,7 @@ class UnderLoad:
     def __init__(self, site: Site) -> None:
         self.site = site
         ports = site.place.node_port(30001), site.place.node_port(30003)
-        self.load = Load(*ports, site.people, movers=MOVERS, again=True)
+        self.load = Load(*ports, site.people, token=site.token, movers=MOVERS, again=True)
         self.calls = self.load.noted.calls
         self.pings = self.load.noted.pings
         self.troubles: list[Trouble] = []

@@ -80,9 +80,9 @@ class Noted:
 class Api:
     """A connection to the one address that clients know, kept alive unless told otherwise."""
 
-    def __init__(self, port: int, *, keep_alive: bool = True) -> None:
+    def __init__(self, port: int, *, token: str | None = None, keep_alive: bool = True) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
-        self.keep_alive = keep_alive
+        self.token, self.keep_alive = token, keep_alive
 
     def ask(self, verb: str, path: str, body: Any = None, *, status: int = 200) -> Any:
         try:
@@ -101,6 +101,8 @@ class Api:
     def begin(self, verb: str, path: str, body: Any = None) -> http.client.HTTPResponse:
         """The answer, still to be read."""
         headers = {"Accept": "application/json"}
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
         if body is not None:
             headers["Content-Type"] = "application/json"
         self.connection.request(verb, path, None if body is None else json.dumps(body), headers)
@@ -153,11 +155,20 @@ class Load:
     """Everything that clients of Connect do, at the ports of one system. A context: it runs inside."""
 
     def __init__(
-        self, api_port: int, grpc_port: int, people: list[int], *, movers: int = 5, again: bool = False
+        self,
+        api_port: int,
+        grpc_port: int,
+        people: list[int],
+        *,
+        token: str | None = None,
+        movers: int = 5,
+        again: bool = False,
     ) -> None:
         self.api_port, self.grpc_port, self.people, self.again = api_port, grpc_port, people, again
+        self.token = token
+        self.metadata = [("authorization", f"Bearer {token}")] if token else []
         self.noted = Noted()
-        self.movers = [self.new_person(Api(api_port)) for _ in range(movers)]
+        self.movers = [self.new_person(self.api()) for _ in range(movers)]
         self.clients: list[Client] = []
         self.callers: list[Client] = []
         self.channel: grpc.Channel | None = None
@@ -198,6 +209,9 @@ class Load:
             self.channel.close()
             self.channel = None
 
+    def api(self, *, keep_alive: bool = True) -> Api:
+        return Api(self.api_port, token=self.token, keep_alive=keep_alive)
+
     def new_person(self, api: Api) -> int:
         person = {"first_name": "Walter", "last_name": "Walker", "company_name": "On Foot"}
         return int(api.ask("POST", "/api/persons", person, status=201)["id"])
@@ -205,7 +219,7 @@ class Load:
     # --- what one client does in a turn ----------------------------------------------------------
 
     def people_turn(self, _: int) -> Callable[[], None]:
-        api = Api(self.api_port)
+        api = self.api()
 
         def turn() -> None:
             def read() -> None:
@@ -224,7 +238,7 @@ class Load:
         return turn
 
     def single_turn(self, client: int) -> Callable[[], None]:
-        api, pings = Api(self.api_port), self.pings(client)
+        api, pings = self.api(), self.pings(client)
 
         def turn() -> None:
             (ping,) = pings.take(1)
@@ -237,7 +251,7 @@ class Load:
         return turn
 
     def bulk_turn(self, client: int) -> Callable[[], None]:
-        api, pings = Api(self.api_port), self.pings(client)
+        api, pings = self.api(), self.pings(client)
 
         def turn() -> None:
             batch = pings.take(BULK)
@@ -252,7 +266,7 @@ class Load:
         return turn
 
     def question_turn(self, client: int) -> Callable[[], None]:
-        api, chance = Api(self.api_port), random.Random(client)
+        api, chance = self.api(), random.Random(client)
 
         def turn() -> None:
             person = chance.choice(self.people)
@@ -270,7 +284,7 @@ class Load:
 
     def newcomer_turn(self, _: int) -> Callable[[], None]:
         """Every call on a connection of its own."""
-        api = Api(self.api_port, keep_alive=False)
+        api = self.api(keep_alive=False)
         paths = {
             "locations": "/api/locations?limit=5",
             "person": f"/api/persons/{self.people[0]}",
@@ -286,12 +300,13 @@ class Load:
 
     def call_turn(self, client: int) -> Callable[[], None]:
         stub, pings = LocationServiceStub(self.channel), self.pings(client)
+        how = {"timeout": TIMEOUT_S, "metadata": self.metadata}
 
         def turn() -> None:
             (ping,) = pings.take(1)
 
             def send() -> None:
-                self.noted.acknowledged(stub.RecordLocation(message(ping), timeout=TIMEOUT_S).id)
+                self.noted.acknowledged(stub.RecordLocation(message(ping), **how).id)
 
             pings.sent([ping], taken=self.noted.call("gRPC ping", send))
 
@@ -299,13 +314,14 @@ class Load:
 
     def batch_turn(self, client: int) -> Callable[[], None]:
         stub, pings = LocationServiceStub(self.channel), self.pings(client)
+        how = {"timeout": TIMEOUT_S, "metadata": self.metadata}
 
         def turn() -> None:
             batch = pings.take(BULK)
             request = pb.RecordLocationsRequest(locations=[*map(message, batch)])
 
             def send() -> None:
-                answers = [*stub.RecordLocations(iter([request]), timeout=TIMEOUT_S)]
+                answers = [*stub.RecordLocations(iter([request]), **how)]
                 assert [answer.accepted for answer in answers] == [BULK]
                 self.noted.acknowledged(*map(identity, batch))
 

@@ -14,7 +14,7 @@ from local.place import Place
 
 PLACE = Place(state=Path("/nowhere"))
 STAGES = manifests.stage_names(PLACE)
-SECRETS = {"DATABASE_URL": "postgis://the-database", "SECRET_KEY": "the-key"}
+SECRETS = {"DATABASE_URL": "postgis://the-database", "SECRET_KEY": "the-key", "SERVICE_TOKEN": "the-token"}
 NEIGHBOURS = ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL")
 
 

@@ -112,6 +112,8 @@ class Replay:
     def ask(self, request: Request) -> Answer:
         path = self.filled(request.path)
         headers = {name: self.filled(value) for name, value in request.headers.items()}
+        if self.system.token:
+            headers.setdefault("Authorization", f"Bearer {self.system.token}")
         body = None
         if request.body is not None:
             body = BODIES.get(request.body) or request.body.encode()

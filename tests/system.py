@@ -19,8 +19,10 @@ from grpc_server.locations_pb2_grpc import LocationServiceStub
 from local import kafka, manifests
 from local.generations import Generation, running_file
 from local.place import CHECKOUT, VENV, Place, read_json
+from local.seed import STAFF_USER
 from local.supervision import Supervisor
 from local.tests.conftest import a_place
+from local.tests.terminal import staff_token
 from tests.serving import until
 
 APP, API, PERSONS, LOCATIONS = 30000, 30001, 30002, 30003
@@ -28,11 +30,24 @@ STAGES = manifests.stage_names(Place(state=CHECKOUT))
 SOMEBODY = "INSERT INTO persons_person (first_name, last_name, company_name) VALUES ('A', 'B', 'C')"
 
 
+class Showing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Shows a token with each call, unless the call shows one itself."""
+
+    def __init__(self, token: str | None) -> None:
+        self.metadata = [("authorization", f"Bearer {token}")] if token else []
+
+    def intercept_unary_unary(self, ask: Any, details: Any, request: Any) -> Any:
+        return ask(details._replace(metadata=details.metadata or self.metadata), request)
+
+    intercept_unary_stream = intercept_unary_unary
+
+
 class Addresses:
     """Those of the contract, wherever a system has them, and how they are asked."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self.token: str | None = None  # what is shown unless a test says otherwise
 
     def port(self, port: int) -> int:
         return self.place.node_port(port)
@@ -41,7 +56,8 @@ class Addresses:
         return f"http://127.0.0.1:{self.port(port)}{path}"
 
     def ask(self, verb: str, path: str, *, port: int = API, **how: Any) -> requests.Response:
-        return requests.request(verb, self.url(path, port), timeout=30, **how)
+        headers = ({"Authorization": f"Bearer {self.token}"} if self.token else {}) | how.pop("headers", {})
+        return requests.request(verb, self.url(path, port), headers=headers, timeout=30, **how)
 
     def get(self, path: str, **how: Any) -> requests.Response:
         return self.ask("GET", path, **how)
@@ -50,13 +66,13 @@ class Addresses:
     def grpc(self) -> Iterator[LocationServiceStub]:
         options = [("grpc.enable_http_proxy", 0)]
         with grpc.insecure_channel(f"127.0.0.1:{self.port(LOCATIONS)}", options) as channel:
-            yield LocationServiceStub(channel)
+            yield LocationServiceStub(grpc.intercept_channel(channel, Showing(self.token)))
 
 
 class System(Addresses):
     """Walks to a stage, and is asked through the contract's addresses."""
 
-    def __init__(self, place: Place, database_url: str) -> None:
+    def __init__(self, place: Place, database_url: str, access: str) -> None:
         super().__init__(place)
         self.database_url = database_url
         self.stage: str | None = None
@@ -64,10 +80,16 @@ class System(Addresses):
             "DATABASE_URL": database_url,
             "CONNECT_STATE_DIR": str(place.state),
             "CONNECT_PORT_BASE": str(place.port_base),
+            "ACCESS": access,
         }
         # In a database that has somebody in it `up` simulates no event.
         self.run("manage.py", "migrate", "-v0")
         self.sql(SOMEBODY)
+        if access == "tokens":
+            self.run(
+                "manage.py", "createsuperuser", "--noinput", "--username", STAFF_USER, "--email", "a@b.cc"
+            )
+            self.token = staff_token(self.environ)
 
     def go(self, stage: str) -> None:
         if stage != self.stage:
@@ -168,7 +190,7 @@ class Topic:
 
 
 @contextlib.contextmanager
-def a_system(folder: Path) -> Iterator[System]:
+def a_system(folder: Path, *, access: str = "open") -> Iterator[System]:
     """On the cluster that the tests have, in a new database; nothing of it is left afterwards."""
     given = os.environ.get("DATABASE_URL", "postgis://connect:connect@127.0.0.1:5432/connect")
     with a_place(folder) as place:
@@ -176,7 +198,7 @@ def a_system(folder: Path) -> Iterator[System]:
         with at(given) as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")
         try:
-            yield System(place, urlsplit(given)._replace(path=f"/{name}").geturl())
+            yield System(place, urlsplit(given)._replace(path=f"/{name}").geturl(), access)
         finally:
             with at(given) as connection, connection.cursor() as cursor:
                 cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(scope="module")
 def persons_process(django_db_setup: None) -> Iterator[Server]:
-    with Server(SERVED_APPS="persons", WEB_WORKERS="1") as running:
+    with Server(SERVED_APPS="persons,internal", WEB_WORKERS="1") as running:
         yield running
 
 
@@ -41,6 +41,15 @@ def test_those_who_exist_come_by_id_with_their_names(persons: ModuleType, person
     }
 
 
+def test_who_is_not_to_be_found_comes_too_for_whoever_has_the_id(
+    persons: ModuleType, person: Callable[..., Person]
+):
+    hidden = person("Hide")
+    services.set_findable(hidden.id, findable=False)
+
+    assert persons.get_many([hidden.id]) == {hidden.id: Data(hidden.id, "Hide", "Lee", "Acme")}
+
+
 @pytest.mark.parametrize("ids", [[], [0, -1], [2**63], [10**40], [2**63 - 1]])
 def test_ids_of_nobody_are_simply_absent(persons: ModuleType, ids: list[int]):
     assert persons.get_many(ids) == {}
@@ -60,3 +69,12 @@ def test_a_persons_process_that_is_away_is_said_to_be(settings: Any, free_port: 
 
     with pytest.raises(NeighbourUnavailable):
         http_client.get_many([1])
+
+
+def test_a_process_that_does_not_serve_them_is_no_proof_that_there_is_nobody(
+    settings: Any, server: Server, ann: Person
+):
+    settings.PERSONS_URL = server.url("")  # the default apps: nothing internal
+
+    with pytest.raises(NeighbourUnavailable):
+        http_client.get_many([ann.id])

@@ -47,9 +47,10 @@ T = TypeVar("T")
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Site]:
     with a_place(tmp_path_factory.mktemp("faults")) as place:
-        up = Terminal(place).make("up")
+        terminal = Terminal(place, access="tokens")
+        up = terminal.make("up")
         assert up.returncode == 0, up.stdout
-        site = Site(place)
+        site = Site(place, terminal.staff_token())
         yield site
         with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             print(f"\n\n{site.table()}")
@@ -122,12 +123,16 @@ def test_the_location_server_is_killed_in_mid_stream(site: Site) -> None:
         locations, pings = LocationServiceStub(load.load.channel), load.load.pings(HELD_CLIENT)
         first, second = pings.take(BULK), pings.take(BULK)
         sent: SimpleQueue[pb.RecordLocationsRequest | None] = SimpleQueue()
-        answers = locations.RecordLocations(iter(sent.get, None), timeout=PATIENCE_S)
+        answers = locations.RecordLocations(
+            iter(sent.get, None), timeout=PATIENCE_S, metadata=load.load.metadata
+        )
         sent.put(pb.RecordLocationsRequest(locations=map(message, first)))
         assert next(answers).accepted == BULK
         load.load.noted.acknowledged(*map(identity, first))
         everything = locations.ListLocations(
-            pb.ListLocationsRequest(start=to_timestamp(MAY), end=to_timestamp(JUNE)), timeout=PATIENCE_S
+            pb.ListLocationsRequest(start=to_timestamp(MAY), end=to_timestamp(JUNE)),
+            timeout=PATIENCE_S,
+            metadata=load.load.metadata,
         )
         assert next(everything).locations
         array = site.api().begin("GET", "/api/locations?start=2026-05-01&end=2026-06-01")
@@ -145,7 +150,9 @@ def test_the_location_server_is_killed_in_mid_stream(site: Site) -> None:
         load.until_well()
         # Of a batch that is not acknowledged all may be stored, or nothing: sent again it is stored once.
         again = pb.RecordLocationsRequest(locations=map(message, second))
-        still_came = still_came or list(locations.RecordLocations(iter([again]), timeout=PATIENCE_S))
+        still_came = still_came or list(
+            locations.RecordLocations(iter([again]), timeout=PATIENCE_S, metadata=load.load.metadata)
+        )
         assert [answer.accepted for answer in still_came] == [BULK]
         load.load.noted.acknowledged(*map(identity, second))
 

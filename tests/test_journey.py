@@ -162,9 +162,13 @@ def test_a_path_with_a_trailing_slash_is_unknown(system: System, stage: str, pat
     assert (answer.status_code, answer.json()) == (404, {"detail": "Not found."})
 
 
-@pytest.mark.parametrize("verb", ["get", "list_between", "connections", "encounters", ""])
+@pytest.mark.parametrize(
+    "path",
+    [f"locations/{verb}?question={{}}" for verb in ("get", "list_between", "connections", "encounters", "")]
+    + ["persons?id=1", "%70ersons?id=1"],
+)
 def test_what_processes_ask_each_other_is_reachable_by_no_route(
-    system: System, stage: str, verb: str
+    system: System, stage: str, path: str
 ) -> None:
-    answer = system.get(f"/internal/locations/{verb}?question={{}}")
+    answer = system.get(f"/internal/{path}")
     assert (answer.status_code, answer.json()) == (404, {"detail": "Not found."})

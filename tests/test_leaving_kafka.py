@@ -22,7 +22,7 @@ LAST, BEFORE = "6-kafka", "5-grpc"
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     with a_place(tmp_path_factory.mktemp("leaving")) as place:
-        yield Terminal(place)
+        yield Terminal(place, access="tokens")
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def unwritten(terminal: Terminal) -> list[str]:
     supervisor = Supervisor(terminal.place)
     [writer] = [name for name in supervisor.programs() if name.startswith("location-writer-")]
     supervisor.rpc.stopProcess(writer)
-    api = Api(terminal.place.node_port(30001))
+    api = asked(terminal)
     person = api.ask("POST", "/api/persons", SOMEBODY, status=201)["id"]
     pings = [{"person_id": person, "latitude": 1, "longitude": 2} for _ in range(20)]
     taken = [api.ask("POST", "/api/locations", ping, status=202)["id"] for ping in pings]
@@ -41,8 +41,12 @@ def unwritten(terminal: Terminal) -> list[str]:
     return taken
 
 
+def asked(terminal: Terminal) -> Api:
+    return Api(terminal.place.node_port(30001), token=terminal.staff_token())
+
+
 def stored(terminal: Terminal, taken: list[str]) -> bool:
-    api = Api(terminal.place.node_port(30001))
+    api = asked(terminal)
     person = taken[0].partition("-")[0]
     return [one["id"] for one in api.ask("GET", f"/api/locations?person_id={person}")] == taken
 

@@ -16,7 +16,7 @@ LEAST = {"ping": 500, "pings in bulk": 50, "encounters": 50, "people written": 5
 @pytest.fixture
 def terminal(tmp_path: Path) -> object:
     with a_place(tmp_path) as place:
-        yield Terminal(place)
+        yield Terminal(place, access="tokens")
 
 
 def test_nobody_notices_the_walk(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,5 +53,5 @@ def it_runs_what_the_manifests_say(place: Place, name: str) -> None:
         command = described.joinpath("cmdline").read_text().split("\0")[:-1]
         assert tuple(command[-len(process.command) + 1 :]) == process.command[1:], process.name
         environ = {*described.joinpath("environ").read_text().split("\0")}
-        wanted = generations.native_environ(place, stage, process)
+        wanted = generations.native_environ(place, stage, process) | {"ACCESS": "tokens"}
         assert {f"{key}={value}" for key, value in wanted.items()} <= environ, process.name

@@ -72,9 +72,10 @@ class Walk:
     def __init__(self, terminal: Terminal, *, calls_between: int) -> None:
         self.terminal, self.place = terminal, terminal.place
         self.calls_between = calls_between
-        api = Api(self.place.node_port(30001))
-        people = [person["id"] for person in api.ask("GET", "/api/persons?limit=100")]
-        self.load = Load(self.place.node_port(30001), self.place.node_port(30003), people)
+        self.token = terminal.staff_token() if terminal.environ["ACCESS"] == "tokens" else None
+        people = [person["id"] for person in self.api().ask("GET", "/api/persons?limit=100")]
+        ports = self.place.node_port(30001), self.place.node_port(30003)
+        self.load = Load(*ports, people, token=self.token)
         self.noted = self.load.noted
         self.steps: list[Step] = []
 
@@ -100,6 +101,9 @@ class Walk:
             before = times[0] if position == 0 else moves[position - 1][2]
             self.steps.append(Step(name, before, began, ended, times[position + 2]))
 
+    def api(self) -> Api:
+        return Api(self.place.node_port(30001), token=self.token)
+
     def linger(self) -> float:
         """Until so many calls more have been made; gives the time."""
         enough = len(self.noted.calls) + self.calls_between
@@ -113,7 +117,7 @@ class Walk:
 
     def stored(self) -> Counter[str]:
         """How often each location of the movers is in the system's answer."""
-        api = Api(self.place.node_port(30001))
+        api = self.api()
         found: Counter[str] = Counter()
         for person in self.load.movers:
             found.update(one["id"] for one in api.ask("GET", f"/api/locations?person_id={person}"))

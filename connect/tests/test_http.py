@@ -20,6 +20,7 @@ LOCATION = "/api/locations/{id}-1778491800000000"
 PATHS = {
     "/api/persons": ("", "GET POST"),
     "/api/persons/{id}": ("", "GET PUT PATCH DELETE"),
+    "/api/persons/{id}/consent": ("", "GET PUT"),
     "/api/persons/{id}/connection": (DAY, "GET"),
     "/api/persons/{id}/encounters": (DAY, "GET"),
     "/api/locations": ("limit=5", "GET POST"),

@@ -120,6 +120,18 @@ def test_both_pings_must_lie_in_the_range(
     assert len(ask(api, ann, "connection", query).json()) == count
 
 
+def test_who_is_not_to_be_found_is_gone_from_the_next_answer_and_is_answered_as_before(
+    api: APIClient, ann: Person, bo: Person, meet: None
+) -> None:
+    whole = ask(api, bo, "connection").json()
+    assert api.put(f"/api/persons/{bo.pk}/consent", {"findable": False}).status_code == 200
+    assert ask(api, ann, "connection").json() == ask(api, ann, "encounters").json() == []
+    assert ask(api, bo, "connection").json() == whole != []
+    assert {each["person_id"] for each in api.get("/api/locations?limit=100").json()} == {ann.pk}
+    api.put(f"/api/persons/{bo.pk}/consent", {"findable": True})
+    assert len(ask(api, ann, "connection").json()) == 5
+
+
 # --- encounters ----------------------------------------------------------------------------------
 
 
@@ -382,8 +394,9 @@ def test_persons_are_asked_once_for_the_asker_and_once_for_every_300_met(
     with django_assert_num_queries(1 + 1 + batches + 2) as asked:  # two for a savepoint round the cursor
         answer = ask(api, ann, door, f"{DAY}&limit=10000")
     assert len(answer.json()) == strangers * (2 if door == "connection" else 1)
-    of_persons = [query["sql"] for query in asked.captured_queries if "persons_person" in query["sql"]]
-    of_locations = [query["sql"] for query in asked.captured_queries if "locations_location" in query["sql"]]
+    statements = [query["sql"] for query in asked.captured_queries]
+    of_locations = [sql for sql in statements if "locations_location" in sql]  # and who is not to be found
+    of_persons = [sql for sql in statements if "persons_person" in sql and sql not in of_locations]
     assert (len(of_persons), len(of_locations)) == (1 + batches, 1)
 
 

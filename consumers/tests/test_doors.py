@@ -61,7 +61,7 @@ def test_rest_says_503_while_the_broker_is_away(settings: Any, api: APIClient, f
 def test_a_web_process_takes_pings_while_its_database_is_away(kafka: str, settings: Any, server: Server):
     """It knows who exists from before; a process of its own tells it of persons, and then is gone as well."""
     wiring = {"PINGS_URL": kafka, "KAFKA_TOPIC": settings.KAFKA_TOPIC, "WEB_WORKERS": "1"}
-    with Server(SERVED_APPS="persons", WEB_WORKERS="1") as persons:
+    with Server(SERVED_APPS="persons,internal", WEB_WORKERS="1") as persons:
         nowhere = {"DATABASE_URL": "", "LOCATIONS_URL": persons.url(""), "PERSONS_URL": persons.url("")}
         door = Server(SERVED_APPS="locations", **wiring, **nowhere)
         with door:
@@ -90,7 +90,7 @@ def test_grpc_takes_batches_and_does_not_know_what_is_new(kafka: str, settings: 
 def test_a_location_server_serves_without_its_database(kafka: str, settings: Any, free_port: int):
     """Its pings need the broker only, so nobody is to be kept from sending them."""
     away = urlsplit(database_url())._replace(netloc=f"connect:x@127.0.0.1:{free_port}").geturl()
-    with Server(SERVED_APPS="persons", WEB_WORKERS="1") as persons:
+    with Server(SERVED_APPS="persons,internal", WEB_WORKERS="1") as persons:
         wiring = {"PINGS_URL": kafka, "KAFKA_TOPIC": settings.KAFKA_TOPIC, "PERSONS_URL": persons.url("")}
         with LocationProcess(DATABASE_URL=away, **wiring) as process:
             assert is_serving(int(process.address.rpartition(":")[2]))

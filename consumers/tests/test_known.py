@@ -118,10 +118,11 @@ def test_a_database_that_is_away_is_persons_that_are_away(known: KnownPersons, c
     assert known.among([1, 2]) == {1, 2}
 
 
-def test_persons_can_be_a_process_of_its_own(known: KnownPersons, settings: Any, server: Server):
-    settings.PERSONS_URL = server.url("")
+def test_persons_can_be_a_process_of_its_own(known: KnownPersons, settings: Any):
+    with Server(SERVED_APPS="persons,internal", WEB_WORKERS="1") as persons:
+        settings.PERSONS_URL = persons.url("")
 
-    assert known.among(range(1, 700)) == set(range(1, 10))
+        assert known.among(range(1, 700)) == set(range(1, 10))
 
 
 def test_only_so_many_are_remembered(clock: Clock):

@@ -6,11 +6,12 @@ import random
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from local import postgis, runner
-from local.place import CHECKOUT, NODE_PORTS, Place
+from local.place import CHECKOUT, NODE_PORTS, VENV, Place
+from local.seed import STAFF_USER
 
 
 @contextlib.contextmanager
@@ -29,10 +30,17 @@ def all_free(base: int) -> bool:
     return all(postgis.is_free(base + number) for number in range(NODE_PORTS))
 
 
+def staff_token(environ: Mapping[str, str]) -> str:
+    command = [VENV / "bin" / "python", "manage.py", "tokens", "make", "staff", "--user", STAFF_USER]
+    made = subprocess.run(command, cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    return made.stdout.strip()
+
+
 class Terminal:
     """Types make commands for one system, whose database is the private one whatever the tests have."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, access: str = "open") -> None:
         self.place = place
         self.environ = {
             key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))
@@ -41,7 +49,13 @@ class Terminal:
             "DATABASE_URL": "",
             "CONNECT_STATE_DIR": str(place.state),
             "CONNECT_PORT_BASE": str(place.port_base),
+            "ACCESS": access,
         }
+
+    def staff_token(self) -> str:
+        """A new one, of the staff user whom `make up` has made."""
+        known = dict(line.split("=", 1) for line in (self.place.state / "env").read_text().splitlines())
+        return staff_token(self.environ | known)
 
     def make(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

@@ -16,11 +16,11 @@ def distance_m(a: Ping, b: Ping) -> float:
     return line["s12"]
 
 
-def pairs(pings, person_id, start, end, within_s):
-    """(own, other) pairs, both in [start, end), near in time."""
+def pairs(pings, person_id, start, end, within_s, hidden=frozenset()):
+    """(own, other) pairs, both in [start, end), near in time; nobody else who is hidden is in one."""
     in_range = [ping for ping in pings if start <= ping.creation_time < end]
     own = [ping for ping in in_range if ping.person_id == person_id]
-    others = [ping for ping in in_range if ping.person_id != person_id]
+    others = [ping for ping in in_range if ping.person_id not in {person_id, *hidden}]
     for o, p in product(own, others):
         if within_s is None or abs(o.creation_time - p.creation_time) <= timedelta(seconds=within_s):
             yield o, p
@@ -31,17 +31,29 @@ def is_in_doubt(pings, person_id, start, end, d) -> bool:
     return any(abs(distance_m(o, p) - d) < 1e-6 for o, p in pairs(pings, person_id, start, end, None))
 
 
-def connections(pings, person_id, *, start: datetime, end: datetime, distance_m: float, within_s=None):
-    found = {p for o, p in pairs(pings, person_id, start, end, within_s) if _near(o, p, distance_m)}
+def connections(
+    pings, person_id, *, start: datetime, end: datetime, distance_m: float, within_s=None, hidden=frozenset()
+):
+    near = pairs(pings, person_id, start, end, within_s, hidden)
+    found = {p for o, p in near if _near(o, p, distance_m)}
     return sorted(found, key=lambda p: (p.creation_time, p.person_id))
 
 
 def encounters(
-    pings, person_id, *, start, end, distance_m: float, within_s, max_gap_s, min_duration_s=0
+    pings,
+    person_id,
+    *,
+    start,
+    end,
+    distance_m: float,
+    within_s,
+    max_gap_s,
+    min_duration_s=0,
+    hidden=frozenset(),
 ) -> list[tuple]:
     """(person_id, start, end, pings, min_distance_m, latitude, longitude), ordered by start, person."""
     by_person = defaultdict(list)
-    for o, p in pairs(pings, person_id, start, end, within_s):
+    for o, p in pairs(pings, person_id, start, end, within_s, hidden):
         if _near(o, p, distance_m):
             by_person[p.person_id].append((max(o.creation_time, p.creation_time), o, p))
     rows = []

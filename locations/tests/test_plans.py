@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 
 from locations import partitions, proximity
+from persons.models import Person
 
 DAY = {"start": datetime(2026, 5, 11, tzinfo=UTC), "end": datetime(2026, 5, 12, tzinfo=UTC)}
 MONTH = "locations_location_2026_05"
@@ -20,7 +21,7 @@ SELECT id, timestamptz '2026-05-11 09:00Z' + day * interval '1 day'
        52.5 + (booth / 10 * 33 + 4 * random()) / 111250, 13.4 + (booth % 10 * 30 + 4 * random()) / 67800
   FROM generate_series(0, 1) AS day, generate_series(0, 499) AS n, generate_series(1, 1000) AS id,
        LATERAL (SELECT abs(hashint8(id * 1000 + n / 20 + day * 77)) % 60 AS booth) AS place;
-ANALYZE locations_location;
+ANALYZE locations_location, persons_person;
 """
 
 
@@ -60,12 +61,24 @@ def test_the_questions_use_their_indexes_at_a_million_rows():
     together = explain(*proximity.encounters_sql(17, **DAY, distance_m=5, **met, **page))
     far = explain(*proximity.connections_sql(17, **DAY, distance_m=100, within_s=60, **page))
 
-    by_cell = {"pkey", "locations_cell_creation_time_idx"}
+    by_cell = {"pkey", "locations_cell_creation_time_idx", "person_hidden"}
     assert indexes_used(near) == indexes_used(ever) == indexes_used(together) == by_cell
-    assert indexes_used(far) == {"pkey", "creation_time_person_id_idx"}
+    assert indexes_used(far) == {"pkey", "creation_time_person_id_idx", "person_hidden"}
     for plan in (near, ever, together, far):
         assert plan[0]["Actual Rows"] > 100
-        assert tables_touched(plan) == {MONTH}  # the day's month alone
+        assert tables_touched(plan) == {MONTH, "persons_person"}  # the day's month alone
         assert not [node for node in plan if node["Node Type"] == "Seq Scan"]
     # Without a tolerance each candidate is tried by hash against the own pings near it, not against all.
     assert [node for node in ever if node["Node Type"] == "Hash Join" and node["Join Type"] == "Semi"]
+    # Who is not to be found is read once, and nobody else with it.
+    Person.objects.filter(id__in=range(100, 120)).update(findable=False)
+    for question in (
+        proximity.connections_sql(17, **DAY, distance_m=5, within_s=60, **page),
+        proximity.connections_sql(17, **DAY, distance_m=5, within_s=None, **page),
+        proximity.encounters_sql(17, **DAY, distance_m=5, **met, **page),
+        proximity.connections_sql(17, **DAY, distance_m=100, within_s=60, **page),
+    ):
+        plan = explain(*question)
+        [hidden] = [node for node in plan if node.get("Index Name") == "person_hidden"]
+        assert (hidden["Actual Loops"], hidden["Actual Rows"]) == (1, 20)
+        assert [node for node in plan if "hashed SubPlan" in node.get("Filter", "")]

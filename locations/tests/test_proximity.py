@@ -1,5 +1,6 @@
 """The spatial question against the brute force, all over the world."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from locations import services
 from locations.pings import Ping
 from locations.tests import brute_force
+from persons.models import Person
 
 pytestmark = pytest.mark.django_db
 
@@ -35,16 +37,16 @@ def at(place: tuple[float, float], east_m: float, north_m: float) -> tuple[float
     return round(point["lat2"], 7), round(wrapped, 7)
 
 
-def fresh(pings: list[Ping]) -> list[Ping]:
-    """An empty table, then these; what is stored, so without repeats."""
+def fresh(pings: list[Ping], hidden: Collection[int] = ()) -> list[Ping]:
+    """An empty table, then these; what is stored, so without repeats. Nobody may find the `hidden`."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM locations_location")
         cursor.execute("DELETE FROM persons_person")
         people = sorted({ping.person_id for ping in pings} | {1})
         cursor.execute(
-            "INSERT INTO persons_person (id, first_name, last_name, company_name) "
-            "SELECT id, 'A', 'B', 'C' FROM unnest(%s) AS id",
-            [people],
+            "INSERT INTO persons_person (id, first_name, last_name, company_name, findable) "
+            "SELECT id, 'A', 'B', 'C', id <> ALL(%s) FROM unnest(%s) AS id",
+            [list(hidden), people],
         )
     services.record(pings)
     unique: dict[tuple, Ping] = {}
@@ -77,19 +79,21 @@ ranges = st.sampled_from(
         {"start": NOON, "end": NOON},
     ]
 )
+some_hidden = st.just(frozenset()) | st.frozensets(st.integers(1, 4))
 distances = st.sampled_from([0.5, 1, 5, 25, 40, 41, 100, 1000, 10_000])
 often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @often
-@given(events(), ranges, distances, st.sampled_from([None, 0, 0.5, 10, 60, 3600]))
-def test_connections_are_those_of_the_brute_force(event, between, d, within_s):
-    stored = fresh(event)
+@given(events(), ranges, distances, st.sampled_from([None, 0, 0.5, 10, 60, 3600]), some_hidden)
+def test_connections_are_those_of_the_brute_force(event, between, d, within_s, hidden):
+    stored = fresh(event, hidden)
     assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
 
     found = list(services.connections(1, **between, distance_m=d, within_s=within_s))
 
-    assert found == brute_force.connections(stored, 1, **between, distance_m=d, within_s=within_s)
+    question = {**between, "distance_m": d, "within_s": within_s}
+    assert found == brute_force.connections(stored, 1, **question, hidden=hidden)
 
 
 @often
@@ -100,9 +104,12 @@ def test_connections_are_those_of_the_brute_force(event, between, d, within_s):
     st.sampled_from([0, 5, 60, 3600]),
     st.sampled_from([0, 5, 30, 75]),
     st.sampled_from([0, 1, 30]),
+    some_hidden,
 )
-def test_encounters_are_those_of_the_brute_force(event, between, d, within_s, max_gap_s, min_duration_s):
-    stored = fresh(event)
+def test_encounters_are_those_of_the_brute_force(
+    event, between, d, within_s, max_gap_s, min_duration_s, hidden
+):
+    stored = fresh(event, hidden)
     assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
     question = {
         **between,
@@ -113,7 +120,7 @@ def test_encounters_are_those_of_the_brute_force(event, between, d, within_s, ma
     }
 
     found = list(services.encounters(1, **question))
-    expected = brute_force.encounters(stored, 1, **question)
+    expected = brute_force.encounters(stored, 1, **question, hidden=hidden)
 
     assert [(e.person_id, e.start, e.end, e.pings) for e in found] == [row[:4] for row in expected]
     for encounter, row in zip(found, expected, strict=True):
@@ -176,13 +183,39 @@ def test_both_people_see_the_same_encounter():
     assert (mine.person_id, theirs.person_id) == (2, 1)
 
 
+def test_who_is_hidden_is_in_nobodys_answer_from_the_next_question_on_and_still_has_their_own():
+    fresh([Ping(person_id, NOON, 1.0, 1.0) for person_id in (1, 2, 3)])
+    question = {**DAY, "distance_m": 5, "within_s": 60, "max_gap_s": 75}
+
+    def seen(person_id: int) -> list[list[int]]:
+        ways = [
+            services.connections(person_id, **DAY, distance_m=5),
+            services.connections(person_id, **DAY, distance_m=5, within_s=60),
+            services.connections(person_id, **DAY, distance_m=500),
+            services.encounters(person_id, **question),
+        ]
+        return [[each.person_id for each in way] for way in ways]
+
+    assert seen(1) == [[2, 3]] * 4
+    Person.objects.filter(id=2).update(findable=False)
+    assert seen(1) == [[3]] * 4
+    assert seen(2) == [[1, 3]] * 4
+    assert [ping.person_id for ping in services.list_between(**DAY)] == [1, 3]
+    assert [ping.person_id for ping in services.list_between(**DAY, limit=2)] == [1, 3]
+    assert [ping.person_id for ping in services.list_between(person_id=2)] == [2]
+    assert services.get(2, NOON) is not None
+    Person.objects.filter(id=2).update(findable=True)
+    assert seen(1) == [[2, 3]] * 4
+
+
 def test_pages_of_encounters_and_connections_make_the_whole():
     pings = [
         Ping(person_id, NOON + timedelta(seconds=200 * n + person_id), 1.0, 1.0)
         for person_id in range(1, 6)
         for n in range(6)
     ]
-    fresh(pings)
+    pings += [ping._replace(person_id=9) for ping in pings if ping.person_id == 3]
+    fresh(pings, hidden=[1, 9])
     question = {**DAY, "distance_m": 5, "within_s": 60, "max_gap_s": 75}
     near = {**DAY, "distance_m": 5}
 

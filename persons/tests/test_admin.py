@@ -169,6 +169,16 @@ def test_a_name_that_breaks_the_rule_is_refused_with_a_reason(admin_client: Clie
     assert not Person.objects.exists()
 
 
+def test_staff_hides_a_person_and_finds_those_who_are_hidden(admin_client: Client, ada: Person) -> None:
+    crowd(3)
+    names = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}
+    page = f"{LIST}{ada.pk}/change/"
+    assert admin_client.post(page, names).status_code == 302  # a box that is not ticked is not sent
+    assert found(admin_client, findable__exact="0") == ["Lovelace"]
+    assert admin_client.post(page, names | {"findable": "on"}).status_code == 302
+    assert found(admin_client, findable__exact="0") == []
+
+
 # --- deleting ------------------------------------------------------------------------------------
 
 

@@ -318,3 +318,48 @@ def test_each_call_is_one_statement(
         api.get("/api/persons?search=ann&limit=10")
     with django_assert_num_queries(1):
         api.post("/api/persons", ADA)
+
+
+# --- what a person agrees to ---------------------------------------------------------------------
+
+
+def test_at_first_everybody_may_be_found_and_it_is_theirs_to_change(api: APIClient, ann: Person) -> None:
+    path = f"/api/persons/{ann.pk}/consent"
+    for findable in (False, True):
+        answer = api.put(path, {"findable": findable})
+        assert (answer.status_code, answer.json()) == (200, {"findable": findable})
+        assert api.get(path).json() == {"findable": findable}
+
+
+def test_who_is_not_to_be_found_is_in_no_list_and_is_there_as_before(
+    api: APIClient, ann: Person, bo: Person, walk: Callable[[str], list[list[Any]]]
+) -> None:
+    api.put(f"/api/persons/{ann.pk}/consent", {"findable": False})
+    assert ids(api.get("/api/persons")) == [bo.pk]
+    assert ids(api.get("/api/persons?search=ann")) == []
+    assert ids(api.get(f"/api/persons?id={ann.pk}&id={bo.pk}")) == [bo.pk]
+    assert walk("/api/persons?limit=1") == [[as_sent(bo)]]
+    assert api.get(f"/api/persons/{ann.pk}").json() == as_sent(ann)
+    assert api.patch(f"/api/persons/{ann.pk}", {"first_name": "Anna"}).status_code == 200
+    assert ids(api.get("/api/persons?search=anna")) == []
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, "true", "", [], {}], ids=repr)
+def test_consent_is_true_or_false(api: APIClient, ann: Person, value: Any) -> None:
+    answer = api.put(f"/api/persons/{ann.pk}/consent", {"findable": value})
+    assert answer.status_code == 400
+    assert list(answer.json()) == ["findable"]
+    assert Person.objects.get().findable
+
+
+def test_consent_is_all_that_is_taken_and_there_must_be_somebody(api: APIClient, ann: Person) -> None:
+    assert api.put(f"/api/persons/{ann.pk}/consent", {}).json() == {"findable": ["This field is required."]}
+    more = api.put(f"/api/persons/{ann.pk}/consent", {"findable": False, "until": "tomorrow"})
+    assert (more.status_code, more.json()) == (400, {"until": ["Unknown field."]})
+    for nobody in (ann.pk + 1, TOO_BIG):
+        for answer in (
+            api.get(f"/api/persons/{nobody}/consent"),
+            api.put(f"/api/persons/{nobody}/consent", {"findable": False}),
+        ):
+            assert answer.status_code == 404
+            assert answer.json() == {"detail": f"There is no person {nobody}."}

@@ -6,8 +6,10 @@ from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormat
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
+from connect import listening
 from grpc_server.server import SERVICE, LocationServer
 
 GRACE_S = 60.0
@@ -59,6 +61,10 @@ class Command(BaseCommand):
         for name in ("LOCATIONS_URL", "PINGS_URL"):
             if getattr(settings, name).startswith("grpc:"):
                 raise CommandError(f"{name} leads to a gRPC server: this one would ask itself.", returncode=2)
+        try:
+            self.stdout.write(listening.check([address.rpartition(":")[0]]))
+        except ImproperlyConfigured as fault:
+            raise CommandError(str(fault), returncode=2) from None
         try:
             server = LocationServer(address)
         except OSError as fault:

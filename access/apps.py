@@ -1,0 +1,17 @@
+from typing import Any
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+def _admit(**_: Any) -> None:
+    from access import services  # noqa: PLC0415 - models are not there yet when this file is read
+
+    services.admit_processes()
+
+
+class AccessConfig(AppConfig):
+    name = "access"
+
+    def ready(self) -> None:
+        post_migrate.connect(_admit, sender=self)

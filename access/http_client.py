@@ -1,0 +1,29 @@
+"""The seam's `http:` for access: the same verbs as access.services, asked of the persons process."""
+
+from django.conf import settings
+
+from connect import http
+from connect.callers import Caller, Kind
+
+SILENT_S = 10.0
+TOKEN, SESSION = "X-Connect-Token", "X-Connect-Session"
+
+
+def of_token(token: str) -> Caller | None:
+    """Whose it is. Raises NeighbourUnavailable."""
+    return _ask(TOKEN, token)
+
+
+def of_session(key: str) -> Caller | None:
+    return _ask(SESSION, key)
+
+
+def _ask(header: str, shown: str) -> Caller | None:
+    if not shown.isascii() or not shown.isprintable():
+        return None
+    url = f"{settings.PERSONS_URL}/internal/callers"
+    found = http.ask(url, [], silent_s=SILENT_S, headers={header: shown})
+    if not found or "kind" not in found:
+        return None
+    people = found["people"]
+    return Caller(Kind(found["kind"]), found["name"], tuple(people) if people else None, found["until"])

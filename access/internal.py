@@ -1,0 +1,27 @@
+"""`/internal/callers`, for access.http_client alone: whose token or session another process was shown."""
+
+from dataclasses import asdict
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from access import services
+from access.http_client import SESSION, TOKEN
+from connect.callers import PROCESSES
+from connect.rest import JsonRenderer
+
+
+class Callers(APIView):
+    """An empty object for one who is nobody."""
+
+    callers = {"GET": PROCESSES}
+    renderer_classes = [JsonRenderer]
+    schema = None  # not for the public
+
+    def get(self, request: Request) -> Response:
+        if token := request.headers.get(TOKEN):
+            caller = services.of_token(token)
+        else:
+            caller = services.of_session(request.headers.get(SESSION, ""))
+        return Response(asdict(caller) if caller else {})

@@ -1,0 +1,108 @@
+"""Tokens, as they are stored: hashed, so that nobody who reads the database can use them."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.utils import timezone
+from rest_framework_api_key.models import AbstractAPIKey
+
+from connect.callers import Kind
+
+DAYS = 30
+KINDS = {
+    Kind.INGEST: "ingest: sends pings, and nothing else",
+    Kind.PERSON: "person: reads what is its own",
+    Kind.SERVICE: "service: another process of Connect",
+    Kind.STAFF: "staff: everything, as its user may",
+}
+
+
+def in_a_month() -> object:
+    return timezone.now() + timedelta(days=DAYS)
+
+
+class Token(AbstractAPIKey):
+    """What a caller shows. `prefix` names it, and is the part of it that is not secret."""
+
+    kind = models.CharField(max_length=10, choices=list(KINDS.items()))
+    first_person_id = models.BigIntegerField(
+        "first person",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="The id of the person; for the devices of an event, the first of its people.",
+    )
+    last_person_id = models.BigIntegerField(
+        "last person",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Only for the devices of an event: the last id of its people. Empty: just the first.",
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        help_text="Only for staff: whose rights it has.",
+    )
+    expiry_date = models.DateTimeField("expires", default=in_a_month, help_text="UTC.")
+    last_used = models.DateField("last used", null=True, blank=True, editable=False)
+
+    class Meta(AbstractAPIKey.Meta):
+        verbose_name = "token"
+        verbose_name_plural = "tokens"
+        constraints = [
+            models.CheckConstraint(
+                name="token_is_of_its_kind",
+                condition=(
+                    models.Q(
+                        kind__in=[Kind.INGEST, Kind.PERSON],
+                        first_person_id__isnull=False,
+                        last_person_id__gte=models.F("first_person_id"),
+                        user=None,
+                    )
+                    & (~models.Q(kind=Kind.PERSON) | models.Q(last_person_id=models.F("first_person_id")))
+                )
+                | models.Q(kind=Kind.STAFF, user__isnull=False, first_person_id=None, last_person_id=None)
+                | models.Q(kind=Kind.SERVICE, user=None, first_person_id=None, last_person_id=None),
+            )
+        ]
+        indexes = [models.Index(fields=["first_person_id"], name="token_person")]
+
+    def clean(self) -> None:
+        super().clean()
+        of_people = self.kind in (Kind.INGEST, Kind.PERSON)
+        errors = {}
+        if of_people and self.first_person_id is None:
+            errors["first_person_id"] = "Say whose it is."
+        if not of_people and (self.first_person_id or self.last_person_id) is not None:
+            errors["first_person_id"] = f"A token of the kind {self.kind} is not a person's."
+        if of_people and self.last_person_id is None:
+            self.last_person_id = self.first_person_id
+        if self.kind == Kind.PERSON and self.last_person_id != self.first_person_id:
+            errors["last_person_id"] = "A person's token is one person's."
+        if self.first_person_id and self.last_person_id and self.last_person_id < self.first_person_id:
+            errors["last_person_id"] = "Must not be before the first."
+        if (self.kind == Kind.STAFF) != (self.user is not None):
+            errors["user"] = (
+                "Say whose rights it has." if self.kind == Kind.STAFF else "Only a staff token has a user."
+            )
+        if errors:
+            raise ValidationError(errors)
+
+    @property
+    def people(self) -> tuple[int, int] | None:
+        if self.first_person_id is None or self.last_person_id is None:
+            return None
+        return self.first_person_id, self.last_person_id
+
+    @property
+    def state(self) -> str:
+        """usable, expired or revoked."""
+        if self.revoked:
+            return "revoked"
+        return "expired" if self.has_expired else "usable"

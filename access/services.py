@@ -1,0 +1,82 @@
+"""Whose token, whose session: the seam's `local:` for access. Tokens are made here, too."""
+
+import re
+from datetime import datetime, timedelta
+from importlib import import_module
+from typing import Any, cast
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.http import HttpRequest
+from django.utils import timezone
+
+from access.models import Token
+from connect.callers import Caller, Kind
+
+# What a staff user must be allowed in the admin site to be staff at the other doors: these know no halves.
+STAFF_RIGHTS = (
+    "persons.view_person",
+    "persons.add_person",
+    "persons.change_person",
+    "persons.delete_person",
+    "locations.view_location",
+)
+_WRITTEN = re.compile(r"[0-9A-Za-z]{8}\.[0-9A-Za-z]{32,100}", re.ASCII)
+A_YEAR = timedelta(days=366)
+
+
+def of_token(token: str) -> Caller | None:
+    """Whose it is; None for one that is nobody's, expired or revoked. Notes the day on which it is used."""
+    if not _WRITTEN.fullmatch(token):
+        return None
+    try:
+        found = cast("Token", Token.objects.get_from_key(token))
+    except Token.DoesNotExist:
+        return None
+    if found.has_expired or (found.user is not None and not _is_staff(found.user)):
+        return None
+    today = timezone.now().date()
+    if found.last_used != today:
+        Token.objects.filter(pk=found.pk).update(last_used=today)
+    return _caller(found)
+
+
+def of_session(key: str) -> Caller | None:
+    """The staff user who signed in to the admin site with this session; None without all of STAFF_RIGHTS."""
+    request: Any = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    user = get_user(request)
+    return Caller(Kind.STAFF, f"user {user.get_username()}") if _is_staff(user) else None
+
+
+def make(*, name: str, kind: Kind, **fields: Any) -> tuple[Token, str]:
+    """A new token, and what its owner shows: that is known now and never again. Raises ValidationError."""
+    token = Token(name=name, kind=kind, **fields)
+    shown = Token.objects.assign_key(token)
+    token.full_clean()
+    token.save()
+    return token, shown
+
+
+def admit_processes(until: datetime | None = None) -> None:
+    """Makes SERVICE_TOKEN known, unless it is: so who brings up the database lets the processes in."""
+    shown = settings.SERVICE_TOKEN
+    if not shown or Token.objects.filter(prefix=shown.partition(".")[0]).exists():
+        return
+    if not _WRITTEN.fullmatch(shown):
+        raise ValueError("SERVICE_TOKEN must be 8 letters and digits, a dot, and 32 or more of them.")
+    token = Token(name="SERVICE_TOKEN", kind=Kind.SERVICE, expiry_date=until or timezone.now() + A_YEAR)
+    token.prefix = shown.partition(".")[0]
+    token.hashed_key = Token.objects.key_generator.hash(shown)
+    token.id = f"{token.prefix}.{token.hashed_key}"
+    token.save()
+
+
+def _is_staff(user: Any) -> bool:
+    return bool(user.is_active and user.is_staff and user.has_perms(STAFF_RIGHTS))
+
+
+def _caller(token: Token) -> Caller:
+    kind = Kind(token.kind)
+    name = f"user {token.user.get_username()}" if token.user else f"token {token.prefix}"
+    return Caller(kind, name, token.people, token.expiry_date.timestamp())

@@ -1,0 +1,8 @@
+from django.urls import URLPattern, URLResolver, path
+
+from access import internal
+
+# For other processes, not for clients: served where persons are, and where SERVED_APPS says so.
+internal_urlpatterns: list[URLPattern | URLResolver] = [
+    path("internal/callers", internal.Callers.as_view(), name="internal-callers"),
+]

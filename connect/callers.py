@@ -1,0 +1,163 @@
+"""Who calls, and what they may: one set of rules for every door.
+
+With ACCESS=open nobody is told apart and everybody may do everything. With ACCESS=tokens a caller shows a
+token, or, staff in a browser, a session. Who is meant the seam says (connect.neighbours.access), because not
+every process has the database that tokens are in.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from connect import neighbours
+from connect.neighbours import NeighbourUnavailable
+from connect.questions import MET_DISTANCE_M, MET_WITHIN_S
+
+
+class Kind(StrEnum):
+    OPEN = "open"  # anybody, with ACCESS=open
+    INGEST = "ingest"  # devices that send pings, of one person or of an event's people
+    PERSON = "person"  # reads what is its own
+    SERVICE = "service"  # another process of Connect
+    STAFF = "staff"
+
+
+# Who may make a call. What a caller may see in the answer is another question: Caller.speaks_for.
+SENDERS = frozenset({Kind.INGEST, Kind.SERVICE, Kind.STAFF})
+READERS = frozenset({Kind.PERSON, Kind.SERVICE, Kind.STAFF})
+OWNERS = frozenset({Kind.PERSON, Kind.STAFF})  # what is a person's own affair
+EDITORS = frozenset({Kind.STAFF})
+PROCESSES = frozenset({Kind.SERVICE})
+ANYBODY = frozenset(Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`people` are the first and last id of those whom it speaks for, None: everybody. `until` is when that
+    ends, in seconds since 1970."""
+
+    kind: Kind
+    name: str
+    people: tuple[int, int] | None = None
+    until: float | None = None
+
+    def may(self, kinds: frozenset[Kind]) -> bool:
+        return self.kind is Kind.OPEN or self.kind in kinds
+
+    def speaks_for(self, person_id: int) -> bool:
+        """Whether it may send this person's pings, if it sends, or see where they were, if it reads."""
+        return self.people is None or self.people[0] <= person_id <= self.people[1]
+
+    def beyond_a_meeting(self, *, distance_m: float, within_s: float | None) -> dict[str, str]:
+        """What of a question about others is not a person's to ask: where they were, only where they met."""
+        if self.kind is not Kind.PERSON:
+            return {}
+        wrong = {}
+        if distance_m > MET_DISTANCE_M:
+            wrong["distance"] = f"A person may ask about {MET_DISTANCE_M:g} metres at most."
+        if within_s is not None and within_s > MET_WITHIN_S:
+            wrong["within"] = f"A person may ask about {MET_WITHIN_S:g} seconds at most."
+        return wrong
+
+    @property
+    def person_id(self) -> int | None:
+        """Of one who is a person; None for those who read of everybody."""
+        return self.people[0] if self.kind is Kind.PERSON and self.people else None
+
+
+EVERYBODY = Caller(Kind.OPEN, "anybody")
+
+_current: ContextVar[Caller] = ContextVar("caller", default=EVERYBODY)
+
+
+def current() -> Caller:
+    """Whose call this is, where no request says it: in a call by gRPC."""
+    return _current.get()
+
+
+def begin(caller: Caller) -> None:
+    """From now on this context's call is the caller's."""
+    _current.set(caller)
+
+
+# --- who is meant --------------------------------------------------------------------------------
+
+
+def of_token(token: str) -> Caller | None:
+    """Whose token this is; None if it is nobody's, expired or revoked. Raises NeighbourUnavailable."""
+    return _remembered.caller(f"token {token}", lambda: neighbours.access().of_token(token))
+
+
+def of_session(key: str) -> Caller | None:
+    """The staff user who signed in; None if there is none, or one without the rights."""
+    return _remembered.caller(f"session {key}", lambda: neighbours.access().of_session(key))
+
+
+class Remembered:
+    """Remembers who was meant: devices and processes, which call often, for FRESH_S; anybody while nobody can
+    be asked, for as long as that lasts. So a door that needs only the broker takes pings without a database.
+
+    Thread-safe. Tokens are remembered by a hash.
+    """
+
+    FRESH_S = 1.0  # so long pings are still taken of a token that was revoked; nothing is read with it
+    AGAIN_S = 2.0  # between two tries while nobody can be asked: each may take long
+    MOST = 100_000
+    OFTEN = frozenset({Kind.INGEST, Kind.SERVICE})
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._known: dict[bytes, tuple[Caller, float]] = {}  # and when; the longest ago first
+        self._away_until = float("-inf")
+        self._lock = threading.Lock()
+
+    def caller(self, shown: str, ask: Callable[[], Caller | None]) -> Caller | None:
+        key = hashlib.sha256(shown.encode()).digest()
+        now = self._clock()
+        with self._lock:
+            caller, since = self._known.get(key, (None, float("-inf")))
+            away = now < self._away_until
+        if caller is not None and (away or (caller.kind in self.OFTEN and now < since + self.FRESH_S)):
+            return self._unless_over(caller)
+        if away:
+            raise NeighbourUnavailable("Nobody can say whose token this is.")
+        try:
+            found = ask()
+        except (NeighbourUnavailable, OperationalError, InterfaceError) as fault:
+            if not isinstance(fault, NeighbourUnavailable):
+                connection.close_if_unusable_or_obsolete()
+            self._away_until = self._clock() + self.AGAIN_S
+            if caller is None:
+                raise NeighbourUnavailable("Nobody can say whose token this is.") from fault
+            return self._unless_over(caller)
+        with self._lock:
+            self._known.pop(key, None)
+            if found is not None:
+                self._known[key] = (found, now)
+                while len(self._known) > self.MOST:
+                    del self._known[next(iter(self._known))]
+        return found
+
+    @staticmethod
+    def _unless_over(caller: Caller) -> Caller | None:
+        return None if caller.until is not None and caller.until < time.time() else caller
+
+
+_remembered = Remembered()
+
+
+def by_header(value: str) -> Caller | None:
+    """Whom `Bearer …` means, the value of the header or of the metadata `authorization`."""
+    if settings.ACCESS == "open":
+        return EVERYBODY
+    scheme, _, token = value.strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return None
+    return of_token(token.strip())
