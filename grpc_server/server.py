@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_server import locations_pb2, tls
 from grpc_server.calls import Calls
 from grpc_server.locations_pb2_grpc import add_LocationServiceServicer_to_server
+from grpc_server.rates import Rates
 from grpc_server.servicer import WHO_MAY, LocationService
 
 SERVICE = locations_pb2.DESCRIPTOR.services_by_name["LocationService"].full_name
@@ -46,7 +47,8 @@ class LocationServer:
 
     def __init__(self, address: str, *, slow_reader_s: float = SLOW_READER_S):
         self._slow_reader_s = slow_reader_s
-        self._calls = Calls(streams=settings.GRPC_STREAMS, who_may=WHO_MAY)
+        rates = Rates(per_token=settings.RATE_PER_TOKEN, per_address=settings.RATE_PER_ADDRESS)
+        self._calls = Calls(streams=settings.GRPC_STREAMS, who_may=WHO_MAY, rates=rates)
         self._threads = ThreadPoolExecutor(settings.GRPC_THREADS, thread_name_prefix="call")
         self._server = grpc.server(
             self._threads,

@@ -31,6 +31,7 @@ class Composed(Addresses):
             "COMPOSE_PROJECT_NAME": f"connect-test-{ports}",
             "CONNECT_PORTS": ports,
             "SECRET_KEY": secrets.token_hex(32),
+            "SERVICE_TOKEN": f"{secrets.token_hex(4)}.{secrets.token_hex(32)}",
         }
 
     def compose(self, *arguments: str) -> int:
