@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from typing import Any
@@ -12,7 +13,7 @@ from tests.serving import ROOT, Server
 
 DEPLOYMENT = {
     "ACCESS": "tokens",
-    "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz-0123456789abcdefghijklmnopqrstuvwxyz",
+    "SECRET_KEY": secrets.token_hex(32),
     "ALLOWED_HOSTS": "connect.example.org",
     "API_URL": "https://connect.example.org",
     "APP_URL": "https://connect.example.org:30000",
