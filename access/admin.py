@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from rest_framework_api_key.models import APIKey
 
-from access.models import Token
+from access.models import Question, Token
 
 # The library's own model is not used, so nobody should find it and make keys that open nothing.
 admin.site.unregister(APIKey)
@@ -82,3 +82,25 @@ class TokenAdmin(admin.ModelAdmin):
     def revoke(self, request: HttpRequest, queryset: QuerySet[Token]) -> None:
         count = queryset.filter(revoked=False).update(revoked=True)
         messages.success(request, f"{count} revoked: whoever shows one is nobody.")
+
+
+@admin.register(Question)
+class QuestionAdmin(admin.ModelAdmin):
+    """The audit log. Nobody adds to it by hand, and nobody takes away."""
+
+    list_display = ("at", "caller", "kind", "what", "person_id")
+    list_display_links = None
+    list_filter = ("kind",)
+    search_fields = ("=person_id", "caller")
+    search_help_text = "A person's id; or parts of a user's name or of a token's prefix."
+    list_per_page = 100
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Question | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Question | None = None) -> bool:
+        return False

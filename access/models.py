@@ -1,4 +1,4 @@
-"""Tokens, as they are stored: hashed, so that nobody who reads the database can use them."""
+"""Tokens, as they are stored: hashed, so that nobody who reads them can use them. And who asked what."""
 
 from datetime import timedelta
 
@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
 
@@ -106,3 +107,23 @@ class Token(AbstractAPIKey):
         if self.revoked:
             return "revoked"
         return "expired" if self.has_expired else "usable"
+
+
+class Question(models.Model):
+    """Who asked about whom: a line of the audit log. It has no person any more once that is deleted."""
+
+    at = models.DateTimeField(db_default=Now(), editable=False)
+    kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in KINDS])
+    caller = models.CharField(max_length=200, help_text="The user, or the prefix of the token.")
+    what = models.CharField(max_length=60)
+    person_id = models.BigIntegerField("about person", null=True, help_text="None: about everybody.")
+
+    class Meta:
+        ordering = ["-at", "-id"]
+        indexes = [
+            models.Index(fields=["person_id", "at"], name="question_person"),
+            models.Index(fields=["at"], name="question_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.caller}: {self.what}"

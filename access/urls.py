@@ -1,6 +1,10 @@
 from django.urls import URLPattern, URLResolver, path
 
-from access import internal
+from access import internal, views
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/caller", views.WhoAmI.as_view(), name="caller"),
+]
 
 # For other processes, not for clients: served where persons are, and where SERVED_APPS says so.
 internal_urlpatterns: list[URLPattern | URLResolver] = [

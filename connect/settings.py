@@ -131,6 +131,13 @@ if not 0.1 <= KAFKA_TIMEOUT_S <= 300:
 # The writer says here that it lives and how far it is; each writer of a machine needs a file of its own.
 WRITER_STATE_FILE = Path(env.str("WRITER_STATE_FILE", default=f"{gettempdir()}/connect-location-writer"))
 
+# --- how long where people were is kept (privacy/retention.py) -----------------------------------
+
+# 0 keeps everything.
+RETENTION_DAYS = env.int("RETENTION_DAYS", default=365)
+if not 0 <= RETENTION_DAYS <= 36_500:
+    raise ImproperlyConfigured("RETENTION_DAYS must be from 0 to 36500.")
+
 # --- Django --------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -156,6 +163,7 @@ INSTALLED_APPS = [
     "connections",
     "grpc_server",
     "consumers",
+    "privacy",
     "simulation",
     "webapp",
 ]
@@ -170,6 +178,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "access.middleware.NotedInAdmin",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -284,6 +293,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000  # more parameters than the longest request
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 CORS_ALLOWED_ORIGINS = [APP_URL, *env.list("CORS_ALLOWED_ORIGINS", default=[])]
+CORS_ALLOW_CREDENTIALS = True  # the session of staff who signed in
 CORS_EXPOSE_HEADERS = ["Link", "Location", "Retry-After"]
 CORS_URLS_REGEX = r"^/(api|health)"
 

@@ -16,11 +16,11 @@ from django.db import InterfaceError, OperationalError, connections
 from google.protobuf.message import DecodeError, Message
 
 from connect import callers, carried
-from connect.callers import Kind
+from connect.callers import READERS, Asking, Kind
 from connect.neighbours import NeighbourUnavailable
 from grpc_server.messages import in_words
 from grpc_server.rates import Rates
-from locations.pings import Refused
+from locations.pings import Refused, parse_id
 
 Who = frozenset[Kind] | None  # who may make a call; None: anybody, without a token
 
@@ -103,7 +103,7 @@ class Calls(grpc.ServerInterceptor):
 
     def _unary(self, behaviour: Callable, who: Who, request: Any, context: Any) -> Any:
         try:
-            with self._call(context, who):
+            with self._call(context, who, request):
                 return behaviour(_readable(request), context)
         except Exception as error:  # noqa: BLE001 - every one becomes a status
             failure = _failure(error, context)
@@ -115,7 +115,7 @@ class Calls(grpc.ServerInterceptor):
         failure = None
         try:
             # A generator that never starts never ends either: what must be given back is taken in it.
-            with self._slot(request), self._call(context, who) as call:
+            with self._slot(request), self._call(context, who, request) as call:
                 argument = self._messages(call, request) if isinstance(request, Iterator) else request
                 with closing(behaviour(_readable(argument), context)) as responses:
                     for response in responses:
@@ -143,8 +143,8 @@ class Calls(grpc.ServerInterceptor):
             slots.release()
 
     @contextmanager
-    def _call(self, context: Any, who: Who) -> Iterator["_Call"]:
-        call = _Call(context, who)
+    def _call(self, context: Any, who: Who, request: Any) -> Iterator["_Call"]:
+        call = _Call(context, who, request)
         self._count(call)
         with self._changed:
             self._open.add(call)
@@ -199,8 +199,9 @@ class Calls(grpc.ServerInterceptor):
 
 
 class _Call:
-    def __init__(self, context: Any, who: Who):
+    def __init__(self, context: Any, who: Who, request: Any):
         self.context = context
+        self._request = request
         self.metadata = dict(context.invocation_metadata())
         self._who = who
         self.is_idle = False  # waits for the client's next message
@@ -214,7 +215,7 @@ class _Call:
         """Whose call it is; again for each message, since a token can be revoked in between."""
         if self._who is None:
             return
-        caller = callers.by_header(self.metadata.get("authorization", ""))
+        caller = callers.by_header(self.metadata.get("authorization", ""), self._asking())
         if caller is None:
             raise Failure(
                 grpc.StatusCode.UNAUTHENTICATED, "A valid token is needed: authorization: Bearer ..."
@@ -223,6 +224,15 @@ class _Call:
             text = f"A caller of the kind {caller.kind} may not make this call."
             raise Failure(grpc.StatusCode.PERMISSION_DENIED, text)
         callers.begin(caller)
+
+    def _asking(self) -> Asking | None:
+        """What is to be noted of this call; nothing of one that sends pings."""
+        if self._who is not READERS:
+            return None
+        method = type(self._request).__name__.removesuffix("Request")
+        identity = parse_id(getattr(self._request, "id", ""))
+        person_id = identity[0] if identity else getattr(self._request, "person_id", 0)
+        return Asking(method, person_id if person_id > 0 else None)
 
     def refresh_database(self) -> None:
         """A connection that broke or is old is replaced when it is next used."""

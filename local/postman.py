@@ -106,6 +106,12 @@ def health() -> Iterator[Call]:
         yield from refusals(operation_id)
 
 
+def access() -> Iterator[Call]:
+    """Who is calling. Where ACCESS=tokens put a token into the variable `token`."""
+    yield Call("getCaller", "Who am I?")
+    yield from refusals("getCaller")
+
+
 def persons() -> Iterator[Call]:
     """People are made, found, changed and deleted."""
     yield make(FINN, "person_id")
@@ -125,6 +131,10 @@ def persons() -> Iterator[Call]:
     yield Call("listPersons", "Finn is left out", query=both, equals=[DAVID])
     yield Call("getPerson", "Finn is still there for who knows the id", equals=FINN | names)
     yield Call("setConsent", "Finn is shown again", body={"findable": True}, equals={"findable": True})
+    file = header(
+        "Content-Disposition", '`attachment; filename="person-${pm.variables.get("person_id")}.zip"`'
+    )
+    yield Call("exportPerson", "All about Finn", form="application/zip", checks=(file,))
     for operation_id in (
         "listPersons",
         "createPerson",
@@ -136,6 +146,7 @@ def persons() -> Iterator[Call]:
         "setConsent",
     ):
         yield from refusals(operation_id)
+    yield from refusals("exportPerson", headers={"Accept": "application/zip"})
     yield from delete(FINN)
     yield from delete(DAVID)
 
@@ -226,7 +237,14 @@ def two_people_meet() -> Iterator[Call]:
     yield from delete(DAVID)
 
 
-FOLDERS: tuple[Callable[[], Iterator[Call]], ...] = (health, persons, locations, connections, two_people_meet)
+FOLDERS: tuple[Callable[[], Iterator[Call]], ...] = (
+    health,
+    access,
+    persons,
+    locations,
+    connections,
+    two_people_meet,
+)
 
 
 def collection() -> dict[str, Any]:

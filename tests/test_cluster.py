@@ -1,5 +1,6 @@
 """The objects that a cluster is given: as rendered, valid, safe, complete."""
 
+import re
 import shutil
 from base64 import b64decode
 from itertools import pairwise
@@ -200,6 +201,17 @@ def test_the_database_has_a_connection_for_every_thread(stage: str) -> None:
             most = scaler["spec"].get("maxReplicas") or scaler["spec"]["maxReplicaCount"]
             needed += threads * (most + ceil(most / 4))  # a quarter more while new ones take over
     assert needed <= has
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_is_too_old_is_dropped_once_a_day(stage: str) -> None:
+    [job] = as_read(stage).scheduled
+    assert job.command == ("python", "manage.py", "drop_old_locations")
+    assert int(job.environ["RETENTION_DAYS"]) == settings.RETENTION_DAYS
+    assert job.environ["DATABASE_URL"] == SECRETS["DATABASE_URL"]
+    spec = of_kind(stage, "CronJob")[job.name]["spec"]
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", spec["schedule"])
+    assert spec["concurrencyPolicy"] == "Forbid"
 
 
 @pytest.mark.parametrize("stage", STAGES)

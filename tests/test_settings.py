@@ -16,7 +16,7 @@ def test_the_example_lists_every_environment_variable_that_is_read():
 
 
 def test_no_other_file_of_the_apps_reads_the_environment():
-    apps = ("connect", "persons", "locations", "connections", "grpc_server", "consumers", "webapp")
+    apps = ("connect", "persons", "locations", "connections", "grpc_server", "consumers", "privacy", "webapp")
     readers = [
         str(path.relative_to(ROOT))
         for app in apps
