@@ -19,6 +19,7 @@ from connect import callers, carried
 from connect.callers import READERS, Asking, Kind
 from connect.neighbours import NeighbourUnavailable
 from grpc_server.messages import in_words
+from grpc_server.rates import Rates
 from locations.pings import Refused, parse_id
 
 Who = frozenset[Kind] | None  # who may make a call; None: anybody, without a token
@@ -30,20 +31,27 @@ logger = logging.getLogger(__name__)
 
 
 class Failure(Exception):
-    """Ends a call with a status other than OK."""
+    """Ends a call with a status other than OK; after `wait_s` seconds it may be otherwise."""
 
-    def __init__(self, code: grpc.StatusCode, details: str):
+    def __init__(self, code: grpc.StatusCode, details: str, *, wait_s: int | None = None):
         super().__init__(details)
         self.code = code
         self.details = details
+        self.wait_s = wait_s
+
+    def end(self, context: Any) -> Any:
+        if self.wait_s is not None:
+            context.set_trailing_metadata([("retry-after", str(self.wait_s))])
+        return context.abort(self.code, self.details)
 
 
 class Calls(grpc.ServerInterceptor):
     """The calls in hand, but for those to the health service, which must not wait for anything."""
 
-    def __init__(self, *, streams: int, who_may: Mapping[str, frozenset[Kind]]):
+    def __init__(self, *, streams: int, who_may: Mapping[str, frozenset[Kind]], rates: Rates):
         """`who_may` is by a method's full name; one that it does not know is for anybody."""
         self._who_may = who_may
+        self._rates = rates
         # Readers, who may be slow, never take what those who send pings need.
         self._readers = threading.BoundedSemaphore(streams)
         self._senders = threading.BoundedSemaphore(streams)
@@ -99,7 +107,7 @@ class Calls(grpc.ServerInterceptor):
                 return behaviour(_readable(request), context)
         except Exception as error:  # noqa: BLE001 - every one becomes a status
             failure = _failure(error, context)
-        return context.abort(failure.code, failure.details)
+        return failure.end(context)
 
     def _stream(
         self, behaviour: Callable, who: Who, request: Any, context: Any
@@ -117,7 +125,7 @@ class Calls(grpc.ServerInterceptor):
         except Exception as error:  # noqa: BLE001 - every one becomes a status
             failure = _failure(error, context)
         if failure:
-            context.abort(failure.code, failure.details)
+            failure.end(context)
 
     @contextmanager
     def _slot(self, request: Any) -> Iterator[None]:
@@ -127,7 +135,8 @@ class Calls(grpc.ServerInterceptor):
             return
         slots = self._senders if isinstance(request, Iterator) else self._readers
         if not slots.acquire(blocking=False):
-            raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many long calls at once. Ask again.")
+            text = "Too many long calls at once. Ask again."
+            raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=1)
         try:
             yield
         finally:
@@ -136,6 +145,7 @@ class Calls(grpc.ServerInterceptor):
     @contextmanager
     def _call(self, context: Any, who: Who, request: Any) -> Iterator["_Call"]:
         call = _Call(context, who, request)
+        self._count(call)
         with self._changed:
             self._open.add(call)
         if not context.add_callback(partial(self._over, call)):
@@ -167,10 +177,18 @@ class Calls(grpc.ServerInterceptor):
                 return
             if stopping:
                 break
+            self._count(call)
             call.refresh_database()
             call.identify()
             yield _readable(request)
         raise Failure(grpc.StatusCode.UNAVAILABLE, "The server stops. What it has not answered, send again.")
+
+    def _count(self, call: "_Call") -> None:
+        """Each call, and each message of one that sends several; before anything is looked up for it."""
+        wait_s = self._rates.wait_s(call.metadata.get("authorization", ""), call.context.peer())
+        if wait_s:
+            text = f"Too many calls. Expected available in {wait_s} seconds."
+            raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=wait_s)
 
     def _is_idle(self, call: "_Call", *, idle: bool) -> bool:
         """Notes it, and says whether the server stops."""

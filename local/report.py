@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from local import kafka, proxy
+from local import kafka, proxy, wishes
 from local.generations import Generation, is_ready, running_file, state_file
 from local.place import Place, read_json, say
 from local.seed import STAFF_USER, password_file
@@ -29,8 +29,10 @@ ACCESS = {
 
 
 def addresses(place: Place) -> None:
+    scheme = "http" if wishes.certificate(place) is None else "https"
+
     def at(port: int) -> str:
-        return f"http://127.0.0.1:{place.node_port(port)}"
+        return f"{scheme}://127.0.0.1:{place.node_port(port)}"
 
     running = read_json(running_file(place))
     say(f"\nConnect runs at stage {running['stage']}.")

@@ -48,6 +48,34 @@ def test_a_stage_that_follows_leaves_the_processes_as_they_are(tmp_path: Path) -
     assert list(yaml.safe_load_all(rendering.kustomize(tmp_path / "next"))) == objects(STAGES[-1])
 
 
+@pytest.mark.parametrize("stage", ["5-grpc", "6-kafka"])
+def test_with_tls_every_door_has_the_certificate_and_those_who_ask_its_authority(
+    tmp_path: Path, stage: str
+) -> None:
+    shutil.copytree(CHECKOUT / "k8s", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "kustomization.yaml").write_text(
+        yaml.safe_dump({"resources": [f"../{stage}"], "components": ["../tls"]})
+    )
+    found = list(yaml.safe_load_all(rendering.kustomize(tmp_path / "mine")))
+
+    for one in found:
+        kubernetes_validate.validate(one, "1.37", strict=True)
+    services = {one["metadata"]["name"]: one["spec"] for one in found if one["kind"] == "Service"}
+    doors = {
+        spec["selector"][manifests.NAME_LABEL] for spec in services.values() if spec.get("type") == "NodePort"
+    }
+    told = {}
+    for one in found:
+        if one["kind"] == "Deployment":
+            [container] = one["spec"]["template"]["spec"]["containers"]
+            values = [variable.get("value", "") for variable in container["env"]]
+            told[one["metadata"]["name"]] = " ".join(value for value in values if "connect-tls" in value)
+    assert doors == {"proxy", "webapp", "locations"} == {name for name in told if "tls.crt" in told[name]}
+    asking = {name for name in processes(stage) if "LOCATIONS_URL" in processes(stage)[name].environ}
+    assert asking == {name for name in told if "ca.crt" in told[name]}
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_object_is_valid(stage: str) -> None:
     for one in objects(stage):
