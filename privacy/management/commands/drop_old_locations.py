@@ -16,8 +16,8 @@ class Command(BaseCommand):
     help = (
         "Drops every month of pings that is wholly older than RETENTION_DAYS, and the rejected pings and "
         "lines of the audit log that are. Readers and writers go on meanwhile. To be run once a day; it can "
-        "be interrupted and run again. Exit status: 0 done; 1 the database is out of reach, or a month was in use all the time and "
-        "is still there; 130 interrupted."
+        "be interrupted and run again. Exit status: 0 done; 1 the database is out of reach, or a month was "
+        "in use all the time and is still there; 130 interrupted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
