@@ -237,7 +237,8 @@ ENCRYPTED = API_URL.startswith("https://")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENCRYPTED else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if ENCRYPTED else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENCRYPTED
-CSRF_TRUSTED_ORIGINS = [API_ORIGIN] if ENCRYPTED else []
+# The web app acts for staff who signed in at the admin site, from an origin of its own.
+CSRF_TRUSTED_ORIGINS = [APP_URL, *([API_ORIGIN] if ENCRYPTED else [])]
 
 # Nothing from elsewhere and no script within a page. DRF's and Django's own pages have style attributes.
 CONTENT_SECURITY_POLICY = {
