@@ -6,10 +6,10 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin
 from django.db import Error
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, reverse
 
 from connect.figures import Figure
 
@@ -31,10 +31,16 @@ class Site(admin.AdminSite):
     site_url = None  # base_site.html links to it by its name
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        return super().each_context(request) | {"app_url": settings.APP_URL}
+        by_session = settings.ACCESS == "tokens" and self.has_permission(request)
+        app_url = reverse("admin:app") if by_session else settings.APP_URL
+        return super().each_context(request) | {"app_url": app_url}
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        return [path("figures/", self.admin_view(self.figures_view), name="figures"), *super().get_urls()]
+        return [
+            path("figures/", self.admin_view(self.figures_view), name="figures"),
+            path("app/", self.admin_view(self.app_view), name="app"),
+            *super().get_urls(),
+        ]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(request, {"figures": self.figures(request), **(extra_context or {})})
@@ -42,6 +48,11 @@ class Site(admin.AdminSite):
     def figures_view(self, request: HttpRequest) -> HttpResponse:
         """What the front page fetches again and again."""
         return TemplateResponse(request, "admin/figures.html", {"figures": self.figures(request)})
+
+    def app_view(self, request: HttpRequest) -> HttpResponse:
+        """Leads staff who have signed in back to where they were in the app, which asks by their session."""
+        to = request.GET.get("to", "/")
+        return HttpResponseRedirect(f"{settings.APP_URL.rstrip('/')}/{to.removeprefix('/')}#session")
 
     def figures(self, request: HttpRequest) -> list[Figure]:
         """Of what this user may look at; where the database has no answer, that is said in its place."""

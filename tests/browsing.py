@@ -55,7 +55,7 @@ def a_page(
 
     def console(message: ConsoleMessage) -> None:
         if message.type == "error":
-            complaints.append(f"console: {message.text}")
+            complaints.append(f"console: {message.text} {message.location.get('url', '')}".strip())
 
     def failed(request: Request) -> None:
         if request.failure != "net::ERR_ABORTED":  # the app itself gave up on what nobody waits for any more

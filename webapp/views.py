@@ -34,6 +34,7 @@ def page(request: HttpRequest, **_: object) -> HttpResponse:
     told = {
         "modules": MODULES,
         "api_url": settings.API_URL.rstrip("/"),
+        "access": settings.ACCESS,
         "tiles_url": settings.TILES_URL,
         "tiles_attribution": settings.TILES_ATTRIBUTION,
     }

@@ -55,9 +55,10 @@ def test_all_that_tls_changes_follows_from_the_address_of_the_api() -> None:
         "SESSION_COOKIE_SECURE": True,
         "CSRF_COOKIE_SECURE": True,
         "SECURE_HSTS_SECONDS": 31_536_000,
-        "CSRF_TRUSTED_ORIGINS": ["https://connect.example.org"],
+        "CSRF_TRUSTED_ORIGINS": [DEPLOYMENT["APP_URL"], "https://connect.example.org"],
     }
     plain = told(**DEPLOYMENT | {"API_URL": "http://127.0.0.1:30001"})
+    assert plain.pop("CSRF_TRUSTED_ORIGINS") == [DEPLOYMENT["APP_URL"]]
     assert not any(plain.values())
 
 

@@ -30,11 +30,15 @@ def all_free(base: int) -> bool:
     return all(postgis.is_free(base + number) for number in range(NODE_PORTS))
 
 
-def staff_token(environ: Mapping[str, str]) -> str:
-    command = [VENV / "bin" / "python", "manage.py", "tokens", "make", "staff", "--user", STAFF_USER]
+def make_token(environ: Mapping[str, str], *arguments: str) -> str:
+    command = [VENV / "bin" / "python", "manage.py", "tokens", "make", *arguments]
     made = subprocess.run(command, cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     return made.stdout.strip()
+
+
+def staff_token(environ: Mapping[str, str]) -> str:
+    return make_token(environ, "staff", "--user", STAFF_USER)
 
 
 class Terminal:

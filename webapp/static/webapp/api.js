@@ -1,5 +1,6 @@
 /** The public REST API, which is all that the app knows of the world. */
 import { useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
+import { refuse, showing, shown } from "./shown.js";
 
 export const API = document.documentElement.dataset.api;
 const END_OF_TIME = Date.parse("2100-01-01T00:00:00Z"); // no ping is later
@@ -25,15 +26,18 @@ function url(path, query) {
   return `${API}${path}?${parameters}`;
 }
 
-async function ask(address, signal) {
+async function ask(address, signal, { headers, ...how } = {}) {
+  const what = shown();
+  const { headers: shows, ...credentials } = showing(what);
   let response;
   try {
-    response = await fetch(address, { signal, headers: { Accept: "application/json" } });
+    response = await fetch(address, { signal, ...credentials, ...how, headers: { Accept: "application/json", ...headers, ...shows } });
   } catch (fault) {
     if (signal?.aborted) throw fault;
     throw new Fault(`The API at ${API} cannot be reached from here. Is it running, and does it let in pages of ${location.origin}?`);
   }
   if (response.ok || (response.status === 503 && address.includes("/health/"))) return response;
+  if (response.status === 401) refuse(what);
   const after = Number(response.headers.get("Retry-After")) || undefined;
   throw new Fault(wrong(await response.json().catch(() => null)) || `It answered ${response.status}.`, response.status, after);
 }
@@ -58,6 +62,16 @@ async function json(response, signal) {
 /** The JSON of an answer, whole. */
 export async function get(path, query = {}, signal = undefined) {
   return json(await ask(url(path, query), signal), signal);
+}
+
+export async function put(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  return json(await ask(API + path, undefined, { method: "PUT", headers, body: JSON.stringify(body) }));
+}
+
+/** An answer to keep, as it is. */
+export async function file(path) {
+  return (await ask(API + path, undefined, { headers: { Accept: "*/*" } })).blob();
 }
 
 /** One page, and `next`: the path of the following one, if there is one. `path` may be such a path. */

@@ -1,6 +1,7 @@
 /** Whom somebody met, one after the other, to be read, pointed at and kept. */
 import { html, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { instant } from "./api.js";
+import { useCaller } from "./caller.js";
 import { csv, geojson, save } from "./export.js";
 import { addDays, clock, dayAndClock, duration, exact, metres, plural, span, stamp } from "./format.js";
 import { Empty, nameOf } from "./parts.js";
@@ -8,8 +9,12 @@ import { address } from "./place.js";
 
 const ROWS_AT_ONCE = 100;
 
-/** The same days and terms, of somebody else. */
-export const link = (person, query) => address(`/people/${person.id}`, { ...query, at: undefined, map: undefined });
+/** A name, which leads whoever may see it to the same days and terms of that person. */
+export function Name({ person, query }) {
+  const { kind } = useCaller();
+  if (kind === "person") return html`<b>${nameOf(person)}</b>`;
+  return html`<a href=${address(`/people/${person.id}`, { ...query, at: undefined, map: undefined })}>${nameOf(person)}</a>`;
+}
 
 /** `mark(index or null)` is called as the pointer or the focus moves, `choose(encounter)` when one is chosen. */
 export function Encounters({ met, track, id, range, query, marked, mark, choose }) {
@@ -40,7 +45,7 @@ export function Encounters({ met, track, id, range, query, marked, mark, choose 
           <time datetime=${each.start}>${moment(each.from)}</time>
           <span class="soft">${each.to > each.from ? `to ${clock(each.to)}` : `at ${exact(each.from)}`}</span>
         </button>
-        <span><a href=${link(each.person, query)}>${nameOf(each.person)}</a> <span class="soft">${each.person.company_name}</span></span>
+        <span><${Name} person=${each.person} query=${query}/> <span class="soft">${each.person.company_name}</span></span>
         <span class="figures">${duration(each.duration_s)} <span class="soft">nearest ${metres(each.min_distance_m)}</span></span>
       </li>`,
     )}</ol>

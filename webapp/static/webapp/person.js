@@ -2,10 +2,12 @@
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { get, instant, isNow, LIVE_S, pages, useAgain, useLoaded } from "./api.js";
 import { Calendar } from "./calendar.js";
-import { Encounters, link } from "./encounters.js";
+import { useCaller } from "./caller.js";
+import { Encounters, Name } from "./encounters.js";
 import { count, dayAndClock, duration } from "./format.js";
 import { MapView } from "./map.js";
 import { Nearby } from "./nearby.js";
+import { Own } from "./own.js";
 import { Empty, Loading, nameOf, Wrong } from "./parts.js";
 import { drawPerson, NAMED } from "./person_map.js";
 import { address, go } from "./place.js";
@@ -20,8 +22,16 @@ const TERMS = [
   ["max_gap", 75, 0, 86_400, 1, "A silence of up to", "seconds does not end an encounter;"],
   ["min_duration", 60, 0, 86_400, 1, "one shorter than", "seconds is left out."],
 ];
+const MET = { distance: 25, within: 300 }; // further a person may not ask about others
+
+/** As they are for one who looks: name, default, bounds, and the words. */
+function termsFor({ kind }) {
+  if (kind !== "person") return TERMS;
+  return TERMS.map(([name, fallback, min, max, ...words]) => [name, fallback, min, MET[name] ?? max, ...words]);
+}
 
 export function PersonView({ id, query }) {
+  const isOwn = useCaller().kind === "person";
   const person = useLoaded((signal) => get(`/api/persons/${id}`, {}, signal), [id]);
   const path = `/people/${id}`;
   const change = (changes, options) => go(address(path, { ...query, ...changes }), options);
@@ -41,18 +51,22 @@ export function PersonView({ id, query }) {
     ${range
       ? html`<${Day} key=${id} id=${id} name=${name} range=${range} query=${query} change=${change}/>`
       : newest.value === false
-        ? html`<${Empty} title="No ping of theirs has come in yet.">
-            It shows here as soon as it is stored: <code>POST /api/locations</code> sends one.<//>`
-        : html`<${Loading}>Looking for their last day…<//>`}
+        ? html`<div class="stage">${isOwn
+            ? html`<${Empty} title="Nothing is known of where you were.">It shows here as soon as your device has sent it.<//>`
+            : html`<${Empty} title="No ping of theirs has come in yet.">
+                It shows here as soon as it is stored: <code>POST /api/locations</code> sends one.<//>`}</div>`
+        : html`<${Loading}>Looking for ${isOwn ? "your" : "their"} last day…<//>`}
+    ${isOwn ? html`<${Own} id=${id}/>` : null}
   </main>`;
 }
 
 function Day({ id, name, range, query, change }) {
-  const terms = TERMS.map(([name, fallback]) => query[name] ?? fallback);
+  const allowed = termsFor(useCaller());
+  const terms = allowed.map(([name, fallback, , max]) => (query[name] > max ? max : (query[name] ?? fallback)));
   const asked = {
     start_date: instant(range.start),
     end_date: instant(range.end),
-    ...Object.fromEntries(TERMS.map(([name], index) => [name, terms[index]])),
+    ...Object.fromEntries(allowed.map(([name], index) => [name, terms[index]])),
   };
   const key = JSON.stringify(asked);
   const track = useLoaded((signal) => ownTrack(id, range, signal), [id, range.start, range.end]);
@@ -98,7 +112,7 @@ function Day({ id, name, range, query, change }) {
     <div class="side">
       <${Calendar} query=${{ person_id: id }} range=${range}
         choose=${({ start, end }) => change({ start: instant(start), end: instant(end), at: undefined, map: undefined })}/>
-      <${Terms} terms=${terms} change=${change}/>
+      <${Terms} allowed=${allowed} terms=${terms} change=${change}/>
     </div>
     <div class="stage">
       <${MapView} label=${`Map of the way and encounters of ${name}`} view=${query.map} onView=${(view) => change({ map: view }, { replace: true })} ready=${(map) => {
@@ -130,7 +144,7 @@ function Day({ id, name, range, query, change }) {
 
 function Near({ near, query }) {
   if (!near.length) return html`<p class="near">nobody near</p>`;
-  const named = near.slice(0, NAMED).map((each, index) => html`${index ? ", " : ""}<a href=${link(each.person, query)}>${nameOf(each.person)}</a>`);
+  const named = near.slice(0, NAMED).map((each, index) => html`${index ? ", " : ""}<${Name} person=${each.person} query=${query}/>`);
   return html`<p class="near">${count(near.length)} near: ${named}${near.length > NAMED ? ` and ${count(near.length - NAMED)} more` : ""}</p>`;
 }
 
@@ -152,8 +166,8 @@ async function encounters(id, asked, signal) {
 
 const bar = (each) => ({ start: each.from, end: each.to, label: `${nameOf(each.person)}, ${duration(each.duration_s)}` });
 
-function Terms({ terms, change }) {
-  return html`<section class="terms" aria-label="What counts as near"><p>${TERMS.map(
+function Terms({ allowed, terms, change }) {
+  return html`<section class="terms" aria-label="What counts as near"><p>${allowed.map(
     ([name, , min, max, step, before, after], index) => html`${before} <label class="bare"><span class="hidden">${before} so many ${after}</span>
       <${Term} ...${{ name, min, max, step }} term=${terms[index]} change=${change}/></label> ${after} `,
   )}</p></section>`;
