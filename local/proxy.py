@@ -66,7 +66,7 @@ def configuration(
             # The gRPC server speaks TLS itself: its calls go through as they are.
             passed_through = service.process is not None and is_grpc(upstreams[service.process])
             options = "" if passed_through else f" {public}"
-            binds.append(f"127.0.0.1:{place.node_port(service.node_port)}{options}")
+            binds.append(f"{wishes.doors(place)}:{place.node_port(service.node_port)}{options}")
         if service.process is None:
             routes = routes_file(place, stage)
             # A path that cannot be decoded is led where the root is: that process has an answer for it.

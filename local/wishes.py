@@ -80,3 +80,8 @@ def certificate(place: Place) -> str | None:
         return "\n".join(path.read_text().rstrip() for path in paths) + "\n"
     except OSError as fault:
         raise Refused(f"TLS: {fault}") from None
+
+
+def doors(place: Place) -> str:
+    """Where clients' doors listen: on every address only where callers are known and nobody can listen in."""
+    return "*" if place.access == "tokens" and certificate(place) is not None else "127.0.0.1"

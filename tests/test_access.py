@@ -328,6 +328,11 @@ def test_a_user_without_all_rights_is_no_staff_here(event: Event, signed_in: Cal
     assert session.get(event.system.url("/api/persons"), timeout=30).status_code == 401
 
 
+def test_without_tls_only_this_machine_is_let_in(event: Event) -> None:
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://127.0.0.2:{event.system.port(API)}/health", timeout=20)
+
+
 # --- between processes ---------------------------------------------------------------------------
 
 

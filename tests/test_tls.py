@@ -25,12 +25,18 @@ class Encrypted:
 
     def ask(self, verb: str, path: str, port: int = API, **how: object) -> requests.Response:
         url = f"https://127.0.0.1:{self.system.port(port)}{path}"
-        return requests.request(verb, url, verify=str(self.authority.file), timeout=30, **how)  # type: ignore[arg-type]
+        shown = {"Authorization": f"Bearer {self.system.token}"}
+        verified = str(self.authority.file)
+        return requests.request(verb, url, verify=verified, headers=shown, timeout=30, **how)  # type: ignore[arg-type]
 
     def stored(self) -> list[str]:
         trusted = grpc.ssl_channel_credentials(self.authority.file.read_bytes())
         with grpc.secure_channel(f"127.0.0.1:{self.system.port(LOCATIONS)}", trusted) as channel:
-            answers = LocationServiceStub(channel).ListLocations(pb.ListLocationsRequest(limit=5), timeout=20)
+            asked, shown = (
+                pb.ListLocationsRequest(limit=5),
+                [("authorization", f"Bearer {self.system.token}")],
+            )
+            answers = LocationServiceStub(channel).ListLocations(asked, timeout=20, metadata=shown)
             return [one.id for answer in answers for one in answer.locations]
 
 
@@ -39,7 +45,7 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
     folder = tmp_path_factory.mktemp("tls")
     authority = Authority(folder)
     authority.certify("locations", "127.0.0.1")
-    with a_system(folder) as system:
+    with a_system(folder, access="tokens") as system:
         system.environ |= authority.settings()
         system.go(STAGES[-1])
         yield Encrypted(system, authority)
@@ -69,6 +75,11 @@ def test_what_is_handed_in_through_one_door_is_seen_through_the_other(encrypted:
     encrypted.system.settle()
     assert encrypted.stored() == [taken.json()["id"]]
     assert encrypted.ask("GET", "/api/persons/1/connection", params=DAY).json() == []
+
+
+@pytest.mark.parametrize("port", [APP, API, PERSONS, LOCATIONS])
+def test_they_listen_on_every_address_of_the_machine(encrypted: Encrypted, port: int) -> None:
+    socket.create_connection(("127.0.0.2", encrypted.system.port(port)), timeout=20).close()
 
 
 def test_grpc_answers_nobody_who_speaks_plainly(encrypted: Encrypted) -> None:
