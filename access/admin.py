@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from rest_framework_api_key.models import APIKey
 
-from access.models import DAYS, Token
+from access.models import DAYS, Question, Token
 from connect import neighbours
 from connect.callers import Kind
 
@@ -208,3 +208,25 @@ class TokenAdmin(admin.ModelAdmin):
         return super().change_view(
             request, object_id, form_url, {"title": "A token", **(extra_context or {})}
         )
+
+
+@admin.register(Question)
+class QuestionAdmin(admin.ModelAdmin):
+    """The audit log. Nobody adds to it by hand, and nobody takes away."""
+
+    list_display = ("at", "caller", "kind", "what", "person_id")
+    list_display_links = None
+    list_filter = ("kind",)
+    search_fields = ("=person_id", "caller")
+    search_help_text = "A person's id; or parts of a user's name or of a token's prefix."
+    list_per_page = 100
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Question | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Question | None = None) -> bool:
+        return False

@@ -3,26 +3,31 @@
 from django.conf import settings
 
 from connect import http
-from connect.callers import Caller, Kind
+from connect.callers import Asking, Caller, Kind
 
 SILENT_S = 10.0
 TOKEN, SESSION = "X-Connect-Token", "X-Connect-Session"
 
 
-def of_token(token: str) -> Caller | None:
-    """Whose it is. Raises NeighbourUnavailable."""
-    return _ask(TOKEN, token)
+def of_token(token: str, asking: Asking | None) -> Caller | None:
+    """Whose it is; what is asked is noted there. Raises NeighbourUnavailable."""
+    return _ask(TOKEN, token, asking)
 
 
-def of_session(key: str) -> Caller | None:
-    return _ask(SESSION, key)
+def of_session(key: str, asking: Asking | None) -> Caller | None:
+    return _ask(SESSION, key, asking)
 
 
-def _ask(header: str, shown: str) -> Caller | None:
+def _ask(header: str, shown: str, asking: Asking | None) -> Caller | None:
     if not shown.isascii() or not shown.isprintable():
         return None
     url = f"{settings.PERSONS_URL}/internal/callers"
-    found = http.ask(url, [], silent_s=SILENT_S, headers={header: shown})
+    query = [
+        (name, str(value))
+        for name, value in (asking._asdict() if asking else {}).items()
+        if value is not None
+    ]
+    found = http.ask(url, query, silent_s=SILENT_S, headers={header: shown})
     if not found or "kind" not in found:
         return None
     people = found["people"]

@@ -1,13 +1,15 @@
-"""Tokens, as they are stored: hashed, so that nobody who reads the database can use them."""
+"""Tokens, as they are stored: hashed, so that nobody who reads them can use them. And who asked what."""
 
 from datetime import timedelta
+from typing import ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
-from rest_framework_api_key.models import AbstractAPIKey
+from rest_framework_api_key.models import AbstractAPIKey, APIKeyManager
 
 from connect.callers import Kind
 
@@ -24,8 +26,15 @@ def in_a_month() -> object:
     return timezone.now() + timedelta(days=DAYS)
 
 
+class Tokens(APIKeyManager):
+    def get_usable_keys(self) -> models.QuerySet:
+        return super().get_usable_keys().select_related("user")  # whose rights are looked at each time
+
+
 class Token(AbstractAPIKey):
     """What a caller shows. `prefix` names it, and is the part of it that is not secret."""
+
+    objects: ClassVar[Tokens] = Tokens()
 
     kind = models.CharField(max_length=10, choices=list(KINDS.items()))
     first_person_id = models.BigIntegerField(
@@ -107,3 +116,23 @@ class Token(AbstractAPIKey):
         if self.revoked:
             return "revoked"
         return "expired" if self.has_expired else "usable"
+
+
+class Question(models.Model):
+    """Who asked about whom: a line of the audit log. It has no person any more once that is deleted."""
+
+    at = models.DateTimeField(db_default=Now(), editable=False)
+    kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in KINDS])
+    caller = models.CharField(max_length=200, help_text="The user, or the prefix of the token.")
+    what = models.CharField(max_length=60)
+    person_id = models.BigIntegerField("about person", null=True, help_text="None: about everybody.")
+
+    class Meta:
+        ordering = ["-at", "-id"]
+        indexes = [
+            models.Index(fields=["person_id", "at"], name="question_person"),
+            models.Index(fields=["at"], name="question_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.caller}: {self.what}"

@@ -7,11 +7,12 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth import get_user
+from django.db import connection
 from django.http import HttpRequest
 from django.utils import timezone
 
 from access.models import Token
-from connect.callers import Caller, Kind
+from connect.callers import Asking, Caller, Kind
 
 # What a staff user must be allowed in the admin site to be staff at the other doors: these know no halves.
 STAFF_RIGHTS = (
@@ -25,8 +26,9 @@ _WRITTEN = re.compile(r"[0-9A-Za-z]{8}\.[0-9A-Za-z]{32,100}", re.ASCII)
 A_YEAR = timedelta(days=366)
 
 
-def of_token(token: str) -> Caller | None:
-    """Whose it is; None for one that is nobody's, expired or revoked. Notes the day on which it is used."""
+def of_token(token: str, asking: Asking | None) -> Caller | None:
+    """Whose it is; None for one that is nobody's, expired or revoked. Notes what is asked, and on which day
+    it is used."""
     if not _WRITTEN.fullmatch(token):
         return None
     try:
@@ -38,15 +40,17 @@ def of_token(token: str) -> Caller | None:
     today = timezone.now().date()
     if found.last_used != today:
         Token.objects.filter(pk=found.pk).update(last_used=today)
-    return _caller(found)
+    return _noted(_caller(found), asking)
 
 
-def of_session(key: str) -> Caller | None:
+def of_session(key: str, asking: Asking | None) -> Caller | None:
     """The staff user who signed in to the admin site with this session; None without all of STAFF_RIGHTS."""
     request: Any = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
     user = get_user(request)
-    return Caller(Kind.STAFF, f"user {user.get_username()}") if _is_staff(user) else None
+    if not _is_staff(user):
+        return None
+    return _noted(Caller(Kind.STAFF, f"user {user.get_username()}"), asking)
 
 
 def make(*, name: str, kind: Kind, **fields: Any) -> tuple[Token, str]:
@@ -70,6 +74,28 @@ def admit_processes(until: datetime | None = None) -> None:
     token.hashed_key = Token.objects.key_generator.hash(shown)
     token.id = f"{token.prefix}.{token.hashed_key}"
     token.save()
+
+
+# It need not be on disk before the answer is: a crash of the database may lose the last half second of it.
+# Of somebody who is nobody no id is kept, and while this is written nobody can be erased.
+_NOTE = """
+WITH soon AS (SELECT set_config('synchronous_commit', 'off', true))
+INSERT INTO access_question (at, kind, caller, what, person_id)
+SELECT now(), %s, %s, %s, (SELECT id FROM persons_person WHERE id = %s FOR KEY SHARE) FROM soon
+"""
+
+
+def note(caller: Caller, asking: Asking) -> None:
+    """Who asked about whom."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NOTE, [caller.kind, caller.name, asking.what, asking.person_id])
+
+
+def _noted(caller: Caller, asking: Asking | None) -> Caller:
+    """What processes ask each other is not noted: the door has done it."""
+    if asking is not None and caller.kind is not Kind.SERVICE:
+        note(caller, asking)
+    return caller
 
 
 def _is_staff(user: Any) -> bool:

@@ -7,11 +7,13 @@ from connect import health
 from connections import urls as connections
 from locations import urls as locations
 from persons import urls as persons
+from privacy import urls as privacy
 
 # The specific before the general: connections' paths begin like persons'.
 APPS: dict[str, list[URLPattern | URLResolver]] = {
     "connections": connections.urlpatterns,
-    "persons": [*persons.urlpatterns, *access.urlpatterns],  # tokens are kept where persons are
+    # Tokens are kept, and people forgotten, where persons are.
+    "persons": [*persons.urlpatterns, *privacy.urlpatterns, *access.urlpatterns],
     "locations": locations.urlpatterns,
 }
 HEALTH: list[URLPattern | URLResolver] = [

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
@@ -87,24 +88,46 @@ def begin(caller: Caller) -> None:
     _current.set(caller)
 
 
+class Asking(NamedTuple):
+    """What somebody wants to know or to change, and about whom; None: about everybody."""
+
+    what: str
+    person_id: int | None
+
+
 # --- who is meant --------------------------------------------------------------------------------
 
 
-def of_token(token: str) -> Caller | None:
-    """Whose token this is; None if it is nobody's, expired or revoked. Raises NeighbourUnavailable."""
-    return _remembered.caller(f"token {token}", lambda: neighbours.access().of_token(token))
+def by_header(value: str, asking: Asking | None) -> Caller | None:
+    """Whom `Bearer …` means, the value of the header or of the metadata `authorization`.
+
+    None if it is nobody's, expired or revoked. What is asked is noted. Raises NeighbourUnavailable.
+    """
+    if settings.ACCESS == "open":
+        return EVERYBODY
+    scheme, _, token = value.strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return None
+    return _of("token", token.strip(), asking)
 
 
-def of_session(key: str) -> Caller | None:
-    """The staff user who signed in; None if there is none, or one without the rights."""
-    return _remembered.caller(f"session {key}", lambda: neighbours.access().of_session(key))
+def of_session(key: str, asking: Asking | None) -> Caller | None:
+    """The staff user who signed in; None if there is none, or one without the rights. It is noted, too."""
+    return _of("session", key, asking)
+
+
+def _of(form: str, shown: str, asking: Asking | None) -> Caller | None:
+    verbs = neighbours.access()
+    ask = verbs.of_token if form == "token" else verbs.of_session
+    return _remembered.caller(f"{form} {shown}", lambda: ask(shown, asking), asking)
 
 
 class Remembered:
-    """Remembers who was meant: devices and processes, which call often, for FRESH_S; anybody while nobody can
-    be asked, for as long as that lasts. So a door that needs only the broker takes pings without a database.
+    """Remembers who was meant: devices and processes, which call often, for FRESH_S; who sends pings while
+    nobody can be asked, for as long as that lasts. So a door that needs only the broker takes pings without a
+    database. Whoever asks about people is always asked for, since that has to be noted.
 
-    Thread-safe. Tokens are remembered by a hash.
+    Thread-safe. What was shown is remembered by a hash.
     """
 
     FRESH_S = 1.0  # so long pings are still taken of a token that was revoked; nothing is read with it
@@ -118,25 +141,31 @@ class Remembered:
         self._away_until = float("-inf")
         self._lock = threading.Lock()
 
-    def caller(self, shown: str, ask: Callable[[], Caller | None]) -> Caller | None:
+    def caller(
+        self, shown: str, ask: Callable[[], Caller | None], asking: Asking | None = None
+    ) -> Caller | None:
         key = hashlib.sha256(shown.encode()).digest()
         now = self._clock()
         with self._lock:
             caller, since = self._known.get(key, (None, float("-inf")))
             away = now < self._away_until
-        if caller is not None and (away or (caller.kind in self.OFTEN and now < since + self.FRESH_S)):
+        often = caller is not None and caller.kind in self.OFTEN
+        in_need = caller if often or asking is None else None  # who will do while nobody can be asked
+        if caller is not None and often and now < since + self.FRESH_S:
             return self._unless_over(caller)
-        if away:
-            raise NeighbourUnavailable("Nobody can say whose token this is.")
-        try:
-            found = ask()
-        except (NeighbourUnavailable, OperationalError, InterfaceError) as fault:
-            if not isinstance(fault, NeighbourUnavailable):
+        if not away:
+            try:
+                return self._learnt(key, ask(), now)
+            except (OperationalError, InterfaceError):
                 connection.close_if_unusable_or_obsolete()
+            except NeighbourUnavailable:
+                pass
             self._away_until = self._clock() + self.AGAIN_S
-            if caller is None:
-                raise NeighbourUnavailable("Nobody can say whose token this is.") from fault
-            return self._unless_over(caller)
+        if in_need is None:
+            raise NeighbourUnavailable("Nobody can say who this is, and note what is asked.")
+        return self._unless_over(in_need)
+
+    def _learnt(self, key: bytes, found: Caller | None, now: float) -> Caller | None:
         with self._lock:
             self._known.pop(key, None)
             if found is not None:
@@ -151,13 +180,3 @@ class Remembered:
 
 
 _remembered = Remembered()
-
-
-def by_header(value: str) -> Caller | None:
-    """Whom `Bearer …` means, the value of the header or of the metadata `authorization`."""
-    if settings.ACCESS == "open":
-        return EVERYBODY
-    scheme, _, token = value.strip().partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        return None
-    return of_token(token.strip())

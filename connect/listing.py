@@ -36,10 +36,12 @@ def answer(
     limit: int | None,
     to_wire: Callable[[list[T]], list[Any]],
     key: Callable[[T], tuple[Any, ...]],
+    block_size: int = BLOCK,
 ) -> HttpResponseBase:
     """The rows that `fetch` gives, at most as many as it is told.
 
-    `to_wire` turns a block of rows into what is sent; `key` is a row's place in the order.
+    `to_wire` turns a block of rows into what is sent; `key` is a row's place in the order. An answer of less
+    than a block is sent as a whole.
     """
     if limit is None and isinstance(request.accepted_renderer, Page):
         limit = BROWSABLE_LIMIT
@@ -47,16 +49,16 @@ def answer(
         if limit is not None:
             return _page(request, list(fetch(limit + 1)), limit, to_wire, key)
         rows = fetch(None)
-        block = list(islice(rows, BLOCK))
+        block = list(islice(rows, block_size))
         # What the rows need besides is asked for now, while an answer can still be a 503.
         try:
             first = to_wire(block)
         except BaseException:
             _close(rows)
             raise
-        if len(block) < BLOCK:
+        if len(block) < block_size:
             return Response(first)
-        return _stream(request, rows, first, to_wire)
+        return _stream(request, rows, first, to_wire, block_size)
 
 
 def _page(
@@ -80,12 +82,13 @@ def _stream(
     rows: Iterator[T],
     first: list[Any],
     to_wire: Callable[[list[T]], list[Any]],
+    block_size: int,
 ) -> StreamingHttpResponse:
     renderer = cast("Framed", request.accepted_renderer)  # the browsable page never streams
     if not _stream_slots.acquire(blocking=False):
         _close(rows)
         raise Unavailable("Too many long answers are being read. Ask again, or for pages with `limit`.")
-    body = _Body(rows, first, renderer, to_wire)
+    body = _Body(rows, first, renderer, to_wire, block_size)
     response = StreamingHttpResponse(body, content_type=_content_type(renderer))
     response["Vary"] = "Accept"
     return response
@@ -106,8 +109,10 @@ class _Body(Generic[T]):
         first: list[Any],
         renderer: Framed,
         to_wire: Callable[[list[T]], list[Any]],
+        block_size: int,
     ):
         self._rows = rows
+        self._block_size = block_size
         self._closed = False
         places.keep()
         self._chunks = self._write(first, renderer, to_wire)
@@ -126,7 +131,7 @@ class _Body(Generic[T]):
             if wired:
                 yield lead + renderer.encode(wired)
                 lead = renderer.joint
-            if not (block := list(islice(self._rows, BLOCK))):
+            if not (block := list(islice(self._rows, self._block_size))):
                 break
             with places.used():
                 wired = to_wire(block)

@@ -88,6 +88,10 @@ class JsonRenderer(Framed, renderers.JSONRenderer):
 class Page(renderers.BrowsableAPIRenderer):
     """A path as a browser shows it."""
 
+    def get_context(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Without styles for code, which there is none of: within a page the policy allows no styles."""
+        return super().get_context(*args, **kwargs) | {"code_style": None}
+
     def get_breadcrumbs(self, request: Request) -> list[tuple[str, str]]:
         """The paths above this one, also those that another process serves."""
         served = get_urlconf()

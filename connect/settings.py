@@ -4,11 +4,14 @@ Each has a default that suits a laptop; a value of the wrong type stops the proc
 settings serve every process: `SERVED_APPS` and the three neighbour URLs are all that differs.
 """
 
+from datetime import timedelta
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
+from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -30,9 +33,6 @@ for file in (".env", ".local/env"):
     env.read_env(BASE_DIR / file)
 
 DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="a-key-for-one-laptop-only-set-your-own-anywhere-else")
-if not SECRET_KEY:
-    raise ImproperlyConfigured("SECRET_KEY is empty.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
 # --- who may call (connect/callers.py) -----------------------------------------------------------
@@ -43,6 +43,13 @@ if ACCESS not in ("open", "tokens"):
     raise ImproperlyConfigured(f"ACCESS is {ACCESS!r}; it must be open or tokens.")
 # What this process shows to its neighbours: a token of the kind `service`, the same for all processes.
 SERVICE_TOKEN = env.str("SERVICE_TOKEN", default="")
+
+LAPTOP_KEY = "a-key-for-one-laptop-only-set-your-own-anywhere-else"
+SECRET_KEY = env.str("SECRET_KEY", default=LAPTOP_KEY)
+if not SECRET_KEY or (SECRET_KEY == LAPTOP_KEY and ACCESS != "open"):
+    raise ImproperlyConfigured(
+        "SECRET_KEY is empty or the one that everybody knows. Make one: openssl rand -hex 32"
+    )
 
 # --- which paths this process serves, and where its neighbours are -------------------------------
 
@@ -57,12 +64,34 @@ LOCATIONS_URL = env.str("LOCATIONS_URL", default="local:")
 PINGS_URL = env.str("PINGS_URL", default="local:")
 
 API_URL = env.str("API_URL", default="http://127.0.0.1:30001")  # as a browser reaches it
+API_ORIGIN = urlsplit(API_URL)._replace(path="", query="", fragment="").geturl()
 APP_URL = env.str("APP_URL", default="http://127.0.0.1:30000")
+
+# PEM files of whoever listens for clients: certificate with its chain, and key. Then it speaks TLS alone.
+TLS_CERTIFICATE = env.str("TLS_CERTIFICATE", default="")
+TLS_KEY = env.str("TLS_KEY", default="")
+if bool(TLS_CERTIFICATE) != bool(TLS_KEY):
+    raise ImproperlyConfigured("TLS_CERTIFICATE and TLS_KEY belong together: give both, or none.")
+# Those who ask the gRPC server expect a certificate by this authority (a PEM file) for this name, at whatever
+# address they ask. Empty is without TLS.
+TLS_CA = env.str("TLS_CA", default="")
+TLS_NAME = env.str("TLS_NAME", default="locations")
 
 # The ground of the app's maps, such as https://tile.example.org/{z}/{x}/{y}.png, and whom to thank for it.
 # Empty is plain ground: whoever serves tiles learns where people look.
 TILES_URL = env.str("TILES_URL", default="")
 TILES_ATTRIBUTION = env.str("TILES_ATTRIBUTION", default="")
+
+# --- how much one may ask: the same at REST (k8s/proxy/defaults.cfg) and gRPC ----------------------
+
+# Requests a second, measured over 10 s, by one token and from one address; 0 is no limit. Where everybody may
+# ask everything there is none: who asks there is the one whose machine it is.
+RATE_PER_TOKEN = env.int("RATE_PER_TOKEN", default=500 if ACCESS == "tokens" else 0)
+RATE_PER_ADDRESS = env.int("RATE_PER_ADDRESS", default=1000 if ACCESS == "tokens" else 0)
+# The longest range of a question about connections or encounters, in days; 0 is no limit.
+MAX_RANGE_DAYS = env.int("MAX_RANGE_DAYS", default=366 if ACCESS == "tokens" else 0)
+if min(RATE_PER_TOKEN, RATE_PER_ADDRESS, MAX_RANGE_DAYS) < 0:
+    raise ImproperlyConfigured("RATE_PER_TOKEN, RATE_PER_ADDRESS and MAX_RANGE_DAYS must be 0 or more.")
 
 # --- the web server (connect/gunicorn.py) --------------------------------------------------------
 
@@ -102,6 +131,13 @@ if not 0.1 <= KAFKA_TIMEOUT_S <= 300:
 # The writer says here that it lives and how far it is; each writer of a machine needs a file of its own.
 WRITER_STATE_FILE = Path(env.str("WRITER_STATE_FILE", default=f"{gettempdir()}/connect-location-writer"))
 
+# --- how long where people were is kept (privacy/retention.py) -----------------------------------
+
+# 0 keeps everything.
+RETENTION_DAYS = env.int("RETENTION_DAYS", default=365)
+if not 0 <= RETENTION_DAYS <= 36_500:
+    raise ImproperlyConfigured("RETENTION_DAYS must be from 0 to 36500.")
+
 # --- Django --------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -115,16 +151,19 @@ INSTALLED_APPS = [
     "django.contrib.gis",
     "django.contrib.postgres",
     "corsheaders",
+    "csp",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "rest_framework_api_key",
+    "axes",
     "access",
     "persons",
     "locations",
     "connections",
     "grpc_server",
     "consumers",
+    "privacy",
     "simulation",
     "webapp",
 ]
@@ -132,14 +171,17 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "connect.middleware.BodyLimit",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "access.middleware.NotedInAdmin",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "connect.urls"
@@ -181,14 +223,58 @@ DATABASES["default"]["OPTIONS"] = {
 } | DATABASES["default"].get("OPTIONS", {})
 
 SILENCED_SYSTEM_CHECKS = [
-    "gis.W001"  # about spatial references from outside; Connect reads none, WGS84 is all it knows
+    "gis.W001",  # about spatial references from outside; Connect reads none, WGS84 is all it knows
+    "security.W005",  # HSTS for subdomains, too: they may be somebody else's, and without TLS
+    "security.W008",  # a redirect to https: clients' doors have TLS or nothing, and neighbours have none
+    "security.W021",  # to have the host built into browsers is for its owner to ask, and hard to take back
 ]
+
+# --- what a browser is told ----------------------------------------------------------------------
+
+# Where clients have TLS, whoever ended it says so in a header (k8s/proxy/defaults.cfg), cookies never travel
+# without, and browsers remember it for a year: of this host alone, for others are not Connect's to speak for.
+ENCRYPTED = API_URL.startswith("https://")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENCRYPTED else None
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if ENCRYPTED else 0
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENCRYPTED
+# The web app acts for staff who signed in at the admin site, from an origin of its own.
+CSRF_TRUSTED_ORIGINS = [APP_URL, *([API_ORIGIN] if ENCRYPTED else [])]
+
+# Nothing from elsewhere and no script within a page. DRF's and Django's own pages have style attributes.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "style-src-attr": [UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF, APP_URL],  # who logs in to the admin site may have come from there
+        "frame-ancestors": [NONE],
+    }
+}
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+
+# Who fails to log in too often, by name or from an address, waits, also with the right password; no longer
+# for trying on meanwhile. (manage.py axes_reset lets everybody in again.)
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "connect.middleware.client_address"
+AXES_LOCKOUT_CALLABLE = "connect.admin.locked_out"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 
 TIME_ZONE = "UTC"
 USE_TZ = True

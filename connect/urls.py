@@ -1,9 +1,11 @@
 """What this process serves: the paths of the apps named in SERVED_APPS, and its health. The rest is a 404."""
 
+from csp.constants import SELF, UNSAFE_INLINE
+from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
 from access import urls as access
 from connect import neighbours
@@ -14,17 +16,21 @@ from webapp import urls as webapp
 
 neighbours.check()
 
+# Both make their styles as they run, and Redoc searches in a worker that it makes of text.
+SWAGGER = csp_update({"style-src": [SELF, UNSAFE_INLINE]})
+REDOC = csp_update({"style-src": [SELF, UNSAFE_INLINE], "worker-src": ["blob:"]})
+
 DOCS = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path(
         "api/docs",
         # OPTIONS would have the page described, which it cannot be.
-        SpectacularSwaggerView.as_view(url_name="schema", http_method_names=["get", "head"]),
+        SWAGGER(SpectacularSwaggerSplitView.as_view(url_name="schema", http_method_names=["get", "head"])),
         name="docs",
     ),
     path(
         "api/redoc",
-        SpectacularRedocView.as_view(url_name="schema", template_name="connect/redoc.html"),
+        REDOC(SpectacularRedocView.as_view(url_name="schema", template_name="connect/redoc.html")),
         name="redoc",
     ),
 ]

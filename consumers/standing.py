@@ -39,10 +39,17 @@ class Observer:
         config = topic.client_config(group_id=settings.KAFKA_GROUP, enable_auto_commit=False, **small)
         self._consumer = Consumer(config)
 
-    def look(self) -> Standing:
+    def positions(self) -> dict[int, tuple[int, int]]:
+        """For each partition the next offset to be written and, asked after it, the end."""
         self._until = time.monotonic() + self._within_s
         try:
-            behind = self._behind()
+            return self._behind()
+        except KafkaException as fault:
+            raise topic.unavailable(fault) from fault
+
+    def look(self) -> Standing:
+        behind = self.positions()
+        try:
             return Standing(
                 len(behind), sum(end - next_ for next_, end in behind.values()), self._oldest_s(behind)
             )
@@ -50,7 +57,6 @@ class Observer:
             raise topic.unavailable(fault) from fault
 
     def _behind(self) -> dict[int, tuple[int, int]]:
-        """For each partition the next offset to be written and, asked after it, the end."""
         there = topic.partitions_of(self._consumer, timeout_s=self._left_s())
         asked = [TopicPartition(settings.KAFKA_TOPIC, each) for each in there]
         committed = self._consumer.committed(asked, timeout=self._left_s())

@@ -16,10 +16,11 @@ from django.db import InterfaceError, OperationalError, connections
 from google.protobuf.message import DecodeError, Message
 
 from connect import callers, carried
-from connect.callers import Kind
+from connect.callers import READERS, Asking, Kind
 from connect.neighbours import NeighbourUnavailable
 from grpc_server.messages import in_words
-from locations.pings import Refused
+from grpc_server.rates import Rates
+from locations.pings import Refused, parse_id
 
 Who = frozenset[Kind] | None  # who may make a call; None: anybody, without a token
 
@@ -30,20 +31,27 @@ logger = logging.getLogger(__name__)
 
 
 class Failure(Exception):
-    """Ends a call with a status other than OK."""
+    """Ends a call with a status other than OK; after `wait_s` seconds it may be otherwise."""
 
-    def __init__(self, code: grpc.StatusCode, details: str):
+    def __init__(self, code: grpc.StatusCode, details: str, *, wait_s: int | None = None):
         super().__init__(details)
         self.code = code
         self.details = details
+        self.wait_s = wait_s
+
+    def end(self, context: Any) -> Any:
+        if self.wait_s is not None:
+            context.set_trailing_metadata([("retry-after", str(self.wait_s))])
+        return context.abort(self.code, self.details)
 
 
 class Calls(grpc.ServerInterceptor):
     """The calls in hand, but for those to the health service, which must not wait for anything."""
 
-    def __init__(self, *, streams: int, who_may: Mapping[str, frozenset[Kind]]):
+    def __init__(self, *, streams: int, who_may: Mapping[str, frozenset[Kind]], rates: Rates):
         """`who_may` is by a method's full name; one that it does not know is for anybody."""
         self._who_may = who_may
+        self._rates = rates
         # Readers, who may be slow, never take what those who send pings need.
         self._readers = threading.BoundedSemaphore(streams)
         self._senders = threading.BoundedSemaphore(streams)
@@ -95,11 +103,11 @@ class Calls(grpc.ServerInterceptor):
 
     def _unary(self, behaviour: Callable, who: Who, request: Any, context: Any) -> Any:
         try:
-            with self._call(context, who):
+            with self._call(context, who, request):
                 return behaviour(_readable(request), context)
         except Exception as error:  # noqa: BLE001 - every one becomes a status
             failure = _failure(error, context)
-        return context.abort(failure.code, failure.details)
+        return failure.end(context)
 
     def _stream(
         self, behaviour: Callable, who: Who, request: Any, context: Any
@@ -107,7 +115,7 @@ class Calls(grpc.ServerInterceptor):
         failure = None
         try:
             # A generator that never starts never ends either: what must be given back is taken in it.
-            with self._slot(request), self._call(context, who) as call:
+            with self._slot(request), self._call(context, who, request) as call:
                 argument = self._messages(call, request) if isinstance(request, Iterator) else request
                 with closing(behaviour(_readable(argument), context)) as responses:
                     for response in responses:
@@ -117,7 +125,7 @@ class Calls(grpc.ServerInterceptor):
         except Exception as error:  # noqa: BLE001 - every one becomes a status
             failure = _failure(error, context)
         if failure:
-            context.abort(failure.code, failure.details)
+            failure.end(context)
 
     @contextmanager
     def _slot(self, request: Any) -> Iterator[None]:
@@ -127,15 +135,17 @@ class Calls(grpc.ServerInterceptor):
             return
         slots = self._senders if isinstance(request, Iterator) else self._readers
         if not slots.acquire(blocking=False):
-            raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many long calls at once. Ask again.")
+            text = "Too many long calls at once. Ask again."
+            raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=1)
         try:
             yield
         finally:
             slots.release()
 
     @contextmanager
-    def _call(self, context: Any, who: Who) -> Iterator["_Call"]:
-        call = _Call(context, who)
+    def _call(self, context: Any, who: Who, request: Any) -> Iterator["_Call"]:
+        call = _Call(context, who, request)
+        self._count(call)
         with self._changed:
             self._open.add(call)
         if not context.add_callback(partial(self._over, call)):
@@ -167,10 +177,18 @@ class Calls(grpc.ServerInterceptor):
                 return
             if stopping:
                 break
+            self._count(call)
             call.refresh_database()
             call.identify()
             yield _readable(request)
         raise Failure(grpc.StatusCode.UNAVAILABLE, "The server stops. What it has not answered, send again.")
+
+    def _count(self, call: "_Call") -> None:
+        """Each call, and each message of one that sends several; before anything is looked up for it."""
+        wait_s = self._rates.wait_s(call.metadata.get("authorization", ""), call.context.peer())
+        if wait_s:
+            text = f"Too many calls. Expected available in {wait_s} seconds."
+            raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=wait_s)
 
     def _is_idle(self, call: "_Call", *, idle: bool) -> bool:
         """Notes it, and says whether the server stops."""
@@ -181,8 +199,9 @@ class Calls(grpc.ServerInterceptor):
 
 
 class _Call:
-    def __init__(self, context: Any, who: Who):
+    def __init__(self, context: Any, who: Who, request: Any):
         self.context = context
+        self._request = request
         self.metadata = dict(context.invocation_metadata())
         self._who = who
         self.is_idle = False  # waits for the client's next message
@@ -196,7 +215,7 @@ class _Call:
         """Whose call it is; again for each message, since a token can be revoked in between."""
         if self._who is None:
             return
-        caller = callers.by_header(self.metadata.get("authorization", ""))
+        caller = callers.by_header(self.metadata.get("authorization", ""), self._asking())
         if caller is None:
             raise Failure(
                 grpc.StatusCode.UNAUTHENTICATED, "A valid token is needed: authorization: Bearer ..."
@@ -205,6 +224,15 @@ class _Call:
             text = f"A caller of the kind {caller.kind} may not make this call."
             raise Failure(grpc.StatusCode.PERMISSION_DENIED, text)
         callers.begin(caller)
+
+    def _asking(self) -> Asking | None:
+        """What is to be noted of this call; nothing of one that sends pings."""
+        if self._who is not READERS:
+            return None
+        method = type(self._request).__name__.removesuffix("Request")
+        identity = parse_id(getattr(self._request, "id", ""))
+        person_id = identity[0] if identity else getattr(self._request, "person_id", 0)
+        return Asking(method, person_id if person_id > 0 else None)
 
     def refresh_database(self) -> None:
         """A connection that broke or is old is replaced when it is next used."""

@@ -26,7 +26,7 @@ from connect import carried
 from connect.neighbours import NeighbourUnavailable
 from connect.questions import MAX_LIMIT
 from grpc_server import locations_pb2 as pb
-from grpc_server import messages
+from grpc_server import messages, tls
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from locations.pings import EARLIEST, LATEST, MAX_BATCH, Ping, Refusal, make_id, unknown_person
 from locations.proximity import Encounter
@@ -49,7 +49,7 @@ _RETRY = {
     "retryableStatusCodes": [code.name for code in _PASSING],
 }
 _RETRIED = [{"service": _SERVICE, "method": method} for method in ("GetLocation", "RecordLocations")]
-_OPTIONS = [
+_OPTIONS: list[tuple[str, str | int]] = [
     (
         "grpc.service_config",
         json.dumps(
@@ -79,7 +79,7 @@ class _Server:
         address = urlsplit(url).netloc
         if not address.rpartition(":")[2].isdecimal():
             raise ImproperlyConfigured(f"{url!r}: a gRPC server's address is grpc://host:port.")
-        channel = grpc.insecure_channel(address, _OPTIONS)
+        channel = tls.channel(address, _OPTIONS)
         self.ask = LocationServiceStub(channel)
         # On the wire a stream of one message is a single call; asked as one it takes no thread more.
         self.record = channel.unary_unary(

@@ -63,6 +63,8 @@ def encounters(request: pb.FindEncountersRequest) -> dict[str, Any]:
 def _of_a_person(fields: "_Fields") -> dict[str, Any]:
     """What connections and encounters have in common."""
     start, end = fields.range(required=True)
+    if start is not None and end is not None and (wrong := questions.too_long(start, end)):
+        fields.errors["end"] = [wrong]
     return {
         "person_id": fields.given("person_id", required=True),
         "start": start,

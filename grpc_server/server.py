@@ -11,9 +11,10 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from grpc_server import locations_pb2
+from grpc_server import locations_pb2, tls
 from grpc_server.calls import Calls
 from grpc_server.locations_pb2_grpc import add_LocationServiceServicer_to_server
+from grpc_server.rates import Rates
 from grpc_server.servicer import WHO_MAY, LocationService
 
 SERVICE = locations_pb2.DESCRIPTOR.services_by_name["LocationService"].full_name
@@ -39,11 +40,15 @@ OPTIONS = [
 
 
 class LocationServer:
-    """Bound to its address when it is made; raises OSError when it cannot be. Port 0 takes any free one."""
+    """Bound to its address when it is made; raises OSError when it cannot be, or its certificate not be read.
+
+    Port 0 takes any free one.
+    """
 
     def __init__(self, address: str, *, slow_reader_s: float = SLOW_READER_S):
         self._slow_reader_s = slow_reader_s
-        self._calls = Calls(streams=settings.GRPC_STREAMS, who_may=WHO_MAY)
+        rates = Rates(per_token=settings.RATE_PER_TOKEN, per_address=settings.RATE_PER_ADDRESS)
+        self._calls = Calls(streams=settings.GRPC_STREAMS, who_may=WHO_MAY, rates=rates)
         self._threads = ThreadPoolExecutor(settings.GRPC_THREADS, thread_name_prefix="call")
         self._server = grpc.server(
             self._threads,
@@ -59,7 +64,10 @@ class LocationServer:
         reflection.enable_server_reflection(names, self._server)
         self._server.add_generic_rpc_handlers([_newer_reflection(names)])
         try:
-            self.port = self._server.add_insecure_port(address)
+            if settings.TLS_CERTIFICATE:
+                self.port = self._server.add_secure_port(address, tls.of_server())
+            else:
+                self.port = self._server.add_insecure_port(address)
         except RuntimeError as fault:
             raise OSError(str(fault)) from None
         self._ended = threading.Event()

@@ -18,6 +18,7 @@ PACKAGES = (
     "connections",
     "grpc_server",
     "consumers",
+    "privacy",
     "simulation",
     "webapp",
 )
@@ -77,7 +78,7 @@ def entities_diagram() -> str:
     from django.apps import apps  # noqa: PLC0415 - the settings come first
 
     lines = ["erDiagram"]
-    for label in ("persons", "locations", "consumers"):
+    for label in ("persons", "locations", "consumers", "privacy"):
         for model in apps.get_app_config(label).get_models():
             lines.append(f"  {model.__name__.upper()} {{")
             key = set(getattr(model._meta.pk, "field_names", None) or [model._meta.pk.name])
@@ -87,6 +88,7 @@ def entities_diagram() -> str:
             lines.append("  }")
     lines.append('  PERSON ||--o{ LOCATION : "person_id: no foreign key; a trigger deletes"')
     lines.append('  PERSON |o--o{ REJECTEDPING : "person_id: the same"')
+    lines.append('  PERSON |o--o{ ERASURERECEIPT : "person_id of who is gone; a trigger writes it"')
     return _fenced(lines)
 
 

@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from local import grpc_health, manifests, postgis, proxy
+from grpc_server.probe import is_serving
+from local import manifests, postgis, proxy, wishes
 from local.kafka import NAME as BROKER
 from local.manifests import Process, Service, Stage
 from local.place import VENV, Place, Refused, keep, private_directory, read_json, say, write
@@ -42,6 +43,7 @@ class Generation(proxy.Upstream):
 
     fingerprint: str
     ready_command: tuple[str, ...] | None = None
+    speaks_tls: bool = False
 
 
 def move(
@@ -125,7 +127,8 @@ def start(
         write(owed_file(place, process.name), json.dumps(task))
     environ = {**environ, **own_settings(place, process, program, port), "PYTHONUNBUFFERED": "1"}
     supervisor.add(Program(program, process.command, place.checkout, environ))
-    return Generation(program, port, process.ready_path, fingerprint, process.ready_command)
+    tls = process.speaks_grpc and "TLS_CERTIFICATE" in environ
+    return Generation(program, port, process.ready_path, fingerprint, process.ready_command, tls)
 
 
 def own_settings(place: Place, process: Process, program: str, port: int) -> dict[str, str]:
@@ -174,12 +177,14 @@ def wait_ready(place: Place, supervisor: Supervisor, generation: Generation) -> 
 
 def is_ready(place: Place, generation: Generation) -> bool:
     if generation.ready_command is not None:
-        environ = inherited() | {"WRITER_STATE_FILE": str(state_file(place, generation.program))}
+        environ = (
+            inherited() | told(place) | {"WRITER_STATE_FILE": str(state_file(place, generation.program))}
+        )
         command = [str(VENV / "bin" / generation.ready_command[0]), *generation.ready_command[1:]]
         done = subprocess.run(command, cwd=place.checkout, env=environ, capture_output=True, check=False)
         return done.returncode == 0
     if generation.ready_path is None:
-        return grpc_health.is_serving(generation.port)
+        return is_serving(generation.port, tls=generation.speaks_tls)
     connection = http.client.HTTPConnection("127.0.0.1", generation.port, timeout=5)
     try:
         connection.request("GET", generation.ready_path, headers={"Host": "localhost"})
@@ -188,6 +193,13 @@ def is_ready(place: Place, generation: Generation) -> bool:
         return False
     finally:
         connection.close()
+
+
+def told(place: Place) -> dict[str, str]:
+    """What `make up` has written down for a `manage.py` that is typed by hand."""
+    known = place.state / "env"
+    lines = known.read_text().splitlines() if known.exists() else []
+    return dict(line.split("=", 1) for line in lines)
 
 
 def retire(place: Place, supervisor: Supervisor, wanted: set[str], speak_grpc: set[str]) -> None:
@@ -228,10 +240,10 @@ def state_file(place: Place, program: str) -> Path:
 
 
 def native_environ(place: Place, stage: Stage, process: Process) -> dict[str, str]:
-    there = {
+    here = {
         key: manifests.natively(key, value, place, stage.services) for key, value in process.environ.items()
     }
-    return there | {"ACCESS": place.access}
+    return wishes.for_process(place, here) | {"ACCESS": place.access}
 
 
 def address(service: Service) -> tuple[str, int]:

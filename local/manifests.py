@@ -3,7 +3,7 @@
 The rendering is the one source of what runs; whatever in it this reader does not understand is refused
 rather than skipped. Of StatefulSets only the names are read, because the runner brings its own database and
 broker; the process of the proxy is left out, because the HAProxy that stands for all Services takes over its
-routes.
+routes. What a cluster runs at its times is read and not run: a machine has a clock of its own (docs/run.md).
 """
 
 import re
@@ -55,6 +55,7 @@ class Stage:
     jobs: tuple[Process, ...]
     services: tuple[Service, ...]
     routes: str | None = None  # the map file of the stage's proxy, where it has one
+    scheduled: tuple[Process, ...] = ()  # jobs that a cluster runs at their times
     stateful: tuple[str, ...] = ()  # postgis, kafka: the names of what keeps data
 
 
@@ -102,8 +103,14 @@ def parse(name: str, rendering: str, secrets: Mapping[str, str]) -> Stage:
         jobs=tuple(process(one, maps, secrets) for one in of_kind("Job")),
         services=tuple(found for one in of_kind("Service") for found in service_ports(one, answering)),
         routes=next((one[ROUTES] for one in maps.values() if ROUTES in one), None) if proxies else None,
+        scheduled=tuple(process(a_job(one), maps, secrets) for one in of_kind("CronJob")),
         stateful=tuple(one["metadata"]["name"] for one in of_kind("StatefulSet")),
     )
+
+
+def a_job(cron_job: dict[str, Any]) -> dict[str, Any]:
+    """The job that it makes each time."""
+    return cron_job | {"spec": cron_job["spec"]["jobTemplate"]["spec"]}
 
 
 def process(one: dict[str, Any], maps: Mapping[str, Any], secrets: Mapping[str, str]) -> Process:

@@ -131,6 +131,10 @@ def persons() -> Iterator[Call]:
     yield Call("listPersons", "Finn is left out", query=both, equals=[DAVID])
     yield Call("getPerson", "Finn is still there for who knows the id", equals=FINN | names)
     yield Call("setConsent", "Finn is shown again", body={"findable": True}, equals={"findable": True})
+    file = header(
+        "Content-Disposition", '`attachment; filename="person-${pm.variables.get("person_id")}.zip"`'
+    )
+    yield Call("exportPerson", "All about Finn", form="application/zip", checks=(file,))
     for operation_id in (
         "listPersons",
         "createPerson",
@@ -142,6 +146,7 @@ def persons() -> Iterator[Call]:
         "setConsent",
     ):
         yield from refusals(operation_id)
+    yield from refusals("exportPerson", headers={"Accept": "application/zip"})
     yield from delete(FINN)
     yield from delete(DAVID)
 

@@ -5,7 +5,6 @@ It alone listens where clients connect; what it passes on to changes with every 
 
 import csv
 import hashlib
-import os
 import shutil
 import signal
 import socket
@@ -14,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from local import wishes
 from local.manifests import Service, Stage
 from local.place import Place, Refused, write
 from local.polling import poll
@@ -55,12 +55,18 @@ class Leaving:
 def configuration(
     place: Place, stage: Stage, upstreams: Mapping[str, Upstream], leaving: Sequence[Leaving] = ()
 ) -> str:
-    """Listeners and upstreams of one moment; the rules for requests are in k8s/proxy/defaults.cfg."""
+    """All of one moment: settings, the rules of k8s/proxy/defaults.cfg, listeners and upstreams."""
     blocks = []
+    public = (
+        f'name public ssl crt "{certificate_file(place)}"' if wishes.certificate(place) else "name public"
+    )
     for service in stage.services:
         binds = [f"{place.service_address(service.name)}:{service.port}"]
         if service.node_port is not None:
-            binds.append(f"127.0.0.1:{place.node_port(service.node_port)}")
+            # The gRPC server speaks TLS itself: its calls go through as they are.
+            passed_through = service.process is not None and is_grpc(upstreams[service.process])
+            options = "" if passed_through else f" {public}"
+            binds.append(f"{wishes.doors(place)}:{place.node_port(service.node_port)}{options}")
         if service.process is None:
             routes = routes_file(place, stage)
             # A path that cannot be decoded is led where the root is: that process has an answer for it.
@@ -72,9 +78,12 @@ def configuration(
             blocks.append(frontend(service.name, binds, to, grpc=is_grpc(upstreams[service.process])))
     blocks += [backend(name, upstream) for name, upstream in sorted(upstreams.items()) if upstream.port]
     body = "\n\n".join(blocks) + "\n"
+    told = "".join(f'    setenv {name} "{value}"\n' for name, value in wishes.for_proxy(place).items())
+    rules = f"{rules_file(place).read_text()}\n"
     # The socket tells this name, and thereby that the workers have taken over this very text. Services on
     # their way out are not part of it: without them it is the same configuration.
-    marker = hashlib.sha256((rules_file(place).read_text() + body).encode()).hexdigest()[:16]
+    marked = told + rules + body
+    marker = hashlib.sha256(marked.encode()).hexdigest()[:16]
     for one in leaving:
         binds = [f"{place.service_address(one.service.name)}:{one.service.port}"]
         to = f"default_backend {one.name}"
@@ -85,8 +94,9 @@ def configuration(
         f"    description {marker}\n"
         f'    stats socket "{place.sockets() / "haproxy.sock"}" mode 600 level admin expose-fd listeners\n'
         "    hard-stop-after 1h\n"
+        f"{told}"
     )
-    return f"{head}\n{body}"
+    return f"{head}\n{rules}{body}"
 
 
 def frontend(name: str, binds: Sequence[str], to: str, *, grpc: bool = False) -> str:
@@ -126,28 +136,25 @@ def rules_file(place: Place) -> Path:
     return place.checkout / "k8s" / "proxy" / "defaults.cfg"
 
 
-def environment(place: Place) -> dict[str, str]:
-    """What k8s/proxy/defaults.cfg refers to."""
-    return {"APP_URL": f"http://127.0.0.1:{place.node_port(30000)}"}
+def certificate_file(place: Place) -> Path:
+    """Another name for another certificate: a reload reads the new one, and the workers before had theirs."""
+    text = wishes.certificate(place) or ""
+    return place.state / f"tls-{hashlib.sha256(text.encode()).hexdigest()[:10]}.pem"
 
 
 def command(place: Place) -> list[str]:
     """In the foreground, as a master that stays while its workers change."""
-    files = ["-f", str(rules_file(place)), "-f", str(config_file(place))]
-    return [executable(), "-W", "-db", "-S", str(place.sockets() / "haproxy-master.sock"), *files]
+    master = str(place.sockets() / "haproxy-master.sock")
+    return [executable(), "-W", "-db", "-S", master, "-f", str(config_file(place))]
 
 
 def install(place: Place, text: str) -> None:
     """Puts the configuration in place if HAProxy accepts it; else the one before stays."""
+    if (pem := wishes.certificate(place)) is not None:
+        write(certificate_file(place), pem)
     before = config_file(place).read_text() if config_file(place).exists() else None
     write(config_file(place), text)
-    check = subprocess.run(
-        [*command(place), "-c"],
-        env=os.environ | environment(place),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    check = subprocess.run([*command(place), "-c"], capture_output=True, text=True, check=False)
     if check.returncode != 0:
         if before is not None:
             write(config_file(place), before)
@@ -160,7 +167,7 @@ def serve(place: Place, supervisor: Supervisor, text: str) -> None:
     A reload brings new workers up beside the old ones, which finish what they have in hand.
     """
     marker = marker_of(text)
-    program = Program("haproxy", command(place), place.checkout, environment(place), priority=900)
+    program = Program("haproxy", command(place), place.checkout, priority=900)
     if supervisor.has(program) and running_marker(place) == marker:
         return
     install(place, text)
@@ -177,6 +184,8 @@ def settle(place: Place, text: str) -> None:
     """Leaves behind the configuration that answers now, for the next start of HAProxy."""
     if config_file(place).read_text() != text:
         write(config_file(place), text)
+    for old in set(place.state.glob("tls-*.pem")) - {certificate_file(place)}:
+        old.unlink()
 
 
 def close_leaving(place: Place) -> None:

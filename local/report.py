@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from local import kafka, proxy
+from local import kafka, proxy, wishes
 from local.generations import Generation, is_ready, running_file, state_file
 from local.place import Place, read_json, say
 from local.seed import STAFF_USER, password_file
@@ -23,18 +23,27 @@ FIRST_QUESTION = (
 
 
 ACCESS = {
-    "open": "ACCESS=open: everybody on this machine may do everything; only 127.0.0.1 is listened on.",
-    "tokens": "ACCESS=tokens: callers show a token. Make one: .venv/bin/python manage.py tokens make --help",
+    "open": "ACCESS=open: everybody on this machine may do everything.",
+    "tokens": (
+        "ACCESS=tokens: callers show a token. Make them in the admin site, or the first one so:\n"
+        f"  .venv/bin/python manage.py tokens make staff --user {STAFF_USER}"
+    ),
+}
+DOORS = {
+    "*": "Clients' doors listen on every address of this machine.",
+    "127.0.0.1": "Only 127.0.0.1 is listened on.",
 }
 
 
 def addresses(place: Place) -> None:
+    scheme = "http" if wishes.certificate(place) is None else "https"
+
     def at(port: int) -> str:
-        return f"http://127.0.0.1:{place.node_port(port)}"
+        return f"{scheme}://127.0.0.1:{place.node_port(port)}"
 
     running = read_json(running_file(place))
     say(f"\nConnect runs at stage {running['stage']}.")
-    say(ACCESS[place.access] + "\n")
+    say(f"{ACCESS[place.access]}\n{DOORS[wishes.doors(place)]}\n")
     lines = {
         30000: [("Connect APP", f"{at(30000)}/", "")],
         30001: [
@@ -51,6 +60,8 @@ def addresses(place: Place) -> None:
                 say(f"  {name:<12} {address:<36} {note}".rstrip())
     if kafka.NAME in Supervisor(place).programs():
         say(f"  {'Broker':<12} {kafka.private_broker(place, running=True).url}")
+    if place.access == "tokens":
+        return
     say(f"\nTry first: open {at(30000)}/people/{SOMEBODY} in a browser,")
     say(f"or curl '{at(30001)}{FIRST_QUESTION}'.")
 

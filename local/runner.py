@@ -75,7 +75,8 @@ def choose_database(place: Place, *, kept: set[str]) -> tuple[Cluster | None, di
         )  # where the data is, for whoever wants to remove it
     secrets = {
         "DATABASE_URL": url or (cluster.url if cluster else ""),
-        "SECRET_KEY": given("SECRET_KEY", place.checkout) or kept_secret(place.state / "secret-key"),
+        "SECRET_KEY": given("SECRET_KEY", place.checkout)
+        or kept_secret(place.state / "secret-key", length=48),
         "SERVICE_TOKEN": given("SERVICE_TOKEN", place.checkout) or kept_token(place.state / "service-token"),
     }
     # Lets a `manage.py` that is typed by hand find the same database.

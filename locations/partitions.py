@@ -1,12 +1,16 @@
 """The months that the locations table is cut into. Made when first needed; their number is bounded.
 
 Whatever times clients send, there are at most 240 months and the two partitions before and after them.
+Months that are too old to be kept are dropped whole: docs/decisions/0004-retention.md says how and why so.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
+import re
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
 
-from django.db import connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 
 TABLE = "locations_location"
 FIRST_YEAR = 2020
@@ -20,6 +24,12 @@ AFTER_SQL = (
 )
 
 _LOCK = 0x636F6E6E656374  # any number, the same in every process: one maker of partitions at a time
+
+# One try to drop a month may keep others waiting for so long; then it lets them go on, and tries again.
+PATIENCE_MS = 200
+TRIES = 50
+PAUSE_S = 0.2
+_NOT_AVAILABLE, _CHECK_VIOLATION = "55P03", "23514"
 
 Month = tuple[int, int]
 
@@ -57,3 +67,86 @@ def _missing(names: Iterable[str]) -> list[str]:
             [list(names)],
         )
         return [name for (name,) in cursor.fetchall()]
+
+
+# --- dropping what is too old --------------------------------------------------------------------
+
+
+class Busy(Exception):
+    """Others read or wrote all the time, so that it could not be done; what it was is as it was."""
+
+
+def before(moment: datetime) -> Iterator[tuple[str, int]]:
+    """Each partition that lies wholly before this moment, the oldest first, with how many rows are in it.
+
+    What lies before all months is only ever emptied, so it is among them when anything is in it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid "
+            "WHERE inhparent = %s::regclass ORDER BY relname = %s DESC, relname",
+            [TABLE, f"{TABLE}_before"],
+        )
+        names = [name for (name,) in cursor.fetchall()]
+    for name in names:
+        end = _end(name)
+        if end is not None and end <= moment:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT count(*) FROM {name}")
+                (rows,) = cursor.fetchone()
+            if rows or _is_month(name):
+                yield name, rows
+
+
+def empty(name: str) -> None:
+    """All rows of a partition go at once; only who reads or writes this one waits. Raises Busy."""
+    _briefly(f"TRUNCATE {name}")
+
+
+def drop(name: str) -> bool:
+    """The partition goes, unless it is the one before all months. Raises Busy.
+
+    Everybody who asks for locations waits for that, but at most PATIENCE_MS a try.
+    """
+    if _is_month(name):
+        _briefly(f"DROP TABLE {name}")
+    return _is_month(name)
+
+
+def is_missing(fault: IntegrityError) -> bool:
+    """Whether a row found no partition. (The checks of the table have names.)"""
+    cause: Any = fault.__cause__
+    return cause.pgcode == _CHECK_VIOLATION and cause.diag.constraint_name is None
+
+
+def _end(name: str) -> datetime | None:
+    """The first instant that is not in it; None for what has no end."""
+    if name == f"{TABLE}_before":
+        return datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
+    if (found := _MONTH.fullmatch(name)) is None:
+        return None
+    years, month = divmod(int(found[1]) * 12 + int(found[2]), 12)
+    return datetime(years, month + 1, 1, tzinfo=UTC)
+
+
+_MONTH = re.compile(rf"{TABLE}_(\d{{4}})_(\d{{2}})")
+
+
+def _is_month(name: str) -> bool:
+    return _MONTH.fullmatch(name) is not None
+
+
+def _briefly(statement: str) -> None:
+    """Tries it until it is done within PATIENCE_MS: behind who waits for a lock, everybody waits."""
+    for _ in range(TRIES):
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = %s", [PATIENCE_MS])
+                cursor.execute(statement)
+        except OperationalError as fault:
+            if getattr(fault.__cause__, "pgcode", None) != _NOT_AVAILABLE:
+                raise
+            time.sleep(PAUSE_S)
+        else:
+            return
+    raise Busy(statement)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from connect.database import cut_in_blocks
 from locations import partitions, people
@@ -73,7 +73,18 @@ def record(pings: Sequence[Ping]) -> Receipt:
     """
     if not pings:
         return Receipt(stored=0)
-    partitions.ensure(partitions.months_of(map(attrgetter("creation_time"), pings)))
+    months = partitions.months_of(map(attrgetter("creation_time"), pings))
+    partitions.ensure(months)
+    try:
+        return _record(pings)
+    except IntegrityError as fault:
+        if not partitions.is_missing(fault):
+            raise
+    partitions.ensure(months)  # one was dropped in between, for its age
+    return _record(pings)
+
+
+def _record(pings: Sequence[Ping]) -> Receipt:
     with transaction.atomic(), connection.cursor() as cursor:
         known = people.hold({ping.person_id for ping in pings})
         good = [ping for ping in pings if ping.person_id in known]

@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
@@ -33,6 +34,7 @@ LINE_LIMIT = 64 * 1024  # characters; no honest row is longer
 
 SEE_LOCATIONS = "locations.view_location"
 MAKE_TOKENS = "access.add_token"
+SEE_EVERYTHING = ("consumers.view_rejectedping", "access.view_question", "access.view_token")
 
 
 # --- finding -------------------------------------------------------------------------------------
@@ -215,6 +217,7 @@ class PersonAdmin(admin.ModelAdmin):
     ) -> Any:
         context["sees_locations"] = request.user.has_perm(SEE_LOCATIONS)
         context["makes_tokens"] = request.user.has_perm(MAKE_TOKENS)
+        context["may_export"] = request.user.has_perms([SEE_LOCATIONS, *SEE_EVERYTHING])
         return super().render_change_form(request, context, *args, **kwargs)
 
     def companies_view(self, request: HttpRequest) -> JsonResponse:
@@ -283,6 +286,10 @@ class PersonAdmin(admin.ModelAdmin):
             named.append(f"and {count - NAMED:,} more")
         lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
         return named, {self.opts.verbose_name_plural: count}, lacking, []
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> list[LogEntry]:
+        """None: the log would keep their names. A receipt is kept, which has none."""
+        return []
 
     def _link(self, person: Person) -> SafeString:
         return format_html(

@@ -6,6 +6,7 @@ afterwards but the image.
 
 import os
 import random
+import secrets
 import subprocess
 from collections.abc import Iterator
 
@@ -26,7 +27,12 @@ class Composed(Addresses):
         bases = iter(lambda: random.randrange(31000, 32700, 10), None)
         super().__init__(Place(state=CHECKOUT, port_base=next(base for base in bases if all_free(base))))
         ports = str(self.place.port_base).removesuffix("0")
-        self.environ = os.environ | {"COMPOSE_PROJECT_NAME": f"connect-test-{ports}", "CONNECT_PORTS": ports}
+        self.environ = os.environ | {
+            "COMPOSE_PROJECT_NAME": f"connect-test-{ports}",
+            "CONNECT_PORTS": ports,
+            "SECRET_KEY": secrets.token_hex(32),
+            "SERVICE_TOKEN": f"{secrets.token_hex(4)}.{secrets.token_hex(32)}",
+        }
 
     def compose(self, *arguments: str) -> int:
         command = ["docker", "compose", *arguments]

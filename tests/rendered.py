@@ -28,9 +28,16 @@ def of_kind(stage: str, kind: str) -> dict[str, dict[str, Any]]:
 
 
 def pods(stage: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for one, template in templates(stage):
+        yield one["metadata"]["name"], template["spec"]
+
+
+def templates(stage: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Everything that makes pods, with how it makes them."""
     for one in objects(stage):
-        if "template" in one.get("spec", {}):
-            yield one["metadata"]["name"], one["spec"]["template"]["spec"]
+        making = manifests.a_job(one) if one["kind"] == "CronJob" else one
+        if "template" in making.get("spec", {}):
+            yield one, making["spec"]["template"]
 
 
 def containers(stage: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,8 @@ class Showing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
         self.metadata = [("authorization", f"Bearer {token}")] if token else []
 
     def intercept_unary_unary(self, ask: Any, details: Any, request: Any) -> Any:
-        return ask(details._replace(metadata=details.metadata or self.metadata), request)
+        shown = self.metadata if details.metadata is None else details.metadata
+        return ask(details._replace(metadata=shown), request)
 
     intercept_unary_stream = intercept_unary_unary
 
@@ -81,6 +83,7 @@ class System(Addresses):
             "CONNECT_STATE_DIR": str(place.state),
             "CONNECT_PORT_BASE": str(place.port_base),
             "ACCESS": access,
+            "DJANGO_SUPERUSER_PASSWORD": secrets.token_hex(8),
         }
         # In a database that has somebody in it `up` simulates no event.
         self.run("manage.py", "migrate", "-v0")

@@ -113,5 +113,5 @@ def scaled(scaler: dict[str, Any]) -> str:
 
 def test_no_kind_of_object_is_left_out_here() -> None:
     looked_at = {"Service", "ConfigMap", "NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
-    run = {"Deployment", "StatefulSet", "Job", "Namespace"}
+    run = {"Deployment", "StatefulSet", "Job", "CronJob", "Namespace"}
     assert {one["kind"] for one in objects(LAST)} == looked_at | run

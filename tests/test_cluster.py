@@ -1,5 +1,6 @@
 """The objects that a cluster is given: as rendered, valid, safe, complete."""
 
+import re
 import shutil
 from base64 import b64decode
 from itertools import pairwise
@@ -45,6 +46,34 @@ def test_a_stage_that_follows_leaves_the_processes_as_they_are(tmp_path: Path) -
     following = {"resources": [f"../{STAGES[-1]}"], "components": ["../process", "../image"]}
     (tmp_path / "next" / "kustomization.yaml").write_text(yaml.safe_dump(following))
     assert list(yaml.safe_load_all(rendering.kustomize(tmp_path / "next"))) == objects(STAGES[-1])
+
+
+@pytest.mark.parametrize("stage", ["5-grpc", "6-kafka"])
+def test_with_tls_every_door_has_the_certificate_and_those_who_ask_its_authority(
+    tmp_path: Path, stage: str
+) -> None:
+    shutil.copytree(CHECKOUT / "k8s", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "kustomization.yaml").write_text(
+        yaml.safe_dump({"resources": [f"../{stage}"], "components": ["../tls"]})
+    )
+    found = list(yaml.safe_load_all(rendering.kustomize(tmp_path / "mine")))
+
+    for one in found:
+        kubernetes_validate.validate(one, "1.37", strict=True)
+    services = {one["metadata"]["name"]: one["spec"] for one in found if one["kind"] == "Service"}
+    doors = {
+        spec["selector"][manifests.NAME_LABEL] for spec in services.values() if spec.get("type") == "NodePort"
+    }
+    told = {}
+    for one in found:
+        if one["kind"] == "Deployment":
+            [container] = one["spec"]["template"]["spec"]["containers"]
+            values = [variable.get("value", "") for variable in container["env"]]
+            told[one["metadata"]["name"]] = " ".join(value for value in values if "connect-tls" in value)
+    assert doors == {"proxy", "webapp", "locations"} == {name for name in told if "tls.crt" in told[name]}
+    asking = {name for name in processes(stage) if "LOCATIONS_URL" in processes(stage)[name].environ}
+    assert asking == {name for name in told if "ca.crt" in told[name]}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -172,6 +201,17 @@ def test_the_database_has_a_connection_for_every_thread(stage: str) -> None:
             most = scaler["spec"].get("maxReplicas") or scaler["spec"]["maxReplicaCount"]
             needed += threads * (most + ceil(most / 4))  # a quarter more while new ones take over
     assert needed <= has
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_is_too_old_is_dropped_once_a_day(stage: str) -> None:
+    [job] = as_read(stage).scheduled
+    assert job.command == ("python", "manage.py", "drop_old_locations")
+    assert int(job.environ["RETENTION_DAYS"]) == settings.RETENTION_DAYS
+    assert job.environ["DATABASE_URL"] == SECRETS["DATABASE_URL"]
+    spec = of_kind(stage, "CronJob")[job.name]["spec"]
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", spec["schedule"])
+    assert spec["concurrencyPolicy"] == "Forbid"
 
 
 @pytest.mark.parametrize("stage", STAGES)

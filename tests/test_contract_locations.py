@@ -24,6 +24,7 @@ from locations import http_client, services
 from locations.pings import EARLIEST, LATEST, Ping
 from locations.proximity import Encounter
 from locations.services import Bounds, Receipt
+from persons.models import Person
 from tests.serving import Server, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -247,6 +248,21 @@ def test_encounters_come_whole_and_in_pages(locations: ModuleType):
     assert list(locations.encounters(1, **MET, min_duration_s=60)) == [
         each for each in met if each.duration_s >= 60
     ]
+
+
+def test_who_is_not_to_be_found_is_in_nobodys_answer_and_has_their_own(locations: ModuleType):
+    services.record([at(person_id, 0) for person_id in (1, 2, 3)])
+    Person.objects.filter(id=2).update(findable=False)
+
+    def seen(person_id: int) -> list[list[int]]:
+        ways = locations.connections(person_id, **NEAR), locations.encounters(person_id, **MET)
+        return [[each.person_id for each in way] for way in ways]
+
+    assert seen(1) == [[3], [3]]
+    assert seen(2) == [[1, 3], [1, 3]]
+    assert [each.person_id for each in locations.list_between(**DAY)] == [1, 3]
+    assert [each.person_id for each in locations.list_between(person_id=2)] == [2]
+    assert locations.get(2, NOON) == at(2, 0)
 
 
 def test_nobody_has_met_anybody(locations: ModuleType):

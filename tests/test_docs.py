@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,32 @@ def test_operators_can_restore_what_they_have_backed_up(fresh: System, tmp_path:
     assert seen(late) == []
 
 
-@pytest.mark.parametrize("document", ["run.md", "use.md", "change.md", "understand.md"])
+@at_the_last_stage
+def test_operators_hide_hand_out_and_forget_a_person_and_what_is_too_old(
+    fresh: System, tmp_path: Path
+) -> None:
+    names = {"first_name": "Ann", "last_name": "Lee", "company_name": "Acme"}
+    ann = fresh.ask("POST", "/api/persons", json=names).json()["id"]
+    for time in ("2021-05-11T10:00:00Z", datetime.now(UTC).isoformat()):
+        ping = {"person_id": ann, "latitude": 1, "longitude": 2, "creation_time": time}
+        assert fresh.ask("POST", "/api/locations", json=ping).status_code == 202
+    here = {"/5/": f"/{ann}/", "person-5.zip": str(tmp_path / "person-5.zip"), "_person 5": f"_person {ann}"}
+    reader = Reader(fresh, here)
+    console = [one for one in blocks("run.md") if one.kind == "console"]
+    [drop] = [one for one in console if "drop_old_locations --dry-run" in one.text]
+    [decide] = [one for one in console if "export_person 5" in one.text]
+
+    said = reader.type(drop)
+    assert "locations_location_2021_05: 1 pings would be dropped" in said
+    assert "locations_location_2021_05: 1 pings dropped" in said
+    hidden, receipt = re.fullmatch(r"(\{.*?\}).*?(\{.*\})\s*", reader.type(decide), re.DOTALL).groups()  # type: ignore[union-attr]
+    assert json.loads(hidden) == {"findable": False}
+    assert (tmp_path / "person-5.zip").stat().st_size > 500
+    assert json.loads(receipt)["pings"] == 1
+    assert fresh.get(f"/api/persons/{ann}").status_code == 404
+
+
+@pytest.mark.parametrize("document", ["run.md", "use.md", "change.md", "understand.md", "privacy.md"])
 def test_links_lead_somewhere(document: str) -> None:
     paths = LINK.findall((DOCS / document).read_text())
     assert not [path for path in paths if not (DOCS / path).exists()]

@@ -1,6 +1,9 @@
 """What clients do with Connect, the same at every stage, on real processes, at the contract's addresses."""
 
+import io
+import json
 import re
+import zipfile
 from datetime import UTC, datetime
 
 import grpc
@@ -87,6 +90,27 @@ def test_two_people_meet_and_one_leaves(fresh: System, stage: str) -> None:
     assert fresh.get(f"/api/persons/{ann}/connection?{DAY}").json() == []
     assert fresh.get(f"/api/persons/{bo}/encounters?{DAY}").status_code == 404
     assert make_person(fresh, "Cy") == bo + 1
+
+
+def test_who_does_not_want_to_be_found_is_not_and_takes_everything_along(fresh: System, stage: str) -> None:
+    ann, bo = make_person(fresh, "Ann"), make_person(fresh, "Bo")
+    for who, time, place in ((ann, "10:00:00", BOOTH), (bo, "10:00:20", BESIDE)):
+        send(fresh, ping(who, time, place))
+    hidden = fresh.ask("PUT", f"/api/persons/{bo}/consent", json={"findable": False})
+    assert (hidden.status_code, hidden.json()) == (200, {"findable": False})
+
+    assert fresh.get(f"/api/persons/{ann}/connection?{DAY}").json() == []
+    assert fresh.get(f"/api/persons/{ann}/encounters?{DAY}").json() == []
+    assert [one["id"] for one in fresh.get("/api/persons").json()] == [ann]
+    assert [one["person_id"] for one in fresh.get("/api/locations?limit=10").json()] == [ann]
+    met = fresh.get(f"/api/persons/{bo}/encounters?{DAY}").json()
+    assert [one["person"]["id"] for one in met] == [ann]
+    send(fresh, ping(bo, "10:00:40", BESIDE))
+
+    exported = fresh.get(f"/api/persons/{bo}/export")
+    with zipfile.ZipFile(io.BytesIO(exported.content)) as archive:
+        assert json.loads(archive.read("person.json"))["findable"] is False
+        assert len(archive.read("locations.csv").splitlines()) == 1 + 2
 
 
 def test_pings_come_in_by_grpc_where_it_is(fresh: System, stage: str) -> None:

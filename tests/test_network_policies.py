@@ -13,7 +13,7 @@ import pytest
 
 from connect.neighbours import asked, watches
 from local import manifests
-from tests.rendered import NEIGHBOURS, STAGES, as_read, objects, of_kind
+from tests.rendered import NEIGHBOURS, STAGES, as_read, of_kind, templates
 
 CONNECT, SYSTEM = "connect", "kube-system"
 OWN_NAMESPACE = {"matchLabels": {"kubernetes.io/metadata.name": CONNECT}}
@@ -35,12 +35,10 @@ METRICS = Pod("metrics", SYSTEM, (("k8s-app", "metrics-server"),), (53, "https")
 
 def pods(stage: str) -> list[Pod]:
     found = []
-    for one in objects(stage):
-        if "template" in one.get("spec", {}):
-            template = one["spec"]["template"]
-            ports = [port["name"] for port in template["spec"]["containers"][0].get("ports", ())]
-            labels = template["metadata"]["labels"].items()
-            found.append(Pod(one["metadata"]["name"], CONNECT, tuple(labels), tuple(ports)))
+    for one, template in templates(stage):
+        ports = [port["name"] for port in template["spec"]["containers"][0].get("ports", ())]
+        labels = template["metadata"]["labels"].items()
+        found.append(Pod(one["metadata"]["name"], CONNECT, tuple(labels), tuple(ports)))
     return found
 
 
@@ -97,7 +95,7 @@ def needed(stage: str) -> Iterator[tuple[str, str, str]]:
     for line in (read.routes or "").splitlines():
         if not line.startswith("#"):
             yield ("proxy", *at(line.split()[1], 8000))
-    for process in (*read.processes, *read.jobs):
+    for process in (*read.processes, *read.jobs, *read.scheduled):
         if process.environ.get("DATABASE_URL"):
             yield (process.name, *at("postgis", 5432))
         urls = {setting: process.environ.get(setting, "local:") for setting in NEIGHBOURS}
@@ -132,7 +130,8 @@ def test_those_who_need_no_data_cannot_reach_the_database() -> None:
             for target in pods(stage)
             if target.name == "postgis" and may_ask(stage, source, target, "postgresql")
         }
-        assert reaching <= {"web", "persons", "locations", "location-writer", "migrate"}
+        jobs = {"migrate", "drop-old-locations"}
+        assert reaching <= {"web", "persons", "locations", "location-writer", *jobs}
 
 
 @pytest.mark.parametrize("stage", STAGES)

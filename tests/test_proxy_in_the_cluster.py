@@ -16,6 +16,7 @@ import requests
 from local.place import CHECKOUT
 from local.polling import poll
 from local.proxy import executable
+from tests.authority import Authority
 from tests.rendered import STAGES, as_read
 
 CONFIGURATION = CHECKOUT / "k8s" / "proxy" / "cluster.cfg"
@@ -54,7 +55,9 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def proxy(stage: str, folder: Path, ports: list[int], upstreams: dict[str, int]) -> Iterator[None]:
+def proxy(
+    stage: str, folder: Path, ports: list[int], upstreams: dict[str, int], **more: str
+) -> Iterator[None]:
     text = CONFIGURATION.read_text()
     text = re.sub(
         r"server (\S+) \S+\.svc\.cluster\.local:8000 resolvers .*",
@@ -69,6 +72,9 @@ def proxy(stage: str, folder: Path, ports: list[int], upstreams: dict[str, int])
     environ = os.environ | {
         "ROUTES": str(folder / "routes.map"),
         "APP_URL": "http://127.0.0.1:30000",
+        "RATE_PER_TOKEN": "500",
+        "RATE_PER_ADDRESS": "1000",
+        **more,
     }
     with subprocess.Popen([executable(), "-W", "-db", *files], env=environ) as process:
         try:
@@ -109,3 +115,27 @@ def test_it_begins_when_they_are_there_and_stays_when_one_of_them_goes(tmp_path:
             assert poll(lambda: says("/health/started", 200), 20)
         assert poll(lambda: says("/health/started", 503), 20)
         assert says("/health/live", 200)
+
+
+def test_with_a_certificate_it_speaks_tls_and_finds_the_key_beside_it(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    authority.certify("127.0.0.1")
+    (tmp_path / "tls.crt").write_bytes(authority.certificate.read_bytes())
+    (tmp_path / "tls.key").write_bytes(authority.key.read_bytes())
+    traffic, probe, port = free_ports(3)
+    upstreams = dict.fromkeys(("web", "persons", "locations", "locations-rest", "connections"), port)
+
+    def answers() -> bool:
+        try:
+            url = f"https://127.0.0.1:{traffic}/api/persons"
+            return requests.get(url, verify=str(authority.file), timeout=5).status_code == 200
+        except requests.exceptions.SSLError:
+            raise
+        except requests.ConnectionError:
+            return False
+
+    options = f"ssl crt {tmp_path}/tls.crt"
+    with proxy(WITH_ROUTES[-1], tmp_path, [traffic, probe], upstreams, TLS=options), answering(port):
+        assert poll(answers, 20)
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"http://127.0.0.1:{traffic}/api/persons", timeout=5)

@@ -38,6 +38,7 @@ ANSWERS = {
     "PUT /api/persons/{person_id}/consent": {"200", "400", "404", "406", "413", "415", "503"},
     "GET /api/caller": {"200", "400", "406", "503"},
     "GET /api/locations": {"200", "400", "404", "406", "503"},
+    "GET /api/persons/{person_id}/export": {"200", "400", "404", "406", "503"},
     "POST /api/locations": {"202", "207", "400", "404", "406", "413", "415", "503"},
     "GET /api/locations/{location_id}": {"200", "400", "404", "406", "503"},
     "GET /api/persons/{person_id}/connection": {"200", "400", "404", "406", "503"},
@@ -135,7 +136,11 @@ def test_the_examples_can_be_tried_on_the_event_that_make_up_simulates(db: None,
         for parameter in operation.get("parameters", ()):
             given[parameter["in"]][parameter["name"]] = example(parameter)
         answer = api.get(path.format(**given.get("path", {})), given.get("query"))
-        shown = example(operation["responses"]["200"]["content"]["application/json"])
+        forms = operation["responses"]["200"]["content"]
+        if "application/json" not in forms:
+            assert answer["Content-Type"] in forms
+            continue
+        shown = example(forms["application/json"])
         assert shown == answer.json() or shown[0] in answer.json(), name
 
 

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from tests.serving import ROOT, Server, database_url
 
 PATHS_OF = {
-    "persons": ["/api/persons?limit=1", "/api/persons/1", "/api/persons/1/consent"],
+    "persons": ["/api/persons?limit=1", "/api/persons/1/export", "/api/persons/1", "/api/persons/1/consent"],
     "locations": ["/api/locations?limit=1", "/api/locations/1-1"],
     "connections": ["/api/persons/1/connection", "/api/persons/1/encounters"],
 }

@@ -415,3 +415,19 @@ def test_a_long_answer_asks_for_each_person_once(
         answer = ask(api, ann, "connection")
         assert len(json.loads(b"".join(answer.streaming_content))) == 5000
         answer.close()
+
+
+@pytest.mark.parametrize("question", ["connection", "encounters"])
+def test_a_range_is_not_longer_than_it_may_be(
+    api: APIClient, ann: Person, settings: Any, question: str
+) -> None:
+    def ask(start: str, end: str) -> Any:
+        return api.get(f"/api/persons/{ann.pk}/{question}?start_date={start}&end_date={end}")
+
+    settings.MAX_RANGE_DAYS = 366
+    assert ask("2024-01-01", "2024-12-31").status_code == 200
+    refused = ask("2024-01-01", "2025-01-01")
+    assert refused.status_code == 400
+    assert refused.json() == {"end_date": ["Must be at most 366 days after the start."]}
+    settings.MAX_RANGE_DAYS = 0
+    assert ask("1900-01-01", "2099-12-31").status_code == 200

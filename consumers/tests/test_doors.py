@@ -14,8 +14,8 @@ from connect.neighbours import NeighbourUnavailable
 from consumers import producer
 from consumers.tests.conftest import at
 from grpc_server import client as grpc_client
+from grpc_server.probe import is_serving
 from grpc_server.tests.process import LocationProcess
-from local.grpc_health import is_serving
 from locations import services
 from tests.serving import Server, database_url
 

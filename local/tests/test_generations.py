@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from local import generations, postgis, proxy
+from local import generations, postgis, proxy, wishes
 from local.place import CHECKOUT, Place, Refused, read_json
 from local.polling import poll
 from local.supervision import Program, end_leftovers, leftovers
@@ -49,6 +49,37 @@ def test_a_request_id_is_passed_on_or_given_and_comes_back(system: System) -> No
         assert (passed_on == given) == (given == "mine")
         assert len(passed_on) in (len("mine"), 36)
     assert get(system.address)[2]["headers"]["X_FORWARDED_FOR"] == "127.0.0.1"
+
+
+def test_what_a_client_says_of_its_way_counts_for_nothing(system: System) -> None:
+    system.move("first")
+    said = {"X-Forwarded-For": "9.9.9.9", "X-Forwarded-Proto": "https", "Forwarded": "for=9.9.9.9"}
+    passed_on = get(system.address, **said)[2]["headers"]
+    assert (passed_on["X_FORWARDED_FOR"], passed_on["X_FORWARDED_PROTO"]) == ("127.0.0.1", "http")
+    assert "FORWARDED" not in passed_on
+
+
+def test_what_stands_before_it_is_believed_where_that_is_set(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")
+    system.move("first")
+    said = {"X-Forwarded-For": "6.6.6.6, 9.9.9.9", "X-Forwarded-Proto": "https"}
+    passed_on = get(system.address, **said)[2]["headers"]
+    assert (passed_on["X_FORWARDED_FOR"], passed_on["X_FORWARDED_PROTO"]) == ("9.9.9.9", "https")
+    assert get(system.address)[2]["headers"]["X_FORWARDED_PROTO"] == "http"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("TRUSTED_PROXIES", "everybody"), ("RATE_PER_TOKEN", "-1"), ("TLS_KEY", "alone.pem")],
+)
+def test_a_wish_that_cannot_be_is_refused_by_its_name(
+    system: System, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Refused, match=name):
+        system.move("first")
 
 
 def test_what_a_process_refuses_it_refuses_itself(system: System) -> None:
@@ -318,3 +349,66 @@ def test_the_state_says_what_runs(system: System) -> None:
     port = state["processes"]["web"]["port"]
     assert Path(f"/proc/{system.pids()['web-1']}").exists()
     assert get(("127.0.0.1", port))[2]["answer"] == "first"
+
+
+# --- how much one may ask ------------------------------------------------------------------------
+
+
+def answers(address: tuple[str, int], times: int, path: str = "/", **headers: str) -> list[int]:
+    return [get(address, path, **headers)[0] for _ in range(times)]
+
+
+def test_a_token_that_asks_too_much_is_told_when_to_come_back_and_another_goes_on(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATE_PER_TOKEN", "2")
+    system.move("first")
+    assert answers(system.address, 25, Authorization="Bearer one") == [200] * 20 + [429] * 5
+    assert answers(system.address, 5, Authorization="Bearer another") == [200] * 5
+    assert answers(system.address, 5) == [200] * 5
+
+    status, headers, body = get(system.address, Authorization="Bearer one", Origin="http://anywhere")
+    assert (status, body) == (429, {"detail": "Request was throttled. Expected available in 10 seconds."})
+    assert headers["Content-Type"] == "application/json"
+    assert headers["Retry-After"] == "10"
+    assert headers["Access-Control-Allow-Origin"] == f"http://127.0.0.1:{system.place.node_port(30000)}"
+    assert headers["Access-Control-Expose-Headers"] == "Retry-After"
+    assert headers["X-Request-ID"]
+
+
+def test_an_address_is_limited_at_the_doors_of_clients_alone(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATE_PER_ADDRESS", "2")
+    system.move("first", wired)
+    for path in ("/health/live", "/health", "/static/file.js"):
+        assert answers(system.address, 25, path) == [200] * 25, path
+    neighbours = system.place.service_address("web"), 8000
+    assert answers(neighbours, 25) == [200] * 25
+    shown = [get(system.address, Authorization=f"Bearer {n}")[0] for n in range(25)]
+    assert shown == [200] * 20 + [429] * 5
+    assert answers(system.address, 1, "/healthy") == [429]
+    assert answers(neighbours, 25) == [200] * 25
+
+
+def test_other_limits_are_a_change_like_any_other(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    system.move("first")
+    assert answers(system.address, 25) == [200] * 25
+    haproxy = system.pids()["haproxy"]
+    monkeypatch.setenv("RATE_PER_ADDRESS", "2")
+    system.move("first")
+    assert answers(system.address, 25).count(429) == 5
+    assert system.pids()["haproxy"] == haproxy
+
+
+def test_where_tokens_are_asked_for_there_are_limits(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def limits() -> tuple[str, str]:
+        told = wishes.for_proxy(place)
+        return told["RATE_PER_TOKEN"], told["RATE_PER_ADDRESS"]
+
+    monkeypatch.setenv("ACCESS", "open")
+    assert limits() == ("0", "0")
+    monkeypatch.setenv("ACCESS", "tokens")
+    assert limits() == ("500", "1000")
+    monkeypatch.setenv("RATE_PER_TOKEN", "7")
+    assert limits() == ("7", "1000")

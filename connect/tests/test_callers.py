@@ -1,0 +1,115 @@
+"""Who is remembered, for how long, and what that is good for while nobody can be asked."""
+
+import time
+
+import pytest
+
+from connect import listening
+from connect.callers import Asking, Caller, Kind, Remembered
+from connect.neighbours import NeighbourUnavailable
+
+INGEST = Caller(Kind.INGEST, "token a", (1, 1))
+STAFF = Caller(Kind.STAFF, "user b")
+QUESTION = Asking("GET people", None)
+
+
+class Asked:
+    """Answers, or is away, and counts."""
+
+    def __init__(self, answer: Caller | None) -> None:
+        self.answer, self.times, self.away = answer, 0, False
+
+    def __call__(self) -> Caller | None:
+        self.times += 1
+        if self.away:
+            raise NeighbourUnavailable
+        return self.answer
+
+
+@pytest.fixture
+def clock() -> list[float]:
+    return [100.0]
+
+
+@pytest.fixture
+def remembered(clock: list[float]) -> Remembered:
+    return Remembered(clock=lambda: clock[0])
+
+
+def test_a_device_is_asked_for_once_a_second(remembered: Remembered, clock: list[float]) -> None:
+    ask = Asked(INGEST)
+    assert [remembered.caller("a", ask), remembered.caller("a", ask)] == [INGEST, INGEST]
+    assert ask.times == 1
+    ask.answer = None
+    clock[0] += 1.0
+    assert remembered.caller("a", ask) is None
+
+
+@pytest.mark.parametrize("asking", [QUESTION, None])
+def test_others_are_asked_for_each_time(remembered: Remembered, asking: Asking | None) -> None:
+    ask = Asked(STAFF)
+    assert remembered.caller("b", ask, asking) == STAFF
+    ask.answer = None
+    assert remembered.caller("b", ask, asking) is None
+
+
+@pytest.mark.parametrize("caller", [INGEST, STAFF])
+def test_while_nobody_can_be_asked_pings_are_taken_of_whom_one_remembers(
+    remembered: Remembered, clock: list[float], caller: Caller
+) -> None:
+    ask = Asked(caller)
+    remembered.caller("a", ask)
+    ask.away = True
+    clock[0] += 10_000
+    assert remembered.caller("a", ask) == caller
+    assert remembered.caller("a", ask) == caller
+    assert ask.times == 2  # asking takes long
+    with pytest.raises(NeighbourUnavailable):
+        remembered.caller("stranger", ask)
+    clock[0] += Remembered.AGAIN_S
+    ask.away = False
+    ask.answer = None
+    assert remembered.caller("a", ask) is None
+
+
+def test_what_cannot_be_noted_is_not_answered(remembered: Remembered) -> None:
+    ask = Asked(STAFF)
+    remembered.caller("b", ask, QUESTION)
+    ask.away = True
+    with pytest.raises(NeighbourUnavailable):
+        remembered.caller("b", ask, QUESTION)
+
+
+def test_one_that_expires_is_not_remembered_any_longer(remembered: Remembered) -> None:
+    ask = Asked(Caller(Kind.INGEST, "token a", (1, 1), until=time.time() - 1))
+    remembered.caller("a", ask)
+    assert remembered.caller("a", ask) is None
+
+
+def test_no_more_are_remembered_than_there_is_room_for(
+    remembered: Remembered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Remembered, "MOST", 2)
+    asks = [Asked(INGEST) for _ in range(3)]
+    for number, ask in enumerate(asks):
+        remembered.caller(str(number), ask)
+    remembered.caller("0", asks[0])
+    assert [ask.times for ask in asks] == [2, 1, 1]
+
+
+# --- where a process may listen ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]", "localhost", "127.117.48.5"])
+def test_an_open_door_is_on_its_own_machine(settings: object, host: str) -> None:
+    settings.ACCESS = "open"  # type: ignore[attr-defined]
+    assert "ACCESS=open" in listening.check([host])
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]", "10.0.0.1", "connect.example", ""])  # noqa: S104
+def test_an_open_door_on_the_network_is_refused(settings: object, host: str) -> None:
+    settings.ACCESS = "open"  # type: ignore[attr-defined]
+    with pytest.raises(listening.ImproperlyConfigured, match="ACCESS=open"):
+        listening.check(["127.0.0.1", host])
+    settings.ACCESS = "tokens"  # type: ignore[attr-defined]
+    assert "ACCESS=tokens" in listening.check([host])

@@ -1,0 +1,79 @@
+"""What a browser is told, seen in a browser: pages work under their policies, and nothing else does."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+from playwright.sync_api import Browser, Page, expect
+
+from persons.models import Person
+from tests.browsing import a_browser, a_page
+from tests.serving import Server
+
+NOBODY = "http://127.0.0.1:9"
+NAME, PASSWORD = "ada", "a long one"
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with a_browser() as browser:
+        yield browser
+        connections.close_all()  # while its loop runs, queries have a connection of their own
+
+
+@pytest.fixture(scope="module")
+def everything(django_db_setup: None) -> Iterator[Server]:
+    """One process that serves the app's page, too."""
+    apps = "persons,locations,connections,admin,webapp"
+    with Server(WEB_WORKERS="1", SERVED_APPS=apps, API_URL=NOBODY) as running:
+        yield running
+
+
+@pytest.fixture
+def page(transactional_db: None, browser: Browser, server: Server, everything: Server) -> Iterator[Page]:
+    Person.objects.create(first_name="Ann", last_name="Lee", company_name="Acme")
+    User.objects.create_superuser(NAME, password=PASSWORD)
+    with a_page(browser, {server.url(""), everything.url("")}) as page:
+        yield page
+
+
+def test_the_pages_of_the_api_and_its_docs(page: Page, server: Server) -> None:
+    page.goto(server.url("/api/persons"))
+    expect(page.locator(".response-info")).to_contain_text("Lee")
+    page.goto(server.url("/api/docs"))
+    expect(page.locator(".opblock-summary-path").first).to_be_visible()
+    cast("Any", page).forgiven.append("cdn.redoc.ly")  # its maker's logo: nobody is to learn who reads here
+    page.goto(server.url("/api/redoc"))
+    expect(page.get_by_role("heading", name="Connect API").first).to_be_visible()
+    page.locator("input[type=text]").first.fill("encounters")
+    expect(
+        page.locator("[role=search] [role=menuitem], [data-role='search:results'] li").first
+    ).to_be_visible()
+
+
+def test_the_pages_of_the_admin(page: Page, server: Server) -> None:
+    page.goto(server.url("/admin/"))
+    page.get_by_label("Username").fill(NAME)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("#figures")).to_be_visible()
+    for path in ("persons/person/", "persons/person/add/", "locations/location/", "auth/user/"):
+        page.goto(server.url(f"/admin/{path}"))
+        expect(page.locator("#content")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/people/1", "/api/persons", "/api/docs", "/api/redoc", "/admin/login/"]
+)
+def test_no_page_runs_what_is_written_into_it(page: Page, everything: Server, path: str) -> None:
+    cast("Any", page).forgiven.extend(["Content Security Policy", "cdn.redoc.ly", NOBODY, "ERR_"])
+    page.goto(everything.url(path))
+    ran = """() => {
+        const script = document.createElement("script");
+        script.textContent = "window.ran = true";
+        document.body.append(script);
+        return window.ran === true;
+    }"""
+    assert page.evaluate(ran) is False

@@ -1,0 +1,101 @@
+"""How much one may ask by gRPC, and of how long a time."""
+
+import secrets
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+
+from grpc_server import locations_pb2 as pb
+from grpc_server.locations_pb2_grpc import LocationServiceStub
+from grpc_server.messages import to_timestamp
+from grpc_server.probe import is_serving
+from grpc_server.rates import MEASURED_S
+from grpc_server.tests.conftest import NOON, batch, location
+from grpc_server.tests.process import LocationProcess
+
+PER_TOKEN, PER_ADDRESS = 2, 4
+OURS = f"{secrets.token_hex(4)}.{secrets.token_hex(32)}"
+ASK = pb.GetLocationRequest(id="1-1")
+LIMITS = {"RATE_PER_TOKEN": str(PER_TOKEN), "RATE_PER_ADDRESS": str(PER_ADDRESS)}
+
+
+@pytest.fixture
+def limited(people: None) -> Iterator[LocationProcess]:
+    with LocationProcess(**LIMITS, SERVICE_TOKEN=OURS, MAX_RANGE_DAYS="366") as running:
+        yield running
+
+
+@pytest.fixture
+def limited_stub(limited: LocationProcess) -> Iterator[LocationServiceStub]:
+    with limited.channel() as channel:
+        yield LocationServiceStub(channel)
+
+
+def shown(token: str) -> dict[str, Any]:
+    return {"metadata": [("authorization", f"Bearer {token}")], "timeout": 20}
+
+
+def answered(stub: LocationServiceStub, times: int, **how: Any) -> tuple[int, grpc.RpcError | None]:
+    """How many calls were taken, and how the first was refused that was not."""
+    for count in range(times):
+        try:
+            stub.GetLocation(ASK, **{"timeout": 20} | how)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                return count, error
+    return times, None
+
+
+def test_a_token_that_asks_too_much_is_told_when_to_come_back_and_another_goes_on(
+    limited_stub: LocationServiceStub,
+) -> None:
+    count, error = answered(limited_stub, 100, **shown("one"))
+    assert count == PER_TOKEN * MEASURED_S
+    assert error is not None
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    wait_s = int(dict(error.trailing_metadata())["retry-after"])
+    assert 1 <= wait_s <= MEASURED_S
+    assert error.details() == f"Too many calls. Expected available in {wait_s} seconds."
+    assert answered(limited_stub, 5, **shown("another")) == (5, None)
+
+
+def test_an_address_is_limited_whatever_it_shows_and_our_own_processes_and_probes_are_not(
+    limited: LocationProcess, limited_stub: LocationServiceStub
+) -> None:
+    taken = sum(answered(limited_stub, 1, **shown(f"token {n}"))[0] for n in range(100))
+    assert taken == PER_ADDRESS * MEASURED_S
+    assert answered(limited_stub, 1)[0] == 0
+    assert answered(limited_stub, 100, **shown(OURS)) == (100, None)
+    assert is_serving(int(limited.address.rpartition(":")[2]))
+
+
+def test_each_batch_of_a_stream_is_counted_and_those_before_are_answered(
+    limited_stub: LocationServiceStub,
+) -> None:
+    sent = (batch(location(1, second)) for second in range(100))
+    answers = limited_stub.RecordLocations(sent, **shown("a sender"))
+    answered_before = PER_TOKEN * MEASURED_S - 1  # the call itself is one
+    assert [next(answers).accepted for _ in range(answered_before)] == [1] * answered_before
+    with pytest.raises(grpc.RpcError) as raised:
+        next(answers)
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "retry-after" in dict(raised.value.trailing_metadata())
+
+
+@pytest.mark.parametrize("method", ["FindConnections", "FindEncounters"])
+def test_a_range_is_not_longer_than_it_may_be(limited_stub: LocationServiceStub, method: str) -> None:
+    request = getattr(pb, f"{method}Request")
+
+    def ask(days: float) -> list[Any]:
+        end = to_timestamp(NOON + timedelta(days))
+        question = request(person_id=1, start=to_timestamp(NOON), end=end)
+        return list(getattr(limited_stub, method)(question, **shown(method)))
+
+    assert ask(366) == []
+    with pytest.raises(grpc.RpcError) as raised:
+        ask(366.00001)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details() == "end: Must be at most 366 days after the start."

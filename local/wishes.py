@@ -1,0 +1,87 @@
+"""What somebody wishes of a whole system in the environment or in `.env`, beside what the manifests say.
+
+Every process is told, and so is HAProxy; a system that runs moves to it like to any change. Standard library
+only, because `make status` may have no virtual environment.
+"""
+
+import ipaddress
+
+from local.place import Place, Refused, given
+
+PASSED_ON = (
+    "ALLOWED_HOSTS",
+    "API_URL",
+    "APP_URL",
+    "TLS_CERTIFICATE",
+    "TLS_KEY",
+    "TLS_CA",
+    "TLS_NAME",
+    "RATE_PER_TOKEN",
+    "RATE_PER_ADDRESS",
+    "TRUSTED_PROXIES",
+    "MAX_RANGE_DAYS",
+)
+TOKENS_RATE = {
+    "RATE_PER_TOKEN": "500",
+    "RATE_PER_ADDRESS": "1000",
+}  # as connect.settings and k8s/proxy have it
+
+
+def wishes(place: Place) -> dict[str, str]:
+    """The settings that are given. With a certificate clients' addresses are https, unless they are given."""
+    found = {name: value for name in PASSED_ON if (value := given(name, place.checkout)) is not None}
+    if "TLS_CERTIFICATE" in found:
+        for name, port in (("API_URL", 30001), ("APP_URL", 30000)):
+            found.setdefault(name, f"https://127.0.0.1:{place.node_port(port)}")
+    return found
+
+
+def for_process(place: Place, environ: dict[str, str]) -> dict[str, str]:
+    """A process's variables with what is wished; the hosts it is to answer to are more, not others."""
+    wished = wishes(place)
+    if hosts := wished.pop("ALLOWED_HOSTS", None):
+        environ = environ | {"ALLOWED_HOSTS": ",".join(filter(None, [environ.get("ALLOWED_HOSTS"), hosts]))}
+    return environ | wished
+
+
+def for_proxy(place: Place) -> dict[str, str]:
+    """What k8s/proxy/defaults.cfg refers to. Where everybody may ask everything nobody is held back."""
+    wished = wishes(place)
+    rates = {
+        name: wished.get(name, "0" if place.access == "open" else rate) for name, rate in TOKENS_RATE.items()
+    }
+    for name, rate in rates.items():
+        if not rate.isdecimal():
+            raise Refused(f"{name} is {rate!r}; it must be a whole number of requests a second, or 0.")
+    told = {
+        "APP_URL": wished.get("APP_URL", f"http://127.0.0.1:{place.node_port(30000)}"),
+        "TRUSTED_PROXIES": " ".join(networks(wished.get("TRUSTED_PROXIES", ""))),
+        **rates,
+    }
+    return {name: value for name, value in told.items() if value}  # HAProxy takes no empty one
+
+
+def networks(text: str) -> list[str]:
+    try:
+        return [str(ipaddress.ip_network(one.strip())) for one in text.split(",") if one.strip()]
+    except ValueError as fault:
+        raise Refused(f"TRUSTED_PROXIES: {fault}.") from None
+
+
+def certificate(place: Place) -> str | None:
+    """Certificate, chain and key in one text, as HAProxy wants them; None where there is to be no TLS."""
+    wished = wishes(place)
+    paths = [place.checkout / wished[name] for name in ("TLS_CERTIFICATE", "TLS_KEY") if name in wished]
+    if not paths:
+        return None
+    if len(paths) == 1:
+        raise Refused("TLS_CERTIFICATE and TLS_KEY belong together: give both, or none.")
+    try:
+        return "\n".join(path.read_text().rstrip() for path in paths) + "\n"
+    except OSError as fault:
+        raise Refused(f"TLS: {fault}") from None
+
+
+def doors(place: Place) -> str:
+    """Where clients' doors listen: on every address only where callers are known and nobody can listen in."""
+    return "*" if place.access == "tokens" and certificate(place) is not None else "127.0.0.1"

@@ -1,0 +1,191 @@
+"""Everything that is known about a person, as one zip archive, written while it is read.
+
+The views, the admin site and `manage.py export_person` give the same bytes. MEMBERS is what it consists of.
+"""
+
+import base64
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.core.serializers.json import DjangoJSONEncoder
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
+
+from access.models import Question, Token
+from connect import neighbours
+from connect.wire import format_time
+from consumers.models import RejectedPing
+from grpc_server import locations_pb2 as pb
+from persons import services as persons
+from persons.models import Person
+from privacy.models import ErasureReceipt
+
+CHUNK = 64 * 1024  # bytes of the archive that are given at a time
+BLOCK = 1000  # lines that are compressed at a time
+
+# Read again by import_locations: Python's shortest decimals of a double are that double.
+COLUMNS = ("person_id", "latitude", "longitude", "creation_time")
+
+README = """Everything that Connect knows about person {person_id}.
+
+person.json           the names, and whether others may find this person
+locations.csv         every stored ping, exactly; `manage.py import_locations locations.csv` reads it
+rejected_pings.jsonl  pings that could not be stored: why, when, the bytes as they came (Base64) and, where
+                      they can be read, what they say
+tokens.jsonl          the tokens that are this person's, without what is secret of them
+questions.jsonl       who asked about this person, and when
+admin_log.jsonl       what staff changed about this person in the admin site
+erasures.jsonl        receipts of earlier erasures of the same id
+
+All times are UTC, positions are WGS84 degrees.
+
+Encounters and connections are not stored, but computed from the pings of everybody. Those of this person,
+at the address of the API:
+
+  /api/persons/{person_id}/encounters?start_date=YYYY-MM-DD&end_date=YYYY-MM-DD
+
+Not in here: pings that are still on their way (a few seconds), and what logs and backups have.
+"""
+
+
+def of(person_id: int) -> Generator[bytes, None, None] | None:
+    """The archive, chunk by chunk, in constant memory; None if there is nobody."""
+    found = persons.get_many([person_id]).get(person_id)
+    return _zipped(person_id) if found else None
+
+
+def _zipped(person_id: int) -> Generator[bytes, None, None]:
+    written = _Written()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, lines in MEMBERS.items():
+            with archive.open(name, "w", force_zip64=True) as member:
+                rest = lines(person_id)
+                while block := list(islice(rest, BLOCK)):
+                    member.write("".join(block).encode())
+                    if written.size >= CHUNK:
+                        yield written.take()
+    yield written.take()
+
+
+class _Written:
+    """What a zip file is written to that nobody can seek in: emptied by taking it."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self.size = 0
+
+    def write(self, part: Any) -> int:
+        self._parts.append(bytes(part))
+        self.size += len(part)
+        return len(part)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def take(self) -> bytes:
+        taken = b"".join(self._parts)
+        self._parts, self.size = [], 0
+        return taken
+
+
+# --- what it consists of -------------------------------------------------------------------------
+
+
+def _person(person_id: int) -> Iterator[str]:
+    fields = Person.objects.filter(id=person_id).values(*persons.FIELDS, "findable")
+    yield from (f"{json.dumps(each, indent=2, ensure_ascii=False)}\n" for each in fields)
+
+
+def _locations(person_id: int) -> Iterator[str]:
+    line = io.StringIO()
+    write = csv.writer(line, lineterminator="\n").writerow
+    write(COLUMNS)
+    for ping in neighbours.locations().list_between(person_id=person_id):
+        write([ping.person_id, repr(ping.latitude), repr(ping.longitude), format_time(ping.creation_time)])
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()
+    yield line.getvalue()
+
+
+def _rejected_pings(person_id: int) -> Iterator[str]:
+    found = RejectedPing.objects.filter(person_id=person_id).order_by("id")
+    return _lines(
+        {
+            "reason": each.reason,
+            "rejected_at": each.rejected_at,
+            "sent": each.sent,
+            "partition": each.partition,
+            "offset": each.offset,
+            "key": _base64(each.key),
+            "value": _base64(each.value),
+            "read_as": _read(each.value),
+        }
+        for each in found.iterator(chunk_size=BLOCK)
+    )
+
+
+def _admin_log(person_id: int) -> Iterator[str]:
+    kind = {"content_type__app_label": "persons", "content_type__model": "person"}
+    found = LogEntry.objects.filter(**kind, object_id=str(person_id)).order_by("id")
+    return _lines(
+        {"time": each.action_time, "name": each.object_repr, "what": each.get_change_message()}
+        for each in found.iterator(chunk_size=BLOCK)
+    )
+
+
+def _tokens(person_id: int) -> Iterator[str]:
+    found = Token.objects.filter(first_person_id=person_id, last_person_id=person_id).order_by("created")
+    names = ("prefix", "name", "kind", "created", "expiry_date", "last_used", "revoked")
+    return _lines(found.values(*names).iterator(chunk_size=BLOCK))
+
+
+def _questions(person_id: int) -> Iterator[str]:
+    found = Question.objects.filter(person_id=person_id).order_by("at", "id")
+    return _lines(found.values("at", "kind", "caller", "what").iterator(chunk_size=BLOCK))
+
+
+def _erasures(person_id: int) -> Iterator[str]:
+    found = ErasureReceipt.objects.filter(person_id=person_id).order_by("id")
+    return _lines(each.as_json() for each in found.iterator(chunk_size=BLOCK))
+
+
+def _readme(person_id: int) -> Iterator[str]:
+    yield README.format(person_id=person_id)
+
+
+MEMBERS: Mapping[str, Callable[[int], Iterator[str]]] = {
+    "person.json": _person,
+    "locations.csv": _locations,
+    "rejected_pings.jsonl": _rejected_pings,
+    "tokens.jsonl": _tokens,
+    "questions.jsonl": _questions,
+    "admin_log.jsonl": _admin_log,
+    "erasures.jsonl": _erasures,
+    "README.txt": _readme,
+}
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    return (f"{json.dumps(row, ensure_ascii=False, cls=DjangoJSONEncoder)}\n" for row in rows)
+
+
+def _base64(column: bytes | memoryview | None) -> str | None:
+    return None if column is None else base64.b64encode(column).decode()
+
+
+def _read(column: bytes | memoryview | None) -> dict[str, Any] | None:
+    """What the bytes say; None where they are no location."""
+    try:
+        return MessageToDict(pb.Location.FromString(bytes(column or b"")), preserving_proto_field_name=True)
+    except (DecodeError, ValueError):
+        return None

@@ -1,0 +1,63 @@
+"""`manage.py drop_old_locations`: what is older than RETENTION_DAYS goes."""
+
+import sys
+from argparse import ArgumentParser
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
+
+from locations.partitions import Busy
+from privacy import retention
+
+
+class Command(BaseCommand):
+    help = (
+        "Drops every month of pings that is wholly older than RETENTION_DAYS, and the rejected pings and "
+        "lines of the audit log that are. Readers and writers go on meanwhile. To be run once a day; it can "
+        "be interrupted and run again. Exit status: 0 done; 1 the database is out of reach, or a month was "
+        "in use all the time and is still there; 130 interrupted."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be dropped")
+
+    def handle(self, *, dry_run: bool, **_: Any) -> None:
+        moment = retention.limit()
+        if moment is None:
+            self.stdout.write("RETENTION_DAYS is 0: everything is kept.")
+            return
+        self.stdout.write(f"What is wholly older than {moment:%Y-%m-%d %H:%M} UTC:")
+        try:
+            busy = self._drop(moment, dry_run=dry_run)
+        except (OperationalError, InterfaceError) as fault:
+            raise CommandError(f"The database is out of reach: {fault}", returncode=1) from None
+        except KeyboardInterrupt:
+            self.stderr.write("Interrupted; run it again for the rest.")
+            sys.exit(130)
+        if busy:
+            raise CommandError(f"In use all the time, and still there: {', '.join(busy)}", returncode=1)
+
+    def _drop(self, moment: datetime, *, dry_run: bool) -> list[str]:
+        busy = []
+        months = pings = 0
+        would = "would be dropped" if dry_run else "dropped"
+        for name, rows in retention.months_before(moment):
+            said = would
+            if not dry_run:
+                try:
+                    if not retention.drop_month(name):
+                        said = "emptied; the partition goes with the next run"
+                except Busy:
+                    busy.append(name)
+                    continue
+            self.stdout.write(f"{name}: {rows:,} pings {said}")
+            months, pings = months + 1, pings + rows
+        rejected = retention.rejected_before(moment) if dry_run else retention.drop_rejected(moment)
+        questions = retention.questions_before(moment) if dry_run else retention.drop_questions(moment)
+        self.stdout.write(
+            f"{months} months, {pings:,} pings, {rejected:,} rejected pings and {questions:,} lines of the "
+            f"audit log {would}."
+        )
+        return busy

@@ -1,0 +1,252 @@
+"""Erasing people: nothing of them is left but a receipt, and what is still in the topic is dropped."""
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.test import Client
+from rest_framework.test import APIClient
+
+from access import services as access
+from access.models import Token
+from connect.callers import Kind
+from consumers import producer
+from consumers.models import RejectedPing
+from consumers.storing import Tally
+from consumers.writer import Writer
+from grpc_server import locations_pb2 as pb
+from locations import services as locations
+from locations.models import Location
+from locations.pings import Ping
+from persons import services as persons
+from persons.models import Person
+from privacy import erasure
+from privacy.models import ErasureReceipt
+from privacy.tests.everywhere import holding
+from tests.serving import until
+
+NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
+
+
+def walk(person_id: int, count: int) -> list[Ping]:
+    return [Ping(person_id, NOON + timedelta(seconds=n), 1.0, 2.0) for n in range(count)]
+
+
+def rejected(person_id: int, count: int) -> None:
+    RejectedPing.objects.bulk_create(
+        RejectedPing(
+            reason="-", person_id=person_id, partition=0, offset=n, sent_ms=person_id, rejected_at=NOON
+        )
+        for n in range(count)
+    )
+
+
+def erase(*arguments: str) -> dict[str, Any]:
+    printed = StringIO()
+    call_command("erase_person", *arguments, stdout=printed, stderr=StringIO())
+    return json.loads(printed.getvalue())
+
+
+# --- whoever deletes -----------------------------------------------------------------------------
+
+
+def by_rest(person_id: int) -> None:
+    assert APIClient().delete(f"/api/persons/{person_id}").status_code == 204
+
+
+def by_command(person_id: int) -> None:
+    erase(str(person_id))
+
+
+def by_sql(person_id: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM persons_person WHERE id = %s", [person_id])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("way", [by_rest, by_command, by_sql])
+def test_whoever_deletes_a_receipt_says_how_much_went(way: Callable[[int], None], ann: Person, bo: Person):
+    locations.record([*walk(ann.id, 7), *walk(bo.id, 3)])
+    rejected(ann.id, 2)
+    rejected(bo.id, 1)
+    for each in (ann, bo):
+        access.make(name=str(each), kind=Kind.PERSON, first_person_id=each.id)
+
+    way(ann.id)
+
+    [receipt] = ErasureReceipt.objects.all()
+    assert (receipt.person_id, receipt.pings, receipt.rejected_pings, receipt.tokens) == (ann.id, 7, 2, 1)
+    assert abs(receipt.erased_at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert Location.objects.values_list("person_id", flat=True).distinct().get() == bo.id
+    assert RejectedPing.objects.get().person_id == bo.id
+    assert Token.objects.get().first_person_id == bo.id
+
+
+@pytest.mark.django_db
+def test_staff_deletes_people_and_the_log_does_not_keep_their_names(
+    admin_client: Client, person: Callable[..., Person]
+):
+    first, *others = people = [person(f"Unmistakable{n}") for n in range(3)]
+    locations.record([ping for each in people for ping in walk(each.id, each.id % 3)])
+    names = {"first_name": "Unmistakable", "last_name": "Lee", "company_name": "Acme", "findable": "on"}
+    assert admin_client.post(f"/admin/persons/person/{first.id}/change/", names).status_code == 302
+    assert ("django_admin_log", "object_repr") in holding("Unmistakable")
+
+    assert admin_client.post(f"/admin/persons/person/{first.id}/delete/", {"post": "yes"}).status_code == 302
+    selected = {"action": "delete_selected", "post": "yes", "_selected_action": [each.id for each in others]}
+    assert admin_client.post("/admin/persons/person/", selected).status_code == 302
+
+    assert {receipt.person_id: receipt.pings for receipt in ErasureReceipt.objects.all()} == {
+        each.id: each.id % 3 for each in people
+    }
+    assert {table for table, _ in holding(r"Unmistakable\d?")} == set()
+    page = admin_client.get("/admin/privacy/erasurereceipt/").content.decode()
+    assert page.count('alt="True"') == len(people)
+    receipt = ErasureReceipt.objects.first()
+    assert admin_client.get(f"/admin/privacy/erasurereceipt/{receipt.pk}/change/").status_code == 200
+    assert admin_client.post(f"/admin/privacy/erasurereceipt/{receipt.pk}/delete/").status_code == 403
+
+
+@pytest.mark.django_db
+def test_a_deletion_that_is_undone_leaves_no_receipt(ann: Person):
+    with transaction.atomic():
+        persons.delete(ann.id)
+        assert ErasureReceipt.objects.exists()
+        transaction.set_rollback(True)
+    assert not ErasureReceipt.objects.exists()
+    assert Person.objects.get() == ann
+
+
+@pytest.mark.django_db
+def test_erased_again_it_is_the_same_receipt_and_nobody_has_none(ann: Person):
+    assert erase(str(ann.id)) == erase(str(ann.id))
+    with pytest.raises(CommandError, match="There is no person"):
+        erase("999999")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_being_stored_while_a_person_is_deleted_is_counted_and_goes_too(ann: Person):
+    def delete() -> None:
+        by_rest(ann.id)
+        connection.close()
+
+    with transaction.atomic():
+        locations.record(walk(ann.id, 5))
+        deleting = threading.Thread(target=delete)
+        deleting.start()
+        until(_somebody_waits)
+    deleting.join(20)
+
+    assert ErasureReceipt.objects.get().pings == 5
+    assert not Location.objects.exists()
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])
+
+
+# --- a person of a simulated event ---------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_a_person_of_a_simulated_event_nothing_is_left_and_what_is_on_its_way_is_dropped(
+    kafka: str,
+    send: Callable[..., None],
+    writer: Writer,
+    write_all: Callable[[], Tally],
+    admin_client: Client,
+    settings: Any,
+):
+    settings.PINGS_URL, topic_url = "local:", settings.PINGS_URL
+    call_command("simulate", people=30, interval=120, stdout=StringIO(), stderr=StringIO())
+    settings.PINGS_URL = topic_url
+    someone = Person.objects.order_by("id")[17]
+    stored = Location.objects.filter(person_id=someone.id).count()
+    assert stored > 100
+    names = {"first_name": "Unmistakable", "last_name": "Name", "company_name": "Acme"}
+    assert admin_client.post(f"/admin/persons/person/{someone.id}/change/", names).status_code == 302
+    persons.set_findable(someone.id, findable=False)
+    made = {"name": f"of {someone.id}", "kind": Kind.PERSON, "first_person_id": someone.id}
+    made |= {"expiry_date_0": "2100-01-01", "expiry_date_1": "00:00"}
+    assert admin_client.post("/admin/access/token/add/", made).status_code == 302
+    key = b"%d" % someone.id
+    nowhere = pb.Location(person_id=someone.id, latitude=91, longitude=0).SerializeToString()
+    send((key, b"\xff nonsense"), (key, nowhere))
+    assert write_all().rejected == 2
+    in_it = nowhere[:4]  # the id as protobuf has it
+    assert holding(str(someone.id), and_bytes=in_it) >= {
+        ("persons_person", "id"),
+        ("locations_location", "person_id"),
+        ("rejected_pings", "person_id"),
+        ("rejected_pings", "key"),
+        ("rejected_pings", "value"),
+        ("django_admin_log", "object_id"),
+        ("django_admin_log", "object_repr"),
+        ("access_token", "first_person_id"),
+        ("access_token", "name"),
+        ("access_question", "person_id"),
+    } - {("locations_location", "person_id")}
+    producer.submit(walk(someone.id, 11))
+    send((key, b"\xff more nonsense"))
+
+    receipt = erase(str(someone.id))
+
+    assert (receipt["pings"], receipt["rejected_pings"], receipt["complete"]) == (stored, 2, False)
+    assert receipt["tokens"] == 1
+    assert sum(receipt["topic_ends"].values()) == 14
+    assert holding(str(someone.id), and_bytes=in_it) == {("privacy_erasurereceipt", "person_id")}
+    assert holding("Unmistakable") == set()
+
+    tally = write_all()
+
+    assert (tally.dropped, tally.stored, tally.rejected) == (12, 0, 0)
+    assert holding(str(someone.id), and_bytes=in_it) == {("privacy_erasurereceipt", "person_id")}
+    assert erase(str(someone.id), "--wait")["complete"] is True
+
+
+@pytest.mark.django_db(transaction=True)
+def test_waiting_ends_when_the_writer_has_passed_what_was_there(kafka: str, writer: Writer, ann: Person):
+    producer.submit(walk(ann.id, 100))
+    printed: list[dict[str, Any]] = []
+
+    def wait() -> None:
+        printed.append(erase(str(ann.id), "--wait"))
+        connection.close()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    until(lambda: ErasureReceipt.objects.filter(topic_ends__isnull=False).exists())
+    assert waiting.is_alive()
+    until(lambda: writer.step() is not None and not waiting.is_alive())
+
+    [receipt] = printed
+    assert (receipt["complete"], receipt["pings"]) == (True, 0)
+    assert writer.total.dropped == 100
+
+
+@pytest.mark.django_db
+def test_a_broker_that_is_away_hinders_nobody_from_being_erased(ann: Person, settings: Any, free_port: int):
+    settings.PINGS_URL = f"kafka://127.0.0.1:{free_port}"
+    settings.KAFKA_TIMEOUT_S = 0.5
+    with pytest.raises(CommandError, match="Erased; but the brokers are out of reach"):
+        erase(str(ann.id))
+    receipt = ErasureReceipt.objects.get()
+    assert (receipt.topic_ends, erasure.is_done(receipt)) == (None, False)
+    assert not Person.objects.exists()
+
+
+def test_a_topic_that_was_made_anew_has_nothing_left():
+    noted = {"0": 100, "1": 5}
+    passed = erasure._passed
+    assert not passed(noted, {0: (99, 200), 1: (5, 5)})
+    assert passed(noted, {0: (100, 200), 1: (5, 5)})
+    assert passed(noted, {0: (0, 3), 1: (0, 0)})
+    assert passed(noted, {})

@@ -1,0 +1,209 @@
+"""What is too old goes, whole months at a time, beside people who read and write."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
+
+from access.models import Question
+from consumers.models import RejectedPing
+from locations import partitions, services
+from locations.models import Location
+from locations.pings import Ping
+from persons.models import Person
+from tests.serving import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DAYS = 365
+
+
+@pytest.fixture(autouse=True)
+def _a_year(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    settings.RETENTION_DAYS = DAYS
+    monkeypatch.setattr(partitions, "TRIES", 3)
+    yield
+    # Tests make months of their own.
+    with connection.cursor() as cursor:
+        for name in set(months()) - {"locations_location_before", "locations_location_after"}:
+            cursor.execute(f"DROP TABLE {name}")
+
+
+def ago(days: float) -> datetime:
+    return timezone.now() - timedelta(days=days)
+
+
+def month_of(moment: datetime) -> str:
+    return f"locations_location_{moment.astimezone(UTC):%Y_%m}"
+
+
+OLD, AT_THE_LIMIT = DAYS + 40, DAYS  # the month of the first is over for at least a week at the limit
+
+
+def ping(person: Person, *days: float) -> None:
+    services.record([Ping(person.id, ago(each), 1.0, 2.0) for each in days])
+
+
+def months() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid "
+            "WHERE inhparent = 'locations_location'::regclass ORDER BY 1"
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
+def drop(*arguments: str) -> str:
+    said = StringIO()
+    call_command("drop_old_locations", *arguments, stdout=said, stderr=StringIO())
+    return said.getvalue()
+
+
+@contextmanager
+def reading(**question: Any) -> Iterator[None]:
+    """Somebody in the midst of a long answer."""
+    reads, done = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with closing(services.list_between(**question)) as rows:
+            next(rows, None)
+            reads.set()
+            done.wait(60)
+        connection.close()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert reads.wait(20)
+    try:
+        yield
+    finally:
+        done.set()
+        reader.join(20)
+
+
+def test_months_that_are_wholly_too_old_go_and_the_others_stay(ann: Person):
+    ping(ann, OLD, OLD + 0.001, AT_THE_LIMIT, AT_THE_LIMIT - 1, 1)
+    services.record([Ping(ann.id, datetime(2012, 1, 1, tzinfo=UTC), 1.0, 2.0)])
+    for number, days in enumerate((DAYS + 1, DAYS - 1)):
+        RejectedPing.objects.create(reason="-", partition=0, offset=number, sent_ms=0, rejected_at=ago(days))
+        Question.objects.create(kind="staff", caller="-", what="-", at=ago(days))
+    were = months()
+
+    dry = drop("--dry-run")
+    assert Location.objects.count() == 6
+    assert months() == were
+    said = drop()
+
+    assert said == dry.replace("would be dropped", "dropped")
+    assert f"{month_of(ago(OLD))}: 2 pings dropped" in said
+    assert "2 months, 3 pings, 1 rejected pings and 1 lines of the audit log dropped." in said
+    assert sorted(Location.objects.values_list("creation_time", flat=True)) == sorted(
+        Location.objects.filter(creation_time__gte=ago(AT_THE_LIMIT + 1)).values_list(
+            "creation_time", flat=True
+        )
+    )
+    assert Location.objects.count() == 3
+    assert set(were) - set(months()) == {month_of(ago(OLD))}  # what lies before all months is emptied
+    assert RejectedPing.objects.get().offset == 1
+    assert Question.objects.get().at > ago(DAYS)
+    assert "0 months, 0 pings, 0 rejected pings and 0 lines of the audit log dropped." in drop()
+
+
+def test_nothing_goes_where_everything_is_kept(ann: Person, settings: Any):
+    settings.RETENTION_DAYS = 0
+    ping(ann, 3000, 1)
+    assert drop() == "RETENTION_DAYS is 0: everything is kept.\n"
+    assert Location.objects.count() == 2
+
+
+def test_a_dropped_month_is_made_again_for_whoever_sends_it(ann: Person):
+    ping(ann, OLD)
+    drop()
+    ping(ann, OLD)
+    assert Location.objects.count() == 1
+    assert month_of(ago(OLD)) in months()
+
+
+def test_beside_a_long_answer_the_old_pings_go_at_once_and_nobody_waits_for_the_rest(ann: Person):
+    ping(ann, OLD, 1)
+    with reading(person_id=ann.id, start=ago(30)):
+        said = drop()
+        assert f"{month_of(ago(OLD))}: 1 pings emptied; the partition goes with the next run" in said
+        ping(ann, 2)
+        assert Location.objects.count() == 2
+    assert month_of(ago(OLD)) in months()
+    assert f"{month_of(ago(OLD))}: 0 pings dropped" in drop()
+    assert month_of(ago(OLD)) not in months()
+
+
+def test_a_month_that_somebody_reads_all_the_time_is_said_to_be_there_still(ann: Person):
+    ping(ann, OLD, 1)
+    with reading(person_id=ann.id):
+        with pytest.raises(CommandError, match=f"still there: {month_of(ago(OLD))}"):
+            drop()
+        assert Location.objects.count() == 2
+    drop()
+    assert Location.objects.count() == 1
+
+
+def test_a_ping_on_its_way_into_a_month_that_is_dropped_is_stored_all_the_same(ann: Person):
+    ping(ann, OLD)
+    ended: list[services.Receipt] = []
+
+    def record() -> None:
+        ended.append(services.record([Ping(ann.id, ago(OLD), 1.0, 2.0)]))
+        connection.close()
+
+    writer = threading.Thread(target=record)
+    with transaction.atomic():
+        Person.objects.select_for_update().get(id=ann.id)  # it has seen that there is a month, and waits here
+        writer.start()
+        until(_somebody_waits)
+        dropper = threading.Thread(target=lambda: (drop(), connection.close()))
+        dropper.start()
+        dropper.join(20)
+        assert month_of(ago(OLD)) not in months()
+    writer.join(20)
+
+    assert [receipt.stored for receipt in ended] == [1]
+    assert Location.objects.count() == 1
+
+
+def test_a_month_that_somebody_began_to_detach_by_hand_goes_too(ann: Person):
+    ping(ann, OLD, 1)
+    name = month_of(ago(OLD))
+
+    def detach() -> None:
+        by_hand = f"ALTER TABLE locations_location DETACH PARTITION {name} CONCURRENTLY"
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = '1s'")
+            with pytest.raises(OperationalError, match="statement timeout"):
+                cursor.execute(by_hand)
+        connection.close()
+
+    with reading(person_id=ann.id, start=ago(30)):
+        detaching = threading.Thread(target=detach)
+        detaching.start()
+        detaching.join(20)
+    assert name in months()
+
+    drop()
+
+    assert name not in months()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s)", [name])
+        assert cursor.fetchone() == (None,)
+    assert Location.objects.count() == 1
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])

@@ -1,0 +1,81 @@
+"""The REST door to what is known about a person."""
+
+from typing import Any
+
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from connect.authentication import caller_of
+from connect.callers import OWNERS
+from connect.listing import answer
+from connect.openapi import MISSING, PERSON_ID, UNAVAILABLE, errors, shown
+from connect.queries import Query
+from connect.rest import Framed, JsonRenderer, no_person
+from privacy import archive
+
+CHUNKS = 8  # that are there before an answer begins; shorter ones are sent as a whole
+
+
+class Zip(Framed):
+    """An archive; its rows are chunks of bytes."""
+
+    media_type = "application/zip"
+    format = "zip"
+    charset = None
+
+    def encode(self, rows: list[Any]) -> bytes:
+        return b"".join(rows)
+
+
+class Export(APIView):
+    """Everything that is known about a person."""
+
+    callers = {"GET": OWNERS}
+    renderer_classes = [Zip]
+
+    @extend_schema(
+        operation_id="exportPerson",
+        tags=["persons"],
+        summary="Get everything that is known about a person",
+        description=(
+            "A zip archive with the names and what the person agrees to, every stored ping exactly, the "
+            "pings that were rejected, tokens, who asked, and what staff changed. A README in it says what "
+            "is what."
+        ),
+        parameters=[PERSON_ID],
+        responses={
+            (200, "application/zip"): shown(
+                OpenApiTypes.BINARY, "The archive.", {"begins so": "PK\u0003\u0004"}
+            ),
+            **errors(MISSING, UNAVAILABLE),
+        },
+    )
+    def get(self, request: Request, person_id: int) -> HttpResponseBase:
+        Query.of(request)
+        chunks = archive.of(person_id) if caller_of(request).speaks_for(person_id) else None
+        if chunks is None:
+            raise no_person(person_id)
+        given = answer(
+            request,
+            lambda _: chunks,
+            limit=None,
+            to_wire=lambda block: block,
+            key=lambda _: (),
+            block_size=CHUNKS,
+        )
+        given["Content-Disposition"] = f'attachment; filename="person-{person_id}.zip"'
+        return given
+
+    def perform_content_negotiation(
+        self,
+        request: Request,
+        force: bool = False,  # noqa: FBT001, FBT002 - as DRF calls it
+    ) -> tuple[BaseRenderer, str]:
+        """What is no archive is JSON: that it cannot be had in another form, and what OPTIONS describes."""
+        if force or request.method not in ("GET", "HEAD"):
+            return JsonRenderer(), "application/json"
+        return super().perform_content_negotiation(request)

@@ -1,0 +1,357 @@
+"""docs/access.md holds: every operation, by every kind of caller, at the first stage and at the last."""
+
+import re
+import secrets
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+import requests
+import yaml
+
+from grpc_server import locations_pb2 as pb
+from grpc_server.locations_pb2_grpc import LocationServiceStub
+from grpc_server.messages import to_timestamp
+from local.place import CHECKOUT, VENV
+from locations.pings import parse_id
+from tests.serving import until
+from tests.system import API, PERSONS, STAGES, System
+from tests.system import at as database
+from tests.test_journey import BESIDE, BOOTH, has, make_person, ping
+
+DAY = "start_date=2026-05-11&end_date=2026-05-11"
+TEN = "1778493600000000"  # 2026-05-11 10:00, as in the identifier of a location
+NAMES = {"first_name": "Ann", "last_name": "Lee", "company_name": "Acme"}
+
+
+def table(name: str) -> dict[tuple[str, str], str]:
+    """What docs/access.md says: by call and caller the answer."""
+    text = (CHECKOUT / "docs" / "access.md").read_text()
+    block = text.partition(f"<!-- {name}: begin -->")[2].partition(f"<!-- {name}: end -->")[0]
+    head, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in block.split("\n") if line
+    ]
+    return {
+        (row[0], caller): answer for row in rows for caller, answer in zip(head[1:], row[1:], strict=True)
+    }
+
+
+REST, GRPC = table("rest"), table("grpc")
+
+
+@dataclass
+class Event:
+    """Three people who meet at ten, and a token of each kind; those of a person and of devices are Ann's."""
+
+    system: System
+    ids: dict[str, int]
+    tokens: dict[str, str | None]
+
+    def filled(self, text: str) -> str:
+        return re.sub(r"\{(\w+)\}", lambda found: str(self.ids[found[1]]), text)
+
+    def ask(self, caller: str, verb: str, path: str, **how: Any) -> requests.Response:
+        token = self.tokens[caller]
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return requests.request(verb, self.system.url(path), headers=headers, timeout=30, **how)
+
+    def grpc(self, caller: str, ask: Callable[[LocationServiceStub, list[tuple[str, str]]], Any]) -> str:
+        token = self.tokens[caller]
+        metadata = [("authorization", f"Bearer {token}")] if token else []
+        with self.system.grpc() as stub:
+            try:
+                ask(stub, metadata)
+            except grpc.RpcError as error:
+                return str(error.code().name)
+        return "OK"
+
+
+def made(system: System, *arguments: str) -> str:
+    """What `manage.py tokens` prints."""
+    command = [VENV / "bin" / "python", "manage.py", "tokens", *arguments]
+    done = subprocess.run(
+        command, cwd=CHECKOUT, env=system.environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module", params=[STAGES[0], STAGES[-1]])
+def event(request: pytest.FixtureRequest, guarded: System) -> Event:
+    guarded.go(request.param)
+    guarded.empty()
+    ids = {"own": make_person(guarded, "Ann"), "other": make_person(guarded, "Bo")}
+    ids["hidden"] = make_person(guarded, "Cy")
+    hide = guarded.ask("PUT", f"/api/persons/{ids['hidden']}/consent", json={"findable": False})
+    assert hide.status_code == 200, hide.text
+    sent = [ping(ids[who], "10:00:00", where) for who, where in (("own", BOOTH), ("other", BESIDE))]
+    assert guarded.ask("POST", "/api/locations", json=sent).json() == {"accepted": 2}
+    for who in ("own", "other"):
+        until(lambda who=who: guarded.get(f"/api/locations/{ids[who]}-{TEN}").ok)
+    ann = ["--people", str(ids["own"])]
+    tokens: dict[str, str | None] = {"no token": None, "staff": guarded.token}
+    tokens |= {kind: made(guarded, "make", kind, *ann) for kind in ("ingest", "person")}
+    return Event(guarded, ids, tokens | {"service": made(guarded, "make", "service")})
+
+
+# --- the tables ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("call", "caller"), REST)
+def test_rest(event: Event, call: str, caller: str) -> None:
+    if "{spare}" in call:
+        event.ids["spare"] = make_person(event.system, "Dee")
+    verb, path = re.fullmatch(r"`(\w+) (\S+)`.*", call).groups()  # type: ignore[union-attr]
+    if path.endswith(("/connection", "/encounters")):
+        path += f"?{DAY}"
+    body: Any = None
+    if path.endswith("/consent"):
+        body = {"findable": True}
+    elif verb in ("POST", "PUT"):
+        body = NAMES
+    elif verb == "PATCH":
+        body = {"company_name": "Acme"}
+    if "` of " in call:
+        whose = re.findall(r"\{(\w+)\}", call)
+        body = [ping(event.ids[who], "11:00:00", BOOTH) for who in whose]
+        body = body if len(body) > 1 else body[0]
+
+    answer = event.ask(
+        caller, verb, event.filled(path), json=body if verb in ("POST", "PUT", "PATCH") else None
+    )
+
+    assert str(answer.status_code) == REST[call, caller], answer.text[:200]
+    assert (answer.status_code == 401) == ("WWW-Authenticate" in answer.headers)
+
+
+def of_one(person_id: int) -> dict[str, Any]:
+    moment = to_timestamp(parse_id(f"{person_id}-{TEN}")[1])  # type: ignore[index]
+    return {"person_id": person_id, "creation_time": moment, "latitude": 52.52, "longitude": 13.4}
+
+
+def range_of_a_day(person_id: int) -> dict[str, Any]:
+    (_, start), (_, end) = parse_id("1-1778457600000000"), parse_id("1-1778544000000000")  # type: ignore[misc]
+    return {"person_id": person_id, "start": to_timestamp(start), "end": to_timestamp(end)}
+
+
+@pytest.mark.parametrize(("call", "caller"), GRPC)
+def test_grpc(event: Event, call: str, caller: str) -> None:
+    if not has(event.system.stage or "", 5):
+        return  # the address speaks gRPC from stage 5 on
+    method = re.match(r"`(\w+)`", call)[1]  # type: ignore[index]
+    who = re.search(r"\{(\w+)\}", call)
+    person_id = event.ids[who[1]] if who else 0
+
+    def ask(stub: LocationServiceStub, metadata: list[tuple[str, str]]) -> None:
+        how = {"timeout": 20, "metadata": metadata}
+        match method:
+            case "RecordLocation":
+                stub.RecordLocation(pb.Location(**of_one(person_id)), **how)
+            case "RecordLocations":
+                batch = pb.RecordLocationsRequest(locations=[pb.Location(**of_one(person_id))])
+                assert [one.accepted for one in stub.RecordLocations(iter([batch]), **how)] == [1]
+            case "GetLocation":
+                stub.GetLocation(pb.GetLocationRequest(id=f"{person_id}-{TEN}"), **how)
+            case "ListLocations":
+                asked = pb.ListLocationsRequest(person_id=person_id or None, limit=100)
+                for each in stub.ListLocations(asked, **how):
+                    found = {one.person_id for one in each.locations}
+                    assert caller != "person" or found == {event.ids["own"]}
+            case "FindConnections":
+                list(stub.FindConnections(pb.FindConnectionsRequest(**range_of_a_day(person_id)), **how))
+            case "FindEncounters":
+                list(stub.FindEncounters(pb.FindEncountersRequest(**range_of_a_day(person_id)), **how))
+
+    assert event.grpc(caller, ask) == GRPC[call, caller]
+
+
+def test_the_tables_have_every_operation_that_there_is() -> None:
+    schema = yaml.safe_load((CHECKOUT / "docs" / "openapi.yaml").read_text())
+    operations = {f"{verb.upper()} {path}" for path, verbs in schema["paths"].items() for verb in verbs}
+    named = {re.match(r"`(\w+ [^?`]+)", call)[1] for call, _ in REST}  # type: ignore[index]
+    named = {re.sub(r"\{(own|other|hidden|spare)\}", "{}", one.replace(f"-{TEN}", "")) for one in named}
+    assert {re.sub(r"\{\w+\}", "{}", one) for one in operations} <= named
+    methods = pb.DESCRIPTOR.services_by_name["LocationService"].methods
+    assert {method.name for method in methods} == {re.match(r"`(\w+)`", call)[1] for call, _ in GRPC}  # type: ignore[index]
+
+
+# --- what is in the answers ----------------------------------------------------------------------
+
+
+def test_a_person_is_told_of_itself_and_of_those_whom_it_met(event: Event) -> None:
+    own, other = event.ids["own"], event.ids["other"]
+
+    def get(path: str) -> Any:
+        return event.ask("person", "GET", path).json()
+
+    assert get("/api/caller")["person_id"] == own
+    assert {one["person_id"] for one in get("/api/locations?limit=100")} == {own}
+    assert event.ids["hidden"] not in [one["id"] for one in get("/api/persons")]
+    met = get(f"/api/persons/{own}/encounters?{DAY}")
+    assert {one["person"]["id"] for one in met} == {other}
+    near = get(f"/api/persons/{own}/connection?{DAY}")
+    assert {one["person"]["id"] for one in near} == {other}
+
+
+@pytest.mark.parametrize("question", ["distance=26", "within=301", "distance=10000&within=3600"])
+@pytest.mark.parametrize("path", ["connection", "encounters"])
+def test_a_person_cannot_look_around_from_afar(event: Event, path: str, question: str) -> None:
+    address = f"/api/persons/{event.ids['own']}/{path}?{DAY}&{question}"
+    assert event.ask("person", "GET", address).status_code == 400
+    assert event.ask("staff", "GET", address).status_code == 200
+
+
+def test_a_batch_is_kept_as_far_as_it_is_the_senders_own(event: Event) -> None:
+    own, other = event.ids["own"], event.ids["other"]
+    sent = [ping(who, "12:00:00", BOOTH) for who in (other, own, 999_999)]
+    answer = event.ask("ingest", "POST", "/api/locations", json=sent).json()
+    assert answer["accepted"] == 1
+    assert [one["status"] for one in answer["results"]] == [404, 202, 404]
+    assert answer["results"][0]["errors"] == {"person_id": [f"There is no person {other}."]}
+
+
+def test_the_devices_of_an_event_send_for_its_people(event: Event) -> None:
+    own, other, hidden = (event.ids[who] for who in ("own", "other", "hidden"))
+    event.tokens["event"] = made(event.system, "make", "ingest", "--people", f"{own}-{other}")
+    sent = [ping(who, "13:00:00", BOOTH) for who in (own, other, hidden)]
+    answer = event.ask("event", "POST", "/api/locations", json=sent).json()
+    assert [one["status"] for one in answer["results"]] == [202, 202, 404]
+
+
+def test_who_asks_about_whom_is_noted_whatever_the_door(event: Event) -> None:
+    own, other = event.ids["own"], event.ids["other"]
+    event.system.sql("TRUNCATE access_question")
+    event.ask("person", "GET", f"/api/persons/{own}/encounters?{DAY}")
+    event.ask("person", "GET", f"/api/locations?person_id={other}")
+    event.ask("staff", "GET", "/api/persons")
+    event.ask("staff", "GET", f"/api/locations/{other}-{TEN}")
+    event.ask("staff", "PATCH", f"/api/persons/{own}", json={"company_name": "Acme"})
+    event.ask("ingest", "POST", "/api/locations", json=ping(own, "16:00:00", BOOTH))
+    event.ask("service", "GET", f"/api/persons/{own}")
+    prefix = str(event.tokens["person"]).partition(".")[0]
+    expected = [
+        ("person", f"token {prefix}", "GET encounters", own),
+        ("person", f"token {prefix}", "GET locations", other),
+        ("staff", "user admin", "GET people", None),
+        ("staff", "user admin", "GET location", other),
+        ("staff", "user admin", "PATCH person", own),
+    ]
+    if has(event.system.stage or "", 5):
+        asked = pb.FindEncountersRequest(**range_of_a_day(own))
+        event.grpc("staff", lambda stub, how: list(stub.FindEncounters(asked, timeout=20, metadata=how)))
+        expected.append(("staff", "user admin", "FindEncounters", own))
+    with database(event.system.database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT kind, caller, what, person_id FROM access_question ORDER BY id")
+        assert cursor.fetchall() == expected
+
+
+# --- tokens that are nobody's any more, and sessions ----------------------------------------------
+
+
+def test_a_revoked_token_reads_nothing_from_that_moment_on(event: Event) -> None:
+    token = event.tokens["revoked"] = made(event.system, "make", "person", "--people", str(event.ids["own"]))
+    path = f"/api/persons/{event.ids['own']}/encounters?{DAY}"
+    assert event.ask("revoked", "GET", path).status_code == 200
+    made(event.system, "revoke", token.partition(".")[0])
+    assert event.ask("revoked", "GET", path).status_code == 401
+
+
+def test_an_expired_token_is_nobodys(event: Event) -> None:
+    token = event.tokens["expired"] = made(event.system, "make", "ingest", "--people", str(event.ids["own"]))
+    one = ping(event.ids["own"], "14:00:00", BOOTH)
+    assert event.ask("expired", "POST", "/api/locations", json=one).status_code == 202
+    prefix = token.partition(".")[0]
+    event.system.sql(f"UPDATE access_token SET expiry_date = now() WHERE prefix = '{prefix}'")
+    until(lambda: event.ask("expired", "POST", "/api/locations", json=one).status_code == 401)
+
+
+@pytest.mark.parametrize("shown", ["nonsense", "12345678." + "a" * 32, "é", "a.b.c", "\t", "x" * 4000])
+def test_what_is_no_token_is_nobodys(event: Event, shown: str) -> None:
+    headers = {"Authorization": f"Bearer {shown}".encode()}
+    answer = requests.get(event.system.url("/api/persons"), headers=headers, timeout=30)
+    assert answer.status_code == 401, answer.text
+
+
+@pytest.fixture
+def signed_in(event: Event) -> Callable[[str], requests.Session]:
+    """Somebody of that name who has signed in at the admin site."""
+
+    def enter(name: str) -> requests.Session:
+        session = requests.Session()
+        login = event.system.url("/admin/login/")
+        session.get(login, timeout=30)
+        form = {
+            "username": name,
+            "password": event.system.environ["DJANGO_SUPERUSER_PASSWORD"],
+            "csrfmiddlewaretoken": session.cookies["csrftoken"],
+        }
+        answer = session.post(login, form, headers={"Referer": login}, timeout=30, allow_redirects=False)
+        assert answer.status_code == 302, answer.text[:500]
+        return session
+
+    return enter
+
+
+def test_staff_in_a_browser_have_their_session(event: Event, signed_in: Callable) -> None:
+    session = signed_in("admin")
+    for path in (
+        "/api/persons",
+        f"/api/persons/{event.ids['other']}/encounters?{DAY}",
+        f"/api/locations?person_id={event.ids['other']}",
+    ):
+        assert session.get(event.system.url(path), timeout=30).status_code == 200, path
+    assert session.get(event.system.url("/api/caller"), timeout=30).json() == {
+        "kind": "staff",
+        "name": "user admin",
+    }
+    one = ping(event.ids["own"], "15:00:00", BOOTH)
+    for path, body in (("/api/persons", NAMES), ("/api/locations", one)):
+        url = event.system.url(path)
+        assert session.post(url, json=body, timeout=30).status_code == 403  # any page could send it
+        headers = {"X-CSRFToken": session.cookies["csrftoken"], "Referer": url}
+        assert session.post(url, json=body, headers=headers, timeout=30).status_code in (201, 202)
+
+
+def test_a_user_without_all_rights_is_no_staff_here(event: Event, signed_in: Callable) -> None:
+    name = f"helper-{secrets.token_hex(4)}"
+    event.system.run(
+        "manage.py",
+        "shell",
+        "-c",
+        "import os; from django.contrib.auth.models import User; User.objects.create_user("
+        f"'{name}', password=os.environ['DJANGO_SUPERUSER_PASSWORD'], is_staff=True)",
+    )
+    session = signed_in(name)
+    assert session.get(event.system.url("/api/persons"), timeout=30).status_code == 401
+
+
+def test_without_tls_only_this_machine_is_let_in(event: Event) -> None:
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://127.0.0.2:{event.system.port(API)}/health", timeout=20)
+
+
+# --- between processes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/internal/persons?id=1", "/internal/callers"])
+@pytest.mark.parametrize(
+    ("caller", "status"),
+    [("no token", 401), ("ingest", 403), ("person", 403), ("staff", 403), ("service", 200)],
+)
+def test_what_processes_ask_each_other_is_for_them_alone(
+    event: Event, path: str, caller: str, status: int
+) -> None:
+    if not has(event.system.stage or "", 1):
+        return  # there is nobody to ask but oneself
+    token = event.tokens[caller]
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = event.system.url(path, PERSONS)
+    assert requests.get(url, headers=headers, timeout=30).status_code == status
+
+
+def test_no_route_leads_to_what_processes_ask_each_other(event: Event) -> None:
+    assert event.ask("service", "GET", "/internal/callers").status_code == 404
+    assert event.system.url("", API)
