@@ -76,7 +76,7 @@ diagrams: ## draw the code into docs/diagrams.md
 	@$(PYTHON) -m local.prepare dev
 	@$(VENV_PYTHON) -m local.diagrams
 
-screenshots: ## take pictures of every view of the system that runs into docs/screenshots
+screenshots: ## take pictures of every view of the system that runs, with ACCESS=tokens, into docs/screenshots
 	@$(PYTHON) -m local.prepare dev
 	@exec $(VENV_PYTHON) -m tests.screenshots
 

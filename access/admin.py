@@ -1,18 +1,38 @@
 """Tokens in the admin site: made, shown once, listed, revoked."""
 
+from datetime import timedelta
 from typing import Any
 
+from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from rest_framework_api_key.models import APIKey
 
-from access.models import Question, Token
+from access.models import DAYS, Question, Token
+from connect import neighbours
+from connect.callers import Kind
 
 # The library's own model is not used, so nobody should find it and make keys that open nothing.
 admin.site.unregister(APIKey)
+
+# For whom each kind is, and what whoever shows it may do.
+MAY = {
+    Kind.PERSON: ("A person", "sees the person’s own day, whom it met, and where"),
+    Kind.INGEST: ("Devices", "sends pings, of one person or of an event’s people, and reads nothing"),
+    Kind.STAFF: ("Staff", "sees and changes everything, as the user may"),
+    Kind.SERVICE: ("Connect itself", "asks as one of its processes"),
+}
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -34,31 +54,104 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
+def _for(*kinds: Kind) -> dict[str, str]:
+    """What the page's script goes by to ask only for what a kind needs."""
+    return {"data-kinds": " ".join(kinds)}
+
+
+class TokenForm(forms.ModelForm):
+    kind = forms.ChoiceField(
+        label="For",
+        choices=[(kind, ": ".join(words)) for kind, words in MAY.items()],
+        initial=Kind.PERSON,
+        widget=forms.RadioSelect(attrs={"class": "radiolist"}),
+    )
+    name = forms.CharField(
+        required=False, max_length=50, help_text="By which you will know it in the list. Empty: whose it is."
+    )
+    days = forms.IntegerField(
+        label="Days", min_value=1, max_value=3660, initial=DAYS, help_text="After so many it opens nothing."
+    )
+
+    class Meta:
+        model = Token
+        fields = ("kind", "first_person_id", "last_person_id", "user", "name")
+        widgets = {
+            "first_person_id": forms.NumberInput(attrs=_for(Kind.PERSON, Kind.INGEST)),
+            "last_person_id": forms.NumberInput(attrs=_for(Kind.INGEST)),
+            "user": forms.Select(attrs=_for(Kind.STAFF)),
+        }
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        kind, first, last = (given.get(each) for each in ("kind", "first_person_id", "last_person_id"))
+        whose = given.get("user") or "-".join(str(each) for each in (first, last) if each)
+        if kind == Kind.PERSON and first:
+            person = neighbours.persons().get_many([first]).get(first)
+            if person is None:
+                self.instance.first_person_id = first  # or the model would say, too, that none was given
+                self.add_error("first_person_id", f"There is no person {first}.")
+            else:
+                whose = f"{person.first_name} {person.last_name}"
+        given["name"] = (given.get("name") or str(whose) or "a process")[:50]
+        if days := given.get("days"):
+            self.instance.expiry_date = timezone.now() + timedelta(days=days)
+        return given
+
+
 @admin.register(Token)
 class TokenAdmin(admin.ModelAdmin):
     """A token is never changed, except that it is revoked."""
 
-    list_display = ("prefix", "name", "kind", "of_whom", "state", "expiry_date", "last_used", "created")
-    list_display_links = ("prefix", "name")
+    list_display = ("name", "shown_state", "used", "word", "of_whom", "expires", "prefix")
     list_filter = (StateFilter, "kind")
     search_fields = ("name", "prefix", "=first_person_id")
     search_help_text = "Parts of the name or of the prefix; or a person's id."
     actions = ("revoke",)
-    fields = ("name", "kind", "first_person_id", "last_person_id", "user", "expiry_date")
     list_per_page = 100
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    class Media:
+        js = [forms.Script("access/admin.js", defer=True)]
+
+    @admin.display(description="Kind", ordering="kind")
+    def word(self, token: Token) -> str:
+        return token.kind
 
     @admin.display(description="Of")
     def of_whom(self, token: Token) -> str:
         if token.people is None:
             return str(token.user or "–")
         first, last = token.people
-        return f"person {first}" if first == last else f"persons {first} to {last}"
+        if first != last:
+            return f"persons {first} to {last}"
+        return format_html(
+            '<a href="{}">person {}</a>', reverse("admin:persons_person_change", args=[first]), first
+        )
+
+    @admin.display(description="State")
+    def shown_state(self, token: Token) -> SafeString:
+        return format_html('<span class="state {0}">{0}</span>', token.state)
+
+    @admin.display(description="Last used", ordering="last_used")
+    def used(self, token: Token) -> str:
+        return date_format(token.last_used) if token.last_used else "never"
+
+    @admin.display(description="Expires", ordering="expiry_date")
+    def expires(self, token: Token) -> str:
+        return date_format(token.expiry_date.date())
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Tokens", **(extra_context or {})})
+
+    def get_form(self, request: HttpRequest, obj: Token | None = None, *args: Any, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, *args, **({} if obj else {"form": TokenForm}) | kwargs)
 
     def get_fields(self, request: HttpRequest, obj: Token | None = None) -> Any:
         if obj is None:
-            return self.fields
-        return ("prefix", "name", "kind", "of_whom", "state", "created", "expiry_date", "last_used")
+            return (*TokenForm.Meta.fields, "days")
+        return ("word", "of_whom", "shown_state", "used", "created", "expiry_date", "prefix")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Token | None = None) -> Any:
         return () if obj is None else self.get_fields(request, obj)
@@ -66,22 +159,55 @@ class TokenAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Token | None = None) -> bool:
         return False  # what was once used stays listed; a person's go with the person
 
+    # --- making
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        return super().add_view(request, form_url, {"title": "Make a token", **(extra_context or {})})
+
     def save_model(self, request: HttpRequest, obj: Token, form: Any, change: bool) -> None:  # noqa: FBT001
-        if change:
-            return
-        shown = Token.objects.assign_key(obj)
-        obj.save()
-        text = format_html(
-            'The token of “{}” is <code class="token">{}</code> Copy it now: it is not shown again.',
-            obj.name,
-            shown,
-        )
-        messages.warning(request, text)
+        if not change:
+            obj.shown = Token.objects.assign_key(obj)
+            obj.save()
+
+    def response_add(self, request: HttpRequest, obj: Token, post_url_continue: Any = None) -> HttpResponse:
+        """The only page that ever shows it; without a redirect, for which it would have to be kept."""
+        again = f"{reverse('admin:access_token_add')}?kind={obj.kind}"
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"A token for {obj.name}",
+            "opts": self.opts,
+            "media": self.media,
+            "token": obj,
+            "shown": obj.shown,
+            "may": MAY[Kind(obj.kind)][1],
+            "link": f"{settings.APP_URL.rstrip('/')}/#token={obj.shown}" if obj.kind == Kind.PERSON else "",
+            "another": again,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/access/token/made.html", context)
+
+    # --- revoking
 
     @admin.action(description="Revoke the selected tokens", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Token]) -> None:
-        count = queryset.filter(revoked=False).update(revoked=True)
-        messages.success(request, f"{count} revoked: whoever shows one is nobody.")
+        tokens = list(queryset.filter(revoked=False))
+        for token in tokens:
+            self.log_change(request, token, "Revoked.")
+        Token.objects.filter(pk__in=[token.pk for token in tokens]).update(revoked=True)
+        messages.success(request, f"{len(tokens)} revoked: whoever shows one is nobody.")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        if request.method == "POST" and "_revoke" in request.POST:
+            token = self.get_object(request, unquote(object_id))
+            if token is None or not self.has_change_permission(request, token):
+                raise PermissionDenied
+            self.revoke(request, Token.objects.filter(pk=token.pk))
+            return redirect("admin:access_token_changelist")
+        return super().change_view(
+            request, object_id, form_url, {"title": "A token", **(extra_context or {})}
+        )
 
 
 @admin.register(Question)

@@ -60,6 +60,7 @@ class Token(AbstractAPIKey):
     )
     expiry_date = models.DateTimeField("expires", default=in_a_month, help_text="UTC.")
     last_used = models.DateField("last used", null=True, blank=True, editable=False)
+    shown = ""  # the whole of it, where it was just made: stored nowhere
 
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "token"

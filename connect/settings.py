@@ -248,7 +248,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "object-src": [NONE],
         "base-uri": [NONE],
-        "form-action": [SELF],
+        "form-action": [SELF, APP_URL],  # who logs in to the admin site may have come from there
         "frame-ancestors": [NONE],
     }
 }

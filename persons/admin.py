@@ -33,6 +33,7 @@ NAMED = 20  # people whom a confirmation of deletion names one by one
 LINE_LIMIT = 64 * 1024  # characters; no honest row is longer
 
 SEE_LOCATIONS = "locations.view_location"
+MAKE_TOKENS = "access.add_token"
 SEE_EVERYTHING = ("consumers.view_rejectedping", "access.view_question", "access.view_token")
 
 
@@ -215,6 +216,7 @@ class PersonAdmin(admin.ModelAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
         context["sees_locations"] = request.user.has_perm(SEE_LOCATIONS)
+        context["makes_tokens"] = request.user.has_perm(MAKE_TOKENS)
         context["may_export"] = request.user.has_perms([SEE_LOCATIONS, *SEE_EVERYTHING])
         return super().render_change_form(request, context, *args, **kwargs)
 

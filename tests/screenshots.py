@@ -1,9 +1,10 @@
 """What people see, as pictures: every view in light and dark, on a desktop and on a phone.
 
-`make screenshots` takes them of the system that runs, which `make up` has filled with its event, and writes
-docs/screenshots, with docs/screenshots.md to look through them.
+`make screenshots` takes them of the system that runs, which `make up ACCESS=tokens` has filled with its
+event, and writes docs/screenshots, with docs/screenshots.md to look through them.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 
@@ -11,12 +12,15 @@ from playwright.sync_api import Browser, Page, expect
 
 from local.place import CHECKOUT, Place
 from local.seed import STAFF_USER, password_file
+from local.tests.terminal import make_token
 from tests.browsing import DESKTOP, PHONE, a_browser, a_page
 from tests.system import API, APP, Addresses
 
 FOLDER = CHECKOUT / "docs" / "screenshots"
 DAY = "start=2026-05-10T22:00:00.000Z&end=2026-05-11T22:00:00.000Z"
-FINN = f"/people/1000001?{DAY}&min_duration=600"
+FINNS_ID = "1000001"
+FINN = f"/people/{FINNS_ID}?{DAY}&min_duration=600"
+TOKENS = "/admin/access/token/"
 Steps = Callable[[Page], None]
 
 
@@ -36,8 +40,22 @@ def all_of_it(page: Page) -> None:
     expect(page.locator(".stage [role=status]")).not_to_contain_text("Loading", timeout=60_000)
 
 
-# Name, port, path, what is done there, and what there is to see.
+def make(page: Page) -> None:
+    page.get_by_role("button", name="Make the token").click()
+    expect(page.locator(".once")).to_be_visible()
+
+
+def revoke(page: Page) -> None:
+    page.get_by_label("Select all objects on this page for an action").check()
+    page.locator("select[name=action]").select_option("Revoke the selected tokens")
+    page.get_by_role("button", name="Go").click()
+    expect(page.locator(".messagelist")).to_contain_text("revoked")
+
+
+# Name, port, path, what is done there, and what there is to see. The first are not of staff.
 VIEWS: list[tuple[str, int, str, Steps, str]] = [
+    ("sign-in", APP, "/", nothing, "The app asks who somebody is"),
+    ("own", APP, f"{FINN}#token={{token}}", nothing, "A person’s own page, as its link opens it"),
     ("people", APP, "/?search=robotics", nothing, "People: search as you type"),
     ("person", APP, FINN, a_marked_one, "One person's day: whom they met, when, where and for how long"),
     (
@@ -53,7 +71,24 @@ VIEWS: list[tuple[str, int, str, Steps, str]] = [
     ("admin", API, "/admin/", nothing, "The admin's front page"),
     ("admin-persons", API, "/admin/persons/person/", nothing, "People in the admin"),
     ("admin-locations", API, "/admin/locations/location/", nothing, "Pings in the admin"),
+    (
+        "token-form",
+        API,
+        f"{TOKENS}add/?kind=person&first_person_id={FINNS_ID}",
+        nothing,
+        "A token for a person",
+    ),
+    (
+        "token-made",
+        API,
+        f"{TOKENS}add/?kind=person&first_person_id={FINNS_ID}",
+        make,
+        "It is shown once, with the link to hand out",
+    ),
+    ("tokens", API, f"{TOKENS}?state=usable", nothing, "Tokens, and the day on which each was last used"),
+    ("tokens-revoked", API, f"{TOKENS}?q=Finn", revoke, "They are revoked, as those on these pictures were"),
 ]
+NOT_OF_STAFF = 2
 
 
 def quiet(page: Page) -> None:
@@ -67,16 +102,27 @@ def signed_in(page: Page, system: Addresses) -> None:
     page.get_by_label("Password").fill(password_file(system.place).read_text().strip())
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("button", name="Log out")).to_be_attached()
+    page.goto(system.url("/admin/app/", API))
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+
+
+def token(place: Place) -> str:
+    """With which Finn signs in."""
+    known = dict(line.split("=", 1) for line in (place.state / "env").read_text().splitlines())
+    return make_token(os.environ | known, "person", "--people", FINNS_ID, "--name", "Finn’s telephone")
 
 
 def take(browser: Browser, system: Addresses, scheme: str, size: str) -> Iterator[str]:
     origins = {system.url("", APP), system.url("", API)}
+    shown = token(system.place)
     with a_page(
         browser, origins, color_scheme=scheme, viewport={"desktop": DESKTOP, "phone": PHONE}[size]
     ) as page:
-        signed_in(page, system)
-        for name, port, path, steps, _ in VIEWS:
-            page.goto(system.url(path, port))
+        for number, (name, port, path, steps, _) in enumerate(VIEWS):
+            if number == NOT_OF_STAFF:
+                page.get_by_role("button", name="Sign out").click()
+                signed_in(page, system)
+            page.goto(system.url(path.replace("{token}", shown), port))
             quiet(page)
             steps(page)
             quiet(page)
@@ -88,7 +134,7 @@ def gallery() -> str:
     lines = [
         "# What people see",
         "",
-        "Taken by `make screenshots` of a system that `make up` has just filled.",
+        "Taken by `make screenshots` of a system that `make up ACCESS=tokens` has just filled.",
         "",
     ]
     for name, _, _, _, said in VIEWS:
@@ -105,6 +151,9 @@ def gallery() -> str:
 def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     system = Addresses(Place.from_environment())
+    if system.place.access != "tokens":
+        print("Some of the views are there only where callers show tokens: make up ACCESS=tokens")
+        return 1
     with a_browser() as browser:
         for size in ("desktop", "phone"):
             for scheme in ("light", "dark"):

@@ -1,6 +1,7 @@
 """The web app where callers show tokens: who signs in, by what, and what they then see, in a real browser."""
 
 import re
+import zipfile
 from collections.abc import Iterator
 
 import pytest
@@ -317,6 +318,19 @@ def test_a_person_of_whom_nothing_is_known_can_decide_already(event: System, pag
     expect(page.locator(".note")).to_contain_text("Nothing is known of where you were.")
     expect(page.get_by_role("checkbox", name="Others may find me")).to_be_checked()
     event.ask("DELETE", f"/api/persons/{ada}")
+
+
+def test_a_person_takes_home_everything_that_is_known_about_it(event: System, page: Page, finns: str) -> None:
+    page.goto(event.url(f"/?{DAY}#token={finns}", APP))
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download everything about me").click()
+    assert download.value.suggested_filename == f"connect-person-{FINN}.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        assert any(
+            name(event.get(f"/api/persons/{FINN}").json()).split()[1].encode() in archive.read(one)
+            for one in archive.namelist()
+        )
 
 
 # --- for everybody -------------------------------------------------------------------------------
