@@ -82,7 +82,7 @@ class Ready(APIView):
 def _needs_database() -> bool:
     """Not where all that is served is a page, or is asked of neighbours."""
     urls = {name: getattr(settings, name) for name in ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL")}
-    whom = [asked(app, urls) for app in settings.SERVED_APPS]
+    whom = [asked(app) for app in settings.SERVED_APPS]
     return any(names is None or any(urls[name] == "local:" for name in names) for names in whom)
 
 

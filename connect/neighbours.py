@@ -25,10 +25,11 @@ PINGS = {"local": "locations.services", "grpc": "grpc_server.client", "kafka": "
 # Tokens are kept where persons are: the same URL says where.
 ACCESS = {"local": "access.services", "http": "access.http_client"}  # of_token, of_session
 
-# Whom the apps ask along the seam. The page asks nobody, and every other app asks the database.
+# Whom the apps ask along the seam: persons also whose tokens they are shown, and a door to a topic, which
+# refuses nobody, whose pings it is to take. The page asks nobody, and every other app asks the database.
 _ASKED: dict[str, tuple[str, ...]] = {
     "connections": ("PERSONS_URL", "LOCATIONS_URL"),
-    "locations": ("LOCATIONS_URL", "PINGS_URL"),
+    "locations": ("LOCATIONS_URL", "PINGS_URL", "PERSONS_URL"),
     "webapp": (),
 }
 
@@ -37,10 +38,8 @@ class NeighbourUnavailable(Exception):
     """What this call needs is out of reach. Asking again later is safe."""
 
 
-def asked(app: str, urls: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The settings that name those whom an app asks, so wired; None for one that asks the database."""
-    if app == "locations" and urls["PINGS_URL"].startswith("kafka:"):
-        return (*_ASKED[app], "PERSONS_URL")  # a topic refuses nobody, so its door asks whose pings these are
+def asked(app: str) -> tuple[str, ...] | None:
+    """The settings that name those whom an app asks; None for one that asks the database."""
     return _ASKED.get(app)
 
 

@@ -96,7 +96,7 @@ def asks(process: Process, stage: Stage) -> Iterator[tuple[str, str]]:
     urls = {name: process.environ.get(name, "local:") for name in SAID}
     apps = process.environ.get("SERVED_APPS", "").split(",")
     # One that serves no apps is told where those are whom it asks, and of nobody else.
-    whom = [name for app in apps for name in (asked(app, urls) or ())] if apps != [""] else list(SAID)
+    whom = [name for app in apps for name in (asked(app) or ())] if apps != [""] else list(SAID)
     found: dict[tuple[str, str], list[str]] = {}
     for name in dict.fromkeys(whom):
         scheme, _, address = urls[name].partition("://")
@@ -131,7 +131,7 @@ def apps_picture(stage: Stage) -> str:
         urls = {name: process.environ.get(name, "local:") for name in SAID}
         serves = "SERVED_APPS" in process.environ  # else its command is of one app, which calls the other
         for app in apps_of(process) if serves else apps_of(process)[:1]:
-            whom = CALLED.get(app, asked(app, urls) or ())
+            whom = CALLED.get(app, asked(app) or ())
             edges += [dependency(process, app, APP_OF[name], urls[name], stage) for name in whom]
             edges += [f"  {inside(process.name, app)} -.->|kafka| {BROKER}"] if watches(app, urls) else []
     if BROKER in stage.stateful:

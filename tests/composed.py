@@ -38,6 +38,21 @@ class Composed(Addresses):
         command = ["docker", "compose", *arguments]
         return subprocess.run(command, cwd=CHECKOUT, env=self.environ, check=False).returncode
 
+    def manage(self, *arguments: str) -> str:
+        """What a command says that runs in a process which has the database."""
+        command = ["docker", "compose", "exec", "-T", "persons", *arguments]
+        done = subprocess.run(
+            command, cwd=CHECKOUT, env=self.environ, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def sign_in(self) -> None:
+        """From now on a staff user's token is shown."""
+        password = f"DJANGO_SUPERUSER_PASSWORD={secrets.token_hex(8)}"
+        create = ["createsuperuser", "--noinput", "--username", "admin", "--email", "admin@localhost"]
+        self.manage("env", password, "python", "manage.py", *create)
+        self.token = self.manage("python", "manage.py", "tokens", "make", "staff", "--user", "admin")
+
     def empty(self) -> None:
         """Nobody, nowhere; ids are never given again, so no door has to forget anybody."""
         for one in self.get("/api/persons").json():
@@ -52,6 +67,7 @@ def system() -> Iterator[Composed]:
             composed.compose("ps", "--all")
             composed.compose("logs", "--tail", "30")
             pytest.fail("The system did not come up.")
+        composed.sign_in()
         yield composed
     finally:
         composed.compose("down", "--volumes")

@@ -27,7 +27,7 @@ def wired() -> set[str]:
     for process in processes(LAST).values():
         urls = {setting: process.environ.get(setting, "local:") for setting in NEIGHBOURS}
         apps = process.environ.get("SERVED_APPS", "").split(",")
-        whom = {name for app in apps for name in asked(app, urls) or ()} if apps != [""] else {*NEIGHBOURS}
+        whom = {name for app in apps for name in asked(app) or ()} if apps != [""] else {*NEIGHBOURS}
         found |= {urls[name] for name in whom}
     return found
 
