@@ -173,10 +173,13 @@ def test_nobody_is_kept_out(finn: Person, browser: Browser, guarded: Server, sch
         make(page)
         found["made"] = barriers(page)
         page.get_by_role("link", name="To all tokens").click()
+        expect(page.get_by_role("heading", name="Tokens")).to_be_visible()
         found["list"] = barriers(page)
         page.get_by_role("link", name="Finn Brandt").click()
+        expect(page.get_by_role("button", name="Revoke this token")).to_be_visible()
         found["one"] = barriers(page)
         page.goto(guarded.url("/admin/access/token/add/"))
         page.get_by_role("button", name="Make the token").click()
+        expect(page.locator(".errorlist")).to_be_visible()
         found["wrong"] = barriers(page)
         assert found == {each: [] for each in found}

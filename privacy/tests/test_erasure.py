@@ -174,9 +174,8 @@ def test_of_a_person_of_a_simulated_event_nothing_is_left_and_what_is_on_its_way
     names = {"first_name": "Unmistakable", "last_name": "Name", "company_name": "Acme"}
     assert admin_client.post(f"/admin/persons/person/{someone.id}/change/", names).status_code == 302
     persons.set_findable(someone.id, findable=False)
-    made = {"name": f"of {someone.id}", "kind": Kind.PERSON, "first_person_id": someone.id}
-    made |= {"expiry_date_0": "2100-01-01", "expiry_date_1": "00:00"}
-    assert admin_client.post("/admin/access/token/add/", made).status_code == 302
+    made = {"name": f"of {someone.id}", "kind": Kind.PERSON, "first_person_id": someone.id, "days": 30}
+    assert b"shown this once" in admin_client.post("/admin/access/token/add/", made).content
     key = b"%d" % someone.id
     nowhere = pb.Location(person_id=someone.id, latitude=91, longitude=0).SerializeToString()
     send((key, b"\xff nonsense"), (key, nowhere))
