@@ -1,5 +1,6 @@
 """Tokens in the admin site: made, shown once, listed, revoked."""
 
+from copy import deepcopy
 from datetime import timedelta
 from typing import Any
 
@@ -7,6 +8,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -20,6 +22,7 @@ from django.utils.safestring import SafeString
 from rest_framework_api_key.models import APIKey
 
 from access.models import DAYS, Question, Token
+from access.services import STAFF_RIGHTS
 from connect import neighbours
 from connect.callers import Kind
 
@@ -146,7 +149,12 @@ class TokenAdmin(admin.ModelAdmin):
         return super().changelist_view(request, {"title": "Tokens", **(extra_context or {})})
 
     def get_form(self, request: HttpRequest, obj: Token | None = None, *args: Any, **kwargs: Any) -> Any:
-        return super().get_form(request, obj, *args, **({} if obj else {"form": TokenForm}) | kwargs)
+        form = super().get_form(request, obj, *args, **({} if obj else {"form": TokenForm}) | kwargs)
+        if obj is None and not request.user.is_superuser:
+            kinds: Any = deepcopy(form.base_fields["kind"])  # this one is every form's
+            kinds.choices = [(kind, words) for kind, words in kinds.choices if kind != Kind.SERVICE]
+            form.base_fields["kind"] = kinds
+        return form
 
     def get_fields(self, request: HttpRequest, obj: Token | None = None) -> Any:
         if obj is None:
@@ -155,6 +163,15 @@ class TokenAdmin(admin.ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Token | None = None) -> Any:
         return () if obj is None else self.get_fields(request, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody gives away what they may not see themselves."""
+        return super().has_add_permission(request) and request.user.has_perms(STAFF_RIGHTS)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "user" and not request.user.is_superuser:
+            kwargs["queryset"] = get_user_model().objects.filter(username=request.user.get_username())
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def has_delete_permission(self, request: HttpRequest, obj: Token | None = None) -> bool:
         return False  # what was once used stays listed; a person's go with the person

@@ -16,7 +16,7 @@ from tests.test_app_states import VIEWS, quiet
 
 STAFF, PASSWORD = "grace", "a long one"
 HELPER = "alan"  # of the admin site's staff, with rights of no account elsewhere
-NOBODY = "abcdefgh.0123456789012345678901234567890123456789"
+NOBODY = "abcdefgh." + "0123456789" * 4
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from access import services
-from access.models import Question
+from access.models import Question, Token
 from connect.callers import Asking, Caller, Kind
 from persons.models import Person
 
@@ -64,3 +64,32 @@ def test_it_is_found_by_person(staff: Client, person: Callable[..., Person]) -> 
     shown = staff.get(f"/admin/access/question/?q={ann.id}").content.decode()
     assert "GET person Ann" in shown
     assert "GET person Bo" not in shown
+
+
+@pytest.fixture
+def helper(client: Client) -> Client:
+    """Staff who may make tokens, and nothing else."""
+    user = User.objects.create_user("helper", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["add_token", "view_token"]))
+    client.force_login(user)
+    return client
+
+
+def test_nobody_gives_away_what_they_may_not_see_themselves(helper: Client, ann: Person) -> None:
+    form = {"kind": "person", "first_person_id": ann.id, "days": 1}
+    assert helper.post("/admin/access/token/add/", form).status_code == 403
+
+    user = User.objects.get(username="helper")
+    rights = [right.partition(".")[2] for right in services.STAFF_RIGHTS]
+    user.user_permissions.add(*Permission.objects.filter(codename__in=rights))
+    assert helper.post("/admin/access/token/add/", form).status_code == 200
+    other = User.objects.create_superuser("other")
+    for kind in ({"kind": "staff", "user": other.pk}, {"kind": "service"}):
+        helper.post("/admin/access/token/add/", {**kind, "days": 1})
+    assert Token.objects.get().kind == Kind.PERSON
+    helper.post("/admin/access/token/add/", {"kind": "staff", "user": user.pk, "days": 1})
+    assert Token.objects.filter(kind=Kind.STAFF).get().user == user
+
+    helper.force_login(other)
+    helper.post("/admin/access/token/add/", {"kind": "service", "days": 1})
+    assert Token.objects.filter(kind=Kind.SERVICE).exists()
