@@ -239,6 +239,7 @@ else:
 def run(kafka: str, settings: Any) -> Callable[[str], "subprocess.CompletedProcess[str]"]:
     def in_a_process(code: str) -> "subprocess.CompletedProcess[str]":
         environ = {
+            "ACCESS": "open",
             "DATABASE_URL": database_url(),
             "DJANGO_SETTINGS_MODULE": "connect.settings",
             "PINGS_URL": kafka,
