@@ -131,7 +131,7 @@ class Remembered:
     """
 
     FRESH_S = 1.0  # so long pings are still taken of a token that was revoked; nothing is read with it
-    AGAIN_S = 2.0  # between two tries while nobody can be asked: each may take long
+    AGAIN_S = 2.0  # between two tries for those who are remembered: each may take long
     MOST = 100_000
     OFTEN = frozenset({Kind.INGEST, Kind.SERVICE})
 
@@ -153,7 +153,7 @@ class Remembered:
         in_need = caller if often or asking is None else None  # who will do while nobody can be asked
         if caller is not None and often and now < since + self.FRESH_S:
             return self._unless_over(caller)
-        if not away:
+        if in_need is None or not away:
             try:
                 return self._learnt(key, ask(), now)
             except (OperationalError, InterfaceError):

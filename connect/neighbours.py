@@ -81,3 +81,8 @@ def _implementation(setting: str, url: str, *, tokens: bool = False) -> ModuleTy
 def check() -> None:
     """Raises ImproperlyConfigured now, at start, rather than at the first question."""
     persons(), locations(), pings()
+    asks = any(getattr(settings, name).startswith(("http:", "grpc:")) for name in _SCHEMES)
+    if asks and settings.ACCESS == "tokens" and not settings.SERVICE_TOKEN:
+        raise ImproperlyConfigured(
+            "SERVICE_TOKEN is empty, and neighbours would answer this process nothing."
+        )

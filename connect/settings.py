@@ -89,7 +89,7 @@ TILES_ATTRIBUTION = env.str("TILES_ATTRIBUTION", default="")
 RATE_PER_TOKEN = env.int("RATE_PER_TOKEN", default=500 if ACCESS == "tokens" else 0)
 RATE_PER_ADDRESS = env.int("RATE_PER_ADDRESS", default=1000 if ACCESS == "tokens" else 0)
 # The longest range of a question about connections or encounters, in days; 0 is no limit.
-MAX_RANGE_DAYS = env.int("MAX_RANGE_DAYS", default=366 if ACCESS == "tokens" else 0)
+MAX_RANGE_DAYS = env.int("MAX_RANGE_DAYS", default=0)
 if min(RATE_PER_TOKEN, RATE_PER_ADDRESS, MAX_RANGE_DAYS) < 0:
     raise ImproperlyConfigured("RATE_PER_TOKEN, RATE_PER_ADDRESS and MAX_RANGE_DAYS must be 0 or more.")
 

@@ -62,6 +62,15 @@ def test_all_that_tls_changes_follows_from_the_address_of_the_api() -> None:
     assert not any(plain.values())
 
 
+def test_who_asks_neighbours_has_something_to_show_them() -> None:
+    asks = DEPLOYMENT | {"PERSONS_URL": "http://persons:8000"}
+    done = run("manage.py", "check", **asks | {"SERVICE_TOKEN": ""})
+    assert done.returncode != 0
+    assert "SERVICE_TOKEN is empty" in done.stderr
+    for enough in ({"SERVICE_TOKEN": "process0." + "k" * 32}, {"SERVICE_TOKEN": "", "ACCESS": "open"}):
+        assert run("manage.py", "check", **asks | enough).returncode == 0
+
+
 @pytest.mark.parametrize("key", ["", "a-key-for-one-laptop-only-set-your-own-anywhere-else"])
 def test_the_key_that_everybody_knows_is_refused_where_not_everybody_may_ask(key: str) -> None:
     done = run("manage.py", "check", **DEPLOYMENT | {"SECRET_KEY": key})
