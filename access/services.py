@@ -1,7 +1,7 @@
 """Whose token, whose session: the seam's `local:` for access. Tokens are made here, too."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from importlib import import_module
 from typing import Any, cast
 
@@ -62,14 +62,14 @@ def make(*, name: str, kind: Kind, **fields: Any) -> tuple[Token, str]:
     return token, shown
 
 
-def admit_processes(until: datetime | None = None) -> None:
+def admit_processes() -> None:
     """Makes SERVICE_TOKEN known, unless it is: so who brings up the database lets the processes in."""
     shown = settings.SERVICE_TOKEN
     if not shown or Token.objects.filter(prefix=shown.partition(".")[0]).exists():
         return
     if not _WRITTEN.fullmatch(shown):
         raise ValueError("SERVICE_TOKEN must be 8 letters and digits, a dot, and 32 or more of them.")
-    token = Token(name="SERVICE_TOKEN", kind=Kind.SERVICE, expiry_date=until or timezone.now() + A_YEAR)
+    token = Token(name="SERVICE_TOKEN", kind=Kind.SERVICE, expiry_date=timezone.now() + A_YEAR)
     token.prefix = shown.partition(".")[0]
     token.hashed_key = Token.objects.key_generator.hash(shown)
     token.id = f"{token.prefix}.{token.hashed_key}"

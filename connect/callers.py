@@ -19,7 +19,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from connect import neighbours
 from connect.neighbours import NeighbourUnavailable
-from connect.questions import MET_DISTANCE_M, MET_WITHIN_S
+from connect.questions import MET_DISTANCE_M, MET_WITHIN_S, WITHIN_S
 
 
 class Kind(StrEnum):
@@ -56,16 +56,22 @@ class Caller:
         """Whether it may send this person's pings, if it sends, or see where they were, if it reads."""
         return self.people is None or self.people[0] <= person_id <= self.people[1]
 
-    def beyond_a_meeting(self, *, distance_m: float, within_s: float | None) -> dict[str, str]:
-        """What of a question about others is not a person's to ask: where they were, only where they met."""
+    def meeting(
+        self, *, distance_m: float, within_s: float | None
+    ) -> tuple[float | None, dict[str, list[str]]]:
+        """Within how many seconds to ask about others, and what of the question is not this caller's to ask.
+
+        Where others were is a person's to know only where they met; without a time, within a minute.
+        """
         if self.kind is not Kind.PERSON:
-            return {}
+            return within_s, {}
+        within_s = WITHIN_S if within_s is None else within_s
         wrong = {}
         if distance_m > MET_DISTANCE_M:
-            wrong["distance"] = f"A person may ask about {MET_DISTANCE_M:g} metres at most."
-        if within_s is not None and within_s > MET_WITHIN_S:
-            wrong["within"] = f"A person may ask about {MET_WITHIN_S:g} seconds at most."
-        return wrong
+            wrong["distance"] = [f"A person may ask about {MET_DISTANCE_M:g} metres at most."]
+        if within_s > MET_WITHIN_S:
+            wrong["within"] = [f"A person may ask about {MET_WITHIN_S:g} seconds at most."]
+        return within_s, wrong
 
     @property
     def person_id(self) -> int | None:

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import exceptions, serializers
 
 from connect import questions
-from connect.callers import Caller, Kind
+from connect.callers import Caller
 from connect.queries import After, Bound, Number, PagedQuery, check_order
 
 
@@ -87,12 +87,10 @@ class EncountersQuery(_RangeQuery):
 
 
 def check_meeting(caller: Caller, query: dict[str, Any]) -> None:
-    """Others' positions are a person's to know only where they met. Without `within`, within a minute."""
-    if caller.kind is Kind.PERSON and query["within"] is None:
-        query["within"] = questions.WITHIN_S
-    wrong = caller.beyond_a_meeting(distance_m=query["distance"], within_s=query["within"])
+    """Leaves in the query what this caller may ask about others."""
+    query["within"], wrong = caller.meeting(distance_m=query["distance"], within_s=query["within"])
     if wrong:
-        raise exceptions.ValidationError({name: [text] for name, text in wrong.items()})
+        raise exceptions.ValidationError(wrong)
 
 
 @extend_schema_serializer(component_name="PersonMet")

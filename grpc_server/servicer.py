@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 import grpc
 
 from connect import callers, neighbours
-from connect.callers import READERS, SENDERS, Kind
+from connect.callers import READERS, SENDERS
 from connect.database import BLOCK
-from connect.questions import WITHIN_S
 from grpc_server import locations_pb2 as pb
 from grpc_server import messages, questions
 from grpc_server.calls import Failure
@@ -131,12 +130,12 @@ def _check_seen(person_id: int | None) -> None:
 
 
 def _check_meeting(question: dict[str, Any]) -> None:
-    """Others' positions are a person's to know only where they met. Without `within_s`, within a minute."""
+    """Leaves in the question what this caller may ask about others."""
     caller = callers.current()
     _check_seen(question["person_id"])
-    if caller.kind is Kind.PERSON and question["within_s"] is None:
-        question["within_s"] = WITHIN_S
-    wrong = caller.beyond_a_meeting(distance_m=question["distance_m"], within_s=question["within_s"])
+    question["within_s"], wrong = caller.meeting(
+        distance_m=question["distance_m"], within_s=question["within_s"]
+    )
     names = {"distance": "distance_m", "within": "within_s"}
     if wrong:
-        raise Refused({names[name]: [text] for name, text in wrong.items()})
+        raise Refused({names[name]: texts for name, texts in wrong.items()})
