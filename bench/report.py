@@ -92,6 +92,6 @@ def machine(postgresql: str, postgis: str) -> str:
     """Where it ran, in a line."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
-        f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, "
-        f"PostgreSQL {postgresql}, PostGIS {postgis}"
+        f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, "
+        f"Python {platform.python_version()}, PostgreSQL {postgresql}, PostGIS {postgis}"
     )

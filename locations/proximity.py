@@ -6,14 +6,14 @@ pairs inside that doubt (at 5 m it is a ten-millionth of a metre, all rounding) 
 
 Candidates are found in one of two ways. Up to NEAR_M metres, by the 32 m cubes around each own ping and
 the time (index locations_cell_time). Farther, where cubes would be many and mostly empty, by time alone
-(index locations_time) and, without a time tolerance, by hashed cubes as large as the distance asks.
+(index locations_time).
 
 Of others only those are in an answer who may be found; the person asked about need not.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
@@ -23,6 +23,12 @@ from locations.pings import Ping
 
 CELL_M = 32  # the edge of the indexed cubes: migration 0001
 NEAR_M = 40  # measured: from here on the time window is looked through quicker than so many cubes
+
+# Without a time tolerance.
+SPOTS = 8  # how many times as far as a spot is wide one looks; 6 to 16 are alike
+SLICES = 500
+SHORTEST_SLICE = timedelta(minutes=15)
+OWN_A_SLICE = 1000  # with each so many own pings more the slices are once more as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +106,17 @@ def encounters(
 
 _OWN = """
 own AS MATERIALIZED (
-    SELECT creation_time, latitude, longitude, x, y, z
+    SELECT creation_time, latitude, longitude, x, y, z, row_number() OVER (ORDER BY creation_time) AS nth
       FROM locations_location
      WHERE person_id = %(person_id)s AND creation_time >= %(start)s AND creation_time < %(end)s
 )"""
 
 # The range stands here once more, and not only in `own`: it is what leaves other months out.
-_IN_RANGE = "creation_time >= %(start)s AND creation_time < %(end)s"
+_IN_RANGE = "location.creation_time >= %(start)s AND location.creation_time < %(end)s"
 
 _WITHIN = """
-creation_time >= own.creation_time - %(within_s)s * interval '1 second' AND
-creation_time <= own.creation_time + %(within_s)s * interval '1 second'"""
+location.creation_time >= own.creation_time - %(within_s)s * interval '1 second' AND
+location.creation_time <= own.creation_time + %(within_s)s * interval '1 second'"""
 
 
 def _square(a: str, b: str) -> str:
@@ -119,11 +125,12 @@ def _square(a: str, b: str) -> str:
 
 
 def _geodesic(a: str, b: str) -> str:
-    return ", ".join(f"ST_MakePoint({each}.longitude, {each}.latitude)::geography" for each in (a, b))
+    points = ", ".join(f"ST_MakePoint({each}.longitude, {each}.latitude)::geography" for each in (a, b))
+    return f"ST_Distance({points})"
 
 
 def _reach(distance_m: float) -> dict[str, float]:
-    """The squares of the chords that are surely and perhaps within a geodesic distance of up to 10 km.
+    """The chords that are surely and perhaps within a geodesic distance of up to 10 km, and their squares.
 
     geodesic - chord <= chord^3 / (24 r^2), r >= 6335 km (the smallest radius of curvature of WGS84).
     The rest is room for rounding: coordinates of 6,378 km are good to a few nanometres.
@@ -133,37 +140,49 @@ def _reach(distance_m: float) -> dict[str, float]:
     perhaps_m = distance_m + room_m
     return {
         "distance_m": distance_m,
+        "surely_m": surely_m,
         "perhaps_m": perhaps_m,
-        "perhaps": perhaps_m**2,
         "surely": surely_m**2 if surely_m > 0 else -1,
+        "perhaps": perhaps_m**2,
     }
 
 
-def _cells(edge_m: float, distance_m: float) -> str:
-    """Joins to each row of `own` the numbers of the cubes within distance_m of it, as `near (cell)`.
+def _cell(x: str, y: str, z: str) -> str:
+    """The number of the cube with these whole numbers, as locations_cell gives it for those of 32 m.
+
+    Smaller ones share a number with others that are millions of cubes away.
+    """
+    x, y, z = (f"((({each})::bigint + 1048576) & 2097151)" for each in (x, y, z))
+    return f"(({x} << 42) | ({y} << 21) | {z})"
+
+
+def _cell_of(row: str, edge_m: float) -> str:
+    return _cell(*(f"floor({row}.{axis} / {edge_m})" for axis in "xyz"))
+
+
+def _cells(row: str, edge_m: float, reach_m: float) -> str:
+    """Joins to each row the numbers of the cubes that are in its reach, as `near (cell)`.
 
     Arrays of known length, not generate_series, because the planner can count them.
     """
-    steps = list(range(ceil(2 * distance_m / edge_m) + 1))
-    first = {axis: f"floor((own.{axis} - %(perhaps_m)s) / {edge_m})" for axis in "xyz"}
-    last = {axis: f"floor((own.{axis} + %(perhaps_m)s) / {edge_m})" for axis in "xyz"}
+    steps = list(range(ceil(2 * reach_m / edge_m) + 1))
+    first = {axis: f"floor(({row}.{axis} - {reach_m}) / {edge_m})" for axis in "xyz"}
+    last = {axis: f"floor(({row}.{axis} + {reach_m}) / {edge_m})" for axis in "xyz"}
     joins = " ".join(
         f"JOIN unnest(ARRAY{steps}) AS step_{axis} ON {first[axis]} + step_{axis} <= {last[axis]}"
         for axis in "xyz"
     )
-    number = {axis: f"({first[axis]}::bigint + step_{axis} + 1048576)" for axis in "xyz"}
-    cell = f"({number['x']} << 42) | ({number['y']} << 21) | {number['z']}"
+    cell = _cell(*(f"{first[axis]} + step_{axis}" for axis in "xyz"))
     return f"{joins} CROSS JOIN LATERAL (SELECT {cell} AS cell) AS near"
 
 
-def _pairs(distance_m: float) -> str:
+def _pairs(reach: dict[str, float]) -> str:
     """`pairs`: every own ping with the pings of others, who may be found, near it in space and time."""
-    near = distance_m <= NEAR_M
+    near = reach["distance_m"] <= NEAR_M
     return f"""
 pairs AS (
-    SELECT other.*, own.creation_time AS own_time,
-           own.latitude AS own_latitude, own.longitude AS own_longitude
-      FROM own {_cells(CELL_M, distance_m) if near else ""}
+    SELECT other.*, own.creation_time AS own_time, own.nth AS own_nth
+      FROM own {_cells("own", CELL_M, reach["perhaps_m"]) if near else ""}
      CROSS JOIN LATERAL (
         SELECT person_id, creation_time, latitude, longitude, {_square("location", "own")} AS square
           FROM locations_location AS location
@@ -172,7 +191,7 @@ pairs AS (
                AND {_square("location", "own")} <= %(perhaps)s
         OFFSET 0 -- a fence: the index is looked up once an own ping, whatever the planner guesses
      ) AS other
-     WHERE (square <= %(surely)s OR ST_Distance({_geodesic("other", "own")}) <= %(distance_m)s)
+     WHERE (square <= %(surely)s OR {_geodesic("other", "own")} <= %(distance_m)s)
            AND {people.may_be_found("other.person_id")}
 )"""
 
@@ -188,54 +207,92 @@ def connections_sql(
     limit: int | None,
 ) -> tuple[str, dict[str, Any]]:
     """The statement of `connections` and its parameters."""
+    reach = _reach(distance_m)
     values: dict[str, Any] = {"person_id": person_id, "start": start, "end": end, "within_s": within_s}
-    values |= _reach(distance_m)
-    page = ""
+    values |= reach
+    page = "true"
     if after is not None:
-        page = "AND (creation_time, person_id) > (%(after_time)s, %(after_person)s)"
+        page = "(creation_time, person_id) > (%(after_time)s, %(after_person)s)"
         values |= {"after_time": after[0], "after_person": after[1]}
     if within_s is not None:
         sql = f"""
-WITH {_OWN}, {_pairs(distance_m)}
+WITH {_OWN}, {_pairs(reach)}
 SELECT DISTINCT ON (creation_time, person_id) person_id, creation_time, latitude, longitude
-  FROM pairs WHERE true {page}
+  FROM pairs WHERE {page}
  ORDER BY creation_time, person_id"""
     else:
-        sql = _any_time_sql(distance_m, page)
+        sql = _any_time_sql(reach, page)
+        first = start if after is None else max(start, after[0])
+        values |= {"first": first, "slice": max((end - first) / SLICES, SHORTEST_SLICE)}
     return _limited(sql, values, limit)
 
 
-def _any_time_sql(distance_m: float, page: str) -> str:
+def _any_time_sql(reach: dict[str, float], page: str) -> str:
     """Connections without a time tolerance: each candidate once, kept if any own ping is in reach.
 
-    Own pings are hashed by the cubes, twice the distance wide, that they reach into (eight at most).
+    Slice by slice of the time, so that the first rows are there long before the last. The longer the own
+    way, the fewer: should it not fit into memory, each slice reads all of it again.
+
+    Own pings are gathered in spots, some hundredths of the distance wide. Of most candidates a spot's
+    middle says enough; those in the doubt that its radius leaves are compared with each ping of it. Spots
+    are hashed by the cubes that they reach into (eight at most).
     """
-    edge_m = max(2.0 * distance_m, 8.0)
+    distance_m = reach["distance_m"]
+    spot_m = distance_m / SPOTS
+    edge_m = 2 * (reach["perhaps_m"] + spot_m)
     if distance_m <= NEAR_M:
-        candidates = f"""
-    (SELECT DISTINCT cell FROM own {_cells(CELL_M, distance_m)}) AS near
-     CROSS JOIN LATERAL (
-        SELECT person_id, creation_time, latitude, longitude, x, y, z FROM locations_location
-         WHERE locations_cell(x, y, z, {CELL_M}) = near.cell AND {_IN_RANGE}
-        OFFSET 0
-     ) AS other"""
+        areas = f"(SELECT DISTINCT cell FROM own {_cells('own', CELL_M, reach['perhaps_m'])}) AS area,"
+        in_area = f"locations_cell(x, y, z, {CELL_M}) = area.cell"
     else:
-        candidates = f"""
-    (SELECT person_id, creation_time, latitude, longitude, x, y, z FROM locations_location
-      WHERE {_IN_RANGE} AND EXISTS (SELECT FROM own)) AS other"""
+        areas, in_area = "", "EXISTS (SELECT FROM own)"
+    middle = _square("other", "spot")
     return f"""
 WITH {_OWN},
-reach AS MATERIALIZED (SELECT own.*, cell FROM own {_cells(edge_m, distance_m)})
+spots AS (
+    SELECT (min(x) + max(x)) / 2 AS x, (min(y) + max(y)) / 2 AS y, (min(z) + max(z)) / 2 AS z,
+           sqrt((max(x) - min(x)) ^ 2 + (max(y) - min(y)) ^ 2 + (max(z) - min(z)) ^ 2) / 2 + 1e-7 AS radius,
+           array_agg(x) AS xs, array_agg(y) AS ys, array_agg(z) AS zs,
+           array_agg(latitude) AS latitudes, array_agg(longitude) AS longitudes
+      FROM own GROUP BY floor(x / {spot_m}), floor(y / {spot_m}), floor(z / {spot_m})
+),
+reach AS MATERIALIZED (
+    SELECT spot.*, cell, (%(perhaps_m)s + radius) ^ 2 AS perhaps,
+           CASE WHEN radius < %(surely_m)s THEN (%(surely_m)s - radius) ^ 2 ELSE -1 END AS surely
+      FROM spots AS spot {_cells("spot", edge_m, edge_m / 2)}
+),
+slices AS (
+    SELECT begins, ends
+      FROM (SELECT %(slice)s * (1 + count(*) / {OWN_A_SLICE}) AS lasts FROM own) AS slice,
+           generate_series(%(first)s, %(end)s - interval '1 microsecond', lasts) AS begins,
+           LATERAL (SELECT begins + lasts AS ends) AS each,
+           -- Is anybody there? LIMIT and not EXISTS, which may become a join that reads them all.
+           LATERAL (SELECT FROM locations_location AS location
+                     WHERE creation_time >= begins AND creation_time < ends AND {_IN_RANGE} LIMIT 1) AS one
+     ORDER BY begins
+)
 SELECT person_id, creation_time, latitude, longitude
-  FROM {candidates}
- WHERE person_id <> %(person_id)s {page} AND {people.may_be_found("person_id")} AND EXISTS (
-        SELECT FROM reach
-         WHERE reach.cell = locations_cell(other.x, other.y, other.z, {edge_m})
-           AND {_square("other", "reach")} <= %(perhaps)s
-           AND ({_square("other", "reach")} <= %(surely)s
-                OR ST_Distance({_geodesic("other", "reach")}) <= %(distance_m)s)
-       )
- ORDER BY creation_time, person_id"""
+  FROM slices CROSS JOIN LATERAL (
+    SELECT person_id, creation_time, latitude, longitude
+      FROM (
+        SELECT location.* FROM {areas} LATERAL (
+            SELECT * FROM locations_location AS location
+             WHERE {in_area} AND creation_time >= begins AND creation_time < ends AND {_IN_RANGE}
+            OFFSET 0
+        ) AS location
+        OFFSET 0
+      ) AS other
+     WHERE person_id <> %(person_id)s AND {page} AND {people.may_be_found("person_id")} AND EXISTS (
+        SELECT FROM reach AS spot
+         WHERE cell = {_cell_of("other", edge_m)} AND {middle} <= perhaps AND ({middle} <= surely OR EXISTS (
+            SELECT FROM unnest(xs, ys, zs, latitudes, longitudes) AS own (x, y, z, latitude, longitude)
+             WHERE {_square("other", "own")} <= %(perhaps)s
+               AND ({_square("other", "own")} <= %(surely)s
+                    OR {_geodesic("other", "own")} <= %(distance_m)s)
+         ))
+     )
+    OFFSET 0
+ ) AS found
+ ORDER BY begins, creation_time, person_id"""
 
 
 def encounters_sql(
@@ -250,7 +307,15 @@ def encounters_sql(
     after: tuple[datetime, int, int] | None,
     limit: int | None,
 ) -> tuple[str, dict[str, Any]]:
-    """The statement of `encounters` and its parameters."""
+    """The statement of `encounters` and its parameters.
+
+    Pairs come first into runs: all those of one ping of another person, between two of which there is never
+    a gap, unless gaps are shorter than the time tolerance; then each pair is a run of its own.
+
+    The nearest own ping travels through the groups in one number: the chord in tenths of a micrometre, and
+    after it the own ping's place in time, so that the least number is that of the earliest of the nearest.
+    """
+    reach = _reach(distance_m)
     values: dict[str, Any] = {
         "person_id": person_id,
         "start": start,
@@ -259,45 +324,55 @@ def encounters_sql(
         "max_gap_s": max_gap_s,
         "min_duration_s": min_duration_s,
     }
-    values |= _reach(distance_m)
-    page = ""
+    values |= reach
+    page = "true"
     if after is not None:
-        page = "AND (start, person_id, nth) > (%(after_start)s, %(after_person)s, %(after_nth)s)"
+        page = "(start, person_id, meeting) > (%(after_start)s, %(after_person)s, %(after_nth)s)"
         values |= {"after_start": after[0], "after_person": after[1], "after_nth": after[2]}
+    run, count = "person_id, creation_time", "count(*)"
+    if max_gap_s < within_s:
+        run, count = f"{run}, own_time", "count(DISTINCT creation_time)"
     sql = f"""
-WITH {_OWN}, {_pairs(distance_m)},
+WITH {_OWN}, {_pairs(reach)},
+runs AS (
+    SELECT person_id, creation_time, min(own_time) AS own_first, max(own_time) AS own_last,
+           greatest(min(own_time), creation_time) AS first, greatest(max(own_time), creation_time) AS last,
+           min(square) AS square, min((floor(sqrt(square) * 1e7)::bigint << 26) | own_nth) AS nearest
+      FROM pairs GROUP BY {run}
+),
 steps AS (
-    SELECT *, greatest(own_time, creation_time) - lag(greatest(own_time, creation_time)) OVER of_person
-              <= %(max_gap_s)s * interval '1 second' AS goes_on
-      FROM pairs
-    WINDOW of_person AS (PARTITION BY person_id ORDER BY greatest(own_time, creation_time))
+    SELECT *, first - max(last) OVER before <= %(max_gap_s)s * interval '1 second' AS goes_on
+      FROM runs
+    WINDOW before AS (PARTITION BY person_id ORDER BY first ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ),
 numbered AS (
-    SELECT *, count(*) FILTER (WHERE goes_on IS NOT TRUE) OVER of_person AS nth
+    SELECT *, count(*) FILTER (WHERE goes_on IS NOT TRUE) OVER so_far AS meeting
       FROM steps
-    WINDOW of_person AS (PARTITION BY person_id ORDER BY greatest(own_time, creation_time))
-),
-measured AS (
-    -- A chord within a millionth of a metre of the shortest may be the shortest geodesic: measure those.
-    SELECT *, CASE WHEN sqrt(square) <= sqrt(min(square) OVER (PARTITION BY person_id, nth)) + 1e-6
-                   THEN ST_Distance(ST_MakePoint(own_longitude, own_latitude)::geography,
-                                    ST_MakePoint(longitude, latitude)::geography) END AS exact
-      FROM numbered
+    WINDOW so_far AS (PARTITION BY person_id ORDER BY first ROWS UNBOUNDED PRECEDING)
 ),
 meetings AS (
-    SELECT person_id, nth, greatest(min(own_time), min(creation_time)) AS start,
-           least(max(own_time), max(creation_time)) AS last,
-           count(DISTINCT creation_time) AS pings, min(exact) AS nearest,
-           (array_agg(own_latitude ORDER BY exact, own_time) FILTER (WHERE exact >= 0))[1] AS latitude,
-           (array_agg(own_longitude ORDER BY exact, own_time) FILTER (WHERE exact >= 0))[1] AS longitude
-      FROM measured GROUP BY person_id, nth
+    SELECT person_id, meeting, greatest(min(own_first), min(creation_time)) AS start,
+           least(max(own_last), max(creation_time)) AS last, {count} AS pings,
+           sqrt(min(square)) AS chord_m, min(nearest) & ((1 << 26) - 1) AS own_nth
+      FROM numbered GROUP BY person_id, meeting
 )
-SELECT person_id, start, greatest(start, last), pings, round(nearest::numeric, 2)::float8,
-       latitude, longitude, nth
-  FROM meetings
- WHERE greatest(start, last) - start >= %(min_duration_s)s * interval '1 second' {page}
- ORDER BY start, person_id, nth"""
+SELECT person_id, start, greatest(start, last), pings, round(100 * {_nearest_m()}) / 100,
+       latitude, longitude, meeting
+  FROM meetings JOIN own ON own.nth = own_nth
+ WHERE greatest(start, last) - start >= %(min_duration_s)s * interval '1 second' AND {page}
+ ORDER BY start, person_id, meeting"""
     return _limited(sql, values, limit)
+
+
+def _nearest_m() -> str:
+    """The geodesic of the chord between an own ping and the nearest ping of the other person near it.
+
+    Up to a kilometre the radius of the sphere gives it to 1.2e-8 m; beyond that it is measured.
+    """
+    return f"""
+CASE WHEN chord_m < 1000 THEN chord_m + chord_m ^ 3 / (24 * 6371000.0 ^ 2)
+     ELSE (SELECT min({_geodesic("own", "location")}) FROM locations_location AS location
+            WHERE location.person_id = meetings.person_id AND {_IN_RANGE} AND {_WITHIN}) END"""
 
 
 def _limited(sql: str, values: dict[str, Any], limit: int | None) -> tuple[str, dict[str, Any]]:
