@@ -62,7 +62,7 @@ def test(place: Place, arguments: list[str]) -> int:
 
 def bench(place: Place, arguments: list[str]) -> int:
     """measure on a throw-away database; the argument is the number of people"""
-    return checks.on_throwaway(place, ["bench.question", *arguments])
+    return checks.on_throwaway(place, ["bench", *arguments])
 
 
 COMMANDS: dict[str, Callable[[Place, list[str]], int]] = {
