@@ -106,9 +106,12 @@ def encounters(
 
 _OWN = """
 own AS MATERIALIZED (
-    SELECT creation_time, latitude, longitude, x, y, z, row_number() OVER (ORDER BY creation_time) AS nth
+    SELECT creation_time, latitude, longitude, x, y, z, row_number() OVER before AS nth,
+           lag(creation_time) OVER before AS before_time,
+           lag(x) OVER before AS before_x, lag(y) OVER before AS before_y, lag(z) OVER before AS before_z
       FROM locations_location
      WHERE person_id = %(person_id)s AND creation_time >= %(start)s AND creation_time < %(end)s
+    WINDOW before AS (ORDER BY creation_time)
 )"""
 
 # The range stands here once more, and not only in `own`: it is what leaves other months out.
@@ -120,8 +123,14 @@ location.creation_time <= own.creation_time + %(within_s)s * interval '1 second'
 
 
 def _square(a: str, b: str) -> str:
-    """The square of the chord between two rows, in square metres."""
-    return " + ".join(f"({a}.{axis} - {b}.{axis}) * ({a}.{axis} - {b}.{axis})" for axis in "xyz")
+    """The square of the chord between two rows, in square metres; `b` is what its columns begin with."""
+    return " + ".join(f"({a}.{axis} - {b}{axis}) * ({a}.{axis} - {b}{axis})" for axis in "xyz")
+
+
+# Near the own ping before, too. It is missing for the first one, hence no plain NOT of this.
+_SEEN_BEFORE = f"""
+location.creation_time <= own.before_time + %(within_s)s * interval '1 second' AND
+{_square("location", "own.before_")} <= %(surely)s"""
 
 
 def _geodesic(a: str, b: str) -> str:
@@ -176,19 +185,23 @@ def _cells(row: str, edge_m: float, reach_m: float) -> str:
     return f"{joins} CROSS JOIN LATERAL (SELECT {cell} AS cell) AS near"
 
 
-def _pairs(reach: dict[str, float]) -> str:
-    """`pairs`: every own ping with the pings of others, who may be found, near it in space and time."""
+def _pairs(reach: dict[str, float], *, each: bool) -> str:
+    """`pairs`: every own ping with the pings of others, who may be found, near it in space and time.
+
+    Of one other ping not each pair, unless asked for: where people stay, the own ping before has most.
+    """
     near = reach["distance_m"] <= NEAR_M
     return f"""
 pairs AS (
     SELECT other.*, own.creation_time AS own_time, own.nth AS own_nth
       FROM own {_cells("own", CELL_M, reach["perhaps_m"]) if near else ""}
      CROSS JOIN LATERAL (
-        SELECT person_id, creation_time, latitude, longitude, {_square("location", "own")} AS square
+        SELECT person_id, creation_time, latitude, longitude, {_square("location", "own.")} AS square
           FROM locations_location AS location
          WHERE {f"locations_cell(x, y, z, {CELL_M}) = near.cell AND" if near else ""}
                {_IN_RANGE} AND {_WITHIN} AND person_id <> %(person_id)s
-               AND {_square("location", "own")} <= %(perhaps)s
+               AND abs(x - own.x) <= %(perhaps_m)s AND {_square("location", "own.")} <= %(perhaps)s
+               {"" if each else f"AND ({_SEEN_BEFORE}) IS NOT TRUE"}
         OFFSET 0 -- a fence: the index is looked up once an own ping, whatever the planner guesses
      ) AS other
      WHERE (square <= %(surely)s OR {_geodesic("other", "own")} <= %(distance_m)s)
@@ -216,7 +229,7 @@ def connections_sql(
         values |= {"after_time": after[0], "after_person": after[1]}
     if within_s is not None:
         sql = f"""
-WITH {_OWN}, {_pairs(reach)}
+WITH {_OWN}, {_pairs(reach, each=False)}
 SELECT DISTINCT ON (creation_time, person_id) person_id, creation_time, latitude, longitude
   FROM pairs WHERE {page}
  ORDER BY creation_time, person_id"""
@@ -245,7 +258,7 @@ def _any_time_sql(reach: dict[str, float], page: str) -> str:
         in_area = f"locations_cell(x, y, z, {CELL_M}) = area.cell"
     else:
         areas, in_area = "", "EXISTS (SELECT FROM own)"
-    middle = _square("other", "spot")
+    middle = _square("other", "spot.")
     return f"""
 WITH {_OWN},
 spots AS (
@@ -285,8 +298,8 @@ SELECT person_id, creation_time, latitude, longitude
         SELECT FROM reach AS spot
          WHERE cell = {_cell_of("other", edge_m)} AND {middle} <= perhaps AND ({middle} <= surely OR EXISTS (
             SELECT FROM unnest(xs, ys, zs, latitudes, longitudes) AS own (x, y, z, latitude, longitude)
-             WHERE {_square("other", "own")} <= %(perhaps)s
-               AND ({_square("other", "own")} <= %(surely)s
+             WHERE {_square("other", "own.")} <= %(perhaps)s
+               AND ({_square("other", "own.")} <= %(surely)s
                     OR {_geodesic("other", "own")} <= %(distance_m)s)
          ))
      )
@@ -329,11 +342,12 @@ def encounters_sql(
     if after is not None:
         page = "(start, person_id, meeting) > (%(after_start)s, %(after_person)s, %(after_nth)s)"
         values |= {"after_start": after[0], "after_person": after[1], "after_nth": after[2]}
-    run, count = "person_id, creation_time", "count(*)"
+    # Time first: pairs come almost in its order, and are sorted in less.
+    run, count = "creation_time, person_id", "count(*)"
     if max_gap_s < within_s:
         run, count = f"{run}, own_time", "count(DISTINCT creation_time)"
     sql = f"""
-WITH {_OWN}, {_pairs(reach)},
+WITH {_OWN}, {_pairs(reach, each=True)},
 runs AS (
     SELECT person_id, creation_time, min(own_time) AS own_first, max(own_time) AS own_last,
            greatest(min(own_time), creation_time) AS first, greatest(max(own_time), creation_time) AS last,
