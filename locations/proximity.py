@@ -297,7 +297,11 @@ SELECT person_id, creation_time, latitude, longitude
      WHERE person_id <> %(person_id)s AND {page} AND {people.may_be_found("person_id")} AND EXISTS (
         SELECT FROM reach AS spot
          WHERE cell = {_cell_of("other", edge_m)} AND {middle} <= perhaps AND ({middle} <= surely OR EXISTS (
-            SELECT FROM unnest(xs, ys, zs, latitudes, longitudes) AS own (x, y, z, latitude, longitude)
+            SELECT FROM generate_subscripts(xs, 1) AS nth, LATERAL (
+                SELECT xs[nth] AS x, ys[nth] AS y, zs[nth] AS z,
+                       latitudes[nth] AS latitude, longitudes[nth] AS longitude
+                OFFSET 0
+             ) AS own
              WHERE {_square("other", "own.")} <= %(perhaps)s
                AND ({_square("other", "own.")} <= %(surely)s
                     OR {_geodesic("other", "own")} <= %(distance_m)s)
