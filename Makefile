@@ -84,6 +84,6 @@ walk: ## from stage to stage and back under load, on a system of its own; writes
 	@$(PYTHON) -m local.prepare dev
 	@exec $(VENV_PYTHON) -m tests.walk
 
-bench: ## ask the question at a million pings, beside other ways; writes docs/benchmarks.md
+bench: ## measure the question, the doors and ingest; some 40 min; writes docs/benchmarks.md. ARGS=50: a trial
 	@$(PYTHON) -m local.prepare dev
 	@exec $(LOCAL) bench $(ARGS)

@@ -57,11 +57,13 @@ def lint(place: Place, _arguments: list[str]) -> int:
 
 def test(place: Place, arguments: list[str]) -> int:
     """run the tests on a throw-away database; the arguments are pytest's"""
-    return checks.on_throwaway(place, ["pytest", *arguments])
+    if arguments:
+        return checks.on_throwaway(place, ["pytest", *arguments])
+    return checks.every_test(place)
 
 
 def bench(place: Place, arguments: list[str]) -> int:
-    """measure on a throw-away database; the argument is the number of people"""
+    """measure on a throw-away database; --help says more"""
     return checks.on_throwaway(place, ["bench", *arguments])
 
 

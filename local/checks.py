@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import tomllib
 
 from local.kafka import throwaway_broker
 from local.place import VENV, Place, say
@@ -30,6 +31,15 @@ def lint(place: Place) -> int:
             failed.append(" ".join(command))
     say(f"Failed: {'; '.join(failed)}" if failed else "All checks passed.")
     return 1 if failed else 0
+
+
+def every_test(place: Place) -> int:
+    """The apps' tests two at a time, then those of whole systems, which have the machine to themselves."""
+    with (place.checkout / "pyproject.toml").open("rb") as file:
+        of_apps = tomllib.load(file)["tool"]["pytest"]["ini_options"]["testpaths"]
+    of_apps.remove("tests")
+    failed = [on_throwaway(place, ["pytest", *each]) for each in (["-n", "2", *of_apps], ["tests"])]
+    return max(failed)
 
 
 def on_throwaway(place: Place, module: list[str]) -> int:
