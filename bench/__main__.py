@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def measured(people: int, names: list[str] | tuple[str, ...], days: list[int]) -> Iterator[Part]:
-    from bench import event, question, scale  # noqa: PLC0415 - the settings come first
+    from bench import event, plans, question, scale  # noqa: PLC0415 - the settings come first
 
     if "question" in names:
         yield from question.parts(event.store(people // 10))
@@ -56,6 +56,7 @@ def measured(people: int, names: list[str] | tuple[str, ...], days: list[int]) -
     stored = event.store(people)
     if "question" in names:
         yield from question.parts(stored)
+        yield from plans.parts(stored)
     if "scale" in names:
         yield from scale.parts(stored, days)
     for each in ():

@@ -104,7 +104,7 @@ class InMemory:
             event.question(),
         )
         self._persons = np.array([person_id for person_id, *_ in self._rows])
-        self._points = np.array(axes)
+        self._points: np.ndarray[Any, Any] = np.array(axes)
         self._scaled = self._points * [1, 1, 1, distance_m / within_s]
         self._tree = cKDTree(self._scaled)
 

@@ -1,6 +1,5 @@
 """The question with longer distances, more pings stored, and many who ask at once."""
 
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from django.db import connection
 
+from bench import plans
 from bench.event import INTERVAL_S, Event
 from bench.others import rows
 from bench.question import DISTANCE_M, Statement, ever, near
@@ -44,7 +44,7 @@ def distances(event: Event) -> Part:
     )
     table, costs = [], {}
     for (name, distance_m), statement in asked.items():
-        looked_at, found = looked_at_and_found(*statement)
+        looked_at, found = looked_at_and_found(statement)
         spread = took[name, distance_m]
         costs[name, distance_m] = spread.median / looked_at * 1e6
         each = f"{costs[name, distance_m]:.2f} us"
@@ -68,19 +68,15 @@ def distances(event: Event) -> Part:
     return part
 
 
-def looked_at_and_found(sql: str, values: dict[str, Any]) -> tuple[int, int]:
+def looked_at_and_found(statement: Statement) -> tuple[int, int]:
     """The rows that the index scans of a plan give, and those of its answer."""
-    [(plan,)] = rows(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}", values)
-    plan = (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]
-
-    def looked_at(node: dict[str, Any]) -> float:
-        here = 0.0
-        if node["Node Type"] in ("Index Scan", "Bitmap Heap Scan"):
-            lost = node.get("Rows Removed by Filter", 0)
-            here = (node["Actual Rows"] + lost) * node["Actual Loops"]
-        return here + sum(map(looked_at, node.get("Plans", ())))
-
-    return round(looked_at(plan)), plan["Actual Rows"]
+    top = plans.run(statement, "TIMING OFF,")
+    looked_at = sum(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in plans.nodes(top)
+        if node["Node Type"] in ("Index Scan", "Bitmap Heap Scan")
+    )
+    return looked_at, top["Actual Rows"]
 
 
 # --- sizes ---------------------------------------------------------------------------------------

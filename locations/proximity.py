@@ -254,10 +254,11 @@ def _any_time_sql(reach: dict[str, float], page: str) -> str:
     spot_m = distance_m / SPOTS
     edge_m = 2 * (reach["perhaps_m"] + spot_m)
     if distance_m <= NEAR_M:
-        areas = f"(SELECT DISTINCT cell FROM own {_cells('own', CELL_M, reach['perhaps_m'])}) AS area,"
-        in_area = f"locations_cell(x, y, z, {CELL_M}) = area.cell"
+        near = f"SELECT DISTINCT cell FROM own {_cells('own', CELL_M, reach['perhaps_m'])}"
+        areas, area = f"areas AS MATERIALIZED ({near}),", "areas,"
+        in_area = f"locations_cell(x, y, z, {CELL_M}) = areas.cell"
     else:
-        areas, in_area = "", "EXISTS (SELECT FROM own)"
+        areas, area, in_area = "", "", "EXISTS (SELECT FROM own)"
     middle = _square("other", "spot.")
     return f"""
 WITH {_OWN},
@@ -273,6 +274,7 @@ reach AS MATERIALIZED (
            CASE WHEN radius < %(surely_m)s THEN (%(surely_m)s - radius) ^ 2 ELSE -1 END AS surely
       FROM spots AS spot {_cells("spot", edge_m, edge_m / 2)}
 ),
+{areas}
 slices AS (
     SELECT begins, ends
       FROM (SELECT %(slice)s * (1 + count(*) / {OWN_A_SLICE}) AS lasts FROM own) AS slice,
@@ -287,7 +289,7 @@ SELECT person_id, creation_time, latitude, longitude
   FROM slices CROSS JOIN LATERAL (
     SELECT person_id, creation_time, latitude, longitude
       FROM (
-        SELECT location.* FROM {areas} LATERAL (
+        SELECT location.* FROM {area} LATERAL (
             SELECT * FROM locations_location AS location
              WHERE {in_area} AND creation_time >= begins AND creation_time < ends AND {_IN_RANGE}
             OFFSET 0
