@@ -85,13 +85,16 @@ def looked_at_and_found(statement: Statement) -> tuple[int, int]:
 def sizes(event: Event, days: Sequence[int]) -> Part:
     """The same day of the same event, in databases of their own that hold more days of it."""
     databases = {event.pings: connection}
+    bytes_each = {event.pings: bytes_a_ping(connection, event.pings)}
     for count in days:
         other = beside(f"bench_{count}_days")
         store_days(other, event.people, count)
         with other.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE locations_location")
             cursor.execute("SELECT count(*) FROM locations_location")
-            databases[cursor.fetchone()[0]] = other
+            [pings] = cursor.fetchone()
+        databases[pings] = other
+        bytes_each[pings] = bytes_a_ping(other, pings)
     asked = {"within 60 s": near(event), "any time": ever(event)}
     found: dict[tuple[str, int], Any] = {}
 
@@ -106,8 +109,11 @@ def sizes(event: Event, days: Sequence[int]) -> Part:
     )
     part = Part("More days stored, the same day asked")
     part.table(
-        ("pings stored", *asked),
-        [(f"{pings:,}", *(took[name, pings].ms() for name in asked)) for pings in databases],
+        ("pings stored", "bytes a ping, indexes included", *asked),
+        [
+            (f"{pings:,}", f"{bytes_each[pings]:,.0f}", *(took[name, pings].ms() for name in asked))
+            for pings in databases
+        ],
     )
     same = all(found[name, pings] == found[name, event.pings] for name, pings in found)
     part.text(f"The answers are {'the same, row by row' if same else '**NOT the same**'}.")
@@ -124,6 +130,15 @@ def sizes(event: Event, days: Sequence[int]) -> Part:
     for other in databases.values():
         other.close()
     return part
+
+
+def bytes_a_ping(one: Any, pings: int) -> float:
+    with one.cursor() as cursor:
+        cursor.execute(
+            "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('locations_location') WHERE isleaf"
+        )
+        [size] = cursor.fetchone()
+    return float(size) / pings
 
 
 def beside(name: str) -> Any:
