@@ -135,7 +135,7 @@ def sizes(event: Event, days: Sequence[int]) -> Part:
 def bytes_a_ping(one: Any, pings: int) -> float:
     with one.cursor() as cursor:
         cursor.execute(
-            "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('locations_location') WHERE isleaf"
+            "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('locations_location')"
         )
         [size] = cursor.fetchone()
     return float(size) / pings
