@@ -354,9 +354,9 @@ def _end_to_end(system: System) -> Part:
         [(name, f"{start[name]:,.0f}", f"{end[name]:,.0f}") for name in start],
     )
     part.text(
-        f"{taken:,} locations in {lasting_s:,.0f} s, handed in at most {late_s:.1f} s late; a bare COPY, before "
-        f"and after, reached {copies.rate()}. Lag is what is in the topic and not yet written, in seconds of "
-        "that rate. Memory is resident; of PostgreSQL's processes together, without what they share."
+        f"{taken:,} locations in {lasting_s:,.0f} s, handed in at most {late_s:.1f} s late; bare COPY "
+        f"reached {copies.rate()} before and after. Lag is what is in the topic and not yet written, in "
+        "seconds of that rate. Memory is resident; of PostgreSQL's processes together, without shared memory."
     )
     truncate(4)
     return part
