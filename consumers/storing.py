@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 from confluent_kafka import Message
@@ -51,58 +52,82 @@ class Tally:
         return f"{self.stored:,} stored, {repeats:,} repeats, {others}"
 
 
-class Taken(NamedTuple):
-    """A message with what it says."""
+class Bad(NamedTuple):
+    """A message that is not to be stored, whose it is as far as it says that, and why."""
 
     message: Message
-    ping: Ping | None
     person_id: int | None
     reason: str
 
-    @classmethod
-    def of(cls, message: Message) -> "Taken":
-        return cls(message, *topic.read(message.key(), message.value()))
+
+@dataclass(slots=True)
+class Batch:
+    """Messages with what they say: the good pings, each with its message, and the bad ones."""
+
+    pings: list[Ping]
+    messages: list[Message]
+    bad: list[Bad]
+
+    def halves(self) -> "tuple[Batch, Batch]":
+        """First the bad ones from the good, then these in two."""
+        if self.bad:
+            return Batch([], [], self.bad), Batch(self.pings, self.messages, [])
+        half = len(self.pings) // 2
+        return (
+            Batch(self.pings[:half], self.messages[:half], []),
+            Batch(self.pings[half:], self.messages[half:], []),
+        )
 
 
-def store(messages: Sequence[Message]) -> Tally:
+def read(messages: Sequence[Message]) -> Batch:
+    """What they say. It touches nothing else, so any thread can do it."""
+    pings, indexes = topic.read_good([message.value() for message in messages])
+    if len(pings) == len(messages):
+        return Batch(pings, list(messages), [])
+    bad = []
+    for index in set(range(len(messages))).difference(indexes):
+        found = topic.read(messages[index].key(), messages[index].value())
+        bad.append(Bad(messages[index], found.person_id, found.reason))
+    return Batch(pings, [messages[index] for index in indexes], bad)
+
+
+def store(batch: Batch) -> Tally:
     """Stores, sets aside or drops every one of them, in one transaction. Idempotent.
 
     Where that fails for what is in them, they are halved until the culprit stands alone and is set aside; any
     other failure leaves things as they were, or some of the halves stored.
     """
-    return _halving([Taken.of(message) for message in messages])
-
-
-def _halving(taken: Sequence[Taken]) -> Tally:
     try:
-        return _in_one_transaction(taken)
+        return _in_one_transaction(batch)
     except DATA_FAULTS as fault:
-        if len(taken) > 1:
-            half = len(taken) // 2
-            tally = _halving(taken[:half])
-            tally.add(_halving(taken[half:]))
+        if len(batch.pings) + bool(batch.bad) > 1:
+            tally = Tally()
+            for half in batch.halves():
+                tally.add(store(half))
             return tally
-        if taken[0].ping is None:
+        if batch.bad:
             raise  # not even set aside: no fault of the message's any more
         logger.warning("The database takes a ping for none: %s", fault)
-        return _in_one_transaction([taken[0]._replace(ping=None, reason=_in_short(fault))])
+        culprit = Bad(batch.messages[0], batch.pings[0].person_id, _in_short(fault))
+        return _in_one_transaction(Batch([], [], [culprit]))
 
 
-def _in_one_transaction(taken: Sequence[Taken]) -> Tally:
-    good = [each for each in taken if each.ping is not None]
-    bad = [each for each in taken if each.ping is None]
-    pings = [each.ping for each in good if each.ping is not None]
+def _in_one_transaction(batch: Batch) -> Tally:
     # Here and not within the transaction, whose end others would have to wait for.
-    partitions.ensure(partitions.months_of(ping.creation_time for ping in pings))
+    partitions.ensure(partitions.months_of(map(attrgetter("creation_time"), batch.pings)))
     with transaction.atomic():
         _thrown_out_when_frozen()
         given = _newest_id_given()
-        receipt = record(pings)
-        bad += [good[each.index]._replace(reason=UNKNOWN) for each in receipt.refused]
+        receipt = record(batch.pings)
+        nobodys = [
+            Bad(batch.messages[each.index], batch.pings[each.index].person_id, UNKNOWN)
+            for each in receipt.refused
+        ]
+        bad = batch.bad + nobodys
         kept = _not_of_the_deleted(bad, given) if bad else []
         _set_aside(kept)
     return Tally(
-        good=len(good) - len(receipt.refused),
+        good=len(batch.pings) - len(receipt.refused),
         stored=receipt.stored or 0,
         rejected=len(kept),
         dropped=len(bad) - len(kept),
@@ -125,7 +150,7 @@ def _newest_id_given() -> int:
     return int(newest)
 
 
-def _not_of_the_deleted(bad: Sequence[Taken], given: int) -> list[Taken]:
+def _not_of_the_deleted(bad: Sequence[Bad], given: int) -> list[Bad]:
     """Of a person who was deleted nothing is kept, so those are left out.
 
     Ids are never given twice and imports move the sequence, so an id that was given and is nobody's was
@@ -140,7 +165,7 @@ def _not_of_the_deleted(bad: Sequence[Taken], given: int) -> list[Taken]:
     ]
 
 
-def _set_aside(taken: Sequence[Taken]) -> None:
+def _set_aside(bad: Sequence[Bad]) -> None:
     now = timezone.now()
     RejectedPing.objects.bulk_create(
         (
@@ -154,7 +179,7 @@ def _set_aside(taken: Sequence[Taken]) -> None:
                 sent_ms=each.message.timestamp()[1],
                 rejected_at=now,
             )
-            for each in taken
+            for each in bad
         ),
         batch_size=1000,
         ignore_conflicts=True,

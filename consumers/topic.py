@@ -5,7 +5,7 @@ Key: the person's id in decimal, so that one person's pings stay in order. Value
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from grpc_server import messages
 from locations.pings import Ping, Refused
 from locations.services import MAX_ID
 
+_ITEM = pb.RecordLocationsRequest.LOCATIONS_FIELD_NUMBER << 3 | 2  # the field, and that it has a length
 RETENTION_MS = 24 * 60 * 60 * 1000
 
 
@@ -42,6 +43,27 @@ class TooFewPartitions(Exception):
 def encode(ping: Ping) -> tuple[bytes, bytes]:
     """Key and value."""
     return b"%d" % ping.person_id, messages.without_id(ping).SerializeToString()
+
+
+def read_good(values: Sequence[bytes | None]) -> tuple[list[Ping], list[int]]:
+    """The pings of the values that keep the rules, and which they are. Of the others `read` says more.
+
+    Values are of one kind with the items of a batch at the gRPC door, and read many times faster as such.
+    """
+    try:
+        batch = pb.RecordLocationsRequest.FromString(b"".join(map(_as_item, values)))
+    except (DecodeError, ValueError):  # one is no location, not even there, or long
+        found = [(ping, index) for index, value in enumerate(values) if (ping := read(None, value).ping)]
+        return [ping for ping, _ in found], [index for _, index in found]
+    good, indexes, _ = messages.to_pings(batch.locations)
+    return good, indexes
+
+
+def _as_item(value: bytes | None) -> bytes:
+    """As protobuf writes it in a batch; a length from 128 on has more than one byte, and no ping has that."""
+    if value is None or len(value) > 127:
+        raise ValueError("It is read by itself.")
+    return bytes((_ITEM, len(value))) + value
 
 
 def read(key: bytes | None, value: bytes | None) -> Read:

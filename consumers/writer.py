@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from django.conf import settings
@@ -14,9 +15,9 @@ from consumers import topic
 from consumers.models import RejectedPing
 from consumers.standing import Observer, Standing
 from consumers.state_file import StateFile
-from consumers.storing import Tally, store
+from consumers.storing import Batch, Tally, read, store
 
-SIZE = 2500  # messages in a batch; larger ones are not faster, only longer in hand: bench/kafka.py
+SIZE = 10_000  # messages in a batch; larger ones are no faster, only longer in hand: bench/kafka.py
 AGE_S = 0.25  # how long the first of a batch waits for the others
 REPORT_S = 15.0
 FIRST_PAUSE_S = 0.5
@@ -55,6 +56,7 @@ logger = logging.getLogger(__name__)
 
 Partition = int
 Offset = int
+_Reading = tuple[list[Message], Future[Batch]]
 
 
 class Writer:
@@ -69,6 +71,8 @@ class Writer:
         self._mine: set[Partition] = set()
         self._written: dict[Partition, Offset] = {}  # and not yet committed: where to go on
         self._broken: KafkaError | None = None
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self._ahead: _Reading | None = None  # taken, and not yet stored
         self.total = Tally()
         config = topic.client_config(group_id=settings.KAFKA_GROUP) | CONFIG
         self._consumer = Consumer(config | {"error_cb": self._heard})
@@ -79,29 +83,38 @@ class Writer:
     def step(self) -> Tally:
         """One batch: whatever came within AGE_S, stored, and committed after that."""
         connection.close_if_unusable_or_obsolete()
-        messages = self._take()
-        tally = store(messages) if messages else Tally()
-        for message in messages:
-            partition, offset = _place(message)
-            self._written[partition] = max(offset + 1, self._written.get(partition, 0))
+        messages, batch = self._ahead or self._read(self._age_s)
+        # When there is more, a thread reads it while the database stores these.
+        self._ahead = self._read(0) if len(messages) == self._size else None
+        ends = _ends(messages)
+        if not ends.keys() <= self._mine:  # after a rebalance: what is another's now, that one gets
+            messages = [each for each in messages if each.partition() in self._mine]
+            ends, batch = _ends(messages), self._reader.submit(read, messages)
+        tally = store(batch.result()) if messages else Tally()
+        for partition, end in ends.items():
+            self._written[partition] = max(end, self._written.get(partition, 0))
         self._commit()
         self.total.add(tally)
         return tally
 
     def close(self) -> None:
         """Leaves the group, so that others need not wait until it is missed."""
+        self._reader.shutdown()
         self._consumer.close()
 
-    def _take(self) -> list[Message]:
-        found = self._consumer.consume(self._size, timeout=self._age_s)
+    def _read(self, age_s: float) -> _Reading:
+        messages = self._take(age_s)
+        return messages, self._reader.submit(read, messages)
+
+    def _take(self, age_s: float) -> list[Message]:
+        found = self._consumer.consume(self._size, timeout=age_s)
         if self._broken is not None:
             raise topic.unavailable(self._broken)
         for message in found:
             error = message.error()
             if error is not None and error.code() not in _GONE_BY:
                 raise topic.unavailable(error)
-        # A rebalance may have come in the midst of it; what is another's now, that one gets.
-        return [each for each in found if each.error() is None and each.partition() in self._mine]
+        return [each for each in found if each.error() is None]
 
     def _commit(self) -> None:
         if not self._written:
@@ -148,11 +161,14 @@ class Writer:
             self._broken = error
 
 
-def _place(message: Message) -> tuple[Partition, Offset]:
-    partition, offset = message.partition(), message.offset()
-    assert partition is not None  # noqa: S101 - of one that was consumed, both are known
-    assert offset is not None  # noqa: S101
-    return partition, offset
+def _ends(messages: Sequence[Message]) -> dict[Partition, Offset]:
+    """Where to go on after them; those of a partition are in order."""
+    last = {each.partition(): each.offset() for each in messages}
+    return {
+        partition: offset + 1
+        for partition, offset in last.items()
+        if partition is not None and offset is not None
+    }
 
 
 # --- running it ----------------------------------------------------------------------------------

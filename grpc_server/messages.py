@@ -13,6 +13,7 @@ from locations.pings import Ping, Refusal, Refused
 from locations.proximity import Encounter
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST_S, _LATEST_S = (to_microseconds(each) // 1_000_000 for each in (pings.EARLIEST, pings.LATEST))
 _FIELDS = ("person_id", "creation_time", "latitude", "longitude")
 # How REST says why a ping was refused, and the gRPC status that says the same.
 _CODES = {400: 3, 404: 5}
@@ -86,6 +87,21 @@ def to_ping(location: pb.Location, *, now: datetime | None = None) -> Ping:
     return _explained(location, now)
 
 
+def _usual(location: pb.Location) -> Ping | None:
+    """The ping of nearly every message, at half the cost; None says nothing about it.
+
+    What is not 0 is there: so no field has to be asked whether it is.
+    """
+    person_id, moment = location.person_id, location.creation_time
+    latitude, longitude = location.latitude, location.longitude
+    seconds, nanos = moment.seconds, moment.nanos
+    if not (person_id and seconds and latitude and longitude and 0 <= nanos <= 999_999_999):
+        return None
+    if not (_EARLIEST_S <= seconds < _LATEST_S and -90 <= latitude <= 90 and -180 <= longitude <= 180):
+        return None
+    return Ping(person_id, _EPOCH + timedelta(0, seconds, nanos // 1000), latitude, longitude)
+
+
 def to_pings(locations: Iterable[pb.Location]) -> tuple[list[Ping], list[int], list[Refusal]]:
     """The good pings of a batch, the index that each had in it, and a refusal for every other."""
     good: list[Ping] = []
@@ -93,7 +109,7 @@ def to_pings(locations: Iterable[pb.Location]) -> tuple[list[Ping], list[int], l
     refusals: list[Refusal] = []
     for index, location in enumerate(locations):
         try:
-            good.append(to_ping(location))
+            good.append(_usual(location) or to_ping(location))
         except Refused as refused:
             refusals.append(Refusal(index, 400, refused.errors))
         else:

@@ -30,6 +30,13 @@ UNPRIVILEGED = "postgres"
 # Below the range from which the kernel takes the ports of outgoing connections, away from well-known ones.
 PORTS = range(20000, 29000)
 START_TIMEOUT_S = 60
+CARELESS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
 PR_SET_PDEATHSIG = 1
 
 SCHEMA = """
@@ -229,15 +236,18 @@ def settings(**changes: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def throwaway_cluster() -> Iterator[Cluster]:
-    """A cluster for one test run: quick, because it need not survive anything, and gone afterwards."""
+def throwaway_cluster(*, durable: bool = False) -> Iterator[Cluster]:
+    """A cluster for one run of tests or of the bench, gone afterwards.
+
+    It is quick, because it need not survive anything; `durable` writes as carefully as one that is to stay.
+    """
     home = Path(tempfile.mkdtemp(prefix="connect-test-"))
     process = None
     try:
         own_directory(home)
         cluster = Cluster(home, free_port(), secrets.token_urlsafe(12), secrets.token_urlsafe(12))
-        careless = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        make_data(cluster, settings(**careless, wal_level="minimal", max_wal_senders="0"), "--no-sync")
+        careless = {} if durable else CARELESS
+        make_data(cluster, settings(**careless), "--no-sync")
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
                 cluster.command(),

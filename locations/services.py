@@ -1,14 +1,14 @@
 """Writing and reading locations. The seam's `local:` for pings and locations; every door ends in `record`."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from django.db import IntegrityError, connection, transaction
 
 from connect.database import cut_in_blocks
-from locations import partitions, people
+from locations import inserting, partitions, people
 from locations.models import Location
 from locations.people import MAX_ID
 from locations.pings import Ping, Refusal, unknown_person
@@ -53,17 +53,7 @@ class Bounds:
 
 # --- writing -------------------------------------------------------------------------------------
 
-# One array a column instead of a row of values each: the statement stays small to parse, and the text
-# form that PostgreSQL reads is made here, because the driver's own adaptation takes longer than the insert.
-# In time order the heap stays sorted, and two writers with the same pings wait instead of deadlocking.
-_INSERT = """
-INSERT INTO locations_location (person_id, creation_time, latitude, longitude)
-SELECT person_id, creation_time, latitude, longitude
-  FROM unnest(%s::bigint[], %s::timestamptz[], %s::float8[], %s::float8[]) WITH ORDINALITY
-    AS sent (person_id, creation_time, latitude, longitude, nth)
- ORDER BY creation_time, person_id, nth
-    ON CONFLICT DO NOTHING
-"""
+_TIME_THEN_PERSON = itemgetter(1, 0)
 
 
 def record(pings: Sequence[Ping]) -> Receipt:
@@ -75,24 +65,23 @@ def record(pings: Sequence[Ping]) -> Receipt:
         return Receipt(stored=0)
     months = partitions.months_of(map(attrgetter("creation_time"), pings))
     partitions.ensure(months)
+    store = inserting.copy if len(pings) >= inserting.MANY else inserting.insert
     try:
-        return _record(pings)
+        return _record(pings, store)
     except IntegrityError as fault:
-        if not partitions.is_missing(fault):
+        if partitions.is_missing(fault):  # one was dropped in between, for its age
+            partitions.ensure(months)
+        elif not inserting.is_repeat(fault):
             raise
-    partitions.ensure(months)  # one was dropped in between, for its age
-    return _record(pings)
+    return _record(pings, inserting.insert)
 
 
-def _record(pings: Sequence[Ping]) -> Receipt:
-    with transaction.atomic(), connection.cursor() as cursor:
+def _record(pings: Sequence[Ping], store: Callable[[Sequence[Ping]], int]) -> Receipt:
+    with transaction.atomic():
         known = people.hold({ping.person_id for ping in pings})
         good = [ping for ping in pings if ping.person_id in known]
-        if good:
-            cursor.execute(_INSERT, _columns(good))
-            stored = cursor.rowcount
-        else:
-            stored = 0
+        # So the heap is in time order, and two writers with the same pings wait instead of deadlocking.
+        stored = store(sorted(good, key=_TIME_THEN_PERSON)) if good else 0
     refused = []
     if len(good) < len(pings):
         refused = [unknown_person(i, p.person_id) for i, p in enumerate(pings) if p.person_id not in known]
@@ -100,16 +89,6 @@ def _record(pings: Sequence[Ping]) -> Receipt:
 
 
 submit = record  # the verb of the seam: here, handing a ping in and storing it are one
-
-
-def _columns(pings: Iterable[Ping]) -> list[str]:
-    person_ids, times, latitudes, longitudes = zip(*pings, strict=True)
-    return [
-        f"{{{','.join(map(str, person_ids))}}}",
-        f"{{{','.join(map(str, times))}}}".replace(" ", "T"),
-        f"{{{','.join(map(repr, latitudes))}}}",
-        f"{{{','.join(map(repr, longitudes))}}}",
-    ]
 
 
 # --- reading -------------------------------------------------------------------------------------

@@ -164,3 +164,17 @@ def test_brokers_that_are_away_are_said_to_be(settings: Any, free_port: int):
     with pytest.raises(CommandError, match="out of reach") as said:
         call_command("make_topic", partitions=1)
     assert said.value.returncode == 1
+
+
+def test_many_at_once_are_read_like_each_for_itself():
+    good = [at(1 + n, n / 8, latitude=-n) for n in range(90)]
+    values = [topic.encode(ping)[1] for ping in good]
+    assert topic.read_good(values) == (good, list(range(90)))
+
+    no_time, too_far = pb.Location(person_id=1, latitude=1, longitude=1), pb.Location(latitude=91)
+    with_a_name = pb.Location.FromString(values[3])
+    with_a_name.id = "x" * 200
+    bad = [no_time.SerializeToString(), too_far.SerializeToString(), b""]
+    some = [*bad, *values[:3], with_a_name.SerializeToString(), *values[4:]]
+    assert topic.read_good(some) == (good, list(range(3, 93)))
+    assert topic.read_good([None, b"\xff", *some]) == (good, list(range(5, 95)))

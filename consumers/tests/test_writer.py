@@ -11,7 +11,7 @@ from connect.neighbours import NeighbourUnavailable
 from consumers import topic
 from consumers.models import RejectedPing
 from consumers.standing import Observer
-from consumers.storing import UNKNOWN, Tally, store
+from consumers.storing import UNKNOWN, Tally, read, store
 from consumers.tests.conftest import NOON, at
 from consumers.writer import Writer, what_is_missing
 from local import kafka as local_kafka
@@ -305,8 +305,8 @@ def test_what_is_stored_and_not_yet_committed_is_committed_before_a_partition_go
     send: Callable, writer: Writer, observer: Observer
 ):
     send(*(at(1 + n % 9, n) for n in range(90)))
-    messages = until(writer._take)
-    store(messages)
+    messages = until(lambda: writer._take(0.1))
+    store(read(messages))
     for message in messages:
         writer._written[message.partition() or 0] = (message.offset() or 0) + 1
     before = observer.look().unwritten

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection, connections, transaction
 
-from locations import partitions, services
+from locations import inserting, partitions, services
 from locations.models import Location
 from locations.pings import Ping
 
@@ -181,5 +181,30 @@ def test_a_batch_of_any_size_is_written_by_the_same_few_statements(django_assert
     partitions.ensure([(2026, 5)])
     pings = [Ping(1 + n % 2, NOON + timedelta(seconds=n), 1, 2) for n in range(1000)]
 
-    with django_assert_num_queries(5):  # is the month there; savepoint, people held, insert, release
+    with django_assert_num_queries(5):  # is the month there; savepoint, people held, COPY, release
         services.record(pings)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("count", [inserting.MANY - 1, inserting.MANY])
+def test_a_batch_with_repeats_is_stored_like_any_other(count: int):
+    make_people(1)
+    pings = [Ping(1, NOON + timedelta(seconds=n), n / 1000, -0.0) for n in range(count)]
+    assert services.record(pings[: count // 2]).stored == count // 2
+    moved = [ping._replace(latitude=80.0) for ping in pings]
+
+    receipt = services.record([*moved[::-1], *moved, Ping(2, NOON, 1, 2)])
+
+    assert receipt.stored == count - count // 2
+    assert [(refusal.index, refusal.status) for refusal in receipt.refused] == [(2 * count, 404)]
+    assert list(services.list_between(person_id=1)) == pings[: count // 2] + moved[count // 2 :]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("count", [inserting.MANY - 1, inserting.MANY])
+def test_of_pings_that_differ_in_place_alone_the_first_is_stored(count: int):
+    make_people(1)
+
+    assert services.record([Ping(1, NOON, n / 1000, 0.0) for n in range(count)]).stored == 1
+
+    assert services.get(1, NOON) == Ping(1, NOON, 0.0, 0.0)

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
+from connect import garbage
 from connect.neighbours import NeighbourUnavailable
 from consumers import state_file
 from consumers.standing import Observer
@@ -52,7 +53,8 @@ class Command(BaseCommand):
         elif status:
             self._status()
         else:
-            self._write(until_empty=until_empty)
+            with garbage.rarely_searched():
+                self._write(until_empty=until_empty)
 
     def _check(self) -> None:
         said = state_file.read(settings.WRITER_STATE_FILE)

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from connect import listening
+from connect import garbage, listening
 from grpc_server.server import SERVICE, LocationServer
 
 GRACE_S = 60.0
@@ -81,7 +81,8 @@ class Command(BaseCommand):
         server.start()
         self.stdout.write(f"Listening on {address.rpartition(':')[0]}:{server.port}")
         self.stdout.flush()
-        asked.wait()
+        with garbage.rarely_searched():
+            asked.wait()
         self.stdout.write("Stopping.")
         if not server.stop(grace):
             raise CommandError(f"Some work was not done within {grace:g} s.", returncode=1)

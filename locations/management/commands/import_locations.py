@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
-from connect import neighbours
+from connect import garbage, neighbours
 from locations.formats import Unreadable
 from locations.importing import Summary, import_file
 from locations.pings import parse_person_id
@@ -79,7 +79,7 @@ class Command(BaseCommand):
     def handle(self, *, files: list[Path], to: str | None, person: int | None, **_: Any) -> None:
         total = Summary()
         unread = 0
-        with through(to):
+        with through(to), garbage.rarely_searched():
             submit = neighbours.pings().submit
             for path in files:
                 summary = Summary()
