@@ -20,6 +20,15 @@ class Person:
     last_name: str
     company_name: str
 
+    def to_wire(self) -> dict[str, int | str]:
+        """As REST shows it."""
+        return {
+            "id": self.id,
+            "first_name": self.first_name,
+            "last_name": self.last_name,
+            "company_name": self.company_name,
+        }
+
 
 def get_many(ids: Iterable[int]) -> dict[int, Person]:
     """The people among `ids` who exist, by id, in one query. Unknown ids are simply absent.
