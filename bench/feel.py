@@ -79,8 +79,8 @@ def measured(views: list[View], asking: Load, lasts_s: float) -> Part:
     part.text(
         f"{WORKERS} gunicorn workers; {CONNECTIONS} kept connections, each of which asks again as soon as it "
         "has its answer, so that a request waits for its turn most of its time; clients, server and database "
-        f"share the machine. {ROUNDS} rounds of {lasts_s:g} s, in turn. The older systems had {FEW} people and "
-        f"{WORKERS} workers, too, but another day, so the ratio is a rough one."
+        f"share the machine. {ROUNDS} rounds of {lasts_s:g} s, in turn. The older systems had {FEW} people "
+        f"and {WORKERS} workers, too, but another day, so the ratio is a rough one."
     )
     rates: dict[str, list[float]] = {view.name: [] for view in views}
     times: dict[str, list[float]] = {view.name: [] for view in views}
