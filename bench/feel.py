@@ -42,7 +42,7 @@ class View(NamedTuple):
 
 
 def parts(event: Event) -> Iterator[Part]:
-    lasts_s = 0.5 + 4.5 * event.people / WHOLE
+    lasts_s = 0.5 + 2.5 * event.people / WHOLE
     with load() as asking, people(FEW) as few, people(MANY) as many, serving(database_url()) as there:
         views = [
             View(f"`GET /api/persons`, {FEW} people", few, "/api/persons"),

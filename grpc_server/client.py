@@ -61,7 +61,6 @@ _OPTIONS: list[tuple[str, str | int]] = [
     ),
     ("grpc.per_rpc_retry_buffer_size", 2 * settings.BODY_LIMIT),  # a whole batch, else it is not sent again
     ("grpc.max_receive_message_length", settings.BODY_LIMIT),
-    ("grpc.http2.lookahead_bytes", 1024 * 1024),  # the next messages of an answer come while one is worked on
     ("grpc.enable_http_proxy", 0),
     # A server that came back is found again at once.
     ("grpc.initial_reconnect_backoff_ms", 100),
