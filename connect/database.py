@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from connect import carried
 
 LATER_S = 1.0  # so that whoever waits says it first that the time is over
+MOST_MS = 2**31 - 1  # that PostgreSQL can wait: some weeks; a gRPC call without a deadline has far more left
 BLOCK = 2000  # rows fetched at a time
 
 
@@ -21,7 +22,8 @@ def cut_in_blocks(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> It
     with transaction.atomic(), connection.chunked_cursor() as cursor:
         if (left_s := carried.seconds_left()) < math.inf:
             with connection.cursor() as other:
-                other.execute("SET LOCAL statement_timeout = %s", [int((left_s + LATER_S) * 1000)])
+                timeout_ms = min(int((left_s + LATER_S) * 1000), MOST_MS)
+                other.execute("SET LOCAL statement_timeout = %s", [timeout_ms])
         cursor.execute(sql, parameters)
         while block := cursor.fetchmany(BLOCK):
             yield block

@@ -1,5 +1,6 @@
 """What gunicorn serves."""
 
+import gc
 import io
 import math
 import os
@@ -89,3 +90,4 @@ def _application() -> Carried:
 
 
 application = _application()
+gc.freeze()  # what is loaded stays: looking through it again and again took a third of a long answer's time

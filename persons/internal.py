@@ -4,8 +4,6 @@
 out those who are not to be found, but whoever takes pings must know whose they are.
 """
 
-from dataclasses import asdict
-
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,4 +26,4 @@ class People(APIView):
             ids = [int(each) for each in request.query_params.getlist("id")]
         except ValueError as fault:
             raise exceptions.ParseError(f"Not a question for people: {fault}") from None
-        return Response([asdict(person) for person in services.get_many(ids).values()])
+        return Response([person.to_wire() for person in services.get_many(ids).values()])

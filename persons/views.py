@@ -1,6 +1,5 @@
 """The REST door to people."""
 
-from dataclasses import asdict
 from typing import Any
 
 from django.http.response import HttpResponseBase
@@ -65,7 +64,7 @@ class People(_View):
                 ids=query["id"], words=query["search"] or "", after=after[0], limit=limit
             ),
             limit=query["limit"],
-            to_wire=lambda people: [asdict(person) for person in people],
+            to_wire=lambda people: [person.to_wire() for person in people],
             key=lambda person: (person.id,),
         )
 
@@ -91,7 +90,9 @@ class People(_View):
         serializer.is_valid(raise_exception=True)
         person = services.create(**serializer.validated_data)
         return Response(
-            asdict(person), status=status.HTTP_201_CREATED, headers={"Location": f"/api/persons/{person.id}"}
+            person.to_wire(),
+            status=status.HTTP_201_CREATED,
+            headers={"Location": f"/api/persons/{person.id}"},
         )
 
 

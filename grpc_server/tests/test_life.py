@@ -90,6 +90,13 @@ def test_a_call_past_its_deadline_ends_and_so_does_its_statement(stub: LocationS
     assert stub.RecordLocation(location(), **SOON).id
 
 
+@pytest.mark.parametrize("waits", [{}, {"timeout": 100 * 24 * 3600.0}], ids=["for ever", "a hundred days"])
+def test_a_reader_may_wait_longer_than_the_database_can_count(
+    stub: LocationServiceStub, waits: dict[str, float]
+):
+    assert list(stub.ListLocations(EVERYTHING, **waits)) == []
+
+
 def test_a_cancelled_question_stops_being_worked_on(stub: LocationServiceStub):
     with held("locations_location"):
         answer = stub.FindConnections(
