@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def measured(people: int, names: list[str] | tuple[str, ...], days: list[int]) -> Iterator[Part]:
-    from bench import event, plans, question, scale  # noqa: PLC0415 - the settings come first
+    from bench import doors, event, feel, ingest, plans, question, scale  # noqa: PLC0415 - the settings come first
 
     if "question" in names:
         yield from question.parts(event.store(people // 10))
@@ -59,7 +59,7 @@ def measured(people: int, names: list[str] | tuple[str, ...], days: list[int]) -
         yield from plans.parts(stored)
     if "scale" in names:
         yield from scale.parts(stored, days)
-    for each in ():
+    for each in (doors, feel, ingest):
         if each.__name__.rpartition(".")[2] in names:
             yield from each.parts(stored)
 

@@ -14,8 +14,8 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 
-from bench.event import Event
 from bench.asking import CONNECTIONS, Load, load
+from bench.event import Event
 from bench.report import Part, Spread
 from connect.wire import format_time
 from locations.pings import make_id
