@@ -64,7 +64,7 @@ def test(place: Place, arguments: list[str]) -> int:
 
 def bench(place: Place, arguments: list[str]) -> int:
     """measure on a throw-away database; --help says more"""
-    return checks.on_throwaway(place, ["bench", *arguments])
+    return checks.on_throwaway(place, ["bench", *arguments], durable=True)
 
 
 COMMANDS: dict[str, Callable[[Place, list[str]], int]] = {

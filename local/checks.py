@@ -42,12 +42,12 @@ def every_test(place: Place) -> int:
     return max(failed)
 
 
-def on_throwaway(place: Place, module: list[str]) -> int:
+def on_throwaway(place: Place, module: list[str], *, durable: bool = False) -> int:
     """Runs `python -m module` on a cluster and a broker of its own, beside whatever runs.
 
     Gives its exit status. The broker's address goes by a name that is no setting: only who asks has it.
     """
-    with throwaway_cluster() as cluster, throwaway_broker() as broker:
+    with throwaway_cluster(durable=durable) as cluster, throwaway_broker() as broker:
         environ = os.environ | {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "DATABASE_URL": cluster.url,

@@ -1,6 +1,5 @@
 """`manage.py run_location_server`: the process that serves locations by gRPC."""
 
-import gc
 import signal
 import threading
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
@@ -79,7 +78,6 @@ class Command(BaseCommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        gc.freeze()  # what is loaded stays, and need not be looked through again and again
         server.start()
         self.stdout.write(f"Listening on {address.rpartition(':')[0]}:{server.port}")
         self.stdout.flush()
