@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
-CONNECTIONS = 16
 TIMEOUT_S = 60
 
 
@@ -17,9 +16,11 @@ class Load:
     def __init__(self, pool: ProcessPoolExecutor):
         self._pool = pool
 
-    def of(self, netloc: str, path: str, headers: Mapping[str, str], lasts_s: float) -> list[float]:
+    def of(
+        self, netloc: str, path: str, headers: Mapping[str, str], *, at_once: int, lasts_s: float
+    ) -> list[float]:
         """How many seconds each request took. Raises RuntimeError for an answer that is not a 200."""
-        return self._pool.submit(_together, netloc, path, dict(headers), lasts_s).result()
+        return self._pool.submit(_together, netloc, path, dict(headers), at_once, lasts_s).result()
 
 
 @contextmanager
@@ -28,12 +29,12 @@ def load() -> Iterator[Load]:
         yield Load(pool)
 
 
-def _together(netloc: str, path: str, headers: Mapping[str, str], lasts_s: float) -> list[float]:
+def _together(
+    netloc: str, path: str, headers: Mapping[str, str], at_once: int, lasts_s: float
+) -> list[float]:
     until = time.perf_counter() + lasts_s
-    with ThreadPoolExecutor(CONNECTIONS) as threads:
-        asked = [
-            threads.submit(_one_after_the_other, netloc, path, headers, until) for _ in range(CONNECTIONS)
-        ]
+    with ThreadPoolExecutor(at_once) as threads:
+        asked = [threads.submit(_one_after_the_other, netloc, path, headers, until) for _ in range(at_once)]
         return [took for each in asked for took in each.result()]
 
 

@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 
-from bench.asking import CONNECTIONS, Load, load
+from bench.asking import Load, load
 from bench.event import Event
 from bench.report import Part, Spread
 from connect.wire import format_time
@@ -28,6 +28,8 @@ FEW, MANY = 5, 100_000
 PAGE = 50  # people on a page of the app
 ROUNDS = 3
 WORKERS = 2
+CONNECTIONS = 16
+STREAMS = 4  # of answers so long that one worker alone would not stream more of them at once
 HEADERS = {"Accept": "application/json"}
 APPS = "persons,locations,connections,admin,webapp"
 
@@ -39,6 +41,11 @@ class View(NamedTuple):
     server: Server
     path: str
     headers: dict[str, str] = HEADERS
+    at_once: int = CONNECTIONS
+
+    def ask(self, asking: Load, lasts_s: float) -> list[float]:
+        netloc = urlsplit(self.server.url("")).netloc
+        return asking.of(netloc, self.path, self.headers, at_once=self.at_once, lasts_s=lasts_s)
 
 
 def parts(event: Event) -> Iterator[Part]:
@@ -67,7 +74,8 @@ def of_the_event(event: Event, there: Server) -> Iterator[View]:
     yield View("the app: its page", there, "/")
     yield View("the app: people", there, f"/api/persons?{urlencode({'search': 'a', 'limit': PAGE})}")
     yield View("the app: where a person was, a page", there, f"/api/locations?{urlencode(place)}")
-    yield View("the app: a person's encounters that day", there, f"{person}/encounters?{urlencode(day)}")
+    met = f"{person}/encounters?{urlencode(day)}"
+    yield View(f"the app: a person's encounters that day, {STREAMS} at once", there, met, at_once=STREAMS)
     yield View("the app: the crowd, five minutes", there, f"/api/locations?{urlencode(minutes)}")
     staff = {"Accept": "text/html", "Cookie": f"{settings.SESSION_COOKIE_NAME}={signed_in()}"}
     yield View("the admin: people", there, "/admin/persons/person/", staff)
@@ -85,11 +93,11 @@ def measured(views: list[View], asking: Load, lasts_s: float) -> Part:
     rates: dict[str, list[float]] = {view.name: [] for view in views}
     times: dict[str, list[float]] = {view.name: [] for view in views}
     for view in views:
-        asking.of(netloc(view), view.path, view.headers, lasts_s / 4)  # connects every thread to the database
+        view.ask(asking, lasts_s / 4)  # connects every thread to the database
     for _ in range(ROUNDS):
         for view in views:
-            took = asking.of(netloc(view), view.path, view.headers, lasts_s)
-            rates[view.name].append(CONNECTIONS * len(took) / sum(took))
+            took = view.ask(asking, lasts_s)
+            rates[view.name].append(view.at_once * len(took) / sum(took))
             times[view.name] += took
     first = Spread(rates[views[0].name]).median
     part.target(
@@ -104,10 +112,6 @@ def measured(views: list[View], asking: Load, lasts_s: float) -> Part:
         rows.append((name, Spread(rates[name]).rate(), ms(spread.median), ms(spread.quantile(0.99))))
     part.table(("what", "requests a second (least to most)", "median", "p99"), rows)
     return part
-
-
-def netloc(view: View) -> str:
-    return urlsplit(view.server.url("")).netloc
 
 
 def ms(seconds: float) -> str:
