@@ -81,7 +81,10 @@ class Writer:
         )
 
     def step(self) -> Tally:
-        """One batch: whatever came within AGE_S, stored, and committed after that."""
+        """One batch: whatever came within AGE_S, stored, and committed after that.
+
+        One that raised was the last: what it had in hand is delivered again, but to another writer.
+        """
         connection.close_if_unusable_or_obsolete()
         messages, batch = self._ahead or self._read(self._age_s)
         # When there is more, a thread reads it while the database stores these.
