@@ -13,6 +13,7 @@ from django.db import connection
 from bench import load
 from bench.event import Event
 from bench.report import seconds
+from connect.neighbours import NeighbourUnavailable
 from consumers import topic
 from consumers.standing import Observer
 from consumers.tests.process import WriterProcess
@@ -75,7 +76,12 @@ def truncate(month: int) -> None:
 
 
 def unwritten(observer: Observer) -> int:
-    return sum(end - next_ for next_, end in observer.positions().values())
+    while True:
+        try:
+            return sum(end - next_ for next_, end in observer.positions().values())
+        except NeighbourUnavailable as fault:
+            if "NOT_COORDINATOR" not in str(fault):  # which the broker of a new group is only soon
+                raise
 
 
 def drained() -> None:
