@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
+from typing import NamedTuple, Self
 
 import grpc
 import psutil
@@ -134,14 +135,14 @@ def end_to_end(system: System) -> Part:
     before = [copied(rows, 3) for _ in range(ROUNDS)]
     per_s = 0.3 * Spread(before).median
     system.new_topic()
-    observer, lags, sizes = Observer(), [], []
+    observer, lags, uses = Observer(), [], []
     with system.door() as door, system.writer():
         with load.Stream(door.address, system.walk(4), per_s, BATCH) as stream:
             pause, begun = threading.Event(), time.monotonic()
             for nth in range(1, 21):
                 pause.wait(max(0.0, begun + nth * lasting_s / 20 - time.monotonic()))
                 lags.append(unwritten(observer) / per_s)
-                sizes.append(_memory(system))
+                uses.append(_uses(system))
             taken, late_s = stream.taken, stream.late_s
             rate = taken / (time.monotonic() - begun)
         drained()
@@ -156,12 +157,20 @@ def end_to_end(system: System) -> Part:
         f"{rate / bare:.2f} x ({rate:,.0f}/s), lag at most {first:.1f} s, later {last:.1f} s",
         met=rate >= 0.25 * bare and not grows,
     )
-    start, end = sizes[3], sizes[-1]
-    flat = all(end[name] <= 1.1 * start[name] + 8 for name in start)
+    start, end = uses[3], uses[-1]
+    flat = all(end[name].mib <= 1.1 * start[name].mib + 8 for name in start)
     part.target("memory of each process", "flat", "flat" if flat else "growing: see below", met=flat)
     part.table(
-        ("process", "MiB after a fifth", "MiB at the end"),
-        [(name, f"{start[name]:,.0f}", f"{end[name]:,.0f}") for name in start],
+        ("process", "MiB after a fifth", "MiB at the end", "cores"),
+        [
+            (
+                name,
+                f"{start[name].mib:,.0f}",
+                f"{end[name].mib:,.0f}",
+                f"{(end[name].cpu_s - start[name].cpu_s) / (0.8 * lasting_s):.2f}",
+            )
+            for name in start
+        ],
     )
     part.text(
         f"{taken:,} locations in {lasting_s:,.0f} s, handed in at most {late_s:.1f} s late; bare COPY "
@@ -172,16 +181,31 @@ def end_to_end(system: System) -> Part:
     return part
 
 
-def _memory(system: System) -> dict[str, float]:
-    """MiB resident."""
-    found = {name: psutil.Process(pid).memory_info().rss / 2**20 for name, pid in system.processes.items()}
+class _Use(NamedTuple):
+    """What a process takes: resident memory, and processor time since it began."""
+
+    mib: float
+    cpu_s: float
+
+    @classmethod
+    def of(cls, *processes: psutil.Process, shared: bool = True) -> Self:
+        """Together; without shared memory, if so asked. One that ended meanwhile is left out."""
+        mib = cpu_s = 0.0
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                memory, times = process.memory_info(), process.cpu_times()
+                mib += (memory.rss - (0 if shared else memory.shared)) / 2**20
+                cpu_s += times.user + times.system
+        return cls(mib, cpu_s)
+
+
+def _uses(system: System) -> dict[str, _Use]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (backend,) = cursor.fetchone()
     postmaster = psutil.Process(backend).parent()
-    own = 0.0
-    for process in [postmaster, *postmaster.children()] if postmaster else []:
-        with suppress(psutil.NoSuchProcess):
-            memory = process.memory_info()
-            own += (memory.rss - memory.shared) / 2**20
-    return found | {"postgis": own}
+    assert postmaster is not None  # noqa: S101 - the backend answers, so it has one
+    return {name: _Use.of(psutil.Process(pid)) for name, pid in system.processes.items()} | {
+        "postgis": _Use.of(postmaster, *postmaster.children(), shared=False),
+        "clients": _Use.of(psutil.Process()),
+    }
