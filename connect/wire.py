@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+_AS_UTC = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 _INSTANT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d?):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\ ?"
     r"(?:([Zz])|([+-])(\d\d)(?::?([0-5]\d))?)?",
@@ -54,7 +55,7 @@ def from_microseconds(microseconds: int) -> datetime:
 
 def format_time(moment: datetime) -> str:
     """`2020-08-18T10:37:06Z`, with microseconds only where there are any. Takes an aware UTC time."""
-    return orjson.dumps(moment, option=orjson.OPT_UTC_Z)[1:-1].decode()  # five times as quick as isoformat
+    return orjson.dumps(moment, option=_AS_UTC)[1:-1].decode()  # five times as quick as isoformat
 
 
 def format_degrees(degrees: float) -> str:

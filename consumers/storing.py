@@ -85,7 +85,7 @@ def read(messages: Sequence[Message]) -> Batch:
     if len(pings) == len(messages):
         return Batch(pings, list(messages), [])
     bad = []
-    for index in set(range(len(messages))).difference(indexes):
+    for index in sorted(set(range(len(messages))).difference(indexes)):
         found = topic.read(messages[index].key(), messages[index].value())
         bad.append(Bad(messages[index], found.person_id, found.reason))
     return Batch(pings, [messages[index] for index in indexes], bad)

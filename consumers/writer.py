@@ -117,7 +117,9 @@ class Writer:
             error = message.error()
             if error is not None and error.code() not in _GONE_BY:
                 raise topic.unavailable(error)
-        return [each for each in found if each.error() is None]
+        # A rebalance may have come in the midst of it: what is another's now, that one gets. The next step
+        # would ask too late: it may be ours again by then, and others may have gone on meanwhile.
+        return [each for each in found if each.error() is None and each.partition() in self._mine]
 
     def _commit(self) -> None:
         if not self._written:

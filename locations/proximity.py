@@ -26,6 +26,7 @@ NEAR_M = 40  # measured: from here on the time window is looked through quicker 
 
 # Without a time tolerance.
 SPOTS = 8  # how many times as far as a spot is wide one looks; 6 to 16 are alike
+SMALLEST_M = 1e-3  # nobody is known so well; far below it numbers would overflow
 SLICES = 500
 SHORTEST_SLICE = timedelta(minutes=15)
 OWN_A_SLICE = 1000  # with each so many own pings more the slices are once more as long
@@ -251,7 +252,7 @@ def _any_time_sql(reach: dict[str, float], page: str) -> str:
     are hashed by the cubes that they reach into (eight at most).
     """
     distance_m = reach["distance_m"]
-    spot_m = distance_m / SPOTS
+    spot_m = max(distance_m, SMALLEST_M) / SPOTS
     edge_m = 2 * (reach["perhaps_m"] + spot_m)
     if distance_m <= NEAR_M:
         near = f"SELECT DISTINCT cell FROM own {_cells('own', CELL_M, reach['perhaps_m'])}"
@@ -387,12 +388,14 @@ SELECT person_id, start, greatest(start, last), pings, round(100 * {_nearest_m()
 def _nearest_m() -> str:
     """The geodesic of the chord between an own ping and the nearest ping of the other person near it.
 
-    Up to a kilometre the radius of the sphere gives it to 1.2e-8 m; beyond that it is measured.
+    Up to a kilometre the radius of the sphere gives it to 1.2e-8 m; beyond that it is measured. What is
+    nearer to that own ping than the chord belongs to another encounter of the two.
     """
     return f"""
 CASE WHEN chord_m < 1000 THEN chord_m + chord_m ^ 3 / (24 * 6371000.0 ^ 2)
      ELSE (SELECT min({_geodesic("own", "location")}) FROM locations_location AS location
-            WHERE location.person_id = meetings.person_id AND {_IN_RANGE} AND {_WITHIN}) END"""
+            WHERE location.person_id = meetings.person_id AND {_IN_RANGE} AND {_WITHIN}
+                  AND {_square("location", "own.")} >= (chord_m - 1e-6) ^ 2) END"""
 
 
 def _limited(sql: str, values: dict[str, Any], limit: int | None) -> tuple[str, dict[str, Any]]:

@@ -302,6 +302,17 @@ def test_two_writers_share_the_partitions_and_one_that_leaves_gives_its_own_back
     assert len(writer._mine) == 3
 
 
+def test_what_came_of_a_partition_that_went_in_the_same_breath_is_not_taken(send: Callable, writer: Writer):
+    until(lambda: writer.step() == Tally() and len(writer._mine) == 3)
+    send(*(at(1 + n % 9, n) for n in range(90)))
+    writer._mine.remove(0)  # as the callback does within the call that gives the messages
+
+    taken = []
+    until(lambda: taken.extend(writer._take(0.1)) or {each.partition() for each in taken} == {1, 2})
+
+    assert len(taken) < 90
+
+
 def test_what_was_read_ahead_is_left_to_the_writer_that_takes_its_partition_over(
     send: Callable, new_writer: Callable, observer: Observer
 ):

@@ -59,7 +59,7 @@ def fresh(pings: list[Ping], hidden: Collection[int] = ()) -> list[Ping]:
 def events(draw) -> list[Ping]:
     """A few people who walk about one place for some minutes, on a coarse grid so that they do meet."""
     place = PLACES[draw(st.sampled_from(sorted(PLACES)))]
-    spread = draw(st.sampled_from([3, 12, 60, 400]))
+    spread = draw(st.sampled_from([3, 12, 60, 400, 5000]))
     metres = st.integers(-4, 4).map(lambda n: n * spread / 4)
     seconds = st.integers(0, 60).map(lambda n: n * 5.0) | st.floats(0, 300).map(lambda s: round(s, 3))
     pings = []
@@ -168,6 +168,26 @@ def test_a_location_counts_once_however_many_own_pings_are_near():
     assert len(list(services.connections(1, **DAY, distance_m=5, within_s=60))) == 1
     assert len(list(services.connections(1, **DAY, distance_m=5))) == 1
     assert len(list(services.connections(1, **DAY, distance_m=500))) == 1
+
+
+@pytest.mark.parametrize("d", [5e-324, 1e-310, 1e-200, 1e-9])
+def test_a_distance_may_be_as_small_as_numbers_go(d):
+    fresh([Ping(1, NOON, 1.0, 1.0), Ping(2, NOON, 1.0, 1.0), Ping(3, NOON, 1.0, 1.0000001)])
+
+    for within_s in (None, 60):
+        found = services.connections(1, **DAY, distance_m=d, within_s=within_s)
+        assert [ping.person_id for ping in found] == [2]
+
+
+def test_the_distance_of_an_encounter_is_not_that_of_the_next_one_however_far_they_are():
+    """Of the same own ping: gaps may be shorter than the tolerance, and then it may be in both."""
+    place = PLACES["Berlin"]
+    far = [Ping(2, NOON, *at(place, 2000, 0)), Ping(2, NOON + timedelta(seconds=50), *at(place, 1500, 0))]
+    fresh([Ping(1, NOON, *place), *far])
+
+    found = services.encounters(1, **DAY, distance_m=5000, within_s=60, max_gap_s=10)
+
+    assert [e.min_distance_m for e in found] == pytest.approx([2000, 1500], abs=0.02)
 
 
 def test_both_people_see_the_same_encounter():
