@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from bench.report import Part, in_turn, seconds
 ROUNDS = 5
 DISTANCES_M = (1, 5, 25, 100, 1000)
 ASKERS = (1, 4, 16)
+FIRST_DAY = date(2026, 5, 11)  # of `simulate`
 
 
 def parts(event: Event, days: Sequence[int]) -> Iterator[Part]:
@@ -153,9 +155,22 @@ def beside(name: str) -> Any:
 def store_days(other: Any, people: int, days: int) -> None:
     url = urlsplit(os.environ["DATABASE_URL"])
     environ = os.environ | {"DATABASE_URL": url._replace(path=f"/{other.settings_dict['NAME']}").geturl()}
-    simulate = ["simulate", "--people", str(people), "--interval", str(INTERVAL_S), "--days", str(days)]
-    for command in (["migrate"], simulate):
+    simulate = ["simulate", f"--people={people}", f"--interval={INTERVAL_S}"]
+
+    def manage(*command: str) -> None:
         subprocess.run([sys.executable, "manage.py", *command, "--verbosity=0"], env=environ, check=True)
+
+    manage("migrate")
+    manage(*simulate, "--days=2")  # those asked about, as the event has them
+    cores = os.cpu_count() or 1
+    cuts = [2 + (days - 2) * nth // cores for nth in range(cores + 1)]
+
+    def more(first: int, last: int) -> None:
+        if first < last:
+            manage(*simulate, f"--start={FIRST_DAY + timedelta(days=first)}", f"--days={last - first}")
+
+    with ThreadPoolExecutor(cores) as pool:  # the others, a part for each core
+        list(pool.map(more, cuts, cuts[1:]))
 
 
 # --- askers --------------------------------------------------------------------------------------
