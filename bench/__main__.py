@@ -51,7 +51,7 @@ def measured(people: int, names: list[str] | tuple[str, ...], days: list[int]) -
     from bench import doors, event, feel, ingest, plans, question, scale  # noqa: PLC0415 - the settings come first
 
     if "question" in names:
-        yield from question.parts(event.store(people // 10))
+        yield from question.parts(event.store(people // 10), judged=False)
         event.clear()
     stored = event.store(people)
     if "question" in names:
@@ -90,6 +90,8 @@ def report(parts: list[Part]) -> str:
             "## Targets",
             "",
             *table(("what", "target", "measured", ""), targets),
+            "What is missed, and why, [decisions/0006](decisions/0006-what-makes-it-fast.md) says.",
+            "",
             *(part.markdown() for part in parts),
         ]
     )

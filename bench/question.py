@@ -46,7 +46,8 @@ def met(event: Event, distance_m: float = DISTANCE_M) -> Statement:
     )
 
 
-def parts(event: Event) -> Iterator[Part]:
+def parts(event: Event, *, judged: bool = True) -> Iterator[Part]:
+    """`judged`: whether it is the event that the targets are about."""
     others.build()
     memory = others.InMemory(event, DISTANCE_M, WITHIN_S)
     found: dict[str, Rows] = {}
@@ -119,7 +120,8 @@ def parts(event: Event) -> Iterator[Part]:
     same = all(found[name] == found[within[0]] for name in within)
     same &= found["connection, any time"] == found["plain self-join, any time"]
     part.text(f"All answers to one question are {'the same, row by row' if same else '**NOT the same**'}.")
-    judge(part, {name: spread.median for name, spread in took.items()})
+    if judged:
+        judge(part, {name: spread.median for name, spread in took.items()})
     yield part
 
 
