@@ -68,8 +68,8 @@ def new_writer(kafka: str) -> Iterator[Callable[[], Writer]]:
     """Makes writers, and closes them however the test ends: one that was not cannot be destroyed."""
     made: list[Writer] = []
 
-    def make(**how: Any) -> Writer:
-        made.append(Writer(age_s=0.1, **how))
+    def make() -> Writer:
+        made.append(Writer(age_s=0.1))
         return made[-1]
 
     yield make

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import count, islice
 from typing import Any
 
 import pytest
@@ -311,28 +310,6 @@ def test_what_came_of_a_partition_that_went_in_the_same_breath_is_not_taken(send
     until(lambda: taken.extend(writer._take(0.1)) or {each.partition() for each in taken} == {1, 2})
 
     assert len(taken) < 90
-
-
-def test_what_was_read_ahead_is_left_to_the_writer_that_takes_its_partition_over(
-    send: Callable, new_writer: Callable, observer: Observer
-):
-    writer, moments = new_writer(size=50), count()
-    send(*(at(1 + n % 9, n) for n in islice(moments, 500)))
-    first_step(writer)
-    other = new_writer(size=50)
-
-    def some_goes_while_more_is_in_hand() -> bool:
-        send(*(at(1 + n % 9, n) for n in islice(moments, 100)))
-        in_hand, before = writer._ahead, set(writer._mine)
-        writer.step()
-        other.step()
-        gone = before - writer._mine
-        return in_hand is not None and any(each.partition() in gone for each in in_hand[0])
-
-    until(some_goes_while_more_is_in_hand)
-    until(lambda: writer.step() and other.step() and not observer.look().unwritten)
-    assert len(stored()) == next(moments)
-    assert other.total.stored
 
 
 def test_what_is_stored_and_not_yet_committed_is_committed_before_a_partition_goes(
