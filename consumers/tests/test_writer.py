@@ -257,7 +257,7 @@ def test_a_broker_that_goes_away_stops_the_writer_and_closing_does_not_hang(
             writer = new_writer()
             until(lambda: writer.step() == Tally() and writer._mine == {0})
         with pytest.raises(NeighbourUnavailable):
-            until(writer.step)
+            until(lambda: not writer.step())
         assert (what_is_missing() or "").startswith("broker: ")
         writer.close()
 
@@ -268,7 +268,7 @@ def test_a_topic_that_is_not_there_is_missing(settings: Any, new_writer: Callabl
     assert "UNKNOWN_TOPIC" in (what_is_missing() or "")
     writer = new_writer()
     with pytest.raises(NeighbourUnavailable, match="UNKNOWN_TOPIC"):
-        until(writer.step)
+        until(lambda: not writer.step())
     writer.close()
 
 
