@@ -84,6 +84,6 @@ walk: ## from stage to stage and back under load, on a system of its own; writes
 	@$(PYTHON) -m local.prepare dev
 	@exec $(VENV_PYTHON) -m tests.walk
 
-bench: ## measure the question, the doors and ingest; some 40 min; writes docs/benchmarks.md. ARGS=50: a trial
+bench: ## measure the question, the doors and ingest in half an hour; writes docs/benchmarks.md. ARGS=50: a trial
 	@$(PYTHON) -m local.prepare dev
 	@exec $(LOCAL) bench $(ARGS)
