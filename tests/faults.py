@@ -171,7 +171,7 @@ class Site:
     def a_batch_in_hand(self, load: "UnderLoad") -> Iterator[str]:
         """As long as this lasts a writer stands in the midst of a batch; gives its program's name.
 
-        A transaction of another's has stored the same ping and does not end, so the writer's INSERT waits.
+        A transaction of another's has stored the same ping and does not end, so the writer has to wait.
         """
         person, moment = ping = load.load.pings(HELD_CLIENT).next()
         with at(self.database_url) as connection, connection.cursor() as cursor:
@@ -185,7 +185,7 @@ class Site:
     def writer_that_waits(self) -> str | None:
         waiting = self.sql(
             "SELECT application_name FROM pg_stat_activity "
-            "WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO locations_location%'"
+            "WHERE wait_event_type = 'Lock' AND query ~ '(INSERT INTO|COPY) locations_location'"
         )
         return str(waiting[0][0] or self.program("location-writer")) if waiting else None
 
