@@ -12,10 +12,10 @@ from pathlib import Path
 import django
 from django.db import connection
 
+from bench.event import WHOLE
 from bench.report import Part, machine, table
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-WHOLE = 1000  # people: of an event with as many docs/benchmarks.md is written
 LARGER = 20  # days, of which two are asked about; with 1,000 people ten million pings
 SETTINGS = [
     "effective_cache_size",
@@ -41,9 +41,8 @@ def main() -> None:
     for part in measured(options.people, names, options.days or [LARGER]):
         print(part.markdown(), flush=True)
         found.append(part)
-    text = report(found)
     if options.people == WHOLE and names == NAMES:
-        TARGET.write_text(text)
+        TARGET.write_text(report(found))
         print(f"{TARGET} is written.", file=sys.stderr)
 
 

@@ -11,22 +11,19 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import psutil
-from django.db import connection
 
-from bench.event import Event
+from bench.event import WHOLE, Event
+from bench.others import rows
+from bench.question import WITHIN_S, Statement, ever, met, near
 from bench.report import Part, Spread, in_turn, seconds
-from connect import questions
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from grpc_server.messages import to_timestamp
 from local.supervision import Supervisor
 from local.tests.terminal import a_place
-from locations import proximity
 from tests.serving import Server, database_url
 from tests.system import API, STAGES, System
 
-WHOLE = 1000  # people
-WITHIN_S = questions.WITHIN_S
 FAR_M = 100  # of the large answer
 READ = 65536  # bytes taken at a time
 WARM = 4  # answers that do not count: each worker's first ones also connect it to the database
@@ -42,7 +39,7 @@ MOST = {GRPC: 2, REST: 3, LAST: 3}  # times the bare SQL
 class Question(NamedTuple):
     """One of the event's person's day: the bare statement, a path of REST, and a call by gRPC."""
 
-    sql: tuple[str, dict[str, Any]]
+    sql: Statement
     path: str
     rpc: str
     request: Any
@@ -57,12 +54,13 @@ def parts(event: Event) -> Iterator[Part]:
 # --- what is asked -------------------------------------------------------------------------------
 
 
-def connections(event: Event, distance_m: float = 5, within_s: float | None = None) -> Question:
+def connections(event: Event, distance_m: float = 5, *, within: bool) -> Question:
+    """At any time, or `within` the seconds that `near` allows."""
+    within_s = WITHIN_S if within else None
     asked = event.question(distance_m)
-    page: dict[str, Any] = {"after": None, "limit": None}
     query = _range(event) | {"distance": distance_m} | ({} if within_s is None else {"within": within_s})
     return Question(
-        proximity.connections_sql(event.person_id, **asked, within_s=within_s, **page),
+        near(event, distance_m) if within else ever(event, distance_m),
         f"/api/persons/{event.person_id}/connection?{urlencode(query)}",
         "FindConnections",
         pb.FindConnectionsRequest(**_message(event, asked), within_s=within_s),
@@ -71,10 +69,8 @@ def connections(event: Event, distance_m: float = 5, within_s: float | None = No
 
 def encounters(event: Event, distance_m: float = 5) -> Question:
     asked = event.question(distance_m)
-    rules: dict[str, Any] = {"within_s": WITHIN_S, "max_gap_s": questions.MAX_GAP_S, "min_duration_s": 0}
-    page: dict[str, Any] = {"after": None, "limit": None}
     return Question(
-        proximity.encounters_sql(event.person_id, **asked, **rules, **page),
+        met(event, distance_m),
         f"/api/persons/{event.person_id}/encounters?{urlencode(_range(event) | {'distance': distance_m})}",
         "FindEncounters",
         pb.FindEncountersRequest(**_message(event, asked)),
@@ -137,12 +133,6 @@ def doors() -> Iterator[Doors]:
             yield Doors(beside, system, calls)
 
 
-def fetch(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return cursor.fetchall()
-
-
 def messages(rpc: Callable[[Any], Iterator[Any]], request: Any) -> Iterator[int]:
     """How many bytes come, message by message, each of them parsed."""
     for message in rpc(request):
@@ -188,22 +178,22 @@ def beside_the_sql(event: Event, there: Doors) -> Part:
         "process of connections, which asks locations by gRPC and persons by HTTP."
     )
     asked = {
-        f"`connection`, 5 m within {WITHIN_S} s": connections(event, within_s=WITHIN_S),
-        "`connection`, 5 m at any time": connections(event),
-        f"`encounters`, 5 m within {WITHIN_S} s": encounters(event),
+        f"`connection`, 5 m within {WITHIN_S:g} s": connections(event, within=True),
+        "`connection`, 5 m at any time": connections(event, within=False),
+        f"`encounters`, 5 m within {WITHIN_S:g} s": encounters(event),
     }
     rounds = 3 + 8 * event.people // WHOLE
     worst = dict.fromkeys(MOST, 0.0)
     lines = []
     for name, question in asked.items():
-        ways: dict[str, Callable[[], float]] = {SQL: partial(seconds, partial(fetch, *question.sql))}
+        ways: dict[str, Callable[[], float]] = {SQL: partial(seconds, partial(rows, *question.sql))}
         ways |= {way: partial(last_s, there, way, question) for way in MOST}
         found = in_turn(ways, WARM + rounds)
         took = {way: Spread(spread.values[WARM:]) for way, spread in found.items()}
-        rows = f"{len(fetch(*question.sql)):,}"
+        count = f"{len(rows(*question.sql)):,}"
         for way, spread in took.items():
             times = spread.median / took[SQL].median
-            lines.append((name, rows, way, spread.ms(), f"{times:.2f}"))
+            lines.append((name, count, way, spread.ms(), f"{times:.2f}"))
             if way in MOST:
                 worst[way] = max(worst[way], times)
     for way, most in MOST.items():
@@ -219,13 +209,13 @@ def beside_the_sql(event: Event, there: Doors) -> Part:
 
 def a_large_answer(event: Event, there: Doors) -> Part:
     part = Part("A large answer: how soon it begins, and in what memory")
-    question = connections(event, FAR_M)
+    question = connections(event, FAR_M, within=False)
     part.text(
-        f"`connection` of the same day, {FAR_M} m at any time: {len(fetch(*question.sql)):,} rows. Memory is "
+        f"`connection` of the same day, {FAR_M} m at any time: {len(rows(*question.sql)):,} rows. Memory is "
         "the most, while the answer is read, that the processes it goes through have beyond what they had "
         f"after a small answer; sampled each {READ // 1024} KiB, or each message."
     )
-    small = connections(event, within_s=WITHIN_S)
+    small = connections(event, within=True)
     lines, early, constant = [], [], []
     for way in MOST:
         there.ask(way, small)

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management import call_command
 from django.db import connection
 
+WHOLE = 1000  # people of the whole bench; with fewer everything is smaller and over sooner
 INTERVAL_S = 52  # of 1,000 people on two days of eight hours this makes a million pings
 
 

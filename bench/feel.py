@@ -15,14 +15,13 @@ from django.db import connection
 from django.test import Client
 
 from bench.asking import Load, load
-from bench.event import Event
+from bench.event import WHOLE, Event
 from bench.report import Part, Spread
 from connect.wire import format_time
 from locations.pings import make_id
 from tests.serving import ROOT, Server, database_url
 from tests.system import at
 
-WHOLE = 1000  # people at the event
 OLDER = 752  # requests a second of an older system: 5 people, 2 workers (issue 6, ../shared/measurements.md)
 FEW, MANY = 5, 100_000
 PAGE = 50  # people on a page of the app

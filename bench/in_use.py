@@ -11,14 +11,13 @@ import grpc
 import psutil
 from django.db import connection
 
-from bench import load
+from bench import doors, load
 from bench.event import Event
 from bench.report import Part, Spread, seconds
 from bench.system import BATCH, ROUNDS, System, copied, drained, truncate, unwritten
 from consumers.standing import Observer
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from grpc_server.messages import to_timestamp
 from locations.pings import Ping
 
 LIVE_PER_S = 5000
@@ -106,13 +105,7 @@ class _Visible:
 
 
 def _question(stub: LocationServiceStub, event: Event) -> Callable[[], object]:
-    request = pb.FindConnectionsRequest(
-        person_id=event.person_id,
-        start=to_timestamp(event.start),
-        end=to_timestamp(event.end),
-        distance_m=5,
-        within_s=60,
-    )
+    request = doors.connections(event, within=True).request
     return lambda: [len(answer.locations) for answer in stub.FindConnections(request, timeout=60)]
 
 

@@ -8,11 +8,11 @@ from bench import others
 from bench.event import Event
 from bench.others import Rows
 from bench.report import Part, Spread, in_turn, seconds
+from connect import questions
 from locations import proximity
 
 DISTANCE_M = 5
-WITHIN_S = 60
-MAX_GAP_S = 75
+WITHIN_S = questions.WITHIN_S
 ROUNDS = 3  # with the slow ways; afterwards as many again of the quick ones alone
 LOOP_STEPS = 3
 
@@ -39,7 +39,7 @@ def met(event: Event, distance_m: float = DISTANCE_M) -> Statement:
         event.person_id,
         **event.question(distance_m),
         within_s=WITHIN_S,
-        max_gap_s=MAX_GAP_S,
+        max_gap_s=questions.MAX_GAP_S,
         min_duration_s=0,
         after=None,
         limit=None,
@@ -84,8 +84,8 @@ def parts(event: Event, *, judged: bool = True) -> Iterator[Part]:
     part = Part(f"The question at {event.pings:,} pings, beside other ways to ask it")
     part.text(
         f"{event.people:,} people. One person's day: {event.own:,} own pings among {event.pings_that_day:,}, "
-        f"{DISTANCE_M} m, {WITHIN_S} s. Every way fetches its rows. Of the loop {LOOP_STEPS} own pings were "
-        f"timed in each round, and what all {event.own:,} take was reckoned from that."
+        f"{DISTANCE_M} m, {WITHIN_S:g} s. Every way fetches its rows. Of the loop {LOOP_STEPS} own pings "
+        f"were timed in each round, and what all {event.own:,} take was reckoned from that."
     )
     names = {
         "loop": "one statement for each own ping, cast to geography, B-tree on geometry (UdaConnect)",

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,6 @@ from bench.report import Part, in_turn, seconds
 ROUNDS = 5
 DISTANCES_M = (1, 5, 25, 100, 1000)
 ASKERS = (1, 4, 16)
-FIRST_DAY = date(2026, 5, 11)  # of `simulate`
 
 
 def parts(event: Event, days: Sequence[int]) -> Iterator[Part]:
@@ -90,7 +89,7 @@ def sizes(event: Event, days: Sequence[int]) -> Part:
     bytes_each = {event.pings: bytes_a_ping(connection, event.pings)}
     for count in days:
         other = beside(f"bench_{count}_days")
-        store_days(other, event.people, count)
+        store_days(other, event, count)
         with other.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE locations_location")
             cursor.execute("SELECT count(*) FROM locations_location")
@@ -152,10 +151,10 @@ def beside(name: str) -> Any:
     return other
 
 
-def store_days(other: Any, people: int, days: int) -> None:
+def store_days(other: Any, event: Event, days: int) -> None:
     url = urlsplit(os.environ["DATABASE_URL"])
     environ = os.environ | {"DATABASE_URL": url._replace(path=f"/{other.settings_dict['NAME']}").geturl()}
-    simulate = ["simulate", f"--people={people}", f"--interval={INTERVAL_S}"]
+    simulate = ["simulate", f"--people={event.people}", f"--interval={INTERVAL_S}"]
 
     def manage(*command: str) -> None:
         subprocess.run([sys.executable, "manage.py", *command, "--verbosity=0"], env=environ, check=True)
@@ -167,7 +166,9 @@ def store_days(other: Any, people: int, days: int) -> None:
 
     def more(first: int, last: int) -> None:
         if first < last:
-            manage(*simulate, f"--start={FIRST_DAY + timedelta(days=first)}", f"--days={last - first}")
+            manage(
+                *simulate, f"--start={(event.start + timedelta(days=first)).date()}", f"--days={last - first}"
+            )
 
     with ThreadPoolExecutor(cores) as pool:  # the others, a part for each core
         list(pool.map(more, cuts, cuts[1:]))

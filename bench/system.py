@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection
 
 from bench import load
-from bench.event import Event
+from bench.event import WHOLE, Event
 from bench.report import seconds
 from connect.neighbours import NeighbourUnavailable
 from consumers import topic
@@ -23,7 +23,6 @@ from locations import partitions
 from locations.pings import MAX_BATCH, Ping
 from tests.serving import until
 
-WHOLE = 1000  # people at the event; with fewer everything is smaller and over sooner
 ROUNDS = 3
 BATCH = 1000  # pings that a client hands in at once
 COPY = "COPY locations_location (person_id, creation_time, latitude, longitude) FROM STDIN"
