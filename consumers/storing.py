@@ -3,26 +3,39 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import NamedTuple
 
 from confluent_kafka import Message
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from consumers import topic
 from consumers.models import RejectedPing
-from locations import partitions, people
+from locations import inserting, partitions, people
 from locations.pings import Ping
-from locations.services import record
+from locations.services import Prepared, prepare, record_prepared
 
 # What a value can do to a statement. Anything else is the world's fault or ours, and rejects nothing.
 DATA_FAULTS = (DataError, IntegrityError, ValueError, OverflowError)
 UNKNOWN = "There is no such person."
 MAX_REASON = 500
-# Whoever has its partitions once a writer is frozen would wait for what its transaction has stored. The
-# database undoes one that has nothing to say for so long.
+# Once a writer is frozen, whoever has its partitions waits for what its transaction has stored. The database
+# ends one that says nothing for so long between two statements, but not in the midst of a COPY: that one is
+# ended by who has waited for a lock for so long.
 FROZEN_S = 10
+
+_BEGIN = """
+SELECT CASE WHEN is_called THEN last_value ELSE 0 END,
+       set_config('idle_in_transaction_session_timeout', %(frozen)s, true),
+       set_config('lock_timeout', %(frozen)s, true)
+  FROM persons_person_id_seq
+"""
+_END_FROZEN = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+ WHERE datname = current_database() AND state = 'active' AND wait_event = 'ClientRead'
+   AND query = %s AND query_start < now() - make_interval(secs => %s)
+"""
+_LOCK_NOT_AVAILABLE = "55P03"
 
 logger = logging.getLogger(__name__)
 
@@ -60,35 +73,42 @@ class Bad(NamedTuple):
     reason: str
 
 
+NONE = prepare([])
+
+
 @dataclass(slots=True)
 class Batch:
     """Messages with what they say: the good pings, each with its message, and the bad ones."""
 
-    pings: list[Ping]
+    good: Prepared
     messages: list[Message]
     bad: list[Bad]
+
+    @property
+    def pings(self) -> Sequence[Ping]:
+        return self.good.pings
 
     def halves(self) -> "tuple[Batch, Batch]":
         """First the bad ones from the good, then these in two."""
         if self.bad:
-            return Batch([], [], self.bad), Batch(self.pings, self.messages, [])
+            return Batch(NONE, [], self.bad), Batch(self.good, self.messages, [])
         half = len(self.pings) // 2
         return (
-            Batch(self.pings[:half], self.messages[:half], []),
-            Batch(self.pings[half:], self.messages[half:], []),
+            Batch(prepare(self.pings[:half]), self.messages[:half], []),
+            Batch(prepare(self.pings[half:]), self.messages[half:], []),
         )
 
 
 def read(messages: Sequence[Message]) -> Batch:
-    """What they say. It touches nothing else, so any thread can do it."""
+    """What they say, ready to be stored. It asks the database nothing."""
     pings, indexes = topic.read_good([message.value() for message in messages])
     if len(pings) == len(messages):
-        return Batch(pings, list(messages), [])
+        return Batch(prepare(pings), list(messages), [])
     bad = []
     for index in sorted(set(range(len(messages))).difference(indexes)):
         found = topic.read(messages[index].key(), messages[index].value())
         bad.append(Bad(messages[index], found.person_id, found.reason))
-    return Batch(pings, [messages[index] for index in indexes], bad)
+    return Batch(prepare(pings), [messages[index] for index in indexes], bad)
 
 
 def store(batch: Batch) -> Tally:
@@ -98,7 +118,7 @@ def store(batch: Batch) -> Tally:
     other failure leaves things as they were, or some of the halves stored.
     """
     try:
-        return _in_one_transaction(batch)
+        return _whole(batch)
     except DATA_FAULTS as fault:
         if len(batch.pings) + bool(batch.bad) > 1:
             tally = Tally()
@@ -109,16 +129,34 @@ def store(batch: Batch) -> Tally:
             raise  # not even set aside: no fault of the message's any more
         logger.warning("The database takes a ping for none: %s", fault)
         culprit = Bad(batch.messages[0], batch.pings[0].person_id, _in_short(fault))
-        return _in_one_transaction(Batch([], [], [culprit]))
+        return _whole(Batch(NONE, [], [culprit]))
+
+
+def _whole(batch: Batch) -> Tally:
+    while True:
+        try:
+            return _in_one_transaction(batch)
+        except OperationalError as fault:
+            if getattr(fault.__cause__, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+                raise
+        _end_frozen()
+
+
+def _end_frozen() -> None:
+    """Ends those that began a COPY and then fell silent. What they had stored is undone."""
+    with connection.cursor() as cursor:
+        cursor.execute(_END_FROZEN, [inserting.COPY, FROZEN_S])
+        (count,) = cursor.fetchone()
+    if count:
+        logger.warning("Ended %d in the midst of a COPY, for saying nothing for %g s.", count, FROZEN_S)
 
 
 def _in_one_transaction(batch: Batch) -> Tally:
     # Here and not within the transaction, whose end others would have to wait for.
-    partitions.ensure(partitions.months_of(map(attrgetter("creation_time"), batch.pings)))
+    partitions.ensure(batch.good.months)
     with transaction.atomic():
-        _thrown_out_when_frozen()
-        given = _newest_id_given()
-        receipt = record(batch.pings)
+        given = _begin()
+        receipt = record_prepared(batch.good)
         nobodys = [
             Bad(batch.messages[each.index], batch.pings[each.index].person_id, UNKNOWN)
             for each in receipt.refused
@@ -134,19 +172,15 @@ def _in_one_transaction(batch: Batch) -> Tally:
     )
 
 
-def _thrown_out_when_frozen() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = %s", [FROZEN_S * 1000])
+def _begin() -> int:
+    """Gives the newest id that any person was given.
 
-
-def _newest_id_given() -> int:
-    """Asked before the persons are: so an id that is given in between is nobody's, and not a deleted one's.
-
+    Asked before the persons are: so an id that is given in between is nobody's, and not a deleted one's.
     Here, too, what persons own is touched in SQL; the other places are in locations.people.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM persons_person_id_seq")
-        (newest,) = cursor.fetchone()
+        cursor.execute(_BEGIN, {"frozen": f"{FROZEN_S}s"})
+        newest, *_ = cursor.fetchone()
     return int(newest)
 
 

@@ -1,10 +1,16 @@
-"""The writer: from the topic into the database, a batch at a time. `manage.py consume_locations` runs it."""
+"""The writer: from the topic into the database, a batch at a time. `manage.py consume_locations` runs it.
+
+Lanes store, so that the next batch is taken and read meanwhile; they know nothing but the database. All that
+is the group's, callbacks included, happens in the thread that steps.
+"""
 
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from django.conf import settings
@@ -12,12 +18,14 @@ from django.db import Error, connection
 
 from connect.neighbours import NeighbourUnavailable
 from consumers import topic
+from consumers.lanes import Lane, Lanes
 from consumers.models import RejectedPing
 from consumers.standing import Observer, Standing
 from consumers.state_file import StateFile
-from consumers.storing import Batch, Tally, read, store
+from consumers.storing import Tally, read
 
 SIZE = 10_000  # messages in a batch; larger ones are no faster, only longer in hand: bench/kafka.py
+LANES = 3
 AGE_S = 0.25  # how long the first of a batch waits for the others
 REPORT_S = 15.0
 FIRST_PAUSE_S = 0.5
@@ -56,7 +64,13 @@ logger = logging.getLogger(__name__)
 
 Partition = int
 Offset = int
-_Reading = tuple[list[Message], Future[Batch]]
+
+
+class _InHand(NamedTuple):
+    """A batch that is being stored, or next to be."""
+
+    ends: dict[Partition, Offset]  # where to go on after it
+    storing: list[Future[Tally]]
 
 
 class Writer:
@@ -71,8 +85,8 @@ class Writer:
         self._mine: set[Partition] = set()
         self._written: dict[Partition, Offset] = {}  # and not yet committed: where to go on
         self._broken: KafkaError | None = None
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
-        self._ahead: _Reading | None = None  # taken, and not yet stored
+        self._lanes = Lanes(LANES)
+        self._in_hand: deque[_InHand] = deque()
         self.total = Tally()
         config = topic.client_config(group_id=settings.KAFKA_GROUP) | CONFIG
         self._consumer = Consumer(config | {"error_cb": self._heard})
@@ -85,29 +99,38 @@ class Writer:
 
         One that raised was the last: what it had in hand is delivered again, but to another writer.
         """
-        connection.close_if_unusable_or_obsolete()
-        messages, batch = self._ahead or self._read(self._age_s)
-        # When there is more, a thread reads it while the database stores these.
-        self._ahead = self._read(0) if len(messages) == self._size else None
-        ends = _ends(messages)
-        if not ends.keys() <= self._mine:  # after a rebalance: what is another's now, that one gets
-            messages = [each for each in messages if each.partition() in self._mine]
-            ends, batch = _ends(messages), self._reader.submit(read, messages)
-        tally = store(batch.result()) if messages else Tally()
-        for partition, end in ends.items():
-            self._written[partition] = max(end, self._written.get(partition, 0))
+        while len(self._in_hand) < 2:  # one in the lanes, and one for when they are done with it
+            messages = self._take(0 if self._in_hand else self._age_s)
+            if messages:
+                self._in_hand.append(self._hand_over(messages))
+            if len(messages) < self._size:  # there is no more
+                break
+        tally = Tally()
+        if self._in_hand:
+            for each in self._in_hand[0].storing:
+                tally.add(each.result())
+            self._note_what_is_stored(self._in_hand.popleft())
         self._commit()
         self.total.add(tally)
         return tally
 
     def close(self) -> None:
-        """Leaves the group, so that others need not wait until it is missed."""
-        self._reader.shutdown()
+        """Leaves the group, so that others need not wait until it is missed. Idempotent."""
         self._consumer.close()
+        self._lanes.close()
+        while self._in_hand:
+            for each in self._in_hand.popleft().storing:
+                if each.exception() is None:
+                    self.total.add(each.result())
 
-    def _read(self, age_s: float) -> _Reading:
-        messages = self._take(age_s)
-        return messages, self._reader.submit(read, messages)
+    def _hand_over(self, messages: Sequence[Message]) -> _InHand:
+        by_lane: dict[Lane, list[Message]] = {}
+        ends: dict[Partition, Offset] = {}
+        for message in messages:
+            partition = message.partition() or 0
+            by_lane.setdefault(self._lanes.of(partition), []).append(message)
+            ends[partition] = (message.offset() or 0) + 1
+        return _InHand(ends, [lane.store(read(its)) for lane, its in by_lane.items()])
 
     def _take(self, age_s: float) -> list[Message]:
         found = self._consumer.consume(self._size, timeout=age_s)
@@ -120,6 +143,10 @@ class Writer:
         # A rebalance may have come in the midst of it: what is another's now, that one gets. The next step
         # would ask too late: it may be ours again by then, and others may have gone on meanwhile.
         return [each for each in found if each.error() is None and each.partition() in self._mine]
+
+    def _note_what_is_stored(self, batch: _InHand) -> None:
+        for partition in batch.ends.keys() & self._mine:
+            self._written[partition] = max(batch.ends[partition], self._written.get(partition, 0))
 
     def _commit(self) -> None:
         if not self._written:
@@ -146,9 +173,14 @@ class Writer:
 
     def _assigned(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self._mine |= {each.partition for each in partitions}
+        self._share_out()
         logger.info("Writes the partitions %s.", sorted(self._mine))
 
     def _revoked(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        for batch in self._in_hand:
+            if any(each.exception() for each in batch.storing):
+                break
+            self._note_what_is_stored(batch)
         try:
             self._commit()
         except NeighbourUnavailable as fault:
@@ -159,21 +191,16 @@ class Writer:
         for each in partitions:
             self._mine.discard(each.partition)
             self._written.pop(each.partition, None)
+        self._share_out()
         logger.info("Writes the partitions %s.", sorted(self._mine))
+
+    def _share_out(self) -> None:
+        wait(storing for batch in self._in_hand for storing in batch.storing)
+        self._lanes.share_out(self._mine)
 
     def _heard(self, error: KafkaError) -> None:
         if error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
             self._broken = error
-
-
-def _ends(messages: Sequence[Message]) -> dict[Partition, Offset]:
-    """Where to go on after them; those of a partition are in order."""
-    last = {each.partition(): each.offset() for each in messages}
-    return {
-        partition: offset + 1
-        for partition, offset in last.items()
-        if partition is not None and offset is not None
-    }
 
 
 # --- running it ----------------------------------------------------------------------------------
@@ -201,10 +228,11 @@ def what_is_missing() -> str | None:
         RejectedPing.objects.exists()
         topic.partitions_of(topic.admin())
     except Error as fault:
-        connection.close()
         return f"database: {fault}".strip()
     except NeighbourUnavailable as fault:
         return f"broker: {fault}"
+    finally:
+        connection.close()  # the writer stores by another thread's
     return None
 
 

@@ -4,8 +4,9 @@ COPY takes many pings in half the time, and none when one of them is a repeat. I
 repeat. Both need partitions for all of them, and a transaction around them.
 """
 
+import io
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,14 +18,11 @@ from locations.pings import Ping
 MANY = 100  # from so many on COPY is worth it that repeats are tried twice
 _UNIQUE_VIOLATION = "23505"
 
-_COPY = """
-COPY locations_location (person_id, creation_time, latitude, longitude) FROM STDIN (FORMAT binary)
-"""
+COPY = "COPY locations_location (person_id, creation_time, latitude, longitude) FROM STDIN (FORMAT binary)"
 _HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _ROW = struct.Struct("!hiqiqidid")  # how many fields, and before each its length
 _END = struct.pack("!h", -1)
 _EPOCH = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))  # PostgreSQL's
-_CHUNK = 500  # pings: while the database stores some, the next are packed
 
 # One array a column instead of a row of values each: the statement stays small to parse, and the text
 # form that PostgreSQL reads is made here, because the driver's own adaptation takes longer than the insert.
@@ -38,10 +36,10 @@ SELECT person_id, creation_time, latitude, longitude
 """
 
 
-def copy(pings: Sequence[Ping]) -> int:
-    """Gives how many that were. Raises IntegrityError, of which `is_repeat`, and then stores none."""
+def copy(rows: bytes) -> int:
+    """Stores what was `packed`, all or none; gives how many. Raises IntegrityError, of which `is_repeat`."""
     with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.copy_expert(_COPY, _Packed(pings))
+        cursor.copy_expert(COPY, io.BytesIO(rows), len(rows))
         return int(cursor.rowcount)
 
 
@@ -64,24 +62,11 @@ def insert(pings: Sequence[Ping]) -> int:
         return int(cursor.rowcount)
 
 
-class _Packed:
-    """The pings as a file that the driver reads, in COPY's binary format."""
-
-    def __init__(self, pings: Sequence[Ping]) -> None:
-        self._chunks = _packed(pings)
-
-    def read(self, _size: int) -> bytes:
-        return next(self._chunks, b"")
-
-
-def _packed(pings: Sequence[Ping]) -> Iterator[bytes]:
+def packed(pings: Sequence[Ping]) -> bytes:
+    """All that COPY reads, in its binary format."""
     pack = _ROW.pack
-    yield _HEAD
-    for first in range(0, len(pings), _CHUNK):
-        yield b"".join(
-            [
-                pack(4, 8, person_id, 8, to_microseconds(moment) - _EPOCH, 8, latitude, 8, longitude)
-                for person_id, moment, latitude, longitude in pings[first : first + _CHUNK]
-            ]
-        )
-    yield _END
+    rows = [
+        pack(4, 8, person_id, 8, to_microseconds(moment) - _EPOCH, 8, latitude, 8, longitude)
+        for person_id, moment, latitude, longitude in pings
+    ]
+    return b"".join((_HEAD, *rows, _END))

@@ -1,9 +1,9 @@
 """Writing and reading locations. The seam's `local:` for pings and locations; every door ends in `record`."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 
 from django.db import IntegrityError, connection, transaction
 
@@ -17,12 +17,15 @@ from locations.proximity import connections, encounters
 __all__ = [
     "MAX_ID",
     "Bounds",
+    "Prepared",
     "Receipt",
     "connections",
     "encounters",
     "get",
     "list_between",
+    "prepare",
     "record",
+    "record_prepared",
     "submit",
 ]
 
@@ -56,36 +59,70 @@ class Bounds:
 _TIME_THEN_PERSON = itemgetter(1, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Pings and what storing them needs of them."""
+
+    pings: Sequence[Ping]  # as they came
+    # So the heap is in time order, and two writers with the same pings wait instead of deadlocking.
+    in_order: list[Ping]
+    rows: bytes | None  # those for COPY, where they are many
+    person_ids: set[int]
+    months: set[partitions.Month]
+
+
+def prepare(pings: Sequence[Ping]) -> Prepared:
+    """What `record` begins with. It asks the database nothing, so it can be done while that is busy."""
+    in_order = sorted(pings, key=_TIME_THEN_PERSON)
+    return Prepared(
+        pings,
+        in_order,
+        inserting.packed(in_order) if len(pings) >= inserting.MANY else None,
+        set(map(itemgetter(0), pings)),
+        partitions.months_of(map(itemgetter(1), pings)),
+    )
+
+
 def record(pings: Sequence[Ping]) -> Receipt:
     """Stores a batch in one transaction; idempotent, the position stored first stays.
 
     A ping of a person who does not exist is refused, the others are stored.
     """
-    if not pings:
+    batch = prepare(pings)
+    partitions.ensure(batch.months)
+    return record_prepared(batch)
+
+
+def record_prepared(batch: Prepared) -> Receipt:
+    """The same, where the partitions for its months have been ensured, before any transaction around this."""
+    if not batch.pings:
         return Receipt(stored=0)
-    months = partitions.months_of(map(attrgetter("creation_time"), pings))
-    partitions.ensure(months)
-    store = inserting.copy if len(pings) >= inserting.MANY else inserting.insert
     try:
-        return _record(pings, store)
+        return _record(batch)
     except IntegrityError as fault:
         if partitions.is_missing(fault):  # one was dropped in between, for its age
-            partitions.ensure(months)
+            partitions.ensure(batch.months)
         elif not inserting.is_repeat(fault):
             raise
-    return _record(pings, inserting.insert)
+    return _record(replace(batch, rows=None))
 
 
-def _record(pings: Sequence[Ping], store: Callable[[Sequence[Ping]], int]) -> Receipt:
+def _record(batch: Prepared) -> Receipt:
     with transaction.atomic():
-        known = people.hold({ping.person_id for ping in pings})
-        good = [ping for ping in pings if ping.person_id in known]
-        # So the heap is in time order, and two writers with the same pings wait instead of deadlocking.
-        stored = store(sorted(good, key=_TIME_THEN_PERSON)) if good else 0
-    refused = []
-    if len(good) < len(pings):
-        refused = [unknown_person(i, p.person_id) for i, p in enumerate(pings) if p.person_id not in known]
-    return Receipt(stored, refused)
+        known = people.hold(batch.person_ids)
+        if batch.person_ids <= known:
+            return Receipt(_store(batch.in_order, batch.rows))
+        pings = batch.pings
+        good = [ping for ping in batch.in_order if ping.person_id in known]
+        rows = inserting.packed(good) if batch.rows and good else None
+        return Receipt(
+            _store(good, rows) if good else 0,
+            [unknown_person(i, p.person_id) for i, p in enumerate(pings) if p.person_id not in known],
+        )
+
+
+def _store(in_order: Sequence[Ping], rows: bytes | None) -> int:
+    return inserting.insert(in_order) if rows is None else inserting.copy(rows)
 
 
 submit = record  # the verb of the seam: here, handing a ping in and storing it are one

@@ -64,12 +64,12 @@ def send(kafka: str) -> Callable[..., None]:
 
 
 @pytest.fixture
-def new_writer(kafka: str) -> Iterator[Callable[[], Writer]]:
+def new_writer(kafka: str) -> Iterator[Callable[..., Writer]]:
     """Makes writers, and closes them however the test ends: one that was not cannot be destroyed."""
     made: list[Writer] = []
 
-    def make() -> Writer:
-        made.append(Writer(age_s=0.1))
+    def make(**how: Any) -> Writer:
+        made.append(Writer(age_s=0.1, **how))
         return made[-1]
 
     yield make
@@ -78,7 +78,7 @@ def new_writer(kafka: str) -> Iterator[Callable[[], Writer]]:
 
 
 @pytest.fixture
-def writer(new_writer: Callable[[], Writer]) -> Writer:
+def writer(new_writer: Callable[..., Writer]) -> Writer:
     return new_writer()
 
 

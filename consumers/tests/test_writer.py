@@ -1,22 +1,26 @@
 """One step of the writer: a batch into the database, then committed; what is bad set aside; nothing twice."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
 from connect.neighbours import NeighbourUnavailable
-from consumers import topic
+from consumers import storing, topic
+from consumers.lanes import Lanes
 from consumers.models import RejectedPing
 from consumers.standing import Observer
-from consumers.storing import UNKNOWN, Tally, read, store
+from consumers.storing import UNKNOWN, Batch, Tally, read, store
 from consumers.tests.conftest import NOON, at
 from consumers.writer import Writer, what_is_missing
 from local import kafka as local_kafka
-from locations import services
+from locations import inserting, services
 from locations.pings import Ping
+from locations.services import prepare
 from persons import services as persons
 from tests.serving import until
 
@@ -64,6 +68,19 @@ def test_redelivered_pings_are_stored_once(send: Callable, write_all: Callable):
 
     assert write_all() == Tally(good=4, stored=1)
     assert stored() == [at(1, 0)]
+
+
+def test_of_a_persons_pings_at_one_time_the_first_stays_in_whichever_batches_they_are(
+    send: Callable, new_writer: Callable
+):
+    first = [at(1 + n % 9, n) for n in range(300)]
+    send(*first, *(ping._replace(latitude=9.0) for ping in first))
+    writer = new_writer(size=20)
+
+    until(lambda: writer.step() and writer.total.messages == 600)
+
+    assert writer.total == Tally(good=600, stored=300)
+    assert stored() == sorted(first)
 
 
 def test_how_old_the_oldest_unwritten_is(send: Callable, observer: Observer, write_all: Callable):
@@ -232,18 +249,76 @@ def test_a_connection_that_was_cut_is_made_anew_by_the_next_step(
     send(at(1, 0))
     first_step(writer)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        pid = cursor.fetchone()[0]
-    killer = connection.copy()
-    with killer.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
-    killer.close()
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert cursor.fetchone()[0]
     send(at(1, 1))
 
     first_step(writer)
 
     assert stored() == [at(1, 0), at(1, 1)]
     assert observer.look().unwritten == 0
+
+
+def test_a_lane_that_failed_lets_nothing_overtake_it(people: None, database: Callable):
+    lanes = Lanes(1)
+    lanes.share_out([0])
+    database()
+    failed = lanes.of(0).store(Batch(prepare([at(1, 0)]), [], []))
+    assert isinstance(failed.exception(), OperationalError)
+    database()
+    assert lanes.of(0).store(Batch(prepare([at(1, 1)]), [], [])).exception() is failed.exception()
+    lanes.close()
+    assert not stored()
+
+
+class Silent:
+    """What a COPY reads, of which the end never comes: as from a process that was frozen."""
+
+    def __init__(self, rows: bytes) -> None:
+        self._parts = iter([rows])
+        self.over = threading.Event()
+
+    def read(self, _size: int) -> bytes:
+        if rows := next(self._parts, b""):
+            return rows
+        assert self.over.wait(60)
+        raise InterruptedError
+
+
+def test_one_that_fell_silent_in_the_midst_of_a_copy_is_ended(people: None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(storing, "FROZEN_S", 1)
+    pings = [at(1 + n % 9, n) for n in range(5000)]
+    batch = prepare(pings)
+    silent = Silent((batch.rows or b"")[:-2])
+
+    def copy() -> None:
+        try:
+            with transaction.atomic(), connection.cursor() as cursor, connection.wrap_database_errors:
+                cursor.copy_expert(inserting.COPY, silent)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as frozen:
+        copying = frozen.submit(copy)
+        try:
+            until(lambda: waits_for_client(inserting.COPY))
+            assert store(Batch(batch, [], [])) == Tally(good=5000, stored=5000)
+        finally:
+            silent.over.set()
+        assert isinstance(copying.exception(), OperationalError)
+    assert stored() == sorted(pings)
+
+
+def waits_for_client(statement: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE query = %s AND wait_event = 'ClientRead'",
+            [statement],
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def test_a_broker_that_goes_away_stops_the_writer_and_closing_does_not_hang(
