@@ -22,6 +22,8 @@ from connect.queries import After
 from connect.rest import Framed, Page, Unavailable
 
 BROWSABLE_LIMIT = 100
+# The first block is small, so that it comes soon; what larger ones need besides is asked for less often.
+LARGEST = 4  # times the first
 
 T = TypeVar("T")
 
@@ -126,12 +128,13 @@ class _Body(Generic[T]):
         renderer: Framed,
         to_wire: Callable[[list[T]], list[Any]],
     ) -> Generator[bytes, None, None]:
-        lead = renderer.opening
+        lead, size = renderer.opening, self._block_size
         while True:
             if wired:
                 yield lead + renderer.encode(wired)
                 lead = renderer.joint
-            if not (block := list(islice(self._rows, self._block_size))):
+            size = min(2 * size, LARGEST * self._block_size)
+            if not (block := list(islice(self._rows, size))):
                 break
             with places.used():
                 wired = to_wire(block)

@@ -12,15 +12,15 @@ class Company:
     """The people met in one answer: each asked for once, in batches, as blocks of rows come by."""
 
     def __init__(self) -> None:
-        self._known: dict[int, Any] = {}
+        self._known: dict[int, dict[str, Any] | None] = {}
 
-    def meet(self, person_ids: Iterable[int]) -> dict[int, Any]:
-        """The people known by now, these among them. Who was deleted meanwhile is not."""
+    def meet(self, person_ids: Iterable[int]) -> dict[int, dict[str, Any] | None]:
+        """The people known by now, as REST shows them, these among them; None for who was deleted."""
         new = sorted(set(person_ids) - self._known.keys())
         for first in range(0, len(new), PERSONS_AT_ONCE):
             asked = new[first : first + PERSONS_AT_ONCE]
             found = neighbours.persons().get_many(asked)
-            self._known |= {person_id: found.get(person_id) for person_id in asked}
+            self._known |= dict.fromkeys(asked) | {each.id: each.to_wire() for each in found.values()}
         return self._known
 
 

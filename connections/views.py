@@ -107,7 +107,7 @@ class Connections(APIView):
         def to_wire(locations: list[Any]) -> list[dict[str, Any]]:
             people = company.meet(location.person_id for location in locations)
             return [
-                {"location": location.to_wire(), "person": person.to_wire()}
+                {"location": location.to_wire(), "person": person}
                 for location in locations
                 if (person := people[location.person_id])
             ]
@@ -177,7 +177,7 @@ class Encounters(APIView):
             people = company.meet(encounter.person_id for encounter in encounters)
             return [
                 {
-                    "person": person.to_wire(),
+                    "person": person,
                     "start": format_time(encounter.start),
                     "end": format_time(encounter.end),
                     "duration_s": encounter.duration_s,

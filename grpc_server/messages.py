@@ -48,15 +48,6 @@ def without_id(ping: Ping) -> pb.Location:
     return pb.Location(**_fields(ping))
 
 
-def add_locations(target: Any, pings: Iterable[Ping], *, with_ids: bool) -> None:
-    """To a repeated field; twice as fast as making each for itself, because nothing is copied."""
-    for ping in pings:
-        if with_ids:
-            target.add(id=ping.id, **_fields(ping))
-        else:
-            target.add(**_fields(ping))
-
-
 def _fields(ping: Ping) -> dict[str, Any]:
     seconds, microseconds = divmod(to_microseconds(ping.creation_time), 1_000_000)
     return {
@@ -67,8 +58,27 @@ def _fields(ping: Ping) -> dict[str, Any]:
     }
 
 
+def add_locations(target: Any, pings: Iterable[Ping], *, with_ids: bool) -> None:
+    """To a repeated field; twice as fast as making each for itself, because nothing is copied."""
+    add = target.add
+    for person_id, creation_time, latitude, longitude in pings:
+        since_1970 = to_microseconds(creation_time)
+        seconds, microseconds = divmod(since_1970, 1_000_000)
+        moment = {"seconds": seconds, "nanos": microseconds * 1000}
+        if with_ids:  # pings.make_id, which would reckon the microseconds again
+            add(
+                id=f"{person_id}-{since_1970}",
+                person_id=person_id,
+                creation_time=moment,
+                latitude=latitude,
+                longitude=longitude,
+            )
+        else:
+            add(person_id=person_id, creation_time=moment, latitude=latitude, longitude=longitude)
+
+
 def from_location(location: pb.Location) -> Ping:
-    """One that a server sent; nothing is checked."""
+    """One that a server sent. Raises ValueError for what is no time."""
     return Ping(
         location.person_id, from_timestamp(location.creation_time), location.latitude, location.longitude
     )

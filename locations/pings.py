@@ -45,12 +45,13 @@ class Ping(NamedTuple):
 
     def to_wire(self) -> dict[str, Any]:
         """As REST shows it."""
+        person_id, creation_time, latitude, longitude = self
         return {
-            "id": self.id,
-            "person_id": self.person_id,
-            "latitude": format_degrees(self.latitude),
-            "longitude": format_degrees(self.longitude),
-            "creation_time": format_time(self.creation_time),
+            "id": make_id(person_id, creation_time),
+            "person_id": person_id,
+            "latitude": format_degrees(latitude),
+            "longitude": format_degrees(longitude),
+            "creation_time": format_time(creation_time),
         }
 
 

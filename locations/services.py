@@ -1,7 +1,7 @@
 """Writing and reading locations. The seam's `local:` for pings and locations; every door ends in `record`."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from operator import itemgetter
 
@@ -66,7 +66,7 @@ class Prepared:
     pings: Sequence[Ping]  # as they came
     # So the heap is in time order, and two writers with the same pings wait instead of deadlocking.
     in_order: list[Ping]
-    rows: bytes | None  # those for COPY, where they are many
+    rows: bytes | None  # those for COPY, where they are many and can be
     person_ids: set[int]
     months: set[partitions.Month]
 
@@ -74,11 +74,14 @@ class Prepared:
 def prepare(pings: Sequence[Ping]) -> Prepared:
     """What `record` begins with. It asks the database nothing, so it can be done while that is busy."""
     in_order = sorted(pings, key=_TIME_THEN_PERSON)
+    person_ids = set(map(itemgetter(0), pings))
+    # Ids that nobody can have do not fit in, and are refused anyway.
+    packed = len(pings) >= inserting.MANY and min(person_ids) > 0 and max(person_ids) <= MAX_ID
     return Prepared(
         pings,
         in_order,
-        inserting.packed(in_order) if len(pings) >= inserting.MANY else None,
-        set(map(itemgetter(0), pings)),
+        inserting.packed(in_order) if packed else None,
+        person_ids,
         partitions.months_of(map(itemgetter(1), pings)),
     )
 
@@ -98,31 +101,33 @@ def record_prepared(batch: Prepared) -> Receipt:
     if not batch.pings:
         return Receipt(stored=0)
     try:
-        return _record(batch)
+        return _record(batch, by_copy=len(batch.pings) >= inserting.MANY)
     except IntegrityError as fault:
         if partitions.is_missing(fault):  # one was dropped in between, for its age
             partitions.ensure(batch.months)
         elif not inserting.is_repeat(fault):
             raise
-    return _record(replace(batch, rows=None))
+    return _record(batch, by_copy=False)
 
 
-def _record(batch: Prepared) -> Receipt:
+def _record(batch: Prepared, *, by_copy: bool) -> Receipt:
     with transaction.atomic():
         known = people.hold(batch.person_ids)
-        if batch.person_ids <= known:
-            return Receipt(_store(batch.in_order, batch.rows))
-        pings = batch.pings
-        good = [ping for ping in batch.in_order if ping.person_id in known]
-        rows = inserting.packed(good) if batch.rows and good else None
-        return Receipt(
-            _store(good, rows) if good else 0,
-            [unknown_person(i, p.person_id) for i, p in enumerate(pings) if p.person_id not in known],
-        )
-
-
-def _store(in_order: Sequence[Ping], rows: bytes | None) -> int:
-    return inserting.insert(in_order) if rows is None else inserting.copy(rows)
+        good, rows = batch.in_order, batch.rows
+        if not batch.person_ids <= known:
+            good, rows = [ping for ping in good if ping.person_id in known], None
+        if not good:
+            stored = 0
+        elif by_copy:
+            stored = inserting.copy(rows or inserting.packed(good))
+        else:
+            stored = inserting.insert(good)
+    refused = []
+    if len(good) < len(batch.pings):
+        refused = [
+            unknown_person(i, p.person_id) for i, p in enumerate(batch.pings) if p.person_id not in known
+        ]
+    return Receipt(stored, refused)
 
 
 submit = record  # the verb of the seam: here, handing a ping in and storing it are one
