@@ -6,7 +6,7 @@ array is whole.
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Generic, TypeVar, cast
 from urllib.parse import urlencode
 
@@ -22,8 +22,8 @@ from connect.queries import After
 from connect.rest import Framed, Page, Unavailable
 
 BROWSABLE_LIMIT = 100
-# The first block is small, so that it comes soon; what larger ones need besides is asked for less often.
-LARGEST = 4  # times the first
+# What rows need besides is asked for a block at first, so that it comes soon, then for more of them at once.
+AT_ONCE = 4  # blocks, at most
 
 T = TypeVar("T")
 
@@ -38,12 +38,14 @@ def answer(
     limit: int | None,
     to_wire: Callable[[list[T]], list[Any]],
     key: Callable[[T], tuple[Any, ...]],
+    look_up: Callable[[list[T]], object] | None = None,
     block_size: int = BLOCK,
 ) -> HttpResponseBase:
     """The rows that `fetch` gives, at most as many as it is told.
 
-    `to_wire` turns a block of rows into what is sent; `key` is a row's place in the order. An answer of less
-    than a block is sent as a whole.
+    `to_wire` turns a block of rows into what is sent; `look_up` sees some blocks at once before it, where
+    that is cheaper than one by one; `key` is a row's place in the order. An answer of less than a block is
+    sent as a whole.
     """
     if limit is None and isinstance(request.accepted_renderer, Page):
         limit = BROWSABLE_LIMIT
@@ -60,7 +62,7 @@ def answer(
             raise
         if len(block) < block_size:
             return Response(first)
-        return _stream(request, rows, first, to_wire, block_size)
+        return _stream(request, rows, first, to_wire, look_up, block_size)
 
 
 def _page(
@@ -84,13 +86,14 @@ def _stream(
     rows: Iterator[T],
     first: list[Any],
     to_wire: Callable[[list[T]], list[Any]],
+    look_up: Callable[[list[T]], object] | None,
     block_size: int,
 ) -> StreamingHttpResponse:
     renderer = cast("Framed", request.accepted_renderer)  # the browsable page never streams
     if not _stream_slots.acquire(blocking=False):
         _close(rows)
         raise Unavailable("Too many long answers are being read. Ask again, or for pages with `limit`.")
-    body = _Body(rows, first, renderer, to_wire, block_size)
+    body = _Body(rows, first, renderer, to_wire, look_up, block_size)
     response = StreamingHttpResponse(body, content_type=_content_type(renderer))
     response["Vary"] = "Accept"
     return response
@@ -111,9 +114,11 @@ class _Body(Generic[T]):
         first: list[Any],
         renderer: Framed,
         to_wire: Callable[[list[T]], list[Any]],
+        look_up: Callable[[list[T]], object] | None,
         block_size: int,
     ):
         self._rows = rows
+        self._look_up = look_up
         self._block_size = block_size
         self._closed = False
         places.keep()
@@ -124,22 +129,33 @@ class _Body(Generic[T]):
 
     def _write(
         self,
-        wired: list[Any],
+        first: list[Any],
         renderer: Framed,
         to_wire: Callable[[list[T]], list[Any]],
     ) -> Generator[bytes, None, None]:
-        lead, size = renderer.opening, self._block_size
-        while True:
+        lead = renderer.opening
+        for wired in chain([first], self._wired(to_wire)):
             if wired:
                 yield lead + renderer.encode(wired)
                 lead = renderer.joint
-            size = min(2 * size, LARGEST * self._block_size)
-            if not (block := list(islice(self._rows, size))):
-                break
-            with places.used():
-                wired = to_wire(block)
         # When not one row was left of the blocks, the frame is still to be opened.
         yield renderer.closing if lead is not renderer.opening else renderer.opening + renderer.closing
+
+    def _wired(self, to_wire: Callable[[list[T]], list[Any]]) -> Iterator[list[Any]]:
+        """The blocks after the first."""
+        blocks = 1
+        while True:
+            if self._look_up is not None:
+                blocks = min(2 * blocks, AT_ONCE)
+            if not (rows := list(islice(self._rows, blocks * self._block_size))):
+                return
+            if self._look_up is not None:
+                with places.used():
+                    self._look_up(rows)
+            for begin in range(0, len(rows), self._block_size):
+                with places.used():
+                    wired = to_wire(rows[begin : begin + self._block_size])
+                yield wired
 
     def close(self) -> None:
         if not self._closed:

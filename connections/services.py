@@ -14,9 +14,9 @@ class Company:
     def __init__(self) -> None:
         self._known: dict[int, dict[str, Any] | None] = {}
 
-    def meet(self, person_ids: Iterable[int]) -> dict[int, dict[str, Any] | None]:
-        """The people known by now, as REST shows them, these among them; None for who was deleted."""
-        new = sorted(set(person_ids) - self._known.keys())
+    def of(self, rows: Iterable[Any]) -> dict[int, dict[str, Any] | None]:
+        """The people known by now, as REST shows them, the rows' among them; None for who was deleted."""
+        new = sorted({row.person_id for row in rows} - self._known.keys())
         for first in range(0, len(new), PERSONS_AT_ONCE):
             asked = new[first : first + PERSONS_AT_ONCE]
             found = neighbours.persons().get_many(asked)

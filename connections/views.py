@@ -105,7 +105,7 @@ class Connections(APIView):
         company = services.Company()
 
         def to_wire(locations: list[Any]) -> list[dict[str, Any]]:
-            people = company.meet(location.person_id for location in locations)
+            people = company.of(locations)
             return [
                 {"location": location.to_wire(), "person": person}
                 for location in locations
@@ -125,6 +125,7 @@ class Connections(APIView):
             ),
             limit=query["limit"],
             to_wire=to_wire,
+            look_up=company.of,
             key=lambda location: (format_time(location.creation_time), location.person_id),
         )
 
@@ -174,7 +175,7 @@ class Encounters(APIView):
         company = services.Company()
 
         def to_wire(encounters: list[Any]) -> list[dict[str, Any]]:
-            people = company.meet(encounter.person_id for encounter in encounters)
+            people = company.of(encounters)
             return [
                 {
                     "person": person,
@@ -205,5 +206,6 @@ class Encounters(APIView):
             ),
             limit=query["limit"],
             to_wire=to_wire,
+            look_up=company.of,
             key=lambda encounter: (format_time(encounter.start), encounter.person_id, encounter.nth),
         )

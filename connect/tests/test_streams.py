@@ -119,6 +119,29 @@ def test_not_one_is_lost_where_blocks_meet(
     assert len({location["id"] for location in found}) == len(found) == count
 
 
+@pytest.mark.parametrize("count", [2000, 6000, 6001, 14_001])
+def test_not_one_is_lost_where_people_are_looked_up_for_several_blocks(
+    server: Server, fill: Callable[[int], None], ann: Person, count: int
+) -> None:
+    fill(1)
+    others = Person.objects.bulk_create(
+        Person(first_name=f"A{i}", last_name="B", company_name="C") for i in range(500)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO locations_location (person_id, creation_time, latitude, longitude) "
+            "SELECT %s + s * 500 / %s, '2026-05-11T00:00:00Z'::timestamptz + s * interval '1 second', 1, 0 "
+            "FROM generate_series(0, %s - 1) AS s",
+            [others[0].pk, count, count],
+        )
+    path = f"/api/persons/{ann.pk}/connection?start_date=2026-05-11&end_date=2026-05-11"
+    whole = server.get(path).json()
+    assert len(whole) == count
+    assert {each["person"]["first_name"] for each in whole} == {f"A{i}" for i in range(500)}
+    assert all(each["person"]["id"] == each["location"]["person_id"] for each in whole)
+    assert pages(server, f"{path}&limit=5000") == whole
+
+
 def test_people_stream_too(server: Server) -> None:
     Person.objects.bulk_create(
         Person(first_name=f"A{i}", last_name="B", company_name="C") for i in range(4500)
