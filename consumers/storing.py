@@ -103,12 +103,12 @@ def read(messages: Sequence[Message]) -> Batch:
     """What they say, ready to be stored. It asks the database nothing."""
     pings, indexes = topic.read_good([message.value() for message in messages])
     if len(pings) == len(messages):
-        return Batch(prepare(pings), list(messages), [])
+        return Batch(prepare(pings).packed(), list(messages), [])
     bad = []
     for index in sorted(set(range(len(messages))).difference(indexes)):
         found = topic.read(messages[index].key(), messages[index].value())
         bad.append(Bad(messages[index], found.person_id, found.reason))
-    return Batch(prepare(pings), [messages[index] for index in indexes], bad)
+    return Batch(prepare(pings).packed(), [messages[index] for index in indexes], bad)
 
 
 def store(batch: Batch) -> Tally:

@@ -6,7 +6,7 @@ repeat. Both need partitions for all of them, and a transaction around them.
 
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,8 @@ COPY = "COPY locations_location (person_id, creation_time, latitude, longitude) 
 _HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _ROW = struct.Struct("!hiqiqidid")  # how many fields, and before each its length
 _END = struct.pack("!h", -1)
+_CHUNK = 500  # pings packed at a time
+_READ = 2**20  # bytes that the driver asks for at a time
 _EPOCH = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))  # PostgreSQL's
 
 # One array a column instead of a row of values each: the statement stays small to parse, and the text
@@ -36,10 +38,14 @@ SELECT person_id, creation_time, latitude, longitude
 """
 
 
-def copy(rows: bytes) -> int:
-    """Stores what was `packed`, all or none; gives how many. Raises IntegrityError, of which `is_repeat`."""
+def copy(pings: Sequence[Ping], rows: bytes | None = None) -> int:
+    """Gives how many that were. `rows` are the same, where they were `packed` before.
+
+    Raises IntegrityError, of which `is_repeat`, and then stores none.
+    """
+    source = _Packing(pings) if rows is None else io.BytesIO(rows)
     with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.copy_expert(COPY, io.BytesIO(rows), len(rows))
+        cursor.copy_expert(COPY, source, _READ)
         return int(cursor.rowcount)
 
 
@@ -64,9 +70,27 @@ def insert(pings: Sequence[Ping]) -> int:
 
 def packed(pings: Sequence[Ping]) -> bytes:
     """All that COPY reads, in its binary format."""
+    return b"".join(_packed(pings))
+
+
+class _Packing:
+    """The same as a file that the driver reads: while the database stores some, the next are packed."""
+
+    def __init__(self, pings: Sequence[Ping]) -> None:
+        self._chunks = _packed(pings)
+
+    def read(self, _size: int) -> bytes:
+        return next(self._chunks, b"")
+
+
+def _packed(pings: Sequence[Ping]) -> Iterator[bytes]:
     pack = _ROW.pack
-    rows = [
-        pack(4, 8, person_id, 8, to_microseconds(moment) - _EPOCH, 8, latitude, 8, longitude)
-        for person_id, moment, latitude, longitude in pings
-    ]
-    return b"".join((_HEAD, *rows, _END))
+    yield _HEAD
+    for first in range(0, len(pings), _CHUNK):
+        yield b"".join(
+            [
+                pack(4, 8, person_id, 8, to_microseconds(moment) - _EPOCH, 8, latitude, 8, longitude)
+                for person_id, moment, latitude, longitude in pings[first : first + _CHUNK]
+            ]
+        )
+    yield _END

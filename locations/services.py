@@ -1,7 +1,7 @@
 """Writing and reading locations. The seam's `local:` for pings and locations; every door ends in `record`."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import itemgetter
 
@@ -66,22 +66,24 @@ class Prepared:
     pings: Sequence[Ping]  # as they came
     # So the heap is in time order, and two writers with the same pings wait instead of deadlocking.
     in_order: list[Ping]
-    rows: bytes | None  # those for COPY, where they are many and can be
     person_ids: set[int]
     months: set[partitions.Month]
+    rows: bytes | None = None  # those for COPY, where they were packed before
+
+    def packed(self) -> "Prepared":
+        """With what can be packed: where they are many, and no id is one that nobody can have."""
+        many = len(self.pings) >= inserting.MANY
+        if many and min(self.person_ids) > 0 and max(self.person_ids) <= MAX_ID:
+            return replace(self, rows=inserting.packed(self.in_order))
+        return self
 
 
 def prepare(pings: Sequence[Ping]) -> Prepared:
     """What `record` begins with. It asks the database nothing, so it can be done while that is busy."""
-    in_order = sorted(pings, key=_TIME_THEN_PERSON)
-    person_ids = set(map(itemgetter(0), pings))
-    # Ids that nobody can have do not fit in, and are refused anyway.
-    packed = len(pings) >= inserting.MANY and min(person_ids) > 0 and max(person_ids) <= MAX_ID
     return Prepared(
         pings,
-        in_order,
-        inserting.packed(in_order) if packed else None,
-        person_ids,
+        sorted(pings, key=_TIME_THEN_PERSON),
+        set(map(itemgetter(0), pings)),
         partitions.months_of(map(itemgetter(1), pings)),
     )
 
@@ -119,7 +121,7 @@ def _record(batch: Prepared, *, by_copy: bool) -> Receipt:
         if not good:
             stored = 0
         elif by_copy:
-            stored = inserting.copy(rows or inserting.packed(good))
+            stored = inserting.copy(good, rows)
         else:
             stored = inserting.insert(good)
     refused = []

@@ -292,7 +292,7 @@ def test_one_that_fell_silent_in_the_midst_of_a_copy_is_ended(people: None, monk
     monkeypatch.setattr(storing, "FROZEN_S", 1)
     pings = [at(1 + n % 9, n) for n in range(5000)]
     batch = prepare(pings)
-    silent = Silent((batch.rows or b"")[:-2])
+    silent = Silent(inserting.packed(batch.in_order)[:-2])
 
     def copy() -> None:
         try:
