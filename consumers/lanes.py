@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 from django.db import connection
 
@@ -12,41 +11,31 @@ from consumers.storing import Batch, Tally, store
 class Lanes:
     """Each has a database connection of its own, and stores what it is given one after the other.
 
-    A person's pings are all in one partition, and a partition in one lane: so they stay in order.
+    A person's pings are all in one partition, and a partition in one lane: so they stay in order. Once
+    something could not be stored nothing is any more, which might overtake it.
     """
 
     def __init__(self, count: int) -> None:
-        self._lanes = [Lane() for _ in range(count)]
-        self._of: dict[int, Lane] = {}
+        self._threads = [ThreadPoolExecutor(1) for _ in range(count)]
+        self._of: dict[int, int] = {}
+        self._fault: Exception | None = None
 
     def share_out(self, partitions: Iterable[int]) -> None:
         """Evenly. To be called when nothing of them is being stored."""
-        self._of = {
-            partition: self._lanes[nth % len(self._lanes)] for nth, partition in enumerate(sorted(partitions))
-        }
+        self._of = {partition: nth % len(self._threads) for nth, partition in enumerate(sorted(partitions))}
 
-    def of(self, partition: int) -> "Lane":
+    def of(self, partition: int) -> int:
         return self._of[partition]
+
+    def store(self, lane: int, batch: Batch) -> Future[Tally]:
+        return self._threads[lane].submit(self._store, batch)
 
     def close(self) -> None:
         """After what they were given. Idempotent."""
-        while self._lanes:
-            self._lanes.pop().close()
-
-
-@dataclass(eq=False)
-class Lane:
-    """Once it could not store something it stores nothing any more, which would overtake that."""
-
-    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
-    _fault: Exception | None = None
-
-    def store(self, batch: Batch) -> Future[Tally]:
-        return self._thread.submit(self._store, batch)
-
-    def close(self) -> None:
-        self._thread.submit(_close_connection).result()
-        self._thread.shutdown()
+        while self._threads:
+            thread = self._threads.pop()
+            thread.submit(_close_connection).result()
+            thread.shutdown()
 
     def _store(self, batch: Batch) -> Tally:
         if self._fault is not None:

@@ -143,7 +143,10 @@ def _whole(batch: Batch) -> Tally:
 
 
 def _end_frozen() -> None:
-    """Ends those that began a COPY and then fell silent. What they had stored is undone."""
+    """Ends those whose COPY has lasted so long and waits for its client. What they had stored is undone.
+
+    One that is only slow goes with them: it loses nothing, and tries again.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_END_FROZEN, [inserting.COPY, FROZEN_S])
         (count,) = cursor.fetchone()

@@ -18,14 +18,14 @@ from django.db import Error, connection
 
 from connect.neighbours import NeighbourUnavailable
 from consumers import topic
-from consumers.lanes import Lane, Lanes
+from consumers.lanes import Lanes
 from consumers.models import RejectedPing
 from consumers.standing import Observer, Standing
 from consumers.state_file import StateFile
 from consumers.storing import Tally, read
 
-SIZE = 10_000  # messages in a batch; larger ones are no faster, only longer in hand: bench/kafka.py
-LANES = 3
+SIZE = 20_000  # messages in a batch, and at most twice as many in hand
+LANES = 2  # as many cores as a small machine has
 AGE_S = 0.25  # how long the first of a batch waits for the others
 REPORT_S = 15.0
 FIRST_PAUSE_S = 0.5
@@ -71,6 +71,7 @@ class _InHand(NamedTuple):
 
     ends: dict[Partition, Offset]  # where to go on after it
     storing: list[Future[Tally]]
+    is_full: bool
 
 
 class Writer:
@@ -99,12 +100,10 @@ class Writer:
 
         One that raised was the last: what it had in hand is delivered again, but to another writer.
         """
-        while len(self._in_hand) < 2:  # one in the lanes, and one for when they are done with it
-            messages = self._take(0 if self._in_hand else self._age_s)
-            if messages:
-                self._in_hand.append(self._hand_over(messages))
-            if len(messages) < self._size:  # there is no more
-                break
+        if not self._in_hand:
+            self._take_in_hand(self._age_s)
+        if self._in_hand and self._in_hand[0].is_full:  # there is more: for when the lanes are done with this
+            self._take_in_hand(0)
         tally = Tally()
         if self._in_hand:
             for each in self._in_hand[0].storing:
@@ -123,14 +122,17 @@ class Writer:
                 if each.exception() is None:
                     self.total.add(each.result())
 
-    def _hand_over(self, messages: Sequence[Message]) -> _InHand:
-        by_lane: dict[Lane, list[Message]] = {}
+    def _take_in_hand(self, age_s: float) -> None:
+        by_lane: dict[int, list[Message]] = {}
         ends: dict[Partition, Offset] = {}
+        messages = self._take(age_s)
         for message in messages:
             partition = message.partition() or 0
             by_lane.setdefault(self._lanes.of(partition), []).append(message)
             ends[partition] = (message.offset() or 0) + 1
-        return _InHand(ends, [lane.store(read(its)) for lane, its in by_lane.items()])
+        if messages:
+            storing = [self._lanes.store(lane, read(its)) for lane, its in by_lane.items()]
+            self._in_hand.append(_InHand(ends, storing, is_full=len(messages) == self._size))
 
     def _take(self, age_s: float) -> list[Message]:
         found = self._consumer.consume(self._size, timeout=age_s)
