@@ -35,7 +35,6 @@ SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
  WHERE datname = current_database() AND state = 'active' AND wait_event = 'ClientRead'
    AND query = %s AND query_start < now() - make_interval(secs => %s)
 """
-_LOCK_NOT_AVAILABLE = "55P03"
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +136,7 @@ def _whole(batch: Batch) -> Tally:
         try:
             return _in_one_transaction(batch)
         except OperationalError as fault:
-            if getattr(fault.__cause__, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+            if not partitions.waited_too_long(fault):
                 raise
         _end_frozen()
 

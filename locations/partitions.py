@@ -119,6 +119,11 @@ def is_missing(fault: IntegrityError) -> bool:
     return cause.pgcode == _CHECK_VIOLATION and cause.diag.constraint_name is None
 
 
+def waited_too_long(fault: OperationalError) -> bool:
+    """Whether a lock was not there within the `lock_timeout`."""
+    return getattr(fault.__cause__, "pgcode", None) == _NOT_AVAILABLE
+
+
 def _end(name: str) -> datetime | None:
     """The first instant that is not in it; None for what has no end."""
     if name == f"{TABLE}_before":
@@ -144,7 +149,7 @@ def _briefly(statement: str) -> None:
                 cursor.execute("SET LOCAL lock_timeout = %s", [PATIENCE_MS])
                 cursor.execute(statement)
         except OperationalError as fault:
-            if getattr(fault.__cause__, "pgcode", None) != _NOT_AVAILABLE:
+            if not waited_too_long(fault):
                 raise
             time.sleep(PAUSE_S)
         else:

@@ -70,10 +70,14 @@ class Prepared:
     months: set[partitions.Month]
     rows: bytes | None = None  # those for COPY, where they were packed before
 
+    @property
+    def are_many(self) -> bool:
+        """So that COPY is worth it."""
+        return len(self.pings) >= inserting.MANY
+
     def packed(self) -> "Prepared":
         """With what can be packed: where they are many, and no id is one that nobody can have."""
-        many = len(self.pings) >= inserting.MANY
-        if many and min(self.person_ids) > 0 and max(self.person_ids) <= MAX_ID:
+        if self.are_many and min(self.person_ids) > 0 and max(self.person_ids) <= MAX_ID:
             return replace(self, rows=inserting.packed(self.in_order))
         return self
 
@@ -103,7 +107,7 @@ def record_prepared(batch: Prepared) -> Receipt:
     if not batch.pings:
         return Receipt(stored=0)
     try:
-        return _record(batch, by_copy=len(batch.pings) >= inserting.MANY)
+        return _record(batch, by_copy=batch.are_many)
     except IntegrityError as fault:
         if partitions.is_missing(fault):  # one was dropped in between, for its age
             partitions.ensure(batch.months)

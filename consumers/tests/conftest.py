@@ -14,6 +14,7 @@ from consumers import producer, topic
 from consumers.standing import Observer
 from consumers.storing import Tally
 from consumers.writer import Writer
+from locations import services
 from locations.pings import Ping
 
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
@@ -21,6 +22,10 @@ NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
 
 def at(person_id: int, second: float, *, latitude: float = 1.0, longitude: float = 2.0) -> Ping:
     return Ping(person_id, NOON + timedelta(seconds=second), latitude, longitude)
+
+
+def stored() -> list[Ping]:
+    return sorted(services.list_between(limit=100_000))
 
 
 @pytest.fixture
@@ -102,3 +107,17 @@ def write_all(writer: Writer, observer: Observer) -> Callable[[], Tally]:
         raise AssertionError(f"{observer.look()} after 200 steps")
 
     return step
+
+
+@pytest.fixture
+def database(people: None) -> Iterator[Callable[[], None]]:
+    """Call it, and the database is away: nobody listens at the port. It is back when called again."""
+    real = connection.settings_dict["PORT"]
+
+    def switch() -> None:
+        connection.close()
+        connection.settings_dict["PORT"] = real if connection.settings_dict["PORT"] == 1 else 1
+
+    yield switch
+    if connection.settings_dict["PORT"] == 1:
+        switch()

@@ -1,36 +1,26 @@
 """One step of the writer: a batch into the database, then committed; what is bad set aside; nothing twice."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 
 from connect.neighbours import NeighbourUnavailable
-from consumers import storing, topic
-from consumers.lanes import Lanes
+from consumers import topic
 from consumers.models import RejectedPing
 from consumers.standing import Observer
-from consumers.storing import UNKNOWN, Batch, Tally, read, store
-from consumers.tests.conftest import NOON, at
+from consumers.storing import UNKNOWN, Tally, read, store
+from consumers.tests.conftest import NOON, at, stored
 from consumers.writer import Writer, what_is_missing
 from local import kafka as local_kafka
-from locations import inserting, services
-from locations.pings import Ping
-from locations.services import prepare
 from persons import services as persons
 from tests.serving import until
 
 pytestmark = pytest.mark.usefixtures("people")
 
 POISON = b"\xff\xff no location"
-
-
-def stored() -> list[Ping]:
-    return sorted(services.list_between(limit=100_000))
 
 
 def rejected() -> set[tuple[int | None, str]]:
@@ -208,20 +198,6 @@ def test_a_batch_that_fails_for_one_ping_is_halved_until_it_stands_alone(
 # --- a broken world ------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def database(people: None) -> Iterator[Callable[[], None]]:
-    """Call it, and the database is away: nobody listens at the port. It is back when called again."""
-    real = connection.settings_dict["PORT"]
-
-    def switch() -> None:
-        connection.close()
-        connection.settings_dict["PORT"] = real if connection.settings_dict["PORT"] == 1 else 1
-
-    yield switch
-    if connection.settings_dict["PORT"] == 1:
-        switch()
-
-
 def test_while_the_database_is_away_nothing_is_committed_or_rejected(
     send: Callable, writer: Writer, new_writer: Callable, observer: Observer, database: Callable
 ):
@@ -260,67 +236,6 @@ def test_a_connection_that_was_cut_is_made_anew_by_the_next_step(
 
     assert stored() == [at(1, 0), at(1, 1)]
     assert observer.look().unwritten == 0
-
-
-def test_once_a_lane_failed_nothing_overtakes_what_it_had_whichever_lane_it_would_take(
-    people: None, database: Callable
-):
-    lanes = Lanes(2)
-    database()
-    failed = lanes.store(0, Batch(prepare([at(1, 0)]), [], []))
-    assert isinstance(failed.exception(), OperationalError)
-    database()
-    for lane in (0, 1):
-        assert lanes.store(lane, Batch(prepare([at(1, 1)]), [], [])).exception() is failed.exception()
-    lanes.close()
-    assert not stored()
-
-
-class Silent:
-    """What a COPY reads, of which the end never comes: as from a process that was frozen."""
-
-    def __init__(self, rows: bytes) -> None:
-        self._parts = iter([rows])
-        self.over = threading.Event()
-
-    def read(self, _size: int) -> bytes:
-        if rows := next(self._parts, b""):
-            return rows
-        assert self.over.wait(60)
-        raise InterruptedError
-
-
-def test_one_that_fell_silent_in_the_midst_of_a_copy_is_ended(people: None, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(storing, "FROZEN_S", 1)
-    pings = [at(1 + n % 9, n) for n in range(5000)]
-    batch = prepare(pings)
-    silent = Silent(inserting.packed(batch.in_order)[:-2])
-
-    def copy() -> None:
-        try:
-            with transaction.atomic(), connection.cursor() as cursor, connection.wrap_database_errors:
-                cursor.copy_expert(inserting.COPY, silent)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as frozen:
-        copying = frozen.submit(copy)
-        try:
-            until(lambda: waits_for_client(inserting.COPY))
-            assert store(Batch(batch, [], [])) == Tally(good=5000, stored=5000)
-        finally:
-            silent.over.set()
-        assert isinstance(copying.exception(), OperationalError)
-    assert stored() == sorted(pings)
-
-
-def waits_for_client(statement: str) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE query = %s AND wait_event = 'ClientRead'",
-            [statement],
-        )
-        return bool(cursor.fetchone()[0])
 
 
 def test_a_broker_that_goes_away_stops_the_writer_and_closing_does_not_hang(
