@@ -15,6 +15,7 @@ from consumers.standing import Observer
 from consumers.state_file import STUCK_S, Said, read, write
 from consumers.tests.conftest import at
 from consumers.tests.process import WriterProcess
+from consumers.writer import SIZE
 from local import kafka as local_kafka
 from tests.serving import database_url, until
 from tests.system import at as database_at
@@ -30,25 +31,27 @@ def count() -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_after_the_batch_in_hand(send: Callable, observer: Observer, number: signal.Signals):
-    send(*(at(1 + n % 9, n) for n in range(20_000)))
+    send(*(at(1 + n % 9, n) for n in range(3 * SIZE)))
     with WriterProcess() as writer:
         until(count)
         writer.process.send_signal(number)
         assert writer.ended() == 0, writer.output()
         assert "Stopped." in writer.output()
     # What is committed is stored, and what is stored is committed.
-    assert count() + observer.look().unwritten == 20_000
+    assert count() + observer.look().unwritten == 3 * SIZE
 
 
 def test_killed_in_the_midst_nothing_is_lost_and_nothing_doubled(send: Callable, observer: Observer):
-    send(*(at(1 + n % 9, n) for n in range(20_000)), *((b"7", b"\xff%d" % n) for n in range(100)))
+    # So many that most is unwritten when the first of them are seen.
+    send(*(at(1 + n % 9, n) for n in range(4 * SIZE)), *((b"7", b"\xff%d" % n) for n in range(100)))
     with WriterProcess() as writer:
         until(count)
         writer.process.kill()
     with WriterProcess() as writer:
+        writer.until_said("Writing.")
         until(lambda: not observer.look().unwritten, at_most_s=40)
         assert writer.stop() == 0
-    assert count() == 20_000
+    assert count() == 4 * SIZE
     assert RejectedPing.objects.count() == 100
 
 
