@@ -1,9 +1,5 @@
 """The spatial question: who was near whom, when and for how long. One SQL statement for each answer.
 
-Nearness is decided in geocentric metres, where it is the same everywhere on earth. The chord between two
-points of the ellipsoid is never longer than the geodesic and, up to 10 km, at most 1.1 mm shorter; only
-pairs inside that doubt (at 5 m it is a ten-millionth of a metre, all rounding) are measured on the geodesic.
-
 Candidates are found in one of two ways. Up to NEAR_M metres, by the 32 m cubes around each own ping and
 the time (index locations_cell_time). Farther, where cubes would be many and mostly empty, by time alone
 (index locations_time).
@@ -14,11 +10,10 @@ Of others only those are in an answer who may be found; the person asked about n
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import ceil
 from typing import Any
 
 from connect.database import cut_in_blocks
-from locations import people
+from locations import nearness, people
 from locations.pings import Ping
 
 CELL_M = 32  # the edge of the indexed cubes: migration 0001
@@ -26,6 +21,7 @@ NEAR_M = 40  # measured: from here on the time window is looked through quicker 
 
 # Without a time tolerance.
 SPOTS = 8  # how many times as far as a spot is wide one looks; 6 to 16 are alike
+FEW_OWN = 2000  # up to so many own pings their spots' cubes are small: some ten MB
 SMALLEST_M = 1e-3  # nobody is known so well; far below it numbers would overflow
 SLICES = 500
 SHORTEST_SLICE = timedelta(minutes=15)
@@ -123,67 +119,10 @@ location.creation_time >= own.creation_time - %(within_s)s * interval '1 second'
 location.creation_time <= own.creation_time + %(within_s)s * interval '1 second'"""
 
 
-def _square(a: str, b: str) -> str:
-    """The square of the chord between two rows, in square metres; `b` is what its columns begin with."""
-    return " + ".join(f"({a}.{axis} - {b}{axis}) * ({a}.{axis} - {b}{axis})" for axis in "xyz")
-
-
 # Near the own ping before, too. It is missing for the first one, hence no plain NOT of this.
 _SEEN_BEFORE = f"""
 location.creation_time <= own.before_time + %(within_s)s * interval '1 second' AND
-{_square("location", "own.before_")} <= %(surely)s"""
-
-
-def _geodesic(a: str, b: str) -> str:
-    points = ", ".join(f"ST_MakePoint({each}.longitude, {each}.latitude)::geography" for each in (a, b))
-    return f"ST_Distance({points})"
-
-
-def _reach(distance_m: float) -> dict[str, float]:
-    """The chords that are surely and perhaps within a geodesic distance of up to 10 km, and their squares.
-
-    geodesic - chord <= chord^3 / (24 r^2), r >= 6335 km (the smallest radius of curvature of WGS84).
-    The rest is room for rounding: coordinates of 6,378 km are good to a few nanometres.
-    """
-    room_m = 1e-7
-    surely_m = distance_m - distance_m**3 / (24 * 6.33e6**2) - room_m
-    perhaps_m = distance_m + room_m
-    return {
-        "distance_m": distance_m,
-        "surely_m": surely_m,
-        "perhaps_m": perhaps_m,
-        "surely": surely_m**2 if surely_m > 0 else -1,
-        "perhaps": perhaps_m**2,
-    }
-
-
-def _cell(x: str, y: str, z: str) -> str:
-    """The number of the cube with these whole numbers, as locations_cell gives it for those of 32 m.
-
-    Smaller ones share a number with others that are millions of cubes away.
-    """
-    x, y, z = (f"((({each})::bigint + 1048576) & 2097151)" for each in (x, y, z))
-    return f"(({x} << 42) | ({y} << 21) | {z})"
-
-
-def _cell_of(row: str, edge_m: float) -> str:
-    return _cell(*(f"floor({row}.{axis} / {edge_m})" for axis in "xyz"))
-
-
-def _cells(row: str, edge_m: float, reach_m: float) -> str:
-    """Joins to each row the numbers of the cubes that are in its reach, as `near (cell)`.
-
-    Arrays of known length, not generate_series, because the planner can count them.
-    """
-    steps = list(range(ceil(2 * reach_m / edge_m) + 1))
-    first = {axis: f"floor(({row}.{axis} - {reach_m}) / {edge_m})" for axis in "xyz"}
-    last = {axis: f"floor(({row}.{axis} + {reach_m}) / {edge_m})" for axis in "xyz"}
-    joins = " ".join(
-        f"JOIN unnest(ARRAY{steps}) AS step_{axis} ON {first[axis]} + step_{axis} <= {last[axis]}"
-        for axis in "xyz"
-    )
-    cell = _cell(*(f"{first[axis]} + step_{axis}" for axis in "xyz"))
-    return f"{joins} CROSS JOIN LATERAL (SELECT {cell} AS cell) AS near"
+{nearness.square("location", "own.before_")} <= %(surely)s"""
 
 
 def _pairs(reach: dict[str, float], *, each: bool) -> str:
@@ -195,17 +134,17 @@ def _pairs(reach: dict[str, float], *, each: bool) -> str:
     return f"""
 pairs AS (
     SELECT other.*, own.creation_time AS own_time, own.nth AS own_nth
-      FROM own {_cells("own", CELL_M, reach["perhaps_m"]) if near else ""}
+      FROM own {nearness.cells("own", reach["perhaps_m"], CELL_M) if near else ""}
      CROSS JOIN LATERAL (
-        SELECT person_id, creation_time, latitude, longitude, {_square("location", "own.")} AS square
+        SELECT person_id, creation_time, latitude, longitude, {nearness.square("location", "own.")} AS square
           FROM locations_location AS location
          WHERE {f"locations_cell(x, y, z, {CELL_M}) = near.cell AND" if near else ""}
                {_IN_RANGE} AND {_WITHIN} AND person_id <> %(person_id)s
-               AND abs(x - own.x) <= %(perhaps_m)s AND {_square("location", "own.")} <= %(perhaps)s
+               AND abs(x - own.x) <= %(perhaps_m)s AND {nearness.square("location", "own.")} <= %(perhaps)s
                {"" if each else f"AND ({_SEEN_BEFORE}) IS NOT TRUE"}
         OFFSET 0 -- a fence: the index is looked up once an own ping, whatever the planner guesses
      ) AS other
-     WHERE (square <= %(surely)s OR {_geodesic("other", "own")} <= %(distance_m)s)
+     WHERE (square <= %(surely)s OR {nearness.geodesic("other", "own")} <= %(distance_m)s)
            AND {people.may_be_found("other.person_id")}
 )"""
 
@@ -221,7 +160,7 @@ def connections_sql(
     limit: int | None,
 ) -> tuple[str, dict[str, Any]]:
     """The statement of `connections` and its parameters."""
-    reach = _reach(distance_m)
+    reach = nearness.reach(distance_m)
     values: dict[str, Any] = {"person_id": person_id, "start": start, "end": end, "within_s": within_s}
     values |= reach
     page = "true"
@@ -249,18 +188,20 @@ def _any_time_sql(reach: dict[str, float], page: str) -> str:
 
     Own pings are gathered in spots, some hundredths of the distance wide. Of most candidates a spot's
     middle says enough; those in the doubt that its radius leaves are compared with each ping of it. Spots
-    are hashed by the cubes that they reach into (eight at most).
+    are hashed by the cubes that they reach into: a hundred small ones, which few candidates share with spots
+    too far away, or eight large ones where so many rows would not fit into memory.
     """
     distance_m = reach["distance_m"]
     spot_m = max(distance_m, SMALLEST_M) / SPOTS
-    edge_m = 2 * (reach["perhaps_m"] + spot_m)
+    reach_m = reach["perhaps_m"] + spot_m
+    small_m, large_m, edge = reach_m / 2, 2 * reach_m, "(SELECT edge FROM cubes)"
     if distance_m <= NEAR_M:
-        near = f"SELECT DISTINCT cell FROM own {_cells('own', CELL_M, reach['perhaps_m'])}"
+        near = f"SELECT DISTINCT cell FROM own {nearness.cells('own', reach['perhaps_m'], CELL_M)}"
         areas, area = f"areas AS MATERIALIZED ({near}),", "areas,"
         in_area = f"locations_cell(x, y, z, {CELL_M}) = areas.cell"
     else:
         areas, area, in_area = "", "", "EXISTS (SELECT FROM own)"
-    middle = _square("other", "spot.")
+    middle = nearness.square("other", "spot.")
     return f"""
 WITH {_OWN},
 spots AS (
@@ -270,10 +211,13 @@ spots AS (
            array_agg(latitude) AS latitudes, array_agg(longitude) AS longitudes
       FROM own GROUP BY floor(x / {spot_m}), floor(y / {spot_m}), floor(z / {spot_m})
 ),
+cubes AS (
+    SELECT CASE WHEN count(*) <= {FEW_OWN} THEN {small_m} ELSE {large_m} END AS edge FROM own
+),
 reach AS MATERIALIZED (
     SELECT spot.*, cell, (%(perhaps_m)s + radius) ^ 2 AS perhaps,
            CASE WHEN radius < %(surely_m)s THEN (%(surely_m)s - radius) ^ 2 ELSE -1 END AS surely
-      FROM spots AS spot {_cells("spot", edge_m, edge_m / 2)}
+      FROM spots AS spot {nearness.cells("spot", reach_m, small_m, edge)}
 ),
 {areas}
 slices AS (
@@ -299,15 +243,14 @@ SELECT person_id, creation_time, latitude, longitude
       ) AS other
      WHERE person_id <> %(person_id)s AND {page} AND {people.may_be_found("person_id")} AND EXISTS (
         SELECT FROM reach AS spot
-         WHERE cell = {_cell_of("other", edge_m)} AND {middle} <= perhaps AND ({middle} <= surely OR EXISTS (
-            SELECT FROM generate_subscripts(xs, 1) AS nth, LATERAL (
-                SELECT xs[nth] AS x, ys[nth] AS y, zs[nth] AS z,
-                       latitudes[nth] AS latitude, longitudes[nth] AS longitude
-                OFFSET 0
-             ) AS own
-             WHERE {_square("other", "own.")} <= %(perhaps)s
-               AND ({_square("other", "own.")} <= %(surely)s
-                    OR {_geodesic("other", "own")} <= %(distance_m)s)
+         WHERE cell = {nearness.cell_of("other", edge)} AND {middle} <= perhaps AND ({middle} <= surely OR EXISTS (
+            -- Not from a function, which would find all subscripts before the first is looked at.
+            SELECT FROM (SELECT generate_subscripts(xs, 1) AS nth) AS each,
+                   LATERAL (SELECT xs[nth] AS x, ys[nth] AS y, zs[nth] AS z OFFSET 0) AS own,
+                   LATERAL (SELECT latitudes[nth] AS latitude, longitudes[nth] AS longitude) AS place
+             WHERE {nearness.square("other", "own.")} <= %(perhaps)s
+               AND ({nearness.square("other", "own.")} <= %(surely)s
+                    OR {nearness.geodesic("other", "place")} <= %(distance_m)s)
          ))
      )
     OFFSET 0
@@ -335,7 +278,7 @@ def encounters_sql(
     The nearest own ping travels through the groups in one number: the chord in tenths of a micrometre, and
     after it the own ping's place in time, so that the least number is that of the earliest of the nearest.
     """
-    reach = _reach(distance_m)
+    reach = nearness.reach(distance_m)
     values: dict[str, Any] = {
         "person_id": person_id,
         "start": start,
@@ -393,9 +336,9 @@ def _nearest_m() -> str:
     """
     return f"""
 CASE WHEN chord_m < 1000 THEN chord_m + chord_m ^ 3 / (24 * 6371000.0 ^ 2)
-     ELSE (SELECT min({_geodesic("own", "location")}) FROM locations_location AS location
+     ELSE (SELECT min({nearness.geodesic("own", "location")}) FROM locations_location AS location
             WHERE location.person_id = meetings.person_id AND {_IN_RANGE} AND {_WITHIN}
-                  AND {_square("location", "own.")} >= (chord_m - 1e-6) ^ 2) END"""
+                  AND {nearness.square("location", "own.")} >= (chord_m - 1e-6) ^ 2) END"""
 
 
 def _limited(sql: str, values: dict[str, Any], limit: int | None) -> tuple[str, dict[str, Any]]:
