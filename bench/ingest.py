@@ -7,7 +7,7 @@ import csv
 import io
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
@@ -23,7 +23,7 @@ from bench.system import BATCH, ROUNDS, System, copied, durability, month_start,
 from consumers.standing import Observer
 from local import kafka
 from locations import partitions
-from locations.pings import MAX_BATCH
+from locations.pings import MAX_BATCH, Ping
 from locations.services import record
 from persons.models import Person
 from tests.serving import Server, until
@@ -178,25 +178,34 @@ def _files(system: System) -> Part:
 
 def _growth(system: System) -> Part:
     part = Part("Ingest: a table that grows")
-    most = int(10_000_000 * system.whole)
-    batches = load.batches(system.walk(6), MAX_BATCH)
-    rates: dict[int, float] = {}
-    stored = 0
-    for nth in range(1, 11):
-        took = []
-        while stored < nth * most // 10:
-            batch = next(batches)
-            took.append(seconds(lambda batch=batch: record(batch)) / len(batch))  # type: ignore[misc]
-            stored += len(batch)
-        rates[stored] = 1 / Spread(took).median
+    count, last = (int(each * system.whole) // MAX_BATCH for each in (10_000_000, 1_000_000))
+    a_month_later = month_start(7) - month_start(6)
+    grown, small = [], []
+    for nth, batch in enumerate(islice(load.batches(system.walk(6), MAX_BATCH), count)):
+        if nth >= count - last:
+            same = [ping._replace(creation_time=ping.creation_time + a_month_later) for ping in batch]
+            small.append(_rate(same))
+        grown.append(_rate(batch))
     truncate(6)
-    first, *_, last = rates.values()
+    truncate(7)
+    ratio = Spread([one / other for one, other in zip(grown[-last:], small, strict=True)]).median
     part.target(
-        f"growth: rows/s at {most:,} stored beside {most // 10:,}",
+        f"growth: rows/s at {count * MAX_BATCH:,} stored beside {last * MAX_BATCH:,}",
         "at least 0.9 x",
-        f"{last / first:.2f} x",
-        met=last >= 0.9 * first,
+        f"{ratio:.2f} x",
+        met=ratio >= 0.9,
     )
-    part.table(("rows stored", "rows/s"), [(f"{n:,}", f"{rate:,.0f}") for n, rate in rates.items()])
-    part.text("All in one month's partition, by `record` in batches of 10,000; the median of each tenth.")
+    tenths = range(last, count + 1, last)
+    rows = [(f"up to {n * MAX_BATCH:,}", Spread(grown[n - last : n]).rate()) for n in tenths]
+    rows.append((f"up to {last * MAX_BATCH:,}, in turn with the last", Spread(small).rate()))
+    part.table(("rows stored", "rows/s"), rows)
+    part.text(
+        "All in one month's partition, by `record` in batches of 10,000. The machine's own speed drifts "
+        "meanwhile, so the last rows were stored in turn with the same ones a month later, where none were, "
+        "batch by batch; the ratio is the median of those pairs."
+    )
     return part
+
+
+def _rate(batch: Sequence[Ping]) -> float:
+    return len(batch) / seconds(lambda: record(batch))

@@ -243,8 +243,9 @@ SELECT person_id, creation_time, latitude, longitude
       ) AS other
      WHERE person_id <> %(person_id)s AND {page} AND {people.may_be_found("person_id")} AND EXISTS (
         SELECT FROM reach AS spot
-         WHERE cell = {nearness.cell_of("other", edge)} AND {middle} <= perhaps AND ({middle} <= surely OR EXISTS (
-            -- Not from a function, which would find all subscripts before the first is looked at.
+         WHERE cell = {nearness.cell_of("other", edge)}
+           AND {middle} <= perhaps AND ({middle} <= surely OR EXISTS (
+            -- Not FROM generate_subscripts, which would find all before the first is looked at.
             SELECT FROM (SELECT generate_subscripts(xs, 1) AS nth) AS each,
                    LATERAL (SELECT xs[nth] AS x, ys[nth] AS y, zs[nth] AS z OFFSET 0) AS own,
                    LATERAL (SELECT latitudes[nth] AS latitude, longitudes[nth] AS longitude) AS place
