@@ -21,7 +21,7 @@ NEAR_M = 40  # measured: from here on the time window is looked through quicker 
 
 # Without a time tolerance.
 SPOTS = 8  # how many times as far as a spot is wide one looks; 6 to 16 are alike
-FEW_OWN = 2000  # up to so many own pings their spots' cubes are small: some ten MB
+FEW_OWN = 2000  # up to so many own pings their spots' cubes are small: at most some 50 MB of work_mem
 SMALLEST_M = 1e-3  # nobody is known so well; far below it numbers would overflow
 SLICES = 500
 SHORTEST_SLICE = timedelta(minutes=15)
