@@ -212,7 +212,7 @@ spots AS (
       FROM own GROUP BY floor(x / {spot_m}), floor(y / {spot_m}), floor(z / {spot_m})
 ),
 cubes AS (
-    SELECT CASE WHEN count(*) <= {FEW_OWN} THEN {small_m} ELSE {large_m} END AS edge FROM own
+    SELECT CASE WHEN count(*) <= {FEW_OWN} THEN {small_m} ELSE {large_m} END::float8 AS edge FROM own
 ),
 reach AS MATERIALIZED (
     SELECT spot.*, cell, (%(perhaps_m)s + radius) ^ 2 AS perhaps,

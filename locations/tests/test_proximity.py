@@ -9,7 +9,7 @@ from geographiclib.geodesic import Geodesic
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from locations import services
+from locations import proximity, services
 from locations.pings import Ping
 from locations.tests import brute_force
 from persons.models import Person
@@ -94,6 +94,20 @@ def test_connections_are_those_of_the_brute_force(event, between, d, within_s, h
 
     question = {**between, "distance_m": d, "within_s": within_s}
     assert found == brute_force.connections(stored, 1, **question, hidden=hidden)
+
+
+@often
+@given(events(), ranges, distances, some_hidden)
+def test_the_spots_of_many_own_pings_find_the_same_by_larger_cubes(
+    monkeypatch, event, between, d, hidden
+):
+    stored = fresh(event, hidden)
+    assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
+    monkeypatch.setattr(proximity, "FEW_OWN", 0)
+
+    found = list(services.connections(1, **between, distance_m=d))
+
+    assert found == brute_force.connections(stored, 1, **between, distance_m=d, within_s=None, hidden=hidden)
 
 
 @often
