@@ -98,9 +98,7 @@ def test_connections_are_those_of_the_brute_force(event, between, d, within_s, h
 
 @often
 @given(events(), ranges, distances, some_hidden)
-def test_the_spots_of_many_own_pings_find_the_same_by_larger_cubes(
-    monkeypatch, event, between, d, hidden
-):
+def test_the_spots_of_many_own_pings_find_the_same_by_larger_cubes(monkeypatch, event, between, d, hidden):
     stored = fresh(event, hidden)
     assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
     monkeypatch.setattr(proximity, "FEW_OWN", 0)
