@@ -21,6 +21,7 @@ NEAR_M = 40  # measured: from here on the time window is looked through quicker 
 
 # Without a time tolerance.
 SPOTS = 8  # how many times as far as a spot is wide one looks; 6 to 16 are alike
+SMALL_FROM_M = 10  # nearer, spots are so many that making their small cubes takes longer than these save
 FEW_OWN = 2000  # up to so many own pings their spots' cubes are small: at most some 50 MB of work_mem
 SMALLEST_M = 1e-3  # nobody is known so well; far below it numbers would overflow
 SLICES = 500
@@ -189,12 +190,13 @@ def _any_time_sql(reach: dict[str, float], page: str) -> str:
     Own pings are gathered in spots, some hundredths of the distance wide. Of most candidates a spot's
     middle says enough; those in the doubt that its radius leaves are compared with each ping of it. Spots
     are hashed by the cubes that they reach into: a hundred small ones, which few candidates share with spots
-    too far away, or eight large ones where so many rows would not fit into memory.
+    too far away, or eight large ones where spots are too many for that.
     """
     distance_m = reach["distance_m"]
     spot_m = max(distance_m, SMALLEST_M) / SPOTS
     reach_m = reach["perhaps_m"] + spot_m
     small_m, large_m, edge = reach_m / 2, 2 * reach_m, "(SELECT edge FROM cubes)"
+    few = FEW_OWN if distance_m >= SMALL_FROM_M else 0
     if distance_m <= NEAR_M:
         near = f"SELECT DISTINCT cell FROM own {nearness.cells('own', reach['perhaps_m'], CELL_M)}"
         areas, area = f"areas AS MATERIALIZED ({near}),", "areas,"
@@ -212,7 +214,7 @@ spots AS (
       FROM own GROUP BY floor(x / {spot_m}), floor(y / {spot_m}), floor(z / {spot_m})
 ),
 cubes AS (
-    SELECT CASE WHEN count(*) <= {FEW_OWN} THEN {small_m} ELSE {large_m} END::float8 AS edge FROM own
+    SELECT CASE WHEN count(*) <= {few} THEN {small_m} ELSE {large_m} END::float8 AS edge FROM own
 ),
 reach AS MATERIALIZED (
     SELECT spot.*, cell, (%(perhaps_m)s + radius) ^ 2 AS perhaps,
