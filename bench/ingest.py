@@ -178,7 +178,8 @@ def _files(system: System) -> Part:
 
 def _growth(system: System) -> Part:
     part = Part("Ingest: a table that grows")
-    count, last = (int(each * system.whole) // MAX_BATCH for each in (10_000_000, 1_000_000))
+    last = max(1, int(1_000_000 * system.whole) // MAX_BATCH)
+    count = 10 * last
     a_month_later = month_start(7) - month_start(6)
     grown, small = [], []
     for nth, batch in enumerate(islice(load.batches(system.walk(6), MAX_BATCH), count)):
