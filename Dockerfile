@@ -30,4 +30,4 @@ EXPOSE 8000 50051
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s CMD ["python", "-c", "\
 from http.client import HTTPConnection as Web; web = Web('127.0.0.1', 8000, timeout=4); \
 web.request('GET', '/health/live'); assert web.getresponse().status == 200"]
-CMD ["gunicorn", "--config", "python:connect.gunicorn", "connect.wsgi"]
+CMD ["gunicorn", "--config", "python:connect.gunicorn", "connect.asgi"]

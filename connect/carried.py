@@ -1,6 +1,6 @@
 """What a call carries along to all that it asks: its id, and until when somebody waits for it.
 
-A web request has to begin its answer in time (connect.wsgi), a gRPC call has the deadline that its client
+A web request has to begin its answer in time (connect.asgi), a gRPC call has the deadline that its client
 gave it (grpc_server.calls). What it asks of a neighbour or of the database gets what is left of that, so that
 no process works on for somebody who has given up.
 """

@@ -1,18 +1,17 @@
-"""Gunicorn's configuration for every web process: `gunicorn --config python:connect.gunicorn connect.wsgi`.
-
-Threads, not ASGI: under ASGI Django would collect a synchronous stream in memory.
-"""
+"""Gunicorn's configuration for web processes: `gunicorn --config python:connect.gunicorn connect.asgi`."""
 
 import json
 import os
 import socket
+from http import HTTPStatus
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from gunicorn import util
 from gunicorn.arbiter import Arbiter
+from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.errors import HaltServer
 
 from connect import listening
@@ -20,9 +19,10 @@ from connect import listening
 SLOW_READER_S = 30
 
 bind = "127.0.0.1:8000" if settings.ACCESS == "open" else "0.0.0.0:8000"
-worker_class = "gthread"
+worker_class = "asgi"
+asgi_lifespan = "off"
+asgi_loop = "uvloop"
 workers = settings.WEB_WORKERS
-threads = settings.WEB_THREADS
 keepalive = 75
 limit_request_line = 8190  # 300 long ids, what connections ask persons for at once
 timeout = 60
@@ -34,14 +34,19 @@ control_socket_disable = True  # it would be one file for all processes of a use
 forwarded_allow_ips = "*"
 
 
-def _write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
-    """What gunicorn itself says of a request that never reaches Django, in DRF's shape instead of HTML."""
-    body = json.dumps({"detail": f"{reason}. {mesg}"})
-    head = f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-    util.write_nonblock(sock, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("ascii", "replace"))
+def _send_error_response(self: Any, status: int, message: str, extra_headers: Any = ()) -> None:
+    """Answer a request that never reaches Django in DRF's shape instead of plain text."""
+    reason = HTTPStatus(status).phrase
+    if status == HTTPStatus.REQUEST_URI_TOO_LONG:
+        message = f"At most {limit_request_line} bytes are allowed."
+    body = json.dumps({"detail": f"{reason}. {message}"})
+    head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    more = "".join(f"{name}: {value}\r\n" for name, value in extra_headers)
+    answer = f"{head}{more}Content-Length: {len(body)}\r\n\r\n{body}"
+    self._safe_write(answer.encode("ascii", "replace"))
 
 
-util.write_error = _write_error  # the only way to have it otherwise: there is no setting
+ASGIProtocol._send_error_response = _send_error_response  # noqa: SLF001 - gunicorn has no setting for it
 
 
 def when_ready(server: Arbiter) -> None:

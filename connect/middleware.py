@@ -6,7 +6,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-DRAINED = 64 * 1024 * 1024  # bytes read and thrown away, so that a client in mid-send hears the answer
+REFUSED = "connect.refused"  # in the environ: why connect.asgi did not receive the body
 
 
 def client_address(request: HttpRequest) -> str:
@@ -21,21 +21,30 @@ def client_address(request: HttpRequest) -> str:
         return str(request.META.get("REMOTE_ADDR") or "127.0.0.1")
 
 
-class BodyLimit:
-    """413 for a body on /api over BODY_LIMIT bytes, before a byte of it is kept."""
+class Refusals:
+    """Answers requests whose body was not received (connect.asgi), and /api bodies over BODY_LIMIT bytes.
+
+    A caller who is not known gets the view's own 401: the view never reads the body.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
-        if length <= settings.BODY_LIMIT or not request.path.startswith("/api"):
-            return self.get_response(request)
-        left = min(length, DRAINED)
-        while left > 0 and (chunk := request.read(min(left, 65536))):
-            left -= len(chunk)
-        detail = f"The body has {length} bytes; {settings.BODY_LIMIT} are allowed."
-        response = JsonResponse({"detail": detail}, status=413)
-        if length > DRAINED:
-            response["Connection"] = "close"
-        return response
+        refused = request.META.get(REFUSED)
+        if refused is None and length > settings.BODY_LIMIT and request.path.startswith("/api"):
+            refused = "too large"
+        match refused:
+            case "too large":
+                detail = f"The body has {length} bytes or more; {settings.BODY_LIMIT} are allowed."
+                return JsonResponse({"detail": detail}, status=413)
+            case "late":
+                return JsonResponse({"detail": "The request did not arrive in time."}, status=408)
+            case "too many":
+                detail = "Too many large requests at once. Expected available in 5 seconds."
+                return JsonResponse({"detail": detail}, status=429, headers={"Retry-After": "5"})
+            case "unavailable":
+                detail = "What this call needs is out of reach. Sending it again is safe."
+                return JsonResponse({"detail": detail}, status=503, headers={"Retry-After": "2"})
+        return self.get_response(request)

@@ -1,8 +1,16 @@
-"""Gunicorn's configuration as it is, but with less patience for those who read or send slowly."""
+"""Gunicorn's configuration with short timeouts for slow readers and slow bodies."""
 
-from connect import arrival, gunicorn
+from typing import Any
+
+from connect import gunicorn
 
 gunicorn.SLOW_READER_S = 1
-arrival.BODY_S = 1
 
 from connect.gunicorn import *  # noqa: E402, F403
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Before the worker loads the application: it reads these when it serves."""
+    from connect import asgi  # noqa: PLC0415 - in the worker, not in gunicorn's master
+
+    asgi.SLOW_READER_S = asgi.SMALL_BODY_S = asgi.BODY_S = 1

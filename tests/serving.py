@@ -49,7 +49,7 @@ class Server:
             self.port = listener.getsockname()[1]
             bind = ["--bind", f"fd://{listener.fileno()}"]
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "--config", self.config, *bind, "connect.wsgi"],
+                [sys.executable, "-m", "gunicorn", "--config", self.config, *bind, "connect.asgi"],
                 cwd=ROOT,
                 env=os.environ | self.environ,
                 pass_fds=[listener.fileno()],

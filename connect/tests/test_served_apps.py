@@ -28,7 +28,7 @@ def start(**environ: str) -> subprocess.CompletedProcess[str]:
             "python:connect.gunicorn",
             "-b",
             "127.0.0.1:0",
-            "connect.wsgi",
+            "connect.asgi",
         ],
         cwd=ROOT,
         env=os.environ | {"DATABASE_URL": database_url(), "WEB_WORKERS": "1"} | environ,
