@@ -1,37 +1,52 @@
-"""What every call goes through: its place among the others, its database connection, its errors, its end.
+"""What every call goes through: identity, limits, a thread with a database connection, errors.
 
-An interceptor of the server's. The library gives each call a thread of its pool for as long as it lasts.
+The event loop receives and sends; a thread is held only while a call works. A caller without a valid token is
+refused before its message is read. Each caller has a share of the threads, and waits for it without a thread.
 """
 
+import asyncio
+import contextvars
 import logging
+import math
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import grpc
 from django.db import InterfaceError, OperationalError, connections
 from google.protobuf.message import DecodeError, Message
 
 from connect import callers, carried
-from connect.callers import READERS, Asking, Kind
+from connect.callers import READERS, Asking, Caller, Kind
 from connect.neighbours import NeighbourUnavailable
 from grpc_server.messages import in_words
 from grpc_server.rates import Rates
 from locations.pings import Refused, parse_id
 
-Who = frozenset[Kind] | None  # who may make a call; None: anybody, without a token
+T = TypeVar("T")
 
-SMALL_PAGE = 200  # rows; a message of them waits for no reader
-AGAIN_S = 0.2  # between two tries to cancel a statement of a call that is over
+FIRST_MESSAGE_S = 10.0  # from the head of a call to its first message
+IDLE_S = 120.0  # between two messages of a stream
+PATIENCE_S = 2.0  # for a free place among the long answers
+PERSON_S = 20.0  # the longest statement for a person
+QUESTION_S = 120.0  # and for any other caller
+OPEN_CALLS = 64  # of one caller at the same time; neighbours have as many as they need
+PERSON_LONG = 2  # long answers of one person at the same time
+LAST_WORDS_S = 2.0  # to tell a client how its call ended
+IDENTITY_THREADS = 4
+SMALL_PAGE = 200  # rows
 
 logger = logging.getLogger(__name__)
 
 
 class Failure(Exception):
-    """Ends a call with a status other than OK; after `wait_s` seconds it may be otherwise."""
+    """Ends a call with a status other than OK; after `wait_s` seconds another try may succeed."""
 
     def __init__(self, code: grpc.StatusCode, details: str, *, wait_s: int | None = None):
         super().__init__(details)
@@ -39,264 +54,348 @@ class Failure(Exception):
         self.details = details
         self.wait_s = wait_s
 
-    def end(self, context: Any) -> Any:
-        if self.wait_s is not None:
-            context.set_trailing_metadata([("retry-after", str(self.wait_s))])
-        return context.abort(self.code, self.details)
+
+class _Gone(Exception):
+    """The client cancelled the call, or takes nothing."""
 
 
-class Calls(grpc.ServerInterceptor):
-    """The calls in hand, but for those to the health service, which must not wait for anything."""
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One rpc: who may call it, its request's type, and the synchronous function that answers it."""
 
-    def __init__(self, *, streams: int, who_may: Mapping[str, frozenset[Kind]], rates: Rates):
-        """`who_may` is by a method's full name; one that it does not know is for anybody."""
-        self._who_may = who_may
+    name: str
+    who: frozenset[Kind]
+    request: type[Message]
+    behaviour: Callable[[Any, Any], Any]
+    sends_many: bool
+    answers_many: bool
+
+
+class Calls:
+    """Makes handlers of grpc.aio from synchronous functions. All its methods run in the event loop."""
+
+    def __init__(self, *, threads: int, streams: int, rates: Rates, slow_reader_s: float):
+        """`streams` of the `threads` are for long answers; the others stay for pings and short answers."""
         self._rates = rates
-        # Readers, who may be slow, never take what those who send pings need.
-        self._readers = threading.BoundedSemaphore(streams)
-        self._senders = threading.BoundedSemaphore(streams)
-        self._changed = threading.Condition()
-        self._open: set[_Call] = set()
-        self._stopping = False
+        self._slow_reader_s = slow_reader_s
+        self._identity = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
+        self._short = _Pool(threads - streams, "call")
+        self._long = _Pool(streams, "answer")
+        self._open: Counter[str] = Counter()
+        self._stopping = asyncio.Event()
+        self._busy: set[_Work] = set()
+        self._changed = asyncio.Condition()
 
-    def intercept_service(self, continuation: Callable, details: grpc.HandlerCallDetails) -> Any:
-        handler = continuation(details)
-        if handler is None or details.method.startswith("/grpc.health."):
-            return handler
-        reading = partial(_read, handler.request_deserializer)
-        wire = {"request_deserializer": reading, "response_serializer": handler.response_serializer}
-        who = self._who_may.get(details.method)
-        if not handler.response_streaming:
-            unary = partial(self._unary, handler.unary_unary, who)
-            return grpc.unary_unary_rpc_method_handler(unary, **wire)
-        if not handler.request_streaming:
-            stream = partial(self._stream, handler.unary_stream, who)
-            return grpc.unary_stream_rpc_method_handler(stream, **wire)
-        return grpc.stream_stream_rpc_method_handler(
-            partial(self._stream, handler.stream_stream, who), **wire
-        )
+    def handler(self, method: Method) -> grpc.RpcMethodHandler:
+        """On the wire a single message is a stream of one; so the handler decides when it is read."""
 
-    def drain(self, within_s: float) -> bool:
-        """Waits until no call has work in hand; from now on nothing that comes is begun.
-
-        Calls that wait for their client's next message are left open. False when the time did not suffice.
-        """
-        with self._changed:
-            self._stopping = True
-            return self._changed.wait_for(lambda: all(call.is_idle for call in self._open), within_s)
-
-    def break_off(self) -> None:
-        """Cancels the statements of the work in hand, so that its calls end as UNAVAILABLE."""
-        with self._changed:
-            busy = [call for call in self._open if not call.is_idle]
-        for call in busy:
-            call.stop_work()
-
-    def cut_off_slow_readers(self, after_s: float) -> None:
-        """Ends the streams whose reader has taken nothing for so long: each holds a snapshot and a thread."""
-        latest = time.monotonic() - after_s
-        with self._changed:
-            slow = [call for call in self._open if call.sending_since and call.sending_since < latest]
-        for call in slow:
-            logger.warning("A reader has taken nothing for %s s: cut off.", after_s)
-            call.context.cancel()
-
-    def _unary(self, behaviour: Callable, who: Who, request: Any, context: Any) -> Any:
-        try:
-            with self._call(context, who, request):
-                return behaviour(_readable(request), context)
-        except Exception as error:  # noqa: BLE001 - every one becomes a status
-            failure = _failure(error, context)
-        return failure.end(context)
-
-    def _stream(
-        self, behaviour: Callable, who: Who, request: Any, context: Any
-    ) -> Generator[Any, None, None]:
-        failure = None
-        try:
-            # A generator that never starts never ends either: what must be given back is taken in it.
-            with self._slot(request), self._call(context, who, request) as call:
-                argument = self._messages(call, request) if isinstance(request, Iterator) else request
-                with closing(behaviour(_readable(argument), context)) as responses:
-                    for response in responses:
-                        call.sending_since = time.monotonic()
-                        yield response
-                        call.sending_since = None
-        except Exception as error:  # noqa: BLE001 - every one becomes a status
-            failure = _failure(error, context)
-        if failure:
-            failure.end(context)
-
-    @contextmanager
-    def _slot(self, request: Any) -> Iterator[None]:
-        """Streams never hold all threads, so that short calls and probes get through. A small page is one."""
-        if 0 < getattr(request, "limit", 0) <= SMALL_PAGE:
-            yield
-            return
-        slots = self._senders if isinstance(request, Iterator) else self._readers
-        if not slots.acquire(blocking=False):
-            text = "Too many long calls at once. Ask again."
-            raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=1)
-        try:
-            yield
-        finally:
-            slots.release()
-
-    @contextmanager
-    def _call(self, context: Any, who: Who, request: Any) -> Iterator["_Call"]:
-        call = _Call(context, who, request)
-        self._count(call)
-        with self._changed:
-            self._open.add(call)
-        if not context.add_callback(partial(self._over, call)):
-            self._over(call)
-            raise Failure(grpc.StatusCode.CANCELLED, "The call was over before it began.")
-        carried.begin(
-            call.metadata.get(carried.REQUEST_ID), context.time_remaining()
-        )  # the context is the call's own
-        with call.database_connection():
-            call.identify()
-            yield call
-
-    def _over(self, call: "_Call") -> None:
-        """The last word of a call is sent, or its client is gone."""
-        with self._changed:
-            self._open.discard(call)
-            self._changed.notify_all()
-        call.stop_work()
-
-    def _messages(self, call: "_Call", requests: Iterator[Any]) -> Iterator[Any]:
-        """What the client sends, message by message, until the server stops."""
-        while not self._is_idle(call, idle=True):
+        async def serve(_: Any, context: Any) -> None:
             try:
-                request = next(requests, None)
-            except grpc.RpcError:  # the client is gone
-                return
-            stopping = self._is_idle(call, idle=False)
-            if request is None:
-                return
-            if stopping:
-                break
-            self._count(call)
-            call.refresh_database()
-            call.identify()
-            yield _readable(request)
-        raise Failure(grpc.StatusCode.UNAVAILABLE, "The server stops. What it has not answered, send again.")
+                await self._serve(method, context)
+            except _Gone:
+                await _end(context, Failure(grpc.StatusCode.CANCELLED, "The client takes nothing."))
+            except (grpc.aio.AbortError, asyncio.CancelledError):
+                raise
+            except Exception as error:  # noqa: BLE001 - every one becomes a status
+                await _end(context, _failure(error))
 
-    def _count(self, call: "_Call") -> None:
-        """Each call, and each message of one that sends several; before anything is looked up for it."""
-        wait_s = self._rates.wait_s(call.metadata.get("authorization", ""), call.context.peer())
+        return grpc.stream_stream_rpc_method_handler(serve)
+
+    # --- one call --------------------------------------------------------------------------------
+
+    async def _serve(self, method: Method, context: Any) -> None:
+        metadata = dict(context.invocation_metadata() or ())
+        authorization = str(metadata.get("authorization", ""))
+        caller = await self._admit(method, context, authorization)
+        left_s = context.time_remaining()
+        most_s = PERSON_S if caller.kind is Kind.PERSON else QUESTION_S
+        carried.begin(metadata.get(carried.REQUEST_ID), min(math.inf if left_s is None else left_s, most_s))
+        with self._counted(caller):
+            if method.sends_many:
+                await self._take_batches(method, context, caller, authorization)
+                return
+            async with _within(FIRST_MESSAGE_S, "No message came."):
+                raw = await context.read()
+            if raw is grpc.aio.EOF:
+                raise Failure(grpc.StatusCode.INVALID_ARGUMENT, "A message is expected.")
+            request = _parsed(method, raw)
+            await self._note(method, caller, authorization, request)
+            if method.answers_many:
+                await self._answer_stream(method, context, caller, request)
+            else:
+                pool, most = self._short, self._share(caller, self._short)
+                async with pool.place(caller.name, most):
+                    response = await self._work(pool, lambda: method.behaviour(request, None))
+                await context.write(response.SerializeToString())
+
+    async def _admit(self, method: Method, context: Any, authorization: str) -> Caller:
+        caller = await self._caller(authorization)
+        if caller is None:
+            self._count(self._rates.of_address(context.peer()))
+            raise Failure(
+                grpc.StatusCode.UNAUTHENTICATED, "A valid token is needed: authorization: Bearer ..."
+            )
+        self._count(self._rates.of_caller(caller, authorization, context.peer()))
+        if not caller.may(method.who):
+            text = f"A caller of the kind {caller.kind} may not make this call."
+            raise Failure(grpc.StatusCode.PERMISSION_DENIED, text)
+        callers.begin(caller)
+        return caller
+
+    async def _caller(self, authorization: str) -> Caller | None:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._identity, callers.by_header, authorization, None)
+
+    def _count(self, wait_s: int) -> None:
         if wait_s:
             text = f"Too many calls. Expected available in {wait_s} seconds."
             raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=wait_s)
 
-    def _is_idle(self, call: "_Call", *, idle: bool) -> bool:
-        """Notes it, and says whether the server stops."""
-        with self._changed:
-            call.is_idle = idle and not self._stopping
-            self._changed.notify_all()
-            return self._stopping
-
-
-class _Call:
-    def __init__(self, context: Any, who: Who, request: Any):
-        self.context = context
-        self._request = request
-        self.metadata = dict(context.invocation_metadata())
-        self._who = who
-        self.is_idle = False  # waits for the client's next message
-        self.sending_since: float | None = None
-        self._database: Any = connections["default"]  # the thread's own
-        self._done = threading.Event()
-        self._cancelling = threading.Lock()
-        self._cut = False
-
-    def identify(self) -> None:
-        """Whose call it is; again for each message, since a token can be revoked in between."""
-        if self._who is None:
-            return
-        caller = callers.by_header(self.metadata.get("authorization", ""), self._asking())
-        if caller is None:
-            raise Failure(
-                grpc.StatusCode.UNAUTHENTICATED, "A valid token is needed: authorization: Bearer ..."
-            )
-        if not caller.may(self._who):
-            text = f"A caller of the kind {caller.kind} may not make this call."
-            raise Failure(grpc.StatusCode.PERMISSION_DENIED, text)
-        callers.begin(caller)
-
-    def _asking(self) -> Asking | None:
-        """What is to be noted of this call; nothing of one that sends pings."""
-        if self._who is not READERS:
-            return None
-        method = type(self._request).__name__.removesuffix("Request")
-        identity = parse_id(getattr(self._request, "id", ""))
-        person_id = identity[0] if identity else getattr(self._request, "person_id", 0)
-        return Asking(method, person_id if person_id > 0 else None)
-
-    def refresh_database(self) -> None:
-        """A connection that broke or is old is replaced when it is next used."""
-        self._database.close_if_unusable_or_obsolete()
-
     @contextmanager
-    def database_connection(self) -> Iterator[None]:
-        self.refresh_database()
+    def _counted(self, caller: Caller) -> Iterator[None]:
+        bounded = caller.kind not in (Kind.SERVICE, Kind.OPEN)
+        if bounded and self._open[caller.name] >= OPEN_CALLS:
+            text = f"{OPEN_CALLS} calls of this token are open. Ask again."
+            raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=1)
+        self._open[caller.name] += 1
         try:
             yield
         finally:
-            with self._cancelling:
-                self._done.set()
-            if self._cut:
-                self._database.close()  # a late cancel must not hit the thread's next call
+            self._open[caller.name] -= 1
+            if not self._open[caller.name]:
+                del self._open[caller.name]
+
+    async def _note(self, method: Method, caller: Caller, authorization: str, request: Any) -> None:
+        """The audit log, before anything is answered."""
+        if method.who is not READERS or caller.kind is Kind.OPEN:
+            return
+        identity = parse_id(getattr(request, "id", ""))
+        person_id = identity[0] if identity else getattr(request, "person_id", 0)
+        asking = Asking(method.name, person_id if person_id > 0 else None)
+        loop = asyncio.get_running_loop()
+        if await loop.run_in_executor(self._identity, callers.by_header, authorization, asking) is None:
+            raise Failure(
+                grpc.StatusCode.UNAUTHENTICATED, "A valid token is needed: authorization: Bearer ..."
+            )
+
+    @staticmethod
+    def _share(caller: Caller, pool: "_Pool") -> int:
+        """How many threads of the pool one caller may have at the same time."""
+        if caller.kind in (Kind.SERVICE, Kind.OPEN):
+            return pool.size
+        most = max(1, pool.size // 2)
+        return min(most, PERSON_LONG) if caller.kind is Kind.PERSON else most
+
+    async def _take_batches(self, method: Method, context: Any, caller: Caller, authorization: str) -> None:
+        """An answer for each batch, in order. Between two batches the call holds no thread."""
+        first = True
+        while True:
+            raw = await self._next_message(context, FIRST_MESSAGE_S if first else IDLE_S)
+            if raw is grpc.aio.EOF:
+                return
+            if not first:  # a token can be revoked in between
+                caller = await self._admit(method, context, authorization)
+            first = False
+            async with self._short.place(caller.name, self._share(caller, self._short)):
+                answer = await self._work(self._short, partial(_answered, method, raw))
+            await context.write(answer)
+
+    async def _next_message(self, context: Any, within_s: float) -> Any:
+        """The client's next message; UNAVAILABLE when the server stops before it comes."""
+        reading = asyncio.ensure_future(context.read())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait((reading, stopping), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set():
+                text = "The server stops. Send again what it has not answered."
+                raise Failure(grpc.StatusCode.UNAVAILABLE, text)
+            if not reading.done():
+                raise Failure(grpc.StatusCode.DEADLINE_EXCEEDED, f"No message came within {within_s:g} s.")
+            return reading.result()
+        finally:
+            stopping.cancel()
+            if not reading.done():
+                reading.cancel()
+
+    async def _answer_stream(self, method: Method, context: Any, caller: Caller, request: Any) -> None:
+        small = method.name == "ListLocations" and 0 < request.limit <= SMALL_PAGE
+        pool = self._short if small else self._long
+        sender = _Sender(asyncio.get_running_loop(), context.write, self._slow_reader_s)
+
+        def produce() -> None:
+            with closing(method.behaviour(request, None)) as responses:
+                for response in responses:
+                    sender.send(response.SerializeToString())
+            sender.wait()
+
+        async with pool.place(caller.name, self._share(caller, pool), patience_s=PATIENCE_S):
+            await self._work(pool, produce)
+
+    async def _work(self, pool: "_Pool", work: Callable[[], T]) -> T:
+        """In a thread of the pool. When the call is over before it is done, its statement is cancelled."""
+        piece = _Work(work)
+        run = contextvars.copy_context().run
+        loop = asyncio.get_running_loop()
+        self._busy.add(piece)
+        try:
+            return await loop.run_in_executor(pool.threads, run, piece.run)
+        except asyncio.CancelledError:
+            loop.run_in_executor(self._identity, piece.stop)
+            raise
+        finally:
+            self._busy.discard(piece)
+            async with self._changed:
+                self._changed.notify_all()
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    async def drain(self, within_s: float) -> bool:
+        """Waits for the work in hand; calls that wait for a message end now. False if the time is over."""
+        self._stopping.set()
+        try:
+            async with asyncio.timeout(within_s), self._changed:
+                await self._changed.wait_for(lambda: not self._busy)
+        except TimeoutError:
+            return False
+        return True
+
+    def break_off(self) -> list[Awaitable[None]]:
+        """Cancels the statements of the work in hand, so that its calls end as UNAVAILABLE."""
+        loop = asyncio.get_running_loop()
+        return [loop.run_in_executor(self._identity, piece.stop) for piece in self._busy]
+
+    def close(self) -> None:
+        """Blocks until all threads have ended."""
+        for threads in (self._short.threads, self._long.threads, self._identity):
+            threads.shutdown()
+
+
+class _Pool:
+    """Threads, of which each caller has a share; a caller waits for a place without holding a thread."""
+
+    def __init__(self, size: int, name: str):
+        self.size = max(1, size)
+        self.threads = ThreadPoolExecutor(self.size, name)
+        self._places = asyncio.Semaphore(self.size)
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def place(self, name: str, most: int, *, patience_s: float | None = None) -> AsyncIterator[None]:
+        """RESOURCE_EXHAUSTED when no place is free in time; without `patience_s` it waits."""
+        share = self._shares.get(name)
+        if share is None:
+            share = self._shares[name] = asyncio.Semaphore(most)
+        taken: list[asyncio.Semaphore] = []
+        try:
+            try:
+                async with asyncio.timeout(patience_s):
+                    for semaphore in (share, self._places):
+                        await semaphore.acquire()
+                        taken.append(semaphore)
+            except TimeoutError:
+                text = "Too many long calls at once. Ask again."
+                raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=1) from None
+            yield
+        finally:
+            for semaphore in taken:
+                semaphore.release()
+
+
+class _Work:
+    """What a thread does for a call, with the thread's own database connection."""
+
+    def __init__(self, work: Callable[[], Any]):
+        self._work = work
+        self._lock = threading.Lock()
+        self._database: Any = None  # while the work goes on
+        self._over = False
+
+    def run(self) -> Any:
+        database: Any = connections["default"]
+        database.close_if_unusable_or_obsolete()
+        with self._lock:
+            if self._over:
+                raise _Gone
+            self._database = database
+        try:
+            return self._work()
+        finally:
+            with self._lock:
+                self._database = None
+            if self._over:
+                database.close()  # a late cancel must not hit the thread's next call
             else:
-                self.refresh_database()
+                database.close_if_unusable_or_obsolete()
 
-    def stop_work(self) -> None:
-        """Cancels what the database still does for a call that is over. Does not block."""
-        if not self._done.is_set():
-            threading.Thread(target=self._cancel_statements, daemon=True).start()
+    def stop(self) -> None:
+        """Cancels the statement, once: one that begins later has its own timeout. Blocks."""
+        with self._lock:
+            self._over = True
+            driver = None if self._database is None else self._database.connection
+            if driver is not None:
+                try:
+                    driver.cancel()
+                except self._database.Database.Error:
+                    logger.info("A statement could not be cancelled.", exc_info=True)
 
-    def _cancel_statements(self) -> None:
-        # Again and again, because the next statement may just be on its way.
-        while not self._done.is_set():
-            with self._cancelling:
-                driver = self._database.connection
-                if driver is not None and not self._done.is_set():
-                    self._cut = True
-                    try:
-                        driver.cancel()
-                    except self._database.Database.Error:
-                        logger.info("A statement could not be cancelled.", exc_info=True)
-            self._done.wait(AGAIN_S)
+
+class _Sender:
+    """Messages from a thread to the client: while one is sent, the next is made."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, write: Callable[[bytes], Any], slow_reader_s: float):
+        self._loop = loop
+        self._write = write
+        self._slow_reader_s = slow_reader_s
+        self._sending: Future[Any] | None = None
+
+    def send(self, message: bytes) -> None:
+        self.wait()
+        self._sending = asyncio.run_coroutine_threadsafe(self._write(message), self._loop)
+
+    def wait(self) -> None:
+        if self._sending is None:
+            return
+        try:
+            self._sending.result(self._slow_reader_s)
+        except TimeoutError:
+            self._sending.cancel()
+            logger.warning("A reader has taken nothing for %s s: cut off.", self._slow_reader_s)
+            raise _Gone from None
+        except (CancelledError, asyncio.InvalidStateError, grpc.aio.BaseError) as error:
+            raise _Gone from error
 
 
 # --- messages that cannot be read, errors that have a status -------------------------------------
 
 
-class _Unreadable:
-    """Stands for bytes that are no such message: the library would call that INTERNAL."""
-
-
-def _read(deserializer: Callable[[bytes], Message], raw: bytes) -> Message | _Unreadable:
+@asynccontextmanager
+async def _within(seconds: float, text: str) -> AsyncIterator[None]:
     try:
-        return deserializer(raw)
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise Failure(grpc.StatusCode.DEADLINE_EXCEEDED, text) from None
+
+
+def _parsed(method: Method, raw: bytes) -> Any:
+    try:
+        return method.request.FromString(raw)
     except DecodeError:
-        return _Unreadable()
+        text = "The bytes sent are not the message expected here."
+        raise Failure(grpc.StatusCode.INVALID_ARGUMENT, text) from None
 
 
-def _readable(request: Any) -> Any:
-    if isinstance(request, _Unreadable):
-        raise Failure(grpc.StatusCode.INVALID_ARGUMENT, "The bytes sent are not the message expected here.")
-    return request
+def _answered(method: Method, raw: bytes) -> bytes:
+    """The one answer to one message of a stream."""
+    answer: bytes = method.behaviour(_parsed(method, raw), None).SerializeToString()
+    return answer
 
 
-def _failure(error: Exception, context: Any) -> Failure:
+def _failure(error: Exception) -> Failure:
     if isinstance(error, Failure):
         return error
     if isinstance(error, Refused):
         return Failure(grpc.StatusCode.INVALID_ARGUMENT, in_words(error.errors))
-    if not context.is_active():
-        return Failure(grpc.StatusCode.CANCELLED, "Nobody waits for it any more.")
     if isinstance(error, NeighbourUnavailable | OperationalError | InterfaceError):
         logger.warning("Out of reach: %s", error)
         return Failure(
@@ -304,3 +403,10 @@ def _failure(error: Exception, context: Any) -> Failure:
         )
     logger.error("A call failed.", exc_info=error)
     return Failure(grpc.StatusCode.INTERNAL, "A fault of the server's own.")
+
+
+async def _end(context: Any, failure: Failure) -> None:
+    """Tells the client, unless a message that it does not take is in the way."""
+    trailing = () if failure.wait_s is None else (("retry-after", str(failure.wait_s)),)
+    async with asyncio.timeout(LAST_WORDS_S):
+        await context.abort(failure.code, failure.details, trailing)

@@ -1,18 +1,18 @@
-"""How much one may ask by gRPC: by one token and from one address, as k8s/proxy/defaults.cfg has it for REST.
+"""Rate limits of the gRPC server, as k8s/proxy/defaults.cfg has them for REST.
 
-Counted in this process alone, over 10 s. Connect's own processes, who show SERVICE_TOKEN, are not counted:
-whoever asks them is.
+A caller is counted by its token, an unknown one by its address. Counted in this process alone, over 10 s.
+Connect's own processes are not counted: the doors that they serve are.
 """
 
 import hashlib
-import hmac
 import math
 import time
 
-from django.conf import settings
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
+
+from connect.callers import Caller, Kind
 
 MEASURED_S = 10
 
@@ -24,19 +24,18 @@ class Rates:
         self._per_token, self._per_address = _item(per_token, "token"), _item(per_address, "address")
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    def wait_s(self, authorization: str, peer: str) -> int:
-        """Counts one more call or message of theirs. 0: it may be; else the seconds until the next may.
-
-        `peer` is as gRPC says it, with a port, which tells nobody from another.
-        """
-        if _is_ours(authorization):
+    def of_caller(self, caller: Caller, authorization: str, peer: str) -> int:
+        """Counts one more call or message. 0: it may be; else the seconds until the next may."""
+        if caller.kind is Kind.SERVICE:
             return 0
-        return max(
-            self._take(self._per_address, peer.rpartition(":")[0]),
-            self._take(self._per_token, hashlib.sha256(authorization.encode()).hexdigest())
-            if authorization
-            else 0,
-        )
+        token = authorization.partition(" ")[2].strip()
+        if not token:
+            return self.of_address(peer)
+        return self._take(self._per_token, hashlib.sha256(token.encode()).hexdigest())
+
+    def of_address(self, peer: str) -> int:
+        """The same for an unknown caller; `peer` is as gRPC says it: with a port."""
+        return self._take(self._per_address, peer.rpartition(":")[0])
 
     def _take(self, item: RateLimitItem | None, whose: str) -> int:
         if item is None or self._limiter.hit(item, whose):
@@ -46,8 +45,3 @@ class Rates:
 
 def _item(rate: int, of: str) -> RateLimitItem | None:
     return RateLimitItemPerSecond(rate * MEASURED_S, MEASURED_S, of) if rate else None
-
-
-def _is_ours(authorization: str) -> bool:
-    ours = f"Bearer {settings.SERVICE_TOKEN}"
-    return bool(settings.SERVICE_TOKEN) and hmac.compare_digest(authorization.encode(), ours.encode())

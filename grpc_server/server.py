@@ -1,32 +1,40 @@
 """The gRPC server of locations, put together: its services, limits, health, and the way it stops."""
 
+import asyncio
+import contextlib
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import grpc
 from django.conf import settings
 from django.db import Error, connection
-from grpc_health.v1.health import OVERALL_HEALTH, HealthServicer
+from grpc_health.v1 import health
+from grpc_health.v1.health import OVERALL_HEALTH
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha._async import ReflectionServicer
 
-from grpc_server import locations_pb2, tls
-from grpc_server.calls import Calls
-from grpc_server.locations_pb2_grpc import add_LocationServiceServicer_to_server
+from grpc_server import tls
+from grpc_server.anonymous import Bounded
+from grpc_server.calls import LAST_WORDS_S, Calls
 from grpc_server.rates import Rates
-from grpc_server.servicer import WHO_MAY, LocationService
+from grpc_server.servicer import METHODS, SERVICE
 
-SERVICE = locations_pb2.DESCRIPTOR.services_by_name["LocationService"].full_name
+T = TypeVar("T")
+
 LOOK_EVERY_S = 1.0
 SLOW_READER_S = 30.0
-LAST_WORDS_S = 2.0  # for calls that are broken off to say so
 CONNECTION_S = 5
-QUEUED = 200  # calls that may wait for a thread; more are RESOURCE_EXHAUSTED
+CALLS = 4000  # open at the same time, each a few kB; more are RESOURCE_EXHAUSTED
 
 OPTIONS = [
     ("grpc.max_receive_message_length", settings.BODY_LIMIT),
     ("grpc.so_reuseport", 0),  # a second server on the address is an error, not a share of the calls
+    ("grpc.max_concurrent_streams", 1000),  # on one connection
+    ("grpc.server_handshake_timeout_ms", 5_000),
     # A client that vanished without a word is noticed, and its streams end.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -40,29 +48,43 @@ OPTIONS = [
 
 
 class LocationServer:
-    """Bound to its address when it is made; raises OSError when it cannot be, or its certificate not be read.
+    """Bound to its address when it is made; raises OSError when the address or the certificate is refused.
 
-    Port 0 takes any free one.
+    Port 0 takes any free one. The server's event loop runs in a thread of its own.
     """
 
     def __init__(self, address: str, *, slow_reader_s: float = SLOW_READER_S):
-        self._slow_reader_s = slow_reader_s
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True)
+        self._thread.start()
+        try:
+            self._await(self._make(address, slow_reader_s))
+        except BaseException:
+            self._end_loop()
+            raise
+
+    async def _make(self, address: str, slow_reader_s: float) -> None:
         rates = Rates(per_token=settings.RATE_PER_TOKEN, per_address=settings.RATE_PER_ADDRESS)
-        self._calls = Calls(streams=settings.GRPC_STREAMS, who_may=WHO_MAY, rates=rates)
-        self._threads = ThreadPoolExecutor(settings.GRPC_THREADS, thread_name_prefix="call")
-        self._server = grpc.server(
-            self._threads,
-            interceptors=[self._calls],
-            options=OPTIONS,
-            maximum_concurrent_rpcs=settings.GRPC_THREADS + QUEUED,
+        self._calls = Calls(
+            threads=settings.GRPC_THREADS,
+            streams=settings.GRPC_STREAMS,
+            rates=rates,
+            slow_reader_s=slow_reader_s,
         )
-        self._watchers = ThreadPoolExecutor(1, thread_name_prefix="health")
-        self._health = HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._watchers)
+        self._health = health.aio.HealthServicer()
+        self._looks = ThreadPoolExecutor(1, "health")
+        names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        self._server = grpc.aio.server(
+            interceptors=[Bounded(("/grpc.health.", "/grpc.reflection."))],
+            options=OPTIONS,
+            maximum_concurrent_rpcs=CALLS,
+        )
         add_HealthServicer_to_server(self._health, self._server)
-        add_LocationServiceServicer_to_server(LocationService(), self._server)
-        names = [SERVICE, "grpc.health.v1.Health", reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, self._server)
-        self._server.add_generic_rpc_handlers([_newer_reflection(names)])
+        handlers = {method.name: self._calls.handler(method) for method in METHODS}
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE, handlers), _newer_reflection(names))
+        )
         try:
             if settings.TLS_CERTIFICATE:
                 self.port = self._server.add_secure_port(address, tls.of_server())
@@ -70,44 +92,63 @@ class LocationServer:
                 self.port = self._server.add_insecure_port(address)
         except RuntimeError as fault:
             raise OSError(str(fault)) from None
-        self._ended = threading.Event()
-        self._attendant = threading.Thread(target=self._attend, name="attendant", daemon=True)
 
     def start(self) -> None:
-        self._tell_health()
-        self._server.start()
-        self._attendant.start()
+        self._await(self._start())
+
+    async def _start(self) -> None:
+        await self._tell_health()
+        await self._server.start()
+        self._attendant = asyncio.create_task(self._attend())
 
     def stop(self, grace_s: float) -> bool:
         """Ends the work in hand, at most so long; then every call that is still open is UNAVAILABLE.
 
         False when some work had to be broken off.
         """
-        self._health.enter_graceful_shutdown()
-        self._server.stop(grace_s + LAST_WORDS_S)  # from now on no call is taken
-        whole = self._calls.drain(grace_s)
-        if not whole:
-            self._calls.break_off()
-            self._calls.drain(LAST_WORDS_S)
-        self._server.stop(None)
-        self._ended.set()
-        self._threads.shutdown()
-        self._watchers.shutdown()
-        self._attendant.join()
+        whole = self._await(self._stop(grace_s))
+        self._calls.close()
+        self._looks.shutdown()
+        self._end_loop()
         return whole
 
-    def _attend(self) -> None:
-        while not self._ended.wait(LOOK_EVERY_S):
-            self._tell_health()
-            self._calls.cut_off_slow_readers(self._slow_reader_s)
-        connection.close()
+    async def _stop(self, grace_s: float) -> bool:
+        self._attendant.cancel()
+        await self._health.enter_graceful_shutdown()
+        # From now on no call is taken. Calls that wait for their client end with the server's own words.
+        stopped = asyncio.create_task(self._server.stop(grace_s + LAST_WORDS_S))
+        whole = await self._calls.drain(grace_s)
+        if not whole:
+            await asyncio.gather(*self._calls.break_off())
+            await self._calls.drain(LAST_WORDS_S)
+        # A call is over once its client has taken the status, or it is cancelled.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(stopped), LAST_WORDS_S)
+        await self._server.stop(None)
+        await stopped
+        return whole
 
-    def _tell_health(self) -> None:
+    async def _attend(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self._tell_health()
+
+    async def _tell_health(self) -> None:
         # Where pings go to a topic they are taken without a database; only questions are UNAVAILABLE then.
-        serves = settings.PINGS_URL != "local:" or _database_answers()
+        serves = settings.PINGS_URL != "local:" or await asyncio.get_running_loop().run_in_executor(
+            self._looks, _database_answers
+        )
         status = HealthCheckResponse.SERVING if serves else HealthCheckResponse.NOT_SERVING
         for name in (OVERALL_HEALTH, SERVICE):
-            self._health.set(name, status)
+            await self._health.set(name, status)
+
+    def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
 def _database_answers() -> bool:
@@ -124,7 +165,7 @@ def _database_answers() -> bool:
 def _newer_reflection(names: list[str]) -> grpc.GenericRpcHandler:
     """The library's reflection under the name that newer clients ask for; the messages are the same."""
     handler = grpc.stream_stream_rpc_method_handler(
-        reflection.ReflectionServicer(names).ServerReflectionInfo,
+        ReflectionServicer(names).ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

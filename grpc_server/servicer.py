@@ -13,7 +13,7 @@ from connect.callers import READERS, SENDERS
 from connect.database import BLOCK
 from grpc_server import locations_pb2 as pb
 from grpc_server import messages, questions
-from grpc_server.calls import Failure
+from grpc_server.calls import Failure, Method
 from grpc_server.locations_pb2_grpc import LocationServiceServicer
 from locations import sending
 from locations.pings import MAX_BATCH, Refused, parse_id
@@ -22,20 +22,11 @@ Row = TypeVar("Row")
 Rows = Generator[Row, None, None]
 
 
-_METHODS = {
-    "RecordLocation": SENDERS,
-    "RecordLocations": SENDERS,
-    "GetLocation": READERS,
-    "ListLocations": READERS,
-    "FindConnections": READERS,
-    "FindEncounters": READERS,
-}
-_SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"]
-WHO_MAY = {f"/{_SERVICE.full_name}/{each.name}": _METHODS[each.name] for each in _SERVICE.methods}
-
-
 class LocationService(LocationServiceServicer):
-    """What grpc_server.calls does for every call is not repeated here: errors, deadlines, connections."""
+    """Answers requests in a thread; grpc_server.calls does what every call needs.
+
+    `RecordLocations` answers one batch of the stream.
+    """
 
     def RecordLocation(self, request: pb.Location, context: Any) -> pb.Location:
         ping = messages.to_ping(request, now=datetime.now(UTC))
@@ -43,11 +34,8 @@ class LocationService(LocationServiceServicer):
             raise Failure(grpc.StatusCode.NOT_FOUND, refusal.errors["person_id"][0])
         return messages.to_location(ping)
 
-    def RecordLocations(
-        self, requests: Iterator[pb.RecordLocationsRequest], context: Any
-    ) -> Rows[pb.RecordLocationsResponse]:
-        for request in requests:
-            yield _record(request)
+    def RecordLocations(self, request: pb.RecordLocationsRequest, context: Any) -> pb.RecordLocationsResponse:
+        return _record(request)
 
     def GetLocation(self, request: pb.GetLocationRequest, context: Any) -> pb.Location:
         identity = parse_id(request.id)
@@ -139,3 +127,26 @@ def _check_meeting(question: dict[str, Any]) -> None:
     names = {"distance": "distance_m", "within": "within_s"}
     if wrong:
         raise Refused({names[name]: texts for name, texts in wrong.items()})
+
+
+_WHO_MAY = {
+    "RecordLocation": SENDERS,
+    "RecordLocations": SENDERS,
+    "GetLocation": READERS,
+    "ListLocations": READERS,
+    "FindConnections": READERS,
+    "FindEncounters": READERS,
+}
+_SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"]
+SERVICE = _SERVICE.full_name
+METHODS = [
+    Method(
+        name=each.name,
+        who=_WHO_MAY[each.name],
+        request=getattr(pb, each.input_type.name),
+        behaviour=getattr(LocationService(), each.name),
+        sends_many=each.client_streaming,
+        answers_many=each.server_streaming and not each.client_streaming,
+    )
+    for each in _SERVICE.methods
+]

@@ -12,7 +12,9 @@ import pytest
 from django.db import connection, connections, transaction
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from grpc_server import anonymous
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from grpc_server.server import SERVICE, LocationServer
@@ -24,6 +26,7 @@ from tests.serving import until
 
 pytestmark = pytest.mark.usefixtures("people")
 
+SHORT_THREADS = 6  # of the tests' server, for pings and short answers
 EVERYTHING = pb.ListLocationsRequest(person_id=1)
 
 
@@ -146,22 +149,69 @@ def test_a_reader_that_takes_nothing_is_cut_off(settings: Any, crowd: int):
         assert server.stop(10)
 
 
-def test_streams_never_hold_all_threads(stub: LocationServiceStub):
-    first, second = Hand(stub), Hand(stub)
-    for n, hand in enumerate((first, second)):
+def test_streams_that_wait_for_their_client_hold_no_thread(stub: LocationServiceStub):
+    hands = [Hand(stub) for _ in range(20)]  # more than there are threads
+    for n, hand in enumerate(hands):
         hand.send(batch(location(1, n)))
         assert next(hand.answers).accepted == 1
 
-    more = stub.RecordLocations(iter([batch(location())]), **SOON)
-    assert failure(lambda: list(more)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert [one.accepted for one in stub.RecordLocations(iter([batch(location(3))]), **SOON)] == [1]
     assert stub.RecordLocation(location(2), **SOON).id
     assert len(list(stub.ListLocations(EVERYTHING, **SOON))) == 1
+    for hand in hands:
+        hand.close()
+        assert list(hand.answers) == []
 
-    first.close()
-    assert list(first.answers) == []
-    until(lambda: not failed(lambda: list(stub.RecordLocations(iter([batch(location())]), **SOON))))
-    second.close()
-    assert list(second.answers) == []
+
+def test_calls_that_end_before_they_begin_leave_every_thread_free(stub: LocationServiceStub):
+    """300 calls at once: some pass their deadline in the queue, the others are cancelled there."""
+    for _ in range(3):
+        late = [stub.GetLocation.future(pb.GetLocationRequest(id="1-1"), timeout=0.05) for _ in range(300)]
+        cancelled = [stub.GetLocation.future(pb.GetLocationRequest(id="1-1"), **SOON) for _ in range(300)]
+        for call in cancelled:
+            call.cancel()
+        for call in late:
+            assert call.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.NOT_FOUND)
+
+    with held("locations_location"):
+        calls = [
+            elsewhere(lambda n=n: stub.RecordLocation(location(1, n), **SOON)) for n in range(SHORT_THREADS)
+        ]
+        until(lambda: waiting() == SHORT_THREADS)  # no statement is cancelled
+    assert all(call.result(20).id for call in calls)
+
+
+def test_reflection_and_watches_of_health_end_and_are_few(monkeypatch: pytest.MonkeyPatch, people: None):
+    monkeypatch.setattr(anonymous, "OPEN_CALLS", 2)
+    monkeypatch.setattr(anonymous, "FIRST_MESSAGE_S", 1.0)
+    server = LocationServer("127.0.0.1:0")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            idle = [Reflection(channel) for _ in range(3)]
+            codes = sorted(one.code().name for one in idle)
+            assert codes == ["DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"]
+            assert LocationServiceStub(channel).RecordLocation(location(2), **SOON).id
+            asked = Reflection(channel)
+            asked.send()
+            assert SERVICE in str(next(asked.answers))
+    finally:
+        assert server.stop(10)
+
+
+class Reflection:
+    """A reflection stream that sends only what it is told to."""
+
+    def __init__(self, channel: grpc.Channel):
+        self._sent: SimpleQueue[reflection_pb2.ServerReflectionRequest | None] = SimpleQueue()
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        self.answers = stub.ServerReflectionInfo(iter(self._sent.get, None), **SOON)
+
+    def send(self) -> None:
+        self._sent.put(reflection_pb2.ServerReflectionRequest(list_services=""))
+
+    def code(self) -> grpc.StatusCode:
+        return failure(lambda: next(self.answers)).code()
 
 
 def test_who_reads_slowly_is_in_nobodys_way(stub: LocationServiceStub, crowd: int):

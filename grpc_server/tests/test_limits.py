@@ -1,13 +1,15 @@
 """How much one may ask by gRPC, and of how long a time."""
 
-import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import grpc
 import pytest
+from django.contrib.auth import get_user_model
 
+from access import services
+from connect.callers import Kind
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from grpc_server.messages import to_timestamp
@@ -17,15 +19,26 @@ from grpc_server.tests.conftest import NOON, batch, location
 from grpc_server.tests.process import LocationProcess
 
 PER_TOKEN, PER_ADDRESS = 2, 4
-OURS = f"{secrets.token_hex(4)}.{secrets.token_hex(32)}"
 ASK = pb.GetLocationRequest(id="1-1")
 LIMITS = {"RATE_PER_TOKEN": str(PER_TOKEN), "RATE_PER_ADDRESS": str(PER_ADDRESS)}
 
 
 @pytest.fixture
 def limited(people: None) -> Iterator[LocationProcess]:
-    with LocationProcess(**LIMITS, SERVICE_TOKEN=OURS, MAX_RANGE_DAYS="366") as running:
+    with LocationProcess(**LIMITS, ACCESS="tokens", MAX_RANGE_DAYS="366") as running:
         yield running
+
+
+@pytest.fixture
+def token(people: None) -> Callable[[Kind], str]:
+    """Makes tokens of staff and of processes."""
+    user = get_user_model().objects.create_superuser("sam")
+
+    def make(kind: Kind) -> str:
+        fields = {"user": user} if kind is Kind.STAFF else {}
+        return services.make(name="of a test", kind=kind, **fields)[1]
+
+    return make
 
 
 @pytest.fixture
@@ -50,34 +63,40 @@ def answered(stub: LocationServiceStub, times: int, **how: Any) -> tuple[int, gr
 
 
 def test_a_token_that_asks_too_much_is_told_when_to_come_back_and_another_goes_on(
-    limited_stub: LocationServiceStub,
+    limited_stub: LocationServiceStub, token: Callable[[Kind], str]
 ) -> None:
-    count, error = answered(limited_stub, 100, **shown("one"))
+    one = token(Kind.STAFF)
+    count, error = answered(limited_stub, 100, **shown(one))
     assert count == PER_TOKEN * MEASURED_S
     assert error is not None
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     wait_s = int(dict(error.trailing_metadata())["retry-after"])
     assert 1 <= wait_s <= MEASURED_S
     assert error.details() == f"Too many calls. Expected available in {wait_s} seconds."
-    assert answered(limited_stub, 5, **shown("another")) == (5, None)
+    for spelling in (f"bearer {one}", f"BEARER   {one}", f"Bearer {one} "):
+        how = {"metadata": [("authorization", spelling)]}
+        assert answered(limited_stub, 1, **how)[0] == 0
+    assert answered(limited_stub, 5, **shown(token(Kind.STAFF))) == (5, None)
 
 
-def test_an_address_is_limited_whatever_it_shows_and_our_own_processes_and_probes_are_not(
-    limited: LocationProcess, limited_stub: LocationServiceStub
+def test_unknown_tokens_are_counted_by_address_and_known_ones_go_on(
+    limited: LocationProcess, limited_stub: LocationServiceStub, token: Callable[[Kind], str]
 ) -> None:
-    taken = sum(answered(limited_stub, 1, **shown(f"token {n}"))[0] for n in range(100))
-    assert taken == PER_ADDRESS * MEASURED_S
-    assert answered(limited_stub, 1)[0] == 0
-    assert answered(limited_stub, 100, **shown(OURS)) == (100, None)
+    known, ours = token(Kind.STAFF), token(Kind.SERVICE)
+    codes = [answered(limited_stub, 1, **shown(f"{n:08}.{n:064}"))[1].code() for n in range(100)]
+    assert codes.count(grpc.StatusCode.UNAUTHENTICATED) == PER_ADDRESS * MEASURED_S
+    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 100 - PER_ADDRESS * MEASURED_S
+    assert answered(limited_stub, 5, **shown(known)) == (5, None)
+    assert answered(limited_stub, 100, **shown(ours)) == (100, None)
     assert is_serving(int(limited.address.rpartition(":")[2]))
 
 
 def test_each_batch_of_a_stream_is_counted_and_those_before_are_answered(
-    limited_stub: LocationServiceStub,
+    limited_stub: LocationServiceStub, token: Callable[[Kind], str]
 ) -> None:
     sent = (batch(location(1, second)) for second in range(100))
-    answers = limited_stub.RecordLocations(sent, **shown("a sender"))
-    answered_before = PER_TOKEN * MEASURED_S - 1  # the call itself is one
+    answers = limited_stub.RecordLocations(sent, **shown(token(Kind.STAFF)))
+    answered_before = PER_TOKEN * MEASURED_S
     assert [next(answers).accepted for _ in range(answered_before)] == [1] * answered_before
     with pytest.raises(grpc.RpcError) as raised:
         next(answers)
@@ -86,13 +105,16 @@ def test_each_batch_of_a_stream_is_counted_and_those_before_are_answered(
 
 
 @pytest.mark.parametrize("method", ["FindConnections", "FindEncounters"])
-def test_a_range_is_not_longer_than_it_may_be(limited_stub: LocationServiceStub, method: str) -> None:
+def test_a_range_is_not_longer_than_it_may_be(
+    limited_stub: LocationServiceStub, token: Callable[[Kind], str], method: str
+) -> None:
+    staff = token(Kind.STAFF)
     request = getattr(pb, f"{method}Request")
 
     def ask(days: float) -> list[Any]:
         end = to_timestamp(NOON + timedelta(days))
         question = request(person_id=1, start=to_timestamp(NOON), end=end)
-        return list(getattr(limited_stub, method)(question, **shown(method)))
+        return list(getattr(limited_stub, method)(question, **shown(staff)))
 
     assert ask(366) == []
     with pytest.raises(grpc.RpcError) as raised:
