@@ -26,6 +26,7 @@ from urllib.parse import unquote_to_bytes
 from django.core.wsgi import get_wsgi_application
 
 from connect.middleware import REFUSED
+from connect.neighbours import NeighbourUnavailable
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
@@ -35,8 +36,10 @@ Send = Callable[[Message], Awaitable[None]]
 Environ = dict[str, Any]
 
 SMALL_BODY = 64 * 1024  # bytes that every client may send
-SMALL_BODY_S = 10.0  # for a small body to arrive
-BODY_S = 30.0  # for a larger one, and a second more for each PACE bytes of it
+AT_ONCE_S = 0.2  # for a small body to arrive before its sender has to be known
+SMALL_BODY_S = 10.0  # for a small body outside of /api
+IN_MEMORY = 8 * 1024 * 1024  # bytes of a body that are not on disk
+BODY_S = 30.0  # for a body of a known caller, and a second more for each PACE bytes of it
 PACE = 100_000
 UPLOAD_LIMIT = 100 * 1024 * 1024  # bytes of a file that staff upload on the admin site
 DRAINED = 64 * 1024 * 1024  # bytes of a refused body that are read, so that the client sees the answer
@@ -120,37 +123,47 @@ class Application:
     # --- the body --------------------------------------------------------------------------------
 
     async def _body(self, environ: Environ, receive: Receive) -> _Body:
+        """What comes at once is received for every client; slow and large bodies only for known callers.
+
+        A small body outside of /api, such as a login, may take SMALL_BODY_S.
+        """
         length = None if "HTTP_TRANSFER_ENCODING" in environ else int(environ["CONTENT_LENGTH"])
-        started: list[bytes] = []
+        body = _Arriving(receive)
         if length is None or length <= SMALL_BODY:
-            small = await _receive(receive, io.BytesIO(), started, limit=SMALL_BODY, within_s=SMALL_BODY_S)
-            if small.refused != "too large":
-                return small
-        try:
-            known = await self._known(environ)
-        except Exception:  # noqa: BLE001 - the views say what is out of reach
-            return _Body(io.BytesIO(), 0, "unavailable", whole=False)
-        if known is None:
-            return _Body(io.BytesIO(), 0, "unknown", whole=False)
+            within_s = AT_ONCE_S if environ["PATH_INFO"].startswith("/api") else SMALL_BODY_S
+            if await body.arrives(limit=SMALL_BODY, within_s=within_s):
+                return body.received()
+            if within_s == SMALL_BODY_S and body.size <= SMALL_BODY:
+                return _Body(io.BytesIO(), 0, "late")
+        known = await self._known(environ)
+        if isinstance(known, str):
+            return body.refused(known)
         if length is not None and length > known.limit:
-            return _Body(io.BytesIO(), length, "too large", known=True, whole=False)
+            return body.refused("too large", length=length, known=True)
+        return await self._large_body(body, length or known.limit, known)
+
+    async def _large_body(self, body: "_Arriving", length: int, known: _Known) -> _Body:
         with self._room(known.name) as there_is_room:
             if not there_is_room:
-                return _Body(io.BytesIO(), 0, "too many", known=True, whole=False)
-            within_s = BODY_S + (length or known.limit) / PACE
-            file = tempfile.SpooledTemporaryFile(max_size=8 * 1024 * 1024)  # noqa: SIM115 - closed after the answer
-            return await _receive(
-                receive, cast("IO[bytes]", file), started, limit=known.limit, within_s=within_s, known=True
-            )
+                return body.refused("too many", known=True)
+            if await body.arrives(limit=known.limit, within_s=BODY_S + length / PACE):
+                return body.received()
+        if body.size > known.limit:
+            return body.refused("too large", length=body.size, known=True)
+        return _Body(io.BytesIO(), 0, "late")
 
-    async def _known(self, environ: Environ) -> _Known | None:
+    async def _known(self, environ: Environ) -> _Known | str:
+        """The caller, or why there is none: unknown or unavailable."""
         arguments = (
             environ["PATH_INFO"],
             environ.get("HTTP_AUTHORIZATION", ""),
             _session_key(environ.get("HTTP_COOKIE", "")),
         )
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._identity, self._identify, *arguments)
+        try:
+            return await loop.run_in_executor(self._identity, self._identify, *arguments) or "unknown"
+        except NeighbourUnavailable:
+            return "unavailable"
 
     @contextmanager
     def _room(self, name: str) -> Iterator[bool]:
@@ -287,40 +300,37 @@ class _Stream:
                 raise _Gone from None
 
 
-async def _receive(
-    receive: Receive,
-    file: IO[bytes],
-    started: list[bytes],
-    *,
-    limit: int,
-    within_s: float,
-    known: bool = False,
-) -> _Body:
-    """The body, after what has `started` to arrive. One over the limit leaves its beginning there."""
-    size = 0
-    for chunk in started:
-        size += file.write(chunk)
-    started.clear()
-    try:
-        async with asyncio.timeout(within_s):
-            more = True
-            while more:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise _Gone
-                more = message.get("more_body", False)
-                size += file.write(message.get("body", b""))
-                if size > limit:
-                    file.seek(0)
-                    if not known:
-                        started.append(file.read())
-                    file.close()
-                    return _Body(io.BytesIO(), size, "too large", known, whole=not more)
-    except TimeoutError:
-        file.close()
-        return _Body(io.BytesIO(), 0, "late", known)  # nothing more is expected of it
-    file.seek(0)
-    return _Body(file, size, known=known)
+class _Arriving:
+    """A body on its way: in memory at first, a large one on disk."""
+
+    def __init__(self, receive: Receive):
+        self._receive = receive
+        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed after the answer
+        self._whole = False
+        self.size = 0
+
+    async def arrives(self, *, limit: int, within_s: float) -> bool:
+        """Whether it is there in time and not larger than `limit`. Raises _Gone."""
+        try:
+            async with asyncio.timeout(within_s):
+                while not self._whole and self.size <= limit:
+                    message = await self._receive()
+                    if message["type"] != "http.request":
+                        self._file.close()
+                        raise _Gone
+                    self._whole = not message.get("more_body", False)
+                    self.size += self._file.write(message.get("body", b""))
+        except TimeoutError:
+            return False
+        return self.size <= limit
+
+    def received(self) -> _Body:
+        self._file.seek(0)
+        return _Body(cast("IO[bytes]", self._file), self.size)
+
+    def refused(self, why: str, *, length: int = 0, known: bool = False) -> _Body:
+        self._file.close()
+        return _Body(io.BytesIO(), length, why, known=known, whole=self._whole)
 
 
 async def _drain(receive: Receive, *, known: bool) -> None:

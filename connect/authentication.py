@@ -11,6 +11,7 @@ from rest_framework.request import Request
 
 from connect import callers
 from connect.callers import EDITORS, OWNERS, READERS, Asking, Caller, Kind
+from connect.middleware import KNOWN
 
 
 class Bearer(BaseAuthentication):
@@ -23,6 +24,8 @@ class Bearer(BaseAuthentication):
         caller = callers.by_header(shown or "", asking(request))
         if caller is None:
             raise exceptions.AuthenticationFailed("This token is not valid.")
+        if settings.ACCESS != "open":
+            request.META[KNOWN] = True
         return None, caller
 
     def authenticate_header(self, request: Request) -> str:
@@ -38,6 +41,7 @@ class Session(SessionAuthentication):
         if caller is None:
             return None
         self.enforce_csrf(request)
+        request.META[KNOWN] = True
         return None, caller
 
 

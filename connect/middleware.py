@@ -6,6 +6,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+KNOWN = "connect.known"  # in the environ: the caller showed a valid token or session
 REFUSED = "connect.refused"  # in the environ: why connect.asgi did not receive the body
 
 
@@ -19,6 +20,24 @@ def client_address(request: HttpRequest) -> str:
         return str(ipaddress.ip_address(said))
     except ValueError:
         return str(request.META.get("REMOTE_ADDR") or "127.0.0.1")
+
+
+class KnownCaller:
+    """Tells the proxy that the token or session of this request is valid (k8s/proxy/defaults.cfg).
+
+    The proxy takes the header out of the answer, and counts the caller's next calls by what it showed.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        user = getattr(request, "user", None)
+        on_admin_site = request.path.startswith("/admin/") and user is not None and user.is_authenticated
+        if on_admin_site or KNOWN in request.META:
+            response["X-Connect-Known"] = "1"
+        return response
 
 
 class Refusals:

@@ -65,7 +65,7 @@ def configuration(
         if service.node_port is not None:
             # The gRPC server speaks TLS itself: its calls go through as they are.
             passed_through = service.process is not None and is_grpc(upstreams[service.process])
-            options = "" if passed_through else f" {public}"
+            options = " name public" if passed_through else f" {public}"
             binds.append(f"{wishes.doors(place)}:{place.node_port(service.node_port)}{options}")
         if service.process is None:
             routes = routes_file(place, stage)
@@ -100,7 +100,7 @@ def configuration(
 
 
 def frontend(name: str, binds: Sequence[str], to: str, *, grpc: bool = False) -> str:
-    defaults = "tunnel" if grpc else "door"
+    defaults = "tunnel-door" if grpc else "door"
     return "\n".join(
         [f"frontend {name} from {defaults}", *(f"    bind {bind}" for bind in binds), f"    {to}"]
     )

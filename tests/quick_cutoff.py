@@ -14,3 +14,4 @@ def post_fork(server: Any, worker: Any) -> None:
     from connect import asgi  # noqa: PLC0415 - in the worker, not in gunicorn's master
 
     asgi.SLOW_READER_S = asgi.SMALL_BODY_S = asgi.BODY_S = 1
+    asgi.PACE = 10**9
