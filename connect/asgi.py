@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from http import cookies
 from typing import IO, Any, NamedTuple, cast
 from urllib.parse import unquote_to_bytes
+from weakref import WeakValueDictionary
 
 from django.core.wsgi import get_wsgi_application
 
@@ -85,15 +86,21 @@ class Application:
         wsgi: Callable[..., Iterable[bytes]],
         *,
         threads: int,
+        share: int,
         timeout_s: float,
         identify: Callable[[str, str, str], _Known | None],
     ):
-        """`identify` gets the path, the Authorization header and the session's key; it may block."""
+        """`share` is how many of the threads one caller may have at the same time.
+
+        `identify` gets the path, the Authorization header and the session's key; it may block.
+        """
         self._wsgi = wsgi
         self._timeout_s = timeout_s
         self._identify = identify
         self._identity = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
         self._threads = ThreadPoolExecutor(threads, "request")
+        self._share = share
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._capacity = threads + WAITING
         self._in_hand = 0
         self._large: Counter[str] = Counter()
@@ -190,12 +197,22 @@ class Application:
         stream = _Stream(loop, receive, send)
         self._in_hand += 1
         try:
-            whole = await loop.run_in_executor(self._threads, self._work, environ, stream)
+            async with self._place(environ):
+                whole = await loop.run_in_executor(self._threads, self._work, environ, stream)
         finally:
             self._in_hand -= 1
             stream.end()
         if whole is not None:
             await _send_whole(send, *whole)
+
+    def _place(self, environ: Environ) -> asyncio.Semaphore:
+        """All that show the same token or session, or nothing from the same address, share some threads."""
+        shown = environ.get("HTTP_AUTHORIZATION") or _session_key(environ.get("HTTP_COOKIE", ""))
+        key = shown or environ.get("HTTP_X_FORWARDED_FOR") or environ["REMOTE_ADDR"]
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = asyncio.Semaphore(self._share)
+        return place
 
     def _work(self, environ: Environ, stream: "_Stream") -> "tuple[int, Headers, bytes] | None":
         """In a thread of the pool: a short answer as a whole, or None once a long one has been sent."""
@@ -426,7 +443,12 @@ def _application() -> Application:
         return _Known(caller.name, limit)
 
     return Application(
-        django, threads=settings.WEB_THREADS, timeout_s=settings.REQUEST_TIMEOUT_S, identify=identify
+        django,
+        threads=settings.WEB_THREADS,
+        # Where everybody may ask everything, callers are not told apart.
+        share=settings.WEB_THREADS if settings.ACCESS == "open" else settings.WEB_PLACES,
+        timeout_s=settings.REQUEST_TIMEOUT_S,
+        identify=identify,
     )
 
 

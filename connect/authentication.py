@@ -9,7 +9,7 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from connect import callers
+from connect import callers, carried
 from connect.callers import EDITORS, OWNERS, READERS, Asking, Caller, Kind
 from connect.middleware import KNOWN
 
@@ -26,6 +26,8 @@ class Bearer(BaseAuthentication):
             raise exceptions.AuthenticationFailed("This token is not valid.")
         if settings.ACCESS != "open":
             request.META[KNOWN] = True
+        if caller.kind is Kind.PERSON:
+            carried.shorten(settings.PERSON_TIMEOUT_S)
         return None, caller
 
     def authenticate_header(self, request: Request) -> str:

@@ -46,6 +46,11 @@ def begun(request_id: str | None, timeout_s: float | None) -> Iterator[None]:
         _current.reset(token)
 
 
+def shorten(timeout_s: float) -> None:
+    """The call in hand has at most so long from now on."""
+    begin(request_id(), seconds_left(timeout_s))
+
+
 def request_id() -> str:
     """`-` outside of any call."""
     return _current.get().request_id

@@ -4,7 +4,6 @@ An array is never silently cut: a fault after the first byte breaks the connecti
 array is whole.
 """
 
-import threading
 from collections.abc import Callable, Generator, Iterator
 from itertools import chain, islice
 from typing import Any, Generic, TypeVar, cast
@@ -17,7 +16,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from connect import places
+from connect.authentication import caller_of
+from connect.callers import Caller
 from connect.database import BLOCK
+from connect.places import Shares
 from connect.queries import After
 from connect.rest import Framed, Page, Unavailable
 
@@ -28,7 +30,7 @@ AT_ONCE = 4  # blocks, at most
 T = TypeVar("T")
 
 # Streams never hold all of a process's threads, so that short calls and probes get through.
-_stream_slots = threading.BoundedSemaphore(settings.WEB_STREAMS)
+_streams = Shares(settings.WEB_STREAMS, max(1, settings.WEB_STREAMS // 2))
 
 
 def answer(
@@ -49,7 +51,7 @@ def answer(
     """
     if limit is None and isinstance(request.accepted_renderer, Page):
         limit = BROWSABLE_LIMIT
-    with places.taken():
+    with places.taken(caller_of(request)):
         if limit is not None:
             return _page(request, list(fetch(limit + 1)), limit, to_wire, key)
         rows = fetch(None)
@@ -90,10 +92,10 @@ def _stream(
     block_size: int,
 ) -> StreamingHttpResponse:
     renderer = cast("Framed", request.accepted_renderer)  # the browsable page never streams
-    if not _stream_slots.acquire(blocking=False):
+    if not _streams.take(caller_of(request), 0):
         _close(rows)
         raise Unavailable("Too many long answers are being read. Ask again, or for pages with `limit`.")
-    body = _Body(rows, first, renderer, to_wire, look_up, block_size)
+    body = _Body(caller_of(request), rows, first, renderer, to_wire, look_up, block_size)
     response = StreamingHttpResponse(body, content_type=_content_type(renderer))
     response["Vary"] = "Accept"
     return response
@@ -110,6 +112,7 @@ class _Body(Generic[T]):
 
     def __init__(
         self,
+        caller: Caller | None,
         rows: Iterator[T],
         first: list[Any],
         renderer: Framed,
@@ -117,6 +120,7 @@ class _Body(Generic[T]):
         look_up: Callable[[list[T]], object] | None,
         block_size: int,
     ):
+        self._caller = caller
         self._rows = rows
         self._look_up = look_up
         self._block_size = block_size
@@ -162,8 +166,8 @@ class _Body(Generic[T]):
             self._closed = True
             self._chunks.close()
             _close(self._rows)
-            _stream_slots.release()
-            places.give_back()
+            _streams.give_back(self._caller)
+            places.give_back(self._caller)
 
 
 def _close(rows: Iterator[Any]) -> None:

@@ -103,8 +103,9 @@ if min(WEB_WORKERS, WEB_THREADS) < 1:
 # in three of these may stream, which lasts as long as the reader reads.
 WEB_PLACES = max(1, WEB_THREADS - 2)
 WEB_STREAMS = max(1, WEB_PLACES * 2 // 3)
-# Seconds until an answer must have begun; less than the proxy waits for one.
+# Seconds until an answer must have begun; less than the proxy waits for one. A person's own token has less.
 REQUEST_TIMEOUT_S = env.float("REQUEST_TIMEOUT_S", default=60.0)
+PERSON_TIMEOUT_S = env.float("PERSON_TIMEOUT_S", default=20.0)
 
 # --- the gRPC server of locations, and those who ask it (grpc_server/) ---------------------------
 

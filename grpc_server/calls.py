@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import grpc
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 from google.protobuf.message import DecodeError, Message
 
@@ -34,8 +35,7 @@ T = TypeVar("T")
 FIRST_MESSAGE_S = 10.0  # from the head of a call to its first message
 IDLE_S = 120.0  # between two messages of a stream
 PATIENCE_S = 2.0  # for a free place among the long answers
-PERSON_S = 20.0  # the longest statement for a person
-QUESTION_S = 120.0  # and for any other caller
+QUESTION_S = 120.0  # the longest statement; a person's own token has PERSON_TIMEOUT_S
 OPEN_CALLS = 64  # of one caller at the same time; neighbours have as many as they need
 PERSON_LONG = 2  # long answers of one person at the same time
 LAST_WORDS_S = 2.0  # to tell a client how its call ended
@@ -108,7 +108,7 @@ class Calls:
         authorization = str(metadata.get("authorization", ""))
         caller = await self._admit(method, context, authorization)
         left_s = context.time_remaining()
-        most_s = PERSON_S if caller.kind is Kind.PERSON else QUESTION_S
+        most_s = settings.PERSON_TIMEOUT_S if caller.kind is Kind.PERSON else QUESTION_S
         carried.begin(metadata.get(carried.REQUEST_ID), min(math.inf if left_s is None else left_s, most_s))
         with self._counted(caller):
             if method.sends_many:
