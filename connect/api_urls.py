@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from access import urls as access
 from connect import health
+from connect.entry_points import EntryPoints
 from connections import urls as connections
 from locations import urls as locations
 from persons import urls as persons
@@ -16,9 +17,11 @@ APPS: dict[str, list[URLPattern | URLResolver]] = {
     "persons": [*persons.urlpatterns, *privacy.urlpatterns, *access.urlpatterns],
     "locations": locations.urlpatterns,
 }
+# The one path of the API with a slash at its end.
+ENTRY: list[URLPattern | URLResolver] = [path("api/", EntryPoints.as_view(), name="entry-points")]
 HEALTH: list[URLPattern | URLResolver] = [
     path("health", health.Live.as_view(), name="health"),
     path("health/live", health.Live.as_view(), name="health-live"),
     path("health/ready", health.Ready.as_view(), name="health-ready"),
 ]
-urlpatterns = [pattern for patterns in APPS.values() for pattern in patterns] + HEALTH
+urlpatterns = [pattern for patterns in APPS.values() for pattern in patterns] + ENTRY + HEALTH

@@ -26,7 +26,7 @@ from weakref import WeakValueDictionary
 
 from django.core.wsgi import get_wsgi_application
 
-from connect.middleware import REFUSED
+from connect.middleware import REFUSED, Request
 from connect.neighbours import NeighbourUnavailable
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
@@ -426,6 +426,7 @@ def _session_key(cookie: str) -> str:
 
 def _application() -> Application:
     django = get_wsgi_application()
+    django.request_class = Request
     from django.conf import settings  # noqa: PLC0415 - only now is it configured
     from django.urls import get_resolver  # noqa: PLC0415
 

@@ -1,10 +1,17 @@
 """What happens to a request before any view sees it."""
 
 import ipaddress
+import re
 from collections.abc import Callable
+from encodings.aliases import aliases
+from typing import Any
 
+import orjson
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.cache import patch_vary_headers
+from django.utils.http import parse_header_parameters
 
 KNOWN = "connect.known"  # in the environ: the caller showed a valid token or session
 REFUSED = "connect.refused"  # in the environ: why connect.asgi did not receive the body
@@ -20,6 +27,107 @@ def client_address(request: HttpRequest) -> str:
         return str(ipaddress.ip_address(said))
     except ValueError:
         return str(request.META.get("REMOTE_ADDR") or "127.0.0.1")
+
+
+# --- headers that Django would decode with a codec that the client picks -------------------------
+
+# Python's other codecs transform bytes or escape text. `codecs.lookup` is not asked: it keeps every name that
+# it does not know, for ever.
+_TRANSFORMS = {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec"}
+_CHARSETS = {
+    name
+    for alias, codec in aliases.items()
+    if codec not in _TRANSFORMS | {"mbcs", "tactis"}
+    for name in (alias, codec)
+}
+_EXTENDED = re.compile(r"\*[0-9]*\s*=")  # RFC 2231: `name*=charset'language'value`, `name*0=…`
+
+
+def content_type_fault(value: str) -> str | None:
+    """Why a Content-Type cannot be read: its charset is no text encoding. None if nothing is wrong."""
+    if ";" not in value:
+        return None
+    if _EXTENDED.search(value):
+        return "Unsupported extended parameter in request Content-Type header."
+    charset = parse_header_parameters(value)[1].get("charset")
+    if not charset or charset.lower().replace("-", "_") in _CHARSETS:
+        return None
+    return f'Unsupported charset "{charset}" in request Content-Type header.'
+
+
+class Request(WSGIRequest):
+    """A request whose query string is UTF-8, whatever its Content-Type says.
+
+    Django decodes the query string with the charset of the body, already while it makes the request.
+    """
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        value = meta.get("CONTENT_TYPE", "")
+        fault = content_type_fault(value)  # ReadableHeaders answers
+        self.content_type, self.content_params = ("", {}) if fault else parse_header_parameters(value)
+
+
+class ReadableHeaders:
+    """415 for a Content-Type whose charset is no text encoding, 406 for an Accept that cannot be read."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if detail := content_type_fault(request.META.get("CONTENT_TYPE", "")):
+            return JsonResponse({"detail": detail}, status=415)
+        if _EXTENDED.search(request.META.get("HTTP_ACCEPT", "")):
+            return JsonResponse({"detail": _NOT_ACCEPTABLE}, status=406)
+        return self.get_response(request)
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+_NOT_ACCEPTABLE = "Could not satisfy the request Accept header."
+_DETAILS = {
+    400: "Bad request.",
+    403: "You do not have permission to perform this action.",
+    404: "Not found.",
+    500: "A server error occurred.",
+}
+
+
+class NoStore:
+    """`Cache-Control: no-store` on every answer of the API that does not say otherwise."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if request.path.startswith("/api"):
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+class JsonForJsonClients:
+    """Replaces a page by JSON for a client that accepts JSON and not HTML: an error keeps its status, a page
+    becomes a 406."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if not response.get("Content-Type", "").startswith("text/html"):
+            return response
+        patch_vary_headers(response, ["Accept"])
+        if request.accepts("text/html") or not request.accepts("application/json"):
+            return response
+        if response.status_code < 300:
+            response.status_code = 406
+        detail = _DETAILS.get(response.status_code, f"{response.reason_phrase}.")
+        response.content = orjson.dumps(
+            {"detail": _NOT_ACCEPTABLE if response.status_code == 406 else detail}
+        )
+        response.headers["Content-Type"] = "application/json"
+        response.headers["Content-Length"] = str(len(response.content))
+        return response
 
 
 class KnownCaller:

@@ -16,8 +16,9 @@ from connect.questions import MAX_LIMIT
 from connect.wire import parse_instant
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_LOST_PLUS = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d?:\d\d.*) (\d\d:\d\d)", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+# Each digit can match in one place only, so that a long text is refused in linear time.
+_LOST_PLUS = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d?:\d\d\S* ?) (\d\d:\d\d)", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 
 
@@ -74,7 +75,8 @@ class Bound(serializers.DateTimeField):
         try:
             if not _DATE.fullmatch(text):
                 # A `+` that nobody escaped arrives as a space.
-                return parse_instant(_LOST_PLUS.sub(r"\1+\2", text))
+                lost_plus = _LOST_PLUS.fullmatch(text)
+                return parse_instant(f"{lost_plus[1]}+{lost_plus[2]}" if lost_plus else text)
             day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError:
             raise exceptions.ValidationError(

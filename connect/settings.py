@@ -66,6 +66,12 @@ PINGS_URL = env.str("PINGS_URL", default="local:")
 API_URL = env.str("API_URL", default="http://127.0.0.1:30001")  # as a browser reaches it
 API_ORIGIN = urlsplit(API_URL)._replace(path="", query="", fragment="").geturl()
 APP_URL = env.str("APP_URL", default="http://127.0.0.1:30000")
+# The web app is the same under both names of one machine.
+_APP = urlsplit(APP_URL)
+_OTHER_NAME = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}.get(_APP.hostname or "")
+APP_ORIGINS = [f"{_APP.scheme}://{_APP.netloc}"]
+if _OTHER_NAME:
+    APP_ORIGINS.append(f"{_APP.scheme}://{_APP.netloc.replace(_APP.hostname or '', _OTHER_NAME)}")
 
 # PEM files of whoever listens for clients: certificate with its chain, and key. Then it speaks TLS alone.
 TLS_CERTIFICATE = env.str("TLS_CERTIFICATE", default="")
@@ -175,6 +181,9 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    "connect.middleware.ReadableHeaders",
+    "connect.middleware.NoStore",
+    "connect.middleware.JsonForJsonClients",
     "connect.middleware.Refusals",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -240,7 +249,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENCRYPTED else 
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if ENCRYPTED else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENCRYPTED
 # The web app acts for staff who signed in at the admin site, from an origin of its own.
-CSRF_TRUSTED_ORIGINS = [APP_URL, *([API_ORIGIN] if ENCRYPTED else [])]
+CSRF_TRUSTED_ORIGINS = [*APP_ORIGINS, *([API_ORIGIN] if ENCRYPTED else [])]
 
 # Nothing from elsewhere and no script within a page. DRF's and Django's own pages have style attributes.
 CONTENT_SECURITY_POLICY = {
@@ -250,7 +259,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "object-src": [NONE],
         "base-uri": [NONE],
-        "form-action": [SELF, APP_URL],  # who logs in to the admin site may have come from there
+        "form-action": [SELF, *APP_ORIGINS],  # who logs in to the admin site may have come from there
         "frame-ancestors": [NONE],
     }
 }
@@ -295,7 +304,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000  # more parameters than the longest request line holds
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
-CORS_ALLOWED_ORIGINS = [APP_URL, *env.list("CORS_ALLOWED_ORIGINS", default=[])]
+CORS_ALLOWED_ORIGINS = [*APP_ORIGINS, *env.list("CORS_ALLOWED_ORIGINS", default=[])]
 CORS_ALLOW_CREDENTIALS = True  # the session of staff who signed in
 CORS_EXPOSE_HEADERS = ["Link", "Location", "Retry-After"]
 CORS_URLS_REGEX = r"^/(api|health)"
@@ -337,6 +346,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},  # no validator on the internet
     "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],  # the schema and its pages are for everybody, credentials or not
     "SERVE_URLCONF": "connect.api_urls",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

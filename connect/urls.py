@@ -5,11 +5,12 @@ from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
 from access import urls as access
 from connect import neighbours
-from connect.api_urls import APPS, HEALTH
+from connect.api_urls import APPS, ENTRY, HEALTH
+from connect.entry_points import Schema, root
 from locations import urls as locations
 from persons import urls as persons
 from webapp import urls as webapp
@@ -21,7 +22,7 @@ SWAGGER = csp_update({"style-src": [SELF, UNSAFE_INLINE]})
 REDOC = csp_update({"style-src": [SELF, UNSAFE_INLINE], "worker-src": ["blob:"]})
 
 DOCS = [
-    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema", Schema.as_view(), name="schema"),
     path(
         "api/docs",
         # OPTIONS would have the page described, which it cannot be.
@@ -48,10 +49,11 @@ MOUNTS: dict[str, list[URLPattern | URLResolver]] = {
     "webapp": webapp.urlpatterns,
 }
 
-urlpatterns: list[URLPattern | URLResolver] = [*HEALTH, *DOCS]
+urlpatterns: list[URLPattern | URLResolver] = [*HEALTH, *ENTRY, *DOCS]
 for app, patterns in MOUNTS.items():
     if app in settings.SERVED_APPS:
         urlpatterns += patterns
+urlpatterns.append(path("", root, name="root"))  # where the web app is served, its page comes first
 
 handler400 = "connect.rest.bad_request"
 handler403 = "connect.rest.permission_denied"

@@ -97,12 +97,18 @@ def header(name: str, value: str) -> Check:
 
 
 def health() -> Iterator[Call]:
-    """Whether a process answers, and has what it needs. Every web process has these paths."""
+    """Whether a process answers, has what it needs, and where its API begins: paths of every web process."""
     yield Call("health_retrieve", "Alive?", equals="healthy")
     yield Call("health_live_retrieve", "Alive, for probes?", equals="healthy")
     ready = Check("It is ready", (f'pm.expect({BODY}.status).to.eql("ready");',))
     yield Call("health_ready_retrieve", "Ready?", checks=(ready,))
-    for operation_id in ("health_retrieve", "health_live_retrieve", "health_ready_retrieve"):
+    yield Call("listEntryPoints", "Where to begin?")
+    for operation_id in (
+        "health_retrieve",
+        "health_live_retrieve",
+        "health_ready_retrieve",
+        "listEntryPoints",
+    ):
         yield from refusals(operation_id)
 
 

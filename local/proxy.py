@@ -70,8 +70,7 @@ def configuration(
         if service.process is None:
             routes = routes_file(place, stage)
             # A path that cannot be decoded is led where the root is: that process has an answer for it.
-            lines = ["http-request deny deny_status 404 if { path,url_dec -m reg ^/+internal(/|$) }"]
-            lines += [f'use_backend %[{what},map_reg("{routes}")]' for what in ("path,url_dec", "str(/)")]
+            lines = [f'use_backend %[{what},map_reg("{routes}")]' for what in ("path,url_dec", "str(/)")]
             blocks.append(frontend(service.name, binds, "\n    ".join(lines)))
         else:
             to = f"default_backend {service.process}"

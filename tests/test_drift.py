@@ -130,10 +130,9 @@ def test_every_path_is_led_to_a_process_that_serves_it(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_clients_reach_nothing_that_is_internal(stage: str) -> None:
-    configuration = (CHECKOUT / "k8s" / "proxy" / "cluster.cfg").read_text()
-    [denied] = re.findall(
-        r"http-request deny deny_status 404 if { path,url_dec -m reg (\S+) }", configuration
-    )
+    rules = (CHECKOUT / "k8s" / "proxy" / "defaults.cfg").read_text()
+    assert "http-request deny deny_status 404 if public internal\n" in rules
+    [denied] = re.findall(r"acl internal path,url_dec -m reg (\S+)", rules)
     for path in ("/internal/persons", "/internal/locations/get", "//internal/locations/get"):
         stopped = as_read(stage).routes and re.search(denied, path)
         assert stopped or "internal" not in served(answering(stage, path)), path

@@ -71,7 +71,7 @@ def test_a_path_with_a_trailing_slash_is_a_404(asked: Any, ann: Person, verb: st
 
 
 @pytest.mark.parametrize(
-    "path", ["/api", "/api/", "/api/nothing", "/api/persons/1/connections", "/health/dead"]
+    "path", ["/api", "/api/nothing", "/api/persons/", "/api/persons/1/connections", "/health/dead"]
 )
 def test_an_unknown_path_is_a_404(api: APIClient, path: str) -> None:
     answer = api.get(path, headers={"accept": "application/json"})
@@ -266,3 +266,103 @@ def test_the_docs_are_only_read(api: APIClient) -> None:
 def test_as_many_parameters_as_a_request_line_holds(api: APIClient) -> None:
     answer = api.get("/api/persons?" + "&".join(["id=1"] * 1500))
     assert (answer.status_code, answer.json()) == (200, [])
+
+
+# --- clients of JSON on paths of pages ----------------------------------------------------------
+
+JSON_CLIENT = {"accept": "application/json"}
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize("path", ["/persons", "/api", "/nothing/", "/internal/persons/x", "/~"])
+def test_a_client_of_json_gets_a_404_in_json_whatever_the_path(api: APIClient, path: str) -> None:
+    for verb in ("GET", "POST", "DELETE"):
+        answer = api.generic(verb, path, headers=JSON_CLIENT)
+        assert (answer.status_code, is_json(answer)) == (404, True)
+        assert answer.json() == {"detail": "Not found."}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/admin/login/", 406),
+        ("/api/docs", 406),
+        ("/api/redoc", 406),
+        ("/admin/", 302),
+        ("/admin/nothing", 302),
+    ],
+)
+def test_a_page_for_a_client_of_json_is_refused_in_json(api: APIClient, path: str, status: int) -> None:
+    answer = api.get(path, headers=JSON_CLIENT)
+    assert (answer.status_code, is_json(answer)) == (status, True)
+    assert list(answer.json()) == ["detail"]
+    assert int(answer["Content-Length"]) == len(answer.content)
+    assert api.get(path, headers=BROWSER)["Content-Type"].startswith("text/html")
+
+
+def test_a_form_without_its_token_is_refused_in_json(ann: Person) -> None:
+    answer = APIClient(enforce_csrf_checks=True).post(
+        "/admin/login/", "a=b", content_type="application/x-www-form-urlencoded", headers=JSON_CLIENT
+    )
+    assert (answer.status_code, is_json(answer)) == (403, True)
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/persons"])
+def test_a_browser_keeps_its_page(api: APIClient, path: str) -> None:
+    answer = api.get(path, headers=BROWSER)
+    assert (answer.status_code, answer["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert "Accept" in answer["Vary"]
+
+
+# --- where to begin ------------------------------------------------------------------------------
+
+
+def test_a_browser_at_the_root_is_led_to_the_docs(api: APIClient) -> None:
+    answer = api.get("/", headers=BROWSER)
+    assert (answer.status_code, answer["Location"]) == (302, "/api/docs")
+    assert api.get("/api/", headers=BROWSER)["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("path", ["/", "/api/"])
+@pytest.mark.parametrize("accept", ["application/json", "*/*"])
+def test_other_clients_get_the_entry_points(api: APIClient, path: str, accept: str) -> None:
+    answer = api.get(path, headers={"accept": accept, "authorization": "Bearer of nobody"})
+    assert (answer.status_code, is_json(answer)) == (200, True)
+    assert answer.json()["persons"] == "/api/persons"
+    for name, there in answer.json().items():
+        assert api.get(there, {"limit": 1} if name in ("persons", "locations") else {}).status_code == 200
+
+
+def test_the_root_is_only_read(api: APIClient) -> None:
+    for path in ("/", "/api/"):
+        answer = api.post(path, headers=JSON_CLIENT)
+        assert (answer.status_code, is_json(answer)) == (405, True)
+        assert "GET" in answer["Allow"]
+
+
+# --- what may be kept ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", API_PATHS)
+def test_no_answer_about_people_is_kept(asked: Any, path: str) -> None:
+    for verb in PATHS[path][1].split():
+        assert asked(verb, path, json.dumps(ADA).encode())["Cache-Control"] == "no-store", verb
+    assert asked("GET", path, more="&colour=red")["Cache-Control"] == "no-store"
+
+
+# --- two names of one machine --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:30000", "http://localhost:30000"])
+def test_the_web_app_may_ask_under_both_names(asked: Any, origin: str) -> None:
+    answer = asked("GET", "/api/persons", origin=origin)
+    assert answer["Access-Control-Allow-Origin"] == origin
+    wanted = {"access-control-request-method": "PUT", "access-control-request-headers": "authorization"}
+    assert asked("OPTIONS", "/api/persons", origin=origin, **wanted)["Access-Control-Allow-Origin"] == origin
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://localhost:30000", "http://localhost", "http://localhost:30000.evil.example"]
+)
+def test_but_under_no_third_one(asked: Any, origin: str) -> None:
+    assert not asked("GET", "/api/persons", origin=origin).has_header("Access-Control-Allow-Origin")

@@ -11,6 +11,8 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIClient
 
+from connect.entry_points import Schema as CachedSchema
+
 SCHEMA = SchemaGenerator(urlconf="connect.api_urls").get_schema(request=None, public=True)
 OPERATIONS = {
     f"{verb.upper()} {path}": operation
@@ -43,6 +45,7 @@ ANSWERS = {
     "GET /api/locations/{location_id}": {"200", "400", "404", "406", "503"},
     "GET /api/persons/{person_id}/connection": {"200", "400", "404", "406", "503"},
     "GET /api/persons/{person_id}/encounters": {"200", "400", "404", "406", "503"},
+    "GET /api/": {"200", "400", "406"},
     "GET /health": {"200", "400", "406"},
     "GET /health/live": {"200", "400", "406"},
     "GET /health/ready": {"200", "400", "406", "503"},
@@ -63,7 +66,7 @@ def test_it_is_valid_and_has_every_path_and_verb() -> None:
 
 @pytest.mark.parametrize("operation", ANSWERS)
 def test_every_answer_of_an_operation_is_named(operation: str) -> None:
-    refused = {"401", "403"} if " /api/" in operation else set()
+    refused = {"401", "403"} if " /api/" in operation and operation != "GET /api/" else set()
     assert set(OPERATIONS[operation]["responses"]) == ANSWERS[operation] | refused
 
 
@@ -155,3 +158,42 @@ def test_it_can_be_had_in_both_forms(api: APIClient, accept: str) -> None:
     answer = api.get("/api/schema", headers={"accept": accept})
     assert answer.status_code == 200
     assert b"/api/persons/{person_id}/encounters" in answer.content
+
+
+# --- how it is served ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/api/schema", "/api/docs", "/api/redoc"])
+@pytest.mark.parametrize("credentials", ["Bearer nonsense.of-nobody", "Basic YTpi", "nonsense"])
+def test_credentials_are_ignored(api: APIClient, settings: Any, path: str, credentials: str) -> None:
+    """Also where no database is: the process of the web app serves the schema, too."""
+    settings.ACCESS = "tokens"
+    api.cookies[settings.SESSION_COOKIE_NAME] = "x" * 32
+    answer = api.get(path, headers={"accept": "*/*", "authorization": credentials})
+    assert answer.status_code == 200
+
+
+def test_it_is_generated_once_for_all_clients(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    generated: list[object] = []
+    generate = SchemaGenerator.get_schema
+
+    def noted(self: SchemaGenerator, *arguments: Any, **more: Any) -> Any:
+        generated.append(self)
+        return generate(self, *arguments, **more)
+
+    monkeypatch.setattr(SchemaGenerator, "get_schema", noted)
+    monkeypatch.setattr(CachedSchema, "_made", {})
+    for accept in ("application/json", "application/yaml") * 3:
+        assert api.get("/api/schema?x=1", headers={"accept": accept}).status_code == 200
+    assert len(generated) == 2
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/yaml"])
+def test_an_unchanged_one_is_a_304(api: APIClient, accept: str) -> None:
+    first = api.get("/api/schema", headers={"accept": accept})
+    assert first["Cache-Control"] == "public, max-age=300"
+    assert {"Accept", "Accept-Encoding"} <= set(first["Vary"].replace(",", " ").split())
+    for etag in (first["ETag"], f"W/{first['ETag']}"):  # as a proxy that compresses passes it on
+        again = api.get("/api/schema", headers={"accept": accept, "if-none-match": etag})
+        assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
+    assert api.get("/api/schema", headers={"accept": accept, "if-none-match": '"other"'}).status_code == 200

@@ -40,6 +40,24 @@ def test_it_answers_at_the_node_port_and_at_the_address_of_the_service(system: S
     assert get((system.place.service_address("web"), 8000))[2]["answer"] == "first"
 
 
+def test_internal_paths_are_closed_to_clients_and_open_to_neighbours(system: System) -> None:
+    system.move("first")
+    neighbour = (system.place.service_address("web"), 8000)
+    for path in ("/internal/persons?id=1", "//internal", "/%69nternal/callers"):
+        assert get(system.address, path)[::2] == (404, {"detail": "Not found."})
+        assert get(neighbour, path)[2]["answer"] == "first"
+
+
+def test_an_error_can_be_read_by_the_page_under_both_names(system: System) -> None:
+    system.move("first")
+    for host in ("127.0.0.1", "localhost"):
+        origin = f"http://{host}:{system.place.node_port(30000)}"
+        assert get(system.address, "/internal/", Origin=origin)[1]["Access-Control-Allow-Origin"] == origin
+    assert (
+        "Access-Control-Allow-Origin" not in get(system.address, "/internal/", Origin="http://localhost")[1]
+    )
+
+
 def test_a_request_id_is_passed_on_or_given_and_comes_back(system: System) -> None:
     system.move("first")
     for given in ("mine", "", "not an id", "x" * 101):

@@ -1,0 +1,66 @@
+"""Text from clients is read in time that grows with its length, not with the square of it."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from connect import queries, wire
+from locations import pings
+from locations.serializers import LocationsQuery
+
+ROUNDS = 3
+MEASURABLE_S = 0.002
+TEXTS: dict[str, Callable[[int], str]] = {
+    "digits that end in a letter": lambda n: "1" * n + "x",
+    "digits after a point": lambda n: "1." + "1" * n + "x",
+    "digits in the exponent": lambda n: "1e" + "1" * n + "x",
+    "many points": lambda n: "1." * (n // 2),
+    "one long blank": lambda n: "1" + " " * n + "1",
+    "many instants": lambda n: "2020-01-01T00:00" * (n // 16),
+    "many lost offsets": lambda n: "2020-01-01T00:00" + " 02:00" * (n // 6) + "x",
+    "a long fraction": lambda n: "2020-01-01T00:00:00." + "1" * n + "x",
+    "many numbers": lambda n: "1," * (n // 2) + "x",
+    "many hyphens": lambda n: "1-" * (n // 2),
+}
+READERS: dict[str, Callable[[str], Any]] = {
+    "a number of a query": queries.Number().run_validation,
+    "a whole number of a query": queries.Whole().run_validation,
+    "a start": queries.Bound(is_end=False).run_validation,
+    "an end": queries.Bound(is_end=True).run_validation,
+    "a cursor": queries.After(shape=(int,)).run_validation,
+    "a box": LocationsQuery().fields["bbox"].run_validation,
+    "an instant": wire.parse_instant,
+    "degrees": lambda text: pings.parse_degrees(text, limit=90),
+    "an id of a person": pings.parse_person_id,
+    "an id of a location": pings.parse_id,
+    "a usual ping": lambda text: pings.parse_usual(
+        {"person_id": text, "latitude": text, "longitude": text, "creation_time": text}
+    ),
+}
+OF_A_QUERY = {"a number of a query", "a whole number of a query", "a start", "an end", "a cursor", "a box"}
+PAIRS = [(1_000, 8_000), (625_000, 5_000_000)]  # a request line holds 8 kB, a body 5 MB
+
+
+def cost(read: Callable[[str], Any], text: str) -> float:
+    """CPU seconds of a call, the least of some rounds; a short call is repeated until it can be measured."""
+    spent = []
+    for _ in range(ROUNDS):
+        calls, begun = 0, time.process_time()
+        while (taken := time.process_time() - begun) < MEASURABLE_S:
+            with suppress(Exception):
+                read(text)
+            calls += 1
+        spent.append(taken / calls)
+    return min(spent)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("reader", READERS)
+def test_eight_times_the_text_takes_about_eight_times_as_long(reader: str, text: str) -> None:
+    read, make = READERS[reader], TEXTS[text]
+    for short, long in PAIRS[: 1 if reader in OF_A_QUERY else 2]:
+        # A quadratic reader takes 64 times as long.
+        assert cost(read, make(long)) < 32 * cost(read, make(short)), f"{short} and {long} characters"
