@@ -28,9 +28,13 @@ class Environment(environ.Env):
 
 
 env = Environment()
-# What is set in the environment wins, then the user's file, then what `make up` has made for itself.
-for file in (".env", ".local/env"):
-    env.read_env(BASE_DIR / file)
+# The folder in which `make up` keeps the system's data and settings (local/place.py).
+STATE_DIR = Path(env.str("CONNECT_STATE_DIR", default="") or BASE_DIR / ".local").absolute()
+# The environment wins over .env, and .env over what `make up` has made. supervisord gives its processes a
+# complete environment; they read no file.
+if not env.bool("SUPERVISOR_ENABLED", default=False):
+    for file in (BASE_DIR / ".env", STATE_DIR / "env"):
+        env.read_env(file)
 
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
@@ -48,7 +52,9 @@ LAPTOP_KEY = "a-key-for-one-laptop-only-set-your-own-anywhere-else"
 SECRET_KEY = env.str("SECRET_KEY", default=LAPTOP_KEY)
 if not SECRET_KEY or (SECRET_KEY == LAPTOP_KEY and ACCESS != "open"):
     raise ImproperlyConfigured(
-        "SECRET_KEY is empty or the one that everybody knows. Make one: openssl rand -hex 32"
+        f"SECRET_KEY is not set, and {STATE_DIR / 'env'} has none. `make up` starts a system and makes a "
+        "key. Without it set your own in the environment or in .env (openssl rand -hex 32), and "
+        "DATABASE_URL; .env.example lists all settings."
     )
 
 # --- which paths this process serves, and where its neighbours are -------------------------------

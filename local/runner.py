@@ -15,7 +15,7 @@ from local.place import VENV, Place, Refused, given, keep, kept_secret, kept_tok
 from local.polling import poll
 from local.postgis import Cluster
 from local.seed import seed
-from local.supervision import Supervisor, end_leftovers, inherited, tail
+from local.supervision import MARK, Supervisor, end_leftovers, inherited, tail
 
 
 def up(place: Place, wanted: str | None) -> None:
@@ -126,7 +126,7 @@ def check_ports(place: Place, stage: Stage) -> None:
 def run(place: Place, name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> str:
     """Runs to its end what ends by itself; gives what it printed."""
     log = place.logs / f"{name}.log"
-    environ = inherited() | {"ACCESS": place.access} | dict(environ)
+    environ = inherited() | {MARK: str(place.state), "ACCESS": place.access} | dict(environ)
     program = VENV / "bin" / command[0]
     result = subprocess.run(
         [str(program), *command[1:]],

@@ -5,10 +5,13 @@ import os
 import secrets
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from local import report
+from local.place import Place
 from tests.serving import ROOT, Server
 
 DEPLOYMENT = {
@@ -42,6 +45,37 @@ def told(**environ: str) -> dict[str, Any]:
     done = run("-c", script, DJANGO_SETTINGS_MODULE="connect.settings", **environ)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
+
+
+def by_hand(state: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """`manage.py` typed in a new terminal, for the system in this folder."""
+    command = [sys.executable, "manage.py", *arguments]
+    environ = {"PATH": os.environ["PATH"], "CONNECT_STATE_DIR": str(state)}
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+
+
+def test_manage_py_speaks_to_the_database_of_the_system_that_is_named(tmp_path: Path) -> None:
+    url = "postgis://connect@127.0.0.1:1/the_second_system"
+    (tmp_path / "env").write_text(f"DATABASE_URL={url}\nSECRET_KEY=of-the-second-one\nACCESS=tokens\n")
+    script = "from django.conf import settings as s; print(s.DATABASES['default']['NAME'], s.SECRET_KEY)"
+    done = by_hand(tmp_path, "shell", "--verbosity", "0", "--command", script)
+    assert done.stdout.strip() == "the_second_system of-the-second-one", done.stderr
+
+
+@pytest.mark.parametrize("command", [("runserver",), ("tokens", "list")])
+def test_without_a_system_manage_py_says_what_is_missing(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = by_hand(tmp_path, *command)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Settings: SECRET_KEY is not set")
+    assert "make up" in done.stderr
+    assert str(tmp_path) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_token_command_names_the_system(tmp_path: Path) -> None:
+    assert report.manage_py(Place(state=ROOT / ".local")) == ".venv/bin/python manage.py"
+    other = Place(state=tmp_path / "my event")
+    assert report.manage_py(other) == f"CONNECT_STATE_DIR='{tmp_path}/my event' .venv/bin/python manage.py"
 
 
 def test_a_deployment_passes_every_check() -> None:
