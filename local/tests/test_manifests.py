@@ -34,7 +34,7 @@ def test_from_stage_5_on_locations_speak_grpc() -> None:
     read = {one.name: one for one in manifests.read_stage(PLACE, "5-grpc", SECRETS).processes}
     assert (read["locations"].speaks_grpc, read["locations"].ready_path) == (True, None)
     assert read["locations"].command == ("python", "manage.py", "run_location_server")
-    assert (read["locations-rest"].speaks_grpc, read["locations-rest"].ready_path) == (False, "/health/ready")
+    assert (read["locations-rest"].speaks_grpc, read["locations-rest"].ready_path) == (False, "/health/live")
 
 
 def test_names_in_addresses_become_loopback_addresses() -> None:
