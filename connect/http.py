@@ -17,7 +17,7 @@ from connect import carried, places
 from connect.neighbours import NeighbourUnavailable
 
 CONNECT_S = 2.0
-ALIVE_S = 0.5
+ALIVE_S = 1.0
 NO_HEADERS: Mapping[str, str] = {}
 SILENT_S = 60.0  # between two bytes of an answer of rows; the whole of it may take longer
 

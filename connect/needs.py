@@ -26,7 +26,7 @@ from connect import neighbours
 EVERY_S = 1.0
 TIMEOUT_S = 1.0
 # An older result is no answer; a newer one is given while the next look runs.
-STALE_S = 3.0
+STALE_S = 5.0
 
 OK, AWAY = "ok", "out of reach"
 

@@ -26,7 +26,7 @@ from locations.services import MAX_ID, Receipt
 # places for that. A broker that has just started takes a second for a producer's first batch.
 IMPATIENT_S = 2.0
 LOOK_EVERY_S = 0.2
-ALIVE_S = 1.0
+ALIVE_S = 2.0
 ROOM_S = 0.005  # between two looks whether a full buffer has room again
 
 CONFIG = {

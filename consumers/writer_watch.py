@@ -11,7 +11,7 @@ from connect.neighbours import NeighbourUnavailable
 from consumers import topic
 from consumers.standing import Observer
 
-WITHIN_S = 1.0
+WITHIN_S = 2.0
 # A ping that waits for so long behind an offset that does not move has no working writer. A writer's longest
 # step is shorter.
 STUCK_S = 30.0

@@ -39,7 +39,7 @@ Key = TypeVar("Key")
 _SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"].full_name
 # What may be otherwise at the next try. A call that arrives while a server closes its door is CANCELLED.
 _PASSING = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED]
-_ALIVE_S = 1.0
+_ALIVE_S = 2.0
 _PAUSES_S = [0.1, 0.2, 0.4, 0.8]  # between tries, give or take a fifth, so that not all come back at once
 # The library's own retries, for calls with one answer. With streams it has a fault: when the server that took
 # one dies and the last try reaches nobody, its reader waits for ever, past any deadline and any cancel.
