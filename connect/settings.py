@@ -4,6 +4,7 @@ Each has a default that suits a laptop; a value of the wrong type stops the proc
 settings serve every process: `SERVED_APPS` and the three neighbour URLs are all that differs.
 """
 
+import secrets
 from datetime import timedelta
 from pathlib import Path
 from tempfile import gettempdir
@@ -45,17 +46,10 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 ACCESS = env.str("ACCESS", default="tokens")
 if ACCESS not in ("open", "tokens"):
     raise ImproperlyConfigured(f"ACCESS is {ACCESS!r}; it must be open or tokens.")
-# What this process shows to its neighbours: a token of the kind `service`, the same for all processes.
+# The token of the kind `service` that this process shows to its neighbours. Each process has its own.
 SERVICE_TOKEN = env.str("SERVICE_TOKEN", default="")
-
-LAPTOP_KEY = "a-key-for-one-laptop-only-set-your-own-anywhere-else"
-SECRET_KEY = env.str("SECRET_KEY", default=LAPTOP_KEY)
-if not SECRET_KEY or (SECRET_KEY == LAPTOP_KEY and ACCESS != "open"):
-    raise ImproperlyConfigured(
-        f"SECRET_KEY is not set, and {STATE_DIR / 'env'} has none. `make up` starts a system and makes a "
-        "key. Without it set your own in the environment or in .env (openssl rand -hex 32), and "
-        "DATABASE_URL; .env.example lists all settings."
-    )
+# The tokens of all processes, which `migrate` admits: name=token,name=token.
+SERVICE_TOKENS = env.dict("SERVICE_TOKENS", default={})
 
 # --- which paths this process serves, and where its neighbours are -------------------------------
 
@@ -68,6 +62,22 @@ if unknown := set(SERVED_APPS) - set(SERVABLE_APPS):
 PERSONS_URL = env.str("PERSONS_URL", default="local:")
 LOCATIONS_URL = env.str("LOCATIONS_URL", default="local:")
 PINGS_URL = env.str("PINGS_URL", default="local:")
+
+# The admin site signs, and so do sessions, which the process that keeps the tokens reads. Another process
+# starts with a key that it makes for itself.
+SIGNS = "admin" in SERVED_APPS or (PERSONS_URL == "local:" and not {*SERVED_APPS} <= {"webapp"})
+LAPTOP_KEY = "a-key-for-one-laptop-only-set-your-own-anywhere-else"
+SECRET_KEY = env.str("SECRET_KEY", default=LAPTOP_KEY if SIGNS else secrets.token_urlsafe(48))
+if not SECRET_KEY or (SECRET_KEY == LAPTOP_KEY and ACCESS != "open"):
+    raise ImproperlyConfigured(
+        f"SECRET_KEY is not set, and {STATE_DIR / 'env'} has none. `make up` starts a system and makes a "
+        "key. Without it set your own in the environment or in .env (openssl rand -hex 32), and "
+        "DATABASE_URL; .env.example lists all settings."
+    )
+# What k8s/secrets/secrets.env.example has where an operator's own value belongs.
+for name in ("SECRET_KEY", "SERVICE_TOKEN", "SERVICE_TOKENS", "DATABASE_URL"):
+    if "change-me" in env.str(name, default=""):
+        raise ImproperlyConfigured(f"{name} has the value of the example. Put your own there.")
 
 API_URL = env.str("API_URL", default="http://127.0.0.1:30001")  # as a browser reaches it
 API_ORIGIN = urlsplit(API_URL)._replace(path="", query="", fragment="").geturl()

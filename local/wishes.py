@@ -14,7 +14,8 @@ from local.place import Place, Refused, given
 NOT_PASSED_ON = {
     "DATABASE_URL": "local.runner: the given database or the private one, for processes that have one",
     "SECRET_KEY": "local.runner: the given key or a generated one, for processes that sign",
-    "SERVICE_TOKEN": "local.runner: each process has its own",
+    "SERVICE_TOKEN": "local.runner: a generated one for each process that asks neighbours",
+    "SERVICE_TOKENS": "local.runner: all of them, for the migration",
     "ACCESS": "local.place: open unless given",
     "SERVED_APPS": "the manifests",
     "PERSONS_URL": "the manifests",

@@ -22,6 +22,8 @@ DEPLOYMENT = {
     "APP_URL": "https://connect.example.org:30000",
     "DEBUG": "False",
 }
+SECRETS = (ROOT / "k8s" / "secrets" / "secrets.env.example").read_text()
+EXAMPLE = [line for line in SECRETS.splitlines() if "=" in line and not line.startswith(("#", "POSTGRES"))]
 TOLD = [
     "SECURE_PROXY_SSL_HEADER",
     "SESSION_COOKIE_SECURE",
@@ -103,6 +105,36 @@ def test_who_asks_neighbours_has_something_to_show_them() -> None:
     assert "SERVICE_TOKEN is empty" in done.stderr
     for enough in ({"SERVICE_TOKEN": "process0." + "k" * 32}, {"SERVICE_TOKEN": "", "ACCESS": "open"}):
         assert run("manage.py", "check", **asks | enough).returncode == 0
+
+
+def test_the_page_starts_without_a_secret_and_without_a_database() -> None:
+    key = "from django.conf import settings as s; print(s.SECRET_KEY)"
+    without = {name: value for name, value in DEPLOYMENT.items() if name != "SECRET_KEY"}
+    bare = without | {"PATH": os.environ["PATH"], "DATABASE_URL": "", "SUPERVISOR_ENABLED": "1"}
+    for apps, wiring in (
+        ("webapp", {}),
+        ("", {}),  # a worker
+        ("connections", {"PERSONS_URL": "http://persons:8000", "SERVICE_TOKEN": "process0." + "k" * 32}),
+    ):
+        command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", key]
+        environ = bare | wiring | {"SERVED_APPS": apps}
+        keys = {subprocess.run(command, cwd=ROOT, env=environ, stdout=-1, check=True).stdout for _ in "12"}
+        assert len(keys) == 2
+    command = [sys.executable, "manage.py", "check"]
+    for apps, wiring in (("persons", {}), ("admin", {"PERSONS_URL": "http://persons:8000"})):
+        environ = bare | wiring | {"SERVED_APPS": apps}
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert "SECRET_KEY is not set" in done.stderr
+
+
+@pytest.mark.parametrize("line", EXAMPLE)
+def test_the_values_of_the_example_are_refused(line: str) -> None:
+    name, _, value = line.partition("=")
+    name = "SERVICE_TOKEN" if name.startswith("SERVICE_TOKEN_") else name
+    done = run("manage.py", "check", **DEPLOYMENT | {name: value})
+    assert done.returncode != 0
+    assert f"{name} has the value of the example" in done.stderr
 
 
 @pytest.mark.parametrize("key", ["", "a-key-for-one-laptop-only-set-your-own-anywhere-else"])

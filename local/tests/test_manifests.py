@@ -10,7 +10,11 @@ from local.place import Place, Refused
 PLACE = Place(state=Path("/nowhere"))
 MOVED = Place(state=Path("/nowhere"), port_base=31000)
 STAGES = manifests.stage_names(PLACE)
-SECRETS = {"DATABASE_URL": "postgis://the-database", "SECRET_KEY": "the-key", "SERVICE_TOKEN": "the-token"}
+SECRETS = {
+    "DATABASE_URL": "postgis://the-database",
+    "SECRET_KEY": "the-key",
+    **{key: f"the-{key}" for key in manifests.token_keys(PLACE)},
+}
 
 
 def test_stage_0_is_the_monolith_and_the_page() -> None:
