@@ -74,8 +74,11 @@ if not SECRET_KEY or (SECRET_KEY == LAPTOP_KEY and ACCESS != "open"):
         "key. Without it set your own in the environment or in .env (openssl rand -hex 32), and "
         "DATABASE_URL; .env.example lists all settings."
     )
+# HAProxy shows it with every request that it passes on: then its X-Forwarded-For is believed, else nobody's.
+PROXY_SECRET = env.str("PROXY_SECRET", default="")
+
 # What k8s/secrets/secrets.env.example has where an operator's own value belongs.
-for name in ("SECRET_KEY", "SERVICE_TOKEN", "SERVICE_TOKENS", "DATABASE_URL"):
+for name in ("SECRET_KEY", "SERVICE_TOKEN", "SERVICE_TOKENS", "PROXY_SECRET", "DATABASE_URL"):
     if "change-me" in env.str(name, default=""):
         raise ImproperlyConfigured(f"{name} has the value of the example. Put your own there.")
 

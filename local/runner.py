@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-from local import kafka, manifests, postgis
+from local import kafka, manifests, postgis, wishes
 from local.generations import move, native_environ, node_ports, owed, running_file
 from local.kafka import Broker
 from local.manifests import Stage
@@ -93,7 +93,8 @@ def choose_database(place: Place, *, kept: set[str]) -> tuple[Cluster | None, di
     settings = secrets | {"ACCESS": place.access}
     keep(known, "".join(f"{key}={value}\n" for key, value in settings.items()))
     tokens = private_directory(place.state / "service-tokens")
-    return cluster, secrets | {key: kept_token(tokens / key) for key in manifests.token_keys(place)}
+    of_processes = {key: kept_token(tokens / key) for key in manifests.token_keys(place)}
+    return cluster, secrets | of_processes | {"PROXY_SECRET": wishes.for_proxy(place)["PROXY_SECRET"]}
 
 
 def choose_broker(place: Place, stage: Stage, *, kept: bool) -> tuple[Broker | None, str | None]:

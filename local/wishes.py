@@ -8,7 +8,7 @@ only, because `make status` may have no virtual environment.
 import ipaddress
 import re
 
-from local.place import Place, Refused, given
+from local.place import Place, Refused, given, kept_secret
 
 # The settings that differ from process to process, and who sets them.
 NOT_PASSED_ON = {
@@ -16,6 +16,7 @@ NOT_PASSED_ON = {
     "SECRET_KEY": "local.runner: the given key or a generated one, for processes that sign",
     "SERVICE_TOKEN": "local.runner: a generated one for each process that asks neighbours",
     "SERVICE_TOKENS": "local.runner: all of them, for the migration",
+    "PROXY_SECRET": "local.runner: a generated one, for HAProxy and for processes that count logins",
     "ACCESS": "local.place: open unless given",
     "SERVED_APPS": "the manifests",
     "PERSONS_URL": "the manifests",
@@ -64,6 +65,7 @@ def for_proxy(place: Place) -> dict[str, str]:
             raise Refused(f"{name} is {rate!r}; it must be a whole number of requests a second, or 0.")
     told = {
         "APP_URL": wished.get("APP_URL", f"http://127.0.0.1:{place.node_port(30000)}"),
+        "PROXY_SECRET": kept_secret(place.state / "proxy-secret"),
         "TRUSTED_PROXIES": " ".join(networks(wished.get("TRUSTED_PROXIES", ""))),
         **rates,
     }

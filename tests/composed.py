@@ -34,6 +34,7 @@ class Composed(Addresses):
                 "COMPOSE_PROJECT_NAME": f"connect-test-{ports}",
                 "CONNECT_PORTS": ports,
                 "SECRET_KEY": secrets.token_hex(32),
+                "PROXY_SECRET": secrets.token_hex(32),
             }
             | {key: f"{secrets.token_hex(4)}.{secrets.token_hex(32)}" for key in token_keys(self.place)}
         )

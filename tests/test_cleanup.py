@@ -15,7 +15,7 @@ from tests.test_network_policies import selects
 LAST = STAGES[-1]
 # What other programs than ours read.
 OTHERS = {
-    "proxy": {"APP_URL", "RATE_PER_ADDRESS", "RATE_PER_TOKEN", "ROUTES"},
+    "proxy": {"APP_URL", "PROXY_SECRET", "RATE_PER_ADDRESS", "RATE_PER_TOKEN", "ROUTES"},
     "postgis": {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "PGDATA"},
     "kafka": {"KAFKA_HEAP_OPTS", "LOG_DIR"},
 }
