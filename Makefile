@@ -12,8 +12,8 @@ LOCAL := $(VENV_PYTHON) -m local
 
 .PHONY: help up down status stage logs test compose-test lint requirements audit proto render diff openapi diagrams screenshots walk bench
 
-# What looks at the code and serves nobody has a key that is none.
-lint render openapi diagrams: export SECRET_KEY := for-looking-at-the-code
+# Targets that serve nothing get a dummy SECRET_KEY. `compose-test` gives its containers keys of their own.
+lint render openapi diagrams compose-test: export SECRET_KEY := for-looking-at-the-code
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

@@ -63,17 +63,20 @@ def make(*, name: str, kind: Kind, **fields: Any) -> tuple[Token, str]:
 
 
 def admit_processes() -> None:
-    """Makes SERVICE_TOKEN known, unless it is: so who brings up the database lets the processes in."""
-    shown = settings.SERVICE_TOKEN
-    if not shown or Token.objects.filter(prefix=shown.partition(".")[0]).exists():
-        return
-    if not _WRITTEN.fullmatch(shown):
-        raise ValueError("SERVICE_TOKEN must be 8 letters and digits, a dot, and 32 or more of them.")
-    token = Token(name="SERVICE_TOKEN", kind=Kind.SERVICE, expiry_date=timezone.now() + A_YEAR)
-    token.prefix = shown.partition(".")[0]
-    token.hashed_key = Token.objects.key_generator.hash(shown)
-    token.id = f"{token.prefix}.{token.hashed_key}"
-    token.save()
+    """Makes the configured service tokens known, unless they are."""
+    for shown in {*settings.SERVICE_TOKENS.values(), settings.SERVICE_TOKEN} - {""}:
+        if not _WRITTEN.fullmatch(shown):
+            raise ValueError("SERVICE_TOKEN must be 8 letters and digits, a dot, and 32 or more of them.")
+        prefix, hashed = shown.partition(".")[0], Token.objects.key_generator.hash(shown)
+        if not Token.objects.filter(prefix=prefix).exists():
+            Token.objects.create(
+                id=f"{prefix}.{hashed}",
+                prefix=prefix,
+                hashed_key=hashed,
+                name="SERVICE_TOKEN",
+                kind=Kind.SERVICE,
+                expiry_date=timezone.now() + A_YEAR,
+            )
 
 
 # It need not be on disk before the answer is: a crash of the database may lose the last half second of it.

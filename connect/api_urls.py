@@ -10,12 +10,18 @@ from locations import urls as locations
 from persons import urls as persons
 from privacy import urls as privacy
 
+
+def readiness_of(app: str) -> URLPattern:
+    """Beside the app's paths, so that the proxy leads it to the process that serves them."""
+    return path(f"health/ready/{app}", health.Ready.as_view(), {"app": app}, name=f"health-ready-{app}")
+
+
 # The specific before the general: connections' paths begin like persons'.
 APPS: dict[str, list[URLPattern | URLResolver]] = {
-    "connections": connections.urlpatterns,
+    "connections": [*connections.urlpatterns, readiness_of("connections")],
     # Tokens are kept, and people forgotten, where persons are.
     "persons": [*persons.urlpatterns, *privacy.urlpatterns, *access.urlpatterns],
-    "locations": locations.urlpatterns,
+    "locations": [*locations.urlpatterns, readiness_of("locations")],
 }
 # The one path of the API with a slash at its end.
 ENTRY: list[URLPattern | URLResolver] = [path("api/", EntryPoints.as_view(), name="entry-points")]

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.conf import settings
-from django.db import Error, connection
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers
@@ -11,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connect.neighbours import asked
+from connect.needs import AWAY, OK, look
 from connect.openapi import errors, shown
 from connect.queries import Query
 from connect.rest import RETRY_AFTER_S, JsonRenderer
@@ -20,7 +19,7 @@ from connect.rest import RETRY_AFTER_S, JsonRenderer
 @extend_schema_serializer(component_name="Readiness")
 class _Readiness(serializers.Serializer):
     status = serializers.ChoiceField(["ready", "not ready"])
-    needs = serializers.DictField(child=serializers.ChoiceField(["ok", "out of reach"]))
+    needs = serializers.DictField(child=serializers.ChoiceField([OK, AWAY]))
 
 
 class Live(APIView):
@@ -42,7 +41,7 @@ class Live(APIView):
 
 
 class Ready(APIView):
-    """Whether this process can do its work, and each thing that it needs for that."""
+    """Whether this process can do its work, and each thing that it needs for that (connect/needs.py)."""
 
     authentication_classes: list[Any] = []
     permission_classes: list[Any] = []
@@ -53,7 +52,8 @@ class Ready(APIView):
         summary="Ready?",
         description=(
             "Whether the process that answers can do its work, and each thing that it needs for that; a "
-            "process that needs nothing says so with an empty `needs`."
+            "process that needs nothing says so with an empty `needs`. `/health/ready/locations` and "
+            "`/health/ready/connections` are answered by the processes that serve these paths."
         ),
         responses={
             200: shown(
@@ -69,28 +69,11 @@ class Ready(APIView):
             **errors(public=True),
         },
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request, app: str | None = None) -> Response:
         Query.of(request)
-        needs = {"database": "ok" if _database() else "out of reach"} if _needs_database() else {}
-        if set(needs.values()) <= {"ok"}:
-            return Response({"status": "ready", "needs": needs})
-        answer = Response({"status": "not ready", "needs": needs}, status=503)
+        found = look(settings.SERVED_APPS if app is None else [app])
+        if set(found.values()) <= {OK}:
+            return Response({"status": "ready", "needs": found})
+        answer = Response({"status": "not ready", "needs": found}, status=503)
         answer["Retry-After"] = str(RETRY_AFTER_S)
         return answer
-
-
-def _needs_database() -> bool:
-    """Not where all that is served is a page, or is asked of neighbours."""
-    urls = {name: getattr(settings, name) for name in ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL")}
-    whom = [asked(app) for app in settings.SERVED_APPS]
-    return any(names is None or any(urls[name] == "local:" for name in names) for names in whom)
-
-
-def _database() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except Error:
-        connection.close()
-        return False
-    return True

@@ -17,6 +17,7 @@ from connect import carried, places
 from connect.neighbours import NeighbourUnavailable
 
 CONNECT_S = 2.0
+ALIVE_S = 1.0
 NO_HEADERS: Mapping[str, str] = {}
 SILENT_S = 60.0  # between two bytes of an answer of rows; the whole of it may take longer
 
@@ -81,6 +82,15 @@ def ask(
         if response.status != 200:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
         return orjson.loads(response.data)
+
+
+def is_alive(url: str) -> bool:
+    """Whether the process there answers `/health/live`. Takes at most ALIVE_S for each of two steps."""
+    timeout = urllib3.Timeout(connect=ALIVE_S, read=ALIVE_S)
+    try:
+        return _pool().request("GET", f"{url}/health/live", timeout=timeout, retries=False).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
 
 
 def ask_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:

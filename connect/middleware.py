@@ -1,5 +1,6 @@
 """What happens to a request before any view sees it."""
 
+import hmac
 import ipaddress
 import re
 from collections.abc import Callable
@@ -18,11 +19,14 @@ REFUSED = "connect.refused"  # in the environ: why connect.asgi did not receive 
 
 
 def client_address(request: HttpRequest) -> str:
-    """Where the request comes from, which the proxy says in a header of one address (k8s/proxy/defaults.cfg).
+    """The client's address, which the proxy says in X-Forwarded-For (k8s/proxy/defaults.cfg).
 
-    A door without a proxy before it takes a client's word here: by name, too, nobody tries without end.
+    A process that is reached without the proxy does not believe that header: the proxy alone knows
+    PROXY_SECRET, and overwrites what a client sends in X-Connect-Proxy.
     """
-    said = request.headers.get("X-Forwarded-For", "").strip()
+    shown = request.headers.get("X-Connect-Proxy", "").encode()
+    is_proxy = bool(shown) and hmac.compare_digest(shown, settings.PROXY_SECRET.encode())
+    said = request.headers.get("X-Forwarded-For", "").strip() if is_proxy else ""
     try:
         return str(ipaddress.ip_address(said))
     except ValueError:

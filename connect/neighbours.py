@@ -5,8 +5,8 @@ neighbour have the same verbs, take plain arguments, give dataclasses and raise 
 neighbour that cannot be reached is NeighbourUnavailable. One that is not used is not imported.
 """
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from importlib import import_module
 from types import ModuleType
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ LOCATIONS = {
     "grpc": "grpc_server.client",
 }  # get, list_between, connections, encounters
 PINGS = {"local": "locations.services", "grpc": "grpc_server.client", "kafka": "consumers.producer"}  # submit
+# Each of these that is remote also has `is_alive(url)`; it answers within a second or two (connect/needs.py).
 # Tokens are kept where persons are: the same URL says where.
 ACCESS = {"local": "access.services", "http": "access.http_client"}  # of_token, of_session
 
@@ -46,6 +47,18 @@ def asked(app: str) -> tuple[str, ...] | None:
 def watches(app: str, urls: Mapping[str, str]) -> bool:
     """Whether an app, so wired, asks the topic's brokers how far its writers are."""
     return app == "admin" and urls["PINGS_URL"].startswith("kafka:")
+
+
+def probe(setting: str, url: str) -> tuple[str, Callable[[], bool]]:
+    """The name of a remote neighbour, and how it is asked whether it is alive."""
+    scheme = url.partition(":")[0]
+    name = "broker" if scheme == "kafka" else {"PERSONS_URL": "persons"}.get(setting, "locations")
+    return name, partial(_implementation(setting, url).is_alive, url)
+
+
+def writer_is_at_work() -> bool:
+    """Whether the pings in the topic get stored."""
+    return bool(import_module("consumers.writer_watch").is_at_work())
 
 
 def persons() -> ModuleType:

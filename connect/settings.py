@@ -4,6 +4,7 @@ Each has a default that suits a laptop; a value of the wrong type stops the proc
 settings serve every process: `SERVED_APPS` and the three neighbour URLs are all that differs.
 """
 
+import secrets
 from datetime import timedelta
 from pathlib import Path
 from tempfile import gettempdir
@@ -28,9 +29,13 @@ class Environment(environ.Env):
 
 
 env = Environment()
-# What is set in the environment wins, then the user's file, then what `make up` has made for itself.
-for file in (".env", ".local/env"):
-    env.read_env(BASE_DIR / file)
+# The folder in which `make up` keeps the system's data and settings (local/place.py).
+STATE_DIR = Path(env.str("CONNECT_STATE_DIR", default="") or BASE_DIR / ".local").absolute()
+# The environment wins over .env, and .env over what `make up` has made. supervisord gives its processes a
+# complete environment; they read no file.
+if not env.bool("SUPERVISOR_ENABLED", default=False):
+    for file in (BASE_DIR / ".env", STATE_DIR / "env"):
+        env.read_env(file)
 
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
@@ -41,15 +46,10 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 ACCESS = env.str("ACCESS", default="tokens")
 if ACCESS not in ("open", "tokens"):
     raise ImproperlyConfigured(f"ACCESS is {ACCESS!r}; it must be open or tokens.")
-# What this process shows to its neighbours: a token of the kind `service`, the same for all processes.
+# The token of the kind `service` that this process shows to its neighbours. Each process has its own.
 SERVICE_TOKEN = env.str("SERVICE_TOKEN", default="")
-
-LAPTOP_KEY = "a-key-for-one-laptop-only-set-your-own-anywhere-else"
-SECRET_KEY = env.str("SECRET_KEY", default=LAPTOP_KEY)
-if not SECRET_KEY or (SECRET_KEY == LAPTOP_KEY and ACCESS != "open"):
-    raise ImproperlyConfigured(
-        "SECRET_KEY is empty or the one that everybody knows. Make one: openssl rand -hex 32"
-    )
+# The tokens of all processes, which `migrate` admits: name=token,name=token.
+SERVICE_TOKENS = env.dict("SERVICE_TOKENS", default={})
 
 # --- which paths this process serves, and where its neighbours are -------------------------------
 
@@ -62,6 +62,25 @@ if unknown := set(SERVED_APPS) - set(SERVABLE_APPS):
 PERSONS_URL = env.str("PERSONS_URL", default="local:")
 LOCATIONS_URL = env.str("LOCATIONS_URL", default="local:")
 PINGS_URL = env.str("PINGS_URL", default="local:")
+
+# The admin site signs, and so do sessions, which the process that keeps the tokens reads. Another process
+# starts with a key that it makes for itself.
+SIGNS = "admin" in SERVED_APPS or (PERSONS_URL == "local:" and not {*SERVED_APPS} <= {"webapp"})
+LAPTOP_KEY = "a-key-for-one-laptop-only-set-your-own-anywhere-else"
+SECRET_KEY = env.str("SECRET_KEY", default=LAPTOP_KEY if SIGNS else secrets.token_urlsafe(48))
+if not SECRET_KEY or (SECRET_KEY == LAPTOP_KEY and ACCESS != "open"):
+    raise ImproperlyConfigured(
+        f"SECRET_KEY is not set, and {STATE_DIR / 'env'} has none. `make up` starts a system and makes a "
+        "key. Without it set your own in the environment or in .env (openssl rand -hex 32), and "
+        "DATABASE_URL; .env.example lists all settings."
+    )
+# HAProxy shows it with every request that it passes on: then its X-Forwarded-For is believed, else nobody's.
+PROXY_SECRET = env.str("PROXY_SECRET", default="")
+
+# What k8s/secrets/secrets.env.example has where an operator's own value belongs.
+for name in ("SECRET_KEY", "SERVICE_TOKEN", "SERVICE_TOKENS", "PROXY_SECRET", "DATABASE_URL"):
+    if "change-me" in env.str(name, default=""):
+        raise ImproperlyConfigured(f"{name} has the value of the example. Put your own there.")
 
 API_URL = env.str("API_URL", default="http://127.0.0.1:30001")  # as a browser reaches it
 API_ORIGIN = urlsplit(API_URL)._replace(path="", query="", fragment="").geturl()
@@ -326,9 +345,15 @@ REST_FRAMEWORK = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"call": {"()": "connect.carried.InLog"}},
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
+    "filters": {"call": {"()": "connect.carried.InLog"}, "refusals": {"()": "connect.logs.Refusals"}},
+    "formatters": {
+        "line": {
+            "()": "connect.logs.Line",
+            "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["call"]}},
+    "loggers": {"django.request": {"filters": ["refusals"]}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
 }
 

@@ -26,6 +26,7 @@ from locations.services import MAX_ID, Receipt
 # places for that. A broker that has just started takes a second for a producer's first batch.
 IMPATIENT_S = 2.0
 LOOK_EVERY_S = 0.2
+ALIVE_S = 2.0
 ROOM_S = 0.005  # between two looks whether a full buffer has room again
 
 CONFIG = {
@@ -73,6 +74,14 @@ def submit(pings: Sequence[Ping]) -> Receipt:
     return Receipt(None, refused)
 
 
+def is_alive(_url: str) -> bool:
+    """Whether the brokers answer and have the topic."""
+    try:
+        return bool(topic.partitions_of(_link(topic.brokers()).client, timeout_s=ALIVE_S))
+    except NeighbourUnavailable:
+        return False
+
+
 # --- the process's one producer ------------------------------------------------------------------
 
 
@@ -105,6 +114,11 @@ class _Link:
         self._thread = threading.Thread(target=self._poll, name="delivery reports", daemon=True)
         self._thread.start()
         atexit.register(self.close)
+
+    @property
+    def client(self) -> Producer:
+        """For questions about the topic."""
+        return self._producer
 
     def hand_in(self, pings: Sequence[Ping]) -> None:
         """Returns when the brokers have them all; raises NeighbourUnavailable."""

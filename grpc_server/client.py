@@ -21,6 +21,7 @@ import grpc
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from connect import carried
 from connect.neighbours import NeighbourUnavailable
@@ -38,6 +39,7 @@ Key = TypeVar("Key")
 _SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"].full_name
 # What may be otherwise at the next try. A call that arrives while a server closes its door is CANCELLED.
 _PASSING = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED]
+_ALIVE_S = 2.0
 _PAUSES_S = [0.1, 0.2, 0.4, 0.8]  # between tries, give or take a fifth, so that not all come back at once
 # The library's own retries, for calls with one answer. With streams it has a fault: when the server that took
 # one dies and the last try reaches nobody, its reader waits for ever, past any deadline and any cancel.
@@ -81,6 +83,11 @@ class _Server:
             raise ImproperlyConfigured(f"{url!r}: a gRPC server's address is grpc://host:port.")
         channel = tls.channel(address, _OPTIONS)
         self.ask = LocationServiceStub(channel)
+        self.check_health = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
+        )
         # On the wire a stream of one message is a single call; asked as one it takes no thread more.
         self.record = channel.unary_unary(
             f"/{_SERVICE}/RecordLocations",
@@ -100,6 +107,15 @@ def _server(url: str) -> _Server:
         if key not in _servers:
             _servers[key] = _Server(url)
         return _servers[key]
+
+
+def is_alive(url: str) -> bool:
+    """Whether the server there answers: by its health service, which may also say that it is not ready."""
+    try:
+        _server(url).check_health(HealthCheckRequest(), timeout=_ALIVE_S)
+    except grpc.RpcError:
+        return False
+    return True
 
 
 # --- pings ---------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, SETTINGS, GOAWAY = 0, 1, 4, 7
 END_HEADERS, END_STREAM = 4, 1
 STREAM = 1
-# A gRPC message: not compressed, its length, and in it for the question no service by name, for the answer
+LOCATION_SERVICE = "connect.locations.v1.LocationService"
+# A gRPC message: not compressed, its length, and in it for the question field 1 (service), for the answer
 # field 1 (status) = 1 (SERVING).
-QUESTION = b"\0\0\0\0\0"
 SERVING = b"\0\0\0\0\x02\x08\x01"
 # HPACK: 3, 6, 4, 1 and 31 are places in its static table; then name or value with their lengths.
 REQUEST = (
@@ -30,14 +30,18 @@ REQUEST = (
 )
 
 
-def is_serving(port: int, *, tls: bool = False, timeout_s: float = 5) -> bool:
+def is_serving(port: int, *, service: str = "", tls: bool = False, timeout_s: float = 5) -> bool:
+    """Whether the whole server, or a service of it, says SERVING."""
+    name = service.encode()
+    body = b"\x0a" + bytes([len(name)]) + name if name else b""
+    question = b"\0" + len(body).to_bytes(4) + body
     try:
         with connected(port, tls=tls, timeout_s=timeout_s) as connection:
             connection.sendall(
                 PREFACE
                 + frame(SETTINGS, 0, 0, b"")
                 + frame(HEADERS, END_HEADERS, STREAM, REQUEST)
-                + frame(DATA, END_STREAM, STREAM, QUESTION)
+                + frame(DATA, END_STREAM, STREAM, question)
             )
             return answer(connection) == SERVING
     except OSError:

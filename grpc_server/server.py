@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import grpc
 from django.conf import settings
-from django.db import Error, connection
 from grpc_health.v1 import health
 from grpc_health.v1.health import OVERALL_HEALTH
 from grpc_health.v1.health_pb2 import HealthCheckResponse
@@ -17,6 +16,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
+from connect import needs
 from grpc_server import tls
 from grpc_server.anonymous import Bounded
 from grpc_server.calls import LAST_WORDS_S, Calls
@@ -134,12 +134,19 @@ class LocationServer:
             await self._tell_health()
 
     async def _tell_health(self) -> None:
-        # Where pings go to a topic they are taken without a database; only questions are UNAVAILABLE then.
-        serves = settings.PINGS_URL != "local:" or await asyncio.get_running_loop().run_in_executor(
-            self._looks, _database_answers
-        )
-        status = HealthCheckResponse.SERVING if serves else HealthCheckResponse.NOT_SERVING
-        for name in (OVERALL_HEALTH, SERVICE):
+        """Says for each need, for the service (all needs) and for the whole server whether it serves.
+
+        The whole server is what load balancers and probes ask for: it serves while any call can be answered.
+        Where pings go to a topic they are taken without a database.
+        """
+        found = await asyncio.get_running_loop().run_in_executor(self._looks, needs.look, ["locations"])
+        said = {
+            OVERALL_HEALTH: needs.OK in found.values(),
+            SERVICE: set(found.values()) <= {needs.OK},
+            **{name: each == needs.OK for name, each in found.items()},
+        }
+        for name, serves in said.items():
+            status = HealthCheckResponse.SERVING if serves else HealthCheckResponse.NOT_SERVING
             await self._health.set(name, status)
 
     def _await(self, work: Coroutine[Any, Any, T]) -> T:
@@ -149,17 +156,6 @@ class LocationServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-def _database_answers() -> bool:
-    connection.close_if_unusable_or_obsolete()
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except Error:
-        connection.close()
-        return False
-    return True
 
 
 def _newer_reflection(names: list[str]) -> grpc.GenericRpcHandler:

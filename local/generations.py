@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from grpc_server.probe import is_serving
+from grpc_server.probe import LOCATION_SERVICE, is_serving
 from local import manifests, postgis, proxy, wishes
 from local.kafka import NAME as BROKER
 from local.manifests import Process, Service, Stage
@@ -157,11 +157,14 @@ def generation_ports(place: Place) -> list[int]:
 
 
 def wait_ready(place: Place, supervisor: Supervisor, generation: Generation) -> None:
-    """Waits until the process says that it is ready; of one that dies instead the log is shown."""
+    """Waits until the process takes traffic; of one that dies instead the log is shown.
+
+    It may still lack a neighbour, which becomes reachable with the HAProxy configuration that follows.
+    """
     first = supervisor.programs()[generation.program]["pid"]
 
     def decided() -> bool:
-        return is_ready(place, generation) or has_died()
+        return takes_traffic(place, generation) or has_died()
 
     def has_died() -> bool:
         info = supervisor.programs()[generation.program]
@@ -169,13 +172,24 @@ def wait_ready(place: Place, supervisor: Supervisor, generation: Generation) -> 
             first != 0 and info["pid"] not in (0, first)
         )
 
-    if poll(decided, READY_TIMEOUT_S, every_s=0.1) and is_ready(place, generation):
+    if poll(decided, READY_TIMEOUT_S, every_s=0.1) and takes_traffic(place, generation):
         return
     lines = tail(place.logs / f"{generation.program}.log", 30)
     raise Refused(f"{generation.program} does not get ready. The last lines of its log:\n{lines}")
 
 
+def takes_traffic(place: Place, generation: Generation) -> bool:
+    """What the readiness probe in the manifests asks."""
+    return answers_well(place, generation, generation.ready_path, service="")
+
+
 def is_ready(place: Place, generation: Generation) -> bool:
+    """Whether the process has everything that it needs."""
+    path = generation.ready_path and "/health/ready"
+    return answers_well(place, generation, path, service=LOCATION_SERVICE)
+
+
+def answers_well(place: Place, generation: Generation, path: str | None, *, service: str) -> bool:
     if generation.ready_command is not None:
         environ = (
             inherited() | told(place) | {"WRITER_STATE_FILE": str(state_file(place, generation.program))}
@@ -183,11 +197,11 @@ def is_ready(place: Place, generation: Generation) -> bool:
         command = [str(VENV / "bin" / generation.ready_command[0]), *generation.ready_command[1:]]
         done = subprocess.run(command, cwd=place.checkout, env=environ, capture_output=True, check=False)
         return done.returncode == 0
-    if generation.ready_path is None:
-        return is_serving(generation.port, tls=generation.speaks_tls)
+    if path is None:
+        return is_serving(generation.port, service=service, tls=generation.speaks_tls)
     connection = http.client.HTTPConnection("127.0.0.1", generation.port, timeout=5)
     try:
-        connection.request("GET", generation.ready_path, headers={"Host": "localhost"})
+        connection.request("GET", path, headers={"Host": "localhost"})
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False

@@ -13,6 +13,8 @@ from pathlib import Path
 from local.place import CHECKOUT, Refused, private_directory, say
 
 NAMED = CHECKOUT / "local" / "kafka.xml"
+# As `sha256sum` writes and checks it. Made anew for other versions: cd .local/jars && sha256sum *.jar
+PINNED = CHECKOUT / "local" / "kafka.sha256"
 FOLDER = CHECKOUT / ".local" / "jars"
 OLDEST_JAVA = 17
 JVMS = Path("/usr/lib/jvm")
@@ -60,13 +62,23 @@ def fetch(folder: Path = FOLDER, *options: str) -> None:
         )
     if result.returncode != 0 or not any(unfinished.glob("kafka_*.jar")):
         raise Refused(f"Maven could not fetch the broker's jars; is a Maven repository in reach? See {log}.")
+    if wrong := unpinned(unfinished):
+        raise Refused(f"These of the broker's jars are not those of {PINNED}: {', '.join(wrong)}.")
     (unfinished / "stamp").write_text(digest())
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
 
 
+def unpinned(folder: Path) -> list[str]:
+    """The jars that are missing, are others than the pinned ones, or are not pinned at all."""
+    pinned = {name: digest for digest, name in map(str.split, PINNED.read_text().splitlines())}
+    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.glob("*.jar")}
+    return sorted({name for name, _ in pinned.items() ^ found.items()})
+
+
 def digest() -> str:
-    return hashlib.sha256(NAMED.read_bytes()).hexdigest()
+    """Of what names and pins the jars: other jars are fetched when it changes."""
+    return hashlib.sha256(NAMED.read_bytes() + PINNED.read_bytes()).hexdigest()
 
 
 def command(main: str, *arguments: str, options: tuple[str, ...] = ()) -> list[str]:

@@ -124,7 +124,7 @@ def process(one: dict[str, Any], maps: Mapping[str, Any], secrets: Mapping[str, 
     return Process(
         name=name,
         command=(*container["command"], *container.get("args", ())),
-        environ=dict(environ(name, container, maps, secrets)),
+        environ=environ(name, container, maps, secrets),
         ports={port["name"]: port["containerPort"] for port in container.get("ports", ())},
         ready_path=probe.get("httpGet", {}).get("path"),
         speaks_grpc="grpc" in probe,
@@ -135,22 +135,30 @@ def process(one: dict[str, Any], maps: Mapping[str, Any], secrets: Mapping[str, 
 
 def environ(
     name: str, container: dict[str, Any], maps: Mapping[str, Any], secrets: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
-    """The container's variables, in the order in which a later one wins."""
+) -> dict[str, str]:
+    """The container's variables; a later one wins."""
+    found: dict[str, str] = {}
     for source in container.get("envFrom", ()):
         if set(source) != {"configMapRef"}:
             raise Refused(f"{name}: cannot read variables from {source}.")
-        yield from maps[source["configMapRef"]["name"]].items()
+        found |= maps[source["configMapRef"]["name"]]
     for variable in container.get("env", ()):
         match variable:
             case {"value": str(value)}:
-                yield variable["name"], value
+                found[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda other: found[other[1]], value)
             case {"valueFrom": {"secretKeyRef": {"key": key}}}:
-                yield variable["name"], secrets[key]
+                found[variable["name"]] = secrets[key]
             case {"valueFrom": {"configMapKeyRef": {"name": source, "key": key}}}:
-                yield variable["name"], maps[source][key]
+                found[variable["name"]] = maps[source][key]
             case _:
                 raise Refused(f"{name}: cannot read the variable {variable}.")
+    return found
+
+
+def token_keys(place: Place) -> list[str]:
+    """The keys of the Secret that are tokens of processes."""
+    texts = (path.read_text() for path in place.rendered.glob("*.yaml"))
+    return sorted({key for text in texts for key in re.findall(r"\bkey: (SERVICE_TOKEN_\w+)", text)})
 
 
 def service_ports(one: dict[str, Any], answering: Mapping[str, str | None]) -> Iterator[Service]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import shlex
 import subprocess
 import sys
 import time
@@ -22,13 +23,6 @@ FIRST_QUESTION = (
 )
 
 
-ACCESS = {
-    "open": "ACCESS=open: everybody on this machine may do everything.",
-    "tokens": (
-        "ACCESS=tokens: callers show a token. Make them in the admin site, or the first one so:\n"
-        f"  .venv/bin/python manage.py tokens make staff --user {STAFF_USER}"
-    ),
-}
 DOORS = {
     "*": "Clients' doors listen on every address of this machine.",
     "127.0.0.1": "Only 127.0.0.1 is listened on.",
@@ -43,7 +37,7 @@ def addresses(place: Place) -> None:
 
     running = read_json(running_file(place))
     say(f"\nConnect runs at stage {running['stage']}.")
-    say(f"{ACCESS[place.access]}\n{DOORS[wishes.doors(place)]}\n")
+    say(f"{access(place)}\n{DOORS[wishes.doors(place)]}\n")
     lines = {
         30000: [("Connect APP", f"{at(30000)}/", "")],
         30001: [
@@ -64,6 +58,23 @@ def addresses(place: Place) -> None:
         return
     say(f"\nTry first: open {at(30000)}/people/{SOMEBODY} in a browser,")
     say(f"or curl '{at(30001)}{FIRST_QUESTION}'.")
+
+
+def access(place: Place) -> str:
+    if place.access == "open":
+        return "ACCESS=open: everybody on this machine may do everything."
+    return (
+        "ACCESS=tokens: callers show a token. Make them in the admin site, or the first one with:\n"
+        f"  {manage_py(place)} tokens make staff --user {STAFF_USER}"
+    )
+
+
+def manage_py(place: Place) -> str:
+    """The command line of `manage.py` for this system, run in the checkout."""
+    command = ".venv/bin/python manage.py"
+    if place.state == place.checkout / ".local":
+        return command
+    return f"CONNECT_STATE_DIR={shlex.quote(str(place.state))} {command}"
 
 
 def staff(place: Place) -> str:

@@ -7,15 +7,25 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-from local import kafka, manifests, postgis
+from local import kafka, manifests, postgis, wishes
 from local.generations import move, native_environ, node_ports, owed, running_file
 from local.kafka import Broker
 from local.manifests import Stage
-from local.place import VENV, Place, Refused, given, keep, kept_secret, kept_token, read_json
+from local.place import (
+    VENV,
+    Place,
+    Refused,
+    given,
+    keep,
+    kept_secret,
+    kept_token,
+    private_directory,
+    read_json,
+)
 from local.polling import poll
 from local.postgis import Cluster
 from local.seed import seed
-from local.supervision import Supervisor, end_leftovers, inherited, tail
+from local.supervision import MARK, Supervisor, end_leftovers, inherited, tail
 
 
 def up(place: Place, wanted: str | None) -> None:
@@ -50,7 +60,8 @@ def up(place: Place, wanted: str | None) -> None:
 
         def finish(name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> None:
             """Where database and broker are now, wherever they were when it was written down."""
-            run(place, name, command, {**environ, **secrets, **({"PINGS_URL": url} if url else {})})
+            here = {"DATABASE_URL": secrets["DATABASE_URL"], **({"PINGS_URL": url} if url else {})}
+            run(place, name, command, {**environ, **here})
 
         move(place, supervisor, stage, own, finish=finish)
 
@@ -77,12 +88,13 @@ def choose_database(place: Place, *, kept: set[str]) -> tuple[Cluster | None, di
         "DATABASE_URL": url or (cluster.url if cluster else ""),
         "SECRET_KEY": given("SECRET_KEY", place.checkout)
         or kept_secret(place.state / "secret-key", length=48),
-        "SERVICE_TOKEN": given("SERVICE_TOKEN", place.checkout) or kept_token(place.state / "service-token"),
     }
     # Lets a `manage.py` that is typed by hand find the same database.
     settings = secrets | {"ACCESS": place.access}
     keep(known, "".join(f"{key}={value}\n" for key, value in settings.items()))
-    return cluster, secrets
+    tokens = private_directory(place.state / "service-tokens")
+    of_processes = {key: kept_token(tokens / key) for key in manifests.token_keys(place)}
+    return cluster, secrets | of_processes | {"PROXY_SECRET": wishes.for_proxy(place)["PROXY_SECRET"]}
 
 
 def choose_broker(place: Place, stage: Stage, *, kept: bool) -> tuple[Broker | None, str | None]:
@@ -126,7 +138,7 @@ def check_ports(place: Place, stage: Stage) -> None:
 def run(place: Place, name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> str:
     """Runs to its end what ends by itself; gives what it printed."""
     log = place.logs / f"{name}.log"
-    environ = inherited() | {"ACCESS": place.access} | dict(environ)
+    environ = inherited() | {MARK: str(place.state), "ACCESS": place.access} | dict(environ)
     program = VENV / "bin" / command[0]
     result = subprocess.run(
         [str(program), *command[1:]],

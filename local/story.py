@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 
 from connect.neighbours import asked, watches
@@ -12,7 +13,7 @@ from local.place import Place
 
 TARGET = "docs/migration.md"
 # Stand for what a stage only refers to.
-SECRETS = {"DATABASE_URL": "postgis:", "SECRET_KEY": "-", "SERVICE_TOKEN": "-"}
+SECRETS = defaultdict(lambda: "-", DATABASE_URL="postgis:")
 SAID = {"PERSONS_URL": "who", "LOCATIONS_URL": "where", "PINGS_URL": "pings"}
 BLOCK = re.compile(r"(<!-- (\S+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
 

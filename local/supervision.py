@@ -54,8 +54,8 @@ class Program:
             "autorestart": "true",
             "redirect_stderr": "true",
             "stdout_logfile": f"%(here)s/../log/{self.name}.log",
-            "stdout_logfile_maxbytes": "10MB",
-            "stdout_logfile_backups": 1,
+            "stdout_logfile_maxbytes": "20MB",
+            "stdout_logfile_backups": 9,
         }
         if self.user is not None:
             lines["user"] = self.user
@@ -197,7 +197,7 @@ def configuration(place: Place) -> str:
     run_as_root = "user=root\n" if os.getuid() == 0 else ""
     return (
         f"[unix_http_server]\nfile={escaped(str(place.sockets() / 'supervisor.sock'))}\nchmod=0600\n\n"
-        "[supervisord]\nlogfile=%(here)s/log/supervisord.log\nlogfile_maxbytes=1MB\nlogfile_backups=1\n"
+        "[supervisord]\nlogfile=%(here)s/log/supervisord.log\nlogfile_maxbytes=1MB\nlogfile_backups=9\n"
         f"pidfile=%(here)s/supervisord.pid\nidentifier=connect\n{run_as_root}\n"
         "[rpcinterface:supervisor]\n"
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n\n"

@@ -1,35 +1,45 @@
-"""What somebody wishes of a whole system in the environment or in `.env`, beside what the manifests say.
+"""Settings of a whole system, from the environment or from `.env`, beside what the manifests say.
 
-Every process is told, and so is HAProxy; a system that runs moves to it like to any change. Standard library
+Every process gets each setting that `.env.example` lists, unless NOT_PASSED_ON says who decides it instead;
+HAProxy gets its own. A running system moves to a changed setting like to any other change. Standard library
 only, because `make status` may have no virtual environment.
 """
 
 import ipaddress
+import re
 
-from local.place import Place, Refused, given
+from local.place import Place, Refused, given, kept_secret
 
-PASSED_ON = (
-    "ALLOWED_HOSTS",
-    "API_URL",
-    "APP_URL",
-    "TLS_CERTIFICATE",
-    "TLS_KEY",
-    "TLS_CA",
-    "TLS_NAME",
-    "RATE_PER_TOKEN",
-    "RATE_PER_ADDRESS",
-    "TRUSTED_PROXIES",
-    "MAX_RANGE_DAYS",
-)
+# The settings that differ from process to process, and who sets them.
+NOT_PASSED_ON = {
+    "DATABASE_URL": "local.runner: the given database or the private one, for processes that have one",
+    "SECRET_KEY": "local.runner: the given key or a generated one, for processes that sign",
+    "SERVICE_TOKEN": "local.runner: a generated one for each process that asks neighbours",
+    "SERVICE_TOKENS": "local.runner: all of them, for the migration",
+    "PROXY_SECRET": "local.runner: a generated one, for HAProxy and for processes that count logins",
+    "ACCESS": "local.place: open unless given",
+    "SERVED_APPS": "the manifests",
+    "PERSONS_URL": "the manifests",
+    "LOCATIONS_URL": "the manifests",
+    "PINGS_URL": "the manifests, with the address of the broker from local.runner",
+    "GRPC_ADDRESS": "local.generations: a free port for each generation",
+    "WRITER_STATE_FILE": "local.generations: a file for each generation",
+}
 TOKENS_RATE = {
     "RATE_PER_TOKEN": "500",
     "RATE_PER_ADDRESS": "1000",
 }  # as connect.settings and k8s/proxy have it
 
 
+def passed_on(place: Place) -> list[str]:
+    """The names of the settings that every process gets."""
+    listed = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", (place.checkout / ".env.example").read_text(), re.MULTILINE)
+    return [name for name in listed if name not in NOT_PASSED_ON]
+
+
 def wishes(place: Place) -> dict[str, str]:
     """The settings that are given. With a certificate clients' addresses are https, unless they are given."""
-    found = {name: value for name in PASSED_ON if (value := given(name, place.checkout)) is not None}
+    found = {name: value for name in passed_on(place) if (value := given(name, place.checkout)) is not None}
     if "TLS_CERTIFICATE" in found:
         for name, port in (("API_URL", 30001), ("APP_URL", 30000)):
             found.setdefault(name, f"https://127.0.0.1:{place.node_port(port)}")
@@ -55,6 +65,7 @@ def for_proxy(place: Place) -> dict[str, str]:
             raise Refused(f"{name} is {rate!r}; it must be a whole number of requests a second, or 0.")
     told = {
         "APP_URL": wished.get("APP_URL", f"http://127.0.0.1:{place.node_port(30000)}"),
+        "PROXY_SECRET": kept_secret(place.state / "proxy-secret"),
         "TRUSTED_PROXIES": " ".join(networks(wished.get("TRUSTED_PROXIES", ""))),
         **rates,
     }

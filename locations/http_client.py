@@ -81,3 +81,7 @@ def _ask(verb: str, unpack: Callable[[exact.Row], Kind], question: dict[str, Any
     packed = orjson.dumps(exact.pack(question)).decode()
     for row in http.ask_rows(f"{settings.LOCATIONS_URL}/internal/locations/{verb}", [("question", packed)]):
         yield unpack(row)
+
+
+def is_alive(url: str) -> bool:
+    return http.is_alive(url)

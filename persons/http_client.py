@@ -20,3 +20,7 @@ def get_many(ids: Iterable[int]) -> dict[int, Person]:
         for fields in http.ask(f"{settings.PERSONS_URL}/internal/persons", query, silent_s=SILENT_S):
             found[fields["id"]] = Person(**fields)
     return found
+
+
+def is_alive(url: str) -> bool:
+    return http.is_alive(url)

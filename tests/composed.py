@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from local.manifests import token_keys
 from local.place import CHECKOUT, Place
 from local.tests.terminal import all_free
 from tests.serving import until
@@ -27,12 +28,16 @@ class Composed(Addresses):
         bases = iter(lambda: random.randrange(31000, 32700, 10), None)
         super().__init__(Place(state=CHECKOUT, port_base=next(base for base in bases if all_free(base))))
         ports = str(self.place.port_base).removesuffix("0")
-        self.environ = os.environ | {
-            "COMPOSE_PROJECT_NAME": f"connect-test-{ports}",
-            "CONNECT_PORTS": ports,
-            "SECRET_KEY": secrets.token_hex(32),
-            "SERVICE_TOKEN": f"{secrets.token_hex(4)}.{secrets.token_hex(32)}",
-        }
+        self.environ = (
+            os.environ
+            | {
+                "COMPOSE_PROJECT_NAME": f"connect-test-{ports}",
+                "CONNECT_PORTS": ports,
+                "SECRET_KEY": secrets.token_hex(32),
+                "PROXY_SECRET": secrets.token_hex(32),
+            }
+            | {key: f"{secrets.token_hex(4)}.{secrets.token_hex(32)}" for key in token_keys(self.place)}
+        )
 
     def compose(self, *arguments: str) -> int:
         command = ["docker", "compose", *arguments]

@@ -14,7 +14,12 @@ from local.place import Place
 
 PLACE = Place(state=Path("/nowhere"))
 STAGES = manifests.stage_names(PLACE)
-SECRETS = {"DATABASE_URL": "postgis://the-database", "SECRET_KEY": "the-key", "SERVICE_TOKEN": "the-token"}
+SECRETS = {
+    "DATABASE_URL": "postgis://the-database",
+    "SECRET_KEY": "the-key",
+    "PROXY_SECRET": "the-proxy-secret",
+    **{key: f"the-{key}" for key in manifests.token_keys(PLACE)},
+}
 NEIGHBOURS = ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL")
 
 

@@ -1,11 +1,14 @@
 """The web app while an event is still running: what comes in shows by itself, and nobody is dragged along."""
 
+import os
 import re
+import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from local.supervision import Supervisor
 from tests.serving import until
 from tests.system import APP, STAGES, System
 from tests.test_app import moment
@@ -72,3 +75,24 @@ def test_a_ping_of_the_far_future_does_not_hide_today(fresh: System, page: Page)
     expect(page.locator(".calendar")).to_contain_text(str(datetime.now(UTC).year))
     page.goto(fresh.url("/status", APP))
     expect(page.locator("dl > div", has_text="newest ping")).to_contain_text(re.compile("ago"))
+
+
+@pytest.mark.parametrize(("process", "need"), [("kafka", "broker"), ("location-writer", "writer")])
+def test_the_status_tells_of_a_frozen_broker_and_a_frozen_writer(
+    fresh: System, page: Page, process: str, need: str
+) -> None:
+    page.forgiven += ["503"]  # type: ignore[attr-defined]
+    generation = fresh.processes().get(process)
+    program = generation.program if generation else process
+    pid = Supervisor(fresh.place).programs()[program]["pid"]
+    verdict, said = page.locator(".verdict"), page.locator("dl > div").filter(has_text=need)
+    page.goto(fresh.url("/status", APP))
+    expect(verdict).to_have_text("Connect is ready.", timeout=60_000)
+    expect(said).to_contain_text("ok")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        expect(verdict).to_have_text("Connect is not ready.", timeout=60_000)
+        expect(said).to_contain_text("out of reach", timeout=60_000)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    expect(verdict).to_have_text("Connect is ready.", timeout=60_000)

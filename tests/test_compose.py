@@ -1,6 +1,9 @@
 """compose.yaml and the manifests of the last stage start the same. (Whether it runs: `make compose-test`.)"""
 
+import os
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,3 +131,12 @@ def test_the_proxy_finds_services_by_the_names_of_a_cluster() -> None:
         name: one["networks"]["default"]["aliases"] for name, one in SERVICES.items() if "networks" in one
     }
     assert named == {name: [f"{name}.connect.svc.cluster.local"] for name in answering}
+
+
+def test_the_journey_on_compose_starts_without_settings(tmp_path: Path) -> None:
+    """`make compose-test` on a fresh checkout: pytest loads the settings, which ask for a key."""
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CONNECT_STATE_DIR": str(tmp_path)}
+    collect = ["make", "compose-test", "ARGS=--collect-only -q -p no:cacheprovider"]
+    done = subprocess.run(collect, cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "composed.py::test_a_batch_that_is_worth_compressing_comes_through" in done.stdout

@@ -11,7 +11,19 @@ from connect.neighbours import asked
 from connect.urls import MOUNTS
 from local import manifests
 from local.place import CHECKOUT, Place
-from tests.rendered import NEIGHBOURS, PLACE, SECRETS, STAGES, answering, as_read, of_kind, processes, served
+from tests.rendered import (
+    NEIGHBOURS,
+    PLACE,
+    SECRETS,
+    STAGES,
+    answering,
+    as_read,
+    containers,
+    of_kind,
+    pods,
+    processes,
+    served,
+)
 
 MOVED = Place(state=Path("/nowhere"), port_base=31000)
 H2C = "kubernetes.io/h2c"
@@ -24,6 +36,42 @@ EVERYWHERE = (
     "/api/redoc",
     "/static/admin/css/base.css",
 )
+
+
+# --- what each process knows ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_process_knows_the_secrets_that_it_needs_and_no_others(stage: str) -> None:
+    """The key where the admin site or its sessions are, a token of its own where it asks neighbours."""
+    shown = []
+    for name, process in processes(stage).items():
+        environ = process.environ
+        known = {key for key in ("SECRET_KEY", "SERVICE_TOKEN", "SERVICE_TOKENS") if key in environ}
+        asks = {environ.get(setting, "local:").partition(":")[0] for setting in NEIGHBOURS} & {"http", "grpc"}
+        is_local = environ.get("PERSONS_URL", "local:") == "local:"
+        signs = "admin" in served(process) or (is_local and not served(process) <= {"webapp", ""})
+        # The monolith has its token before it has neighbours.
+        shows = bool(asks) or name == "web"
+        needed = {key for key, needs in {"SECRET_KEY": signs, "SERVICE_TOKEN": shows}.items() if needs}
+        assert known == needed, name
+        shown += [environ["SERVICE_TOKEN"]] if "SERVICE_TOKEN" in environ else []
+    assert len(set(shown)) == len(shown)
+    webapp = processes(stage)["webapp"].environ
+    assert not webapp["DATABASE_URL"]
+    [migrate] = [job for job in as_read(stage).jobs if job.name == "migrate"]
+    admitted = dict(each.split("=") for each in migrate.environ["SERVICE_TOKENS"].split(","))
+    assert set(shown) <= set(admitted.values()) == {SECRETS[key] for key in manifests.token_keys(PLACE)}
+    for _, container in containers(stage):
+        if container["name"] != "process":
+            assert "SECRET_KEY" not in str(container)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_is_written_for_a_while_has_a_limit(stage: str) -> None:
+    for name, pod in pods(stage):
+        for volume in pod.get("volumes", ()):
+            assert volume.get("emptyDir", {"sizeLimit": ""}).keys() == {"sizeLimit"}, name
 
 
 # --- what runs natively --------------------------------------------------------------------------
@@ -48,9 +96,13 @@ def test_the_runner_starts_what_the_manifests_say(stage: str) -> None:
         for source in container.get("envFrom", ()):
             environ |= maps[source["configMapRef"]["name"]]["data"]
         for variable in container["env"]:
-            source = variable.get("valueFrom", {}).get("configMapKeyRef")
-            value = maps[source["name"]]["data"][source["key"]] if source else SECRETS.get(variable["name"])
-            environ[variable["name"]] = variable.get("value", value)
+            match variable.get("valueFrom", {}):
+                case {"configMapKeyRef": source}:
+                    environ[variable["name"]] = maps[source["name"]]["data"][source["key"]]
+                case {"secretKeyRef": source}:
+                    environ[variable["name"]] = SECRETS[source["key"]]
+                case _:
+                    environ[variable["name"]] = variable["value"]
         assert process.environ == environ
 
 

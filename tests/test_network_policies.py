@@ -99,7 +99,7 @@ def needed(stage: str) -> Iterator[tuple[str, str, str]]:
         if process.environ.get("DATABASE_URL"):
             yield (process.name, *at("postgis", 5432))
         urls = {setting: process.environ.get(setting, "local:") for setting in NEIGHBOURS}
-        apps = process.environ.get("SERVED_APPS", "locations").split(",")
+        apps = (process.environ.get("SERVED_APPS") or "locations").split(",")
         for setting, url in ((name, urlsplit(url)) for name, url in urls.items()):
             # The whole wiring is read by whoever asks neighbours, but only doors hand pings to the broker,
             # and only the admin site asks it about them.

@@ -5,10 +5,13 @@ import os
 import secrets
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from local import report
+from local.place import Place
 from tests.serving import ROOT, Server
 
 DEPLOYMENT = {
@@ -19,6 +22,8 @@ DEPLOYMENT = {
     "APP_URL": "https://connect.example.org:30000",
     "DEBUG": "False",
 }
+SECRETS = (ROOT / "k8s" / "secrets" / "secrets.env.example").read_text()
+EXAMPLE = [line for line in SECRETS.splitlines() if "=" in line and not line.startswith(("#", "POSTGRES"))]
 TOLD = [
     "SECURE_PROXY_SSL_HEADER",
     "SESSION_COOKIE_SECURE",
@@ -42,6 +47,37 @@ def told(**environ: str) -> dict[str, Any]:
     done = run("-c", script, DJANGO_SETTINGS_MODULE="connect.settings", **environ)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
+
+
+def by_hand(state: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """`manage.py` typed in a new terminal, for the system in this folder."""
+    command = [sys.executable, "manage.py", *arguments]
+    environ = {"PATH": os.environ["PATH"], "CONNECT_STATE_DIR": str(state)}
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+
+
+def test_manage_py_speaks_to_the_database_of_the_system_that_is_named(tmp_path: Path) -> None:
+    url = "postgis://connect@127.0.0.1:1/the_second_system"
+    (tmp_path / "env").write_text(f"DATABASE_URL={url}\nSECRET_KEY=of-the-second-one\nACCESS=tokens\n")
+    script = "from django.conf import settings as s; print(s.DATABASES['default']['NAME'], s.SECRET_KEY)"
+    done = by_hand(tmp_path, "shell", "--verbosity", "0", "--command", script)
+    assert done.stdout.strip() == "the_second_system of-the-second-one", done.stderr
+
+
+@pytest.mark.parametrize("command", [("runserver",), ("tokens", "list")])
+def test_without_a_system_manage_py_says_what_is_missing(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = by_hand(tmp_path, *command)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Settings: SECRET_KEY is not set")
+    assert "make up" in done.stderr
+    assert str(tmp_path) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_token_command_names_the_system(tmp_path: Path) -> None:
+    assert report.manage_py(Place(state=ROOT / ".local")) == ".venv/bin/python manage.py"
+    other = Place(state=tmp_path / "my event")
+    assert report.manage_py(other) == f"CONNECT_STATE_DIR='{tmp_path}/my event' .venv/bin/python manage.py"
 
 
 def test_a_deployment_passes_every_check() -> None:
@@ -69,6 +105,36 @@ def test_who_asks_neighbours_has_something_to_show_them() -> None:
     assert "SERVICE_TOKEN is empty" in done.stderr
     for enough in ({"SERVICE_TOKEN": "process0." + "k" * 32}, {"SERVICE_TOKEN": "", "ACCESS": "open"}):
         assert run("manage.py", "check", **asks | enough).returncode == 0
+
+
+def test_the_page_starts_without_a_secret_and_without_a_database() -> None:
+    key = "from django.conf import settings as s; print(s.SECRET_KEY)"
+    without = {name: value for name, value in DEPLOYMENT.items() if name != "SECRET_KEY"}
+    bare = without | {"PATH": os.environ["PATH"], "DATABASE_URL": "", "SUPERVISOR_ENABLED": "1"}
+    for apps, wiring in (
+        ("webapp", {}),
+        ("", {}),  # a worker
+        ("connections", {"PERSONS_URL": "http://persons:8000", "SERVICE_TOKEN": "process0." + "k" * 32}),
+    ):
+        command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", key]
+        environ = bare | wiring | {"SERVED_APPS": apps}
+        keys = {subprocess.run(command, cwd=ROOT, env=environ, stdout=-1, check=True).stdout for _ in "12"}
+        assert len(keys) == 2
+    command = [sys.executable, "manage.py", "check"]
+    for apps, wiring in (("persons", {}), ("admin", {"PERSONS_URL": "http://persons:8000"})):
+        environ = bare | wiring | {"SERVED_APPS": apps}
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert "SECRET_KEY is not set" in done.stderr
+
+
+@pytest.mark.parametrize("line", EXAMPLE)
+def test_the_values_of_the_example_are_refused(line: str) -> None:
+    name, _, value = line.partition("=")
+    name = "SERVICE_TOKEN" if name.startswith("SERVICE_TOKEN_") else name
+    done = run("manage.py", "check", **DEPLOYMENT | {name: value})
+    assert done.returncode != 0
+    assert f"{name} has the value of the example" in done.stderr
 
 
 @pytest.mark.parametrize("key", ["", "a-key-for-one-laptop-only-set-your-own-anywhere-else"])

@@ -28,6 +28,8 @@ PATHS = {
     "/health": ("", "GET"),
     "/health/live": ("", "GET"),
     "/health/ready": ("", "GET"),
+    "/health/ready/connections": ("", "GET"),
+    "/health/ready/locations": ("", "GET"),
 }
 API_PATHS = [path for path in PATHS if path.startswith("/api")]
 TAKERS = [(path, verb) for path in API_PATHS for verb in PATHS[path][1].split() if verb[0] == "P"]

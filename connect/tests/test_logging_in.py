@@ -11,6 +11,12 @@ from django.test import Client
 
 pytestmark = pytest.mark.django_db
 NAME, PASSWORD, WRONG = "ada", "a long one", "a wrong one"
+SHOWN = "the-proxy-knows-it"
+
+
+@pytest.fixture(autouse=True)
+def behind_the_proxy(settings: Any) -> None:
+    settings.PROXY_SECRET = SHOWN
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +27,9 @@ def staff() -> None:
 
 def log_in(name: str = NAME, password: str = PASSWORD, *, address: str = "10.0.0.1") -> Any:
     answer = Client().post(
-        "/admin/login/", {"username": name, "password": password}, headers={"X-Forwarded-For": address}
+        "/admin/login/",
+        {"username": name, "password": password},
+        headers={"X-Forwarded-For": address, "X-Connect-Proxy": SHOWN},
     )
     assert answer.status_code in (200, 302, 429)
     return answer

@@ -49,6 +49,8 @@ ANSWERS = {
     "GET /health": {"200", "400", "406"},
     "GET /health/live": {"200", "400", "406"},
     "GET /health/ready": {"200", "400", "406", "503"},
+    "GET /health/ready/connections": {"200", "400", "406", "503"},
+    "GET /health/ready/locations": {"200", "400", "406", "503"},
 }
 
 

@@ -72,9 +72,11 @@ def test_a_request_id_is_passed_on_or_given_and_comes_back(system: System) -> No
 def test_what_a_client_says_of_its_way_counts_for_nothing(system: System) -> None:
     system.move("first")
     said = {"X-Forwarded-For": "9.9.9.9", "X-Forwarded-Proto": "https", "Forwarded": "for=9.9.9.9"}
+    said |= {"X-Connect-Proxy": "guessed"}
     passed_on = get(system.address, **said)[2]["headers"]
     assert (passed_on["X_FORWARDED_FOR"], passed_on["X_FORWARDED_PROTO"]) == ("127.0.0.1", "http")
     assert "FORWARDED" not in passed_on
+    assert passed_on["X_CONNECT_PROXY"] == (system.place.state / "proxy-secret").read_text().strip()
 
 
 def test_what_stands_before_it_is_believed_where_that_is_set(

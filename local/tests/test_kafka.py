@@ -124,6 +124,18 @@ def test_the_program_that_the_supervisor_keeps_is_stopped_in_order(place: Place)
     assert (made.data / ".kafka_cleanshutdown").exists()
 
 
+def test_a_jar_that_is_not_the_pinned_one_is_named(tmp_path: Path) -> None:
+    for jar in jars.FOLDER.glob("*.jar"):
+        (tmp_path / jar.name).symlink_to(jar)
+    assert jars.unpinned(tmp_path) == []
+    changed, missing, *_ = sorted(tmp_path.iterdir())
+    changed.unlink()
+    changed.write_bytes(b"something else")
+    missing.unlink()
+    (tmp_path / "more.jar").touch()
+    assert jars.unpinned(tmp_path) == sorted([changed.name, missing.name, "more.jar"])
+
+
 def test_jars_that_cannot_be_fetched_are_said_to_be_in_one_line(tmp_path: Path) -> None:
     nowhere = ("-o", f"-Dmaven.repo.local={tmp_path / 'empty'}")
     with pytest.raises(Refused, match=r"Maven could not fetch the broker.s jars") as said:

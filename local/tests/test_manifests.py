@@ -10,7 +10,12 @@ from local.place import Place, Refused
 PLACE = Place(state=Path("/nowhere"))
 MOVED = Place(state=Path("/nowhere"), port_base=31000)
 STAGES = manifests.stage_names(PLACE)
-SECRETS = {"DATABASE_URL": "postgis://the-database", "SECRET_KEY": "the-key", "SERVICE_TOKEN": "the-token"}
+SECRETS = {
+    "DATABASE_URL": "postgis://the-database",
+    "SECRET_KEY": "the-key",
+    "PROXY_SECRET": "the-proxy-secret",
+    **{key: f"the-{key}" for key in manifests.token_keys(PLACE)},
+}
 
 
 def test_stage_0_is_the_monolith_and_the_page() -> None:
@@ -34,7 +39,7 @@ def test_from_stage_5_on_locations_speak_grpc() -> None:
     read = {one.name: one for one in manifests.read_stage(PLACE, "5-grpc", SECRETS).processes}
     assert (read["locations"].speaks_grpc, read["locations"].ready_path) == (True, None)
     assert read["locations"].command == ("python", "manage.py", "run_location_server")
-    assert (read["locations-rest"].speaks_grpc, read["locations-rest"].ready_path) == (False, "/health/ready")
+    assert (read["locations-rest"].speaks_grpc, read["locations-rest"].ready_path) == (False, "/health/live")
 
 
 def test_names_in_addresses_become_loopback_addresses() -> None:

@@ -1,0 +1,43 @@
+"""What keeps the log readable under attack."""
+
+import logging
+import re
+
+from connect.logs import Line, Refusals
+from tests.serving import Server
+
+
+def record(status: int, path: str = "/api/nothing") -> logging.LogRecord:
+    made = logging.LogRecord("django.request", logging.WARNING, __file__, 1, "Refused: %s", (path,), None)
+    made.status_code = status
+    return made
+
+
+def test_refusals_are_counted_and_faults_are_not() -> None:
+    now = 0.0
+    refusals = Refusals(every_s=60, clock=lambda: now)
+    assert refusals.filter(record(401))
+    assert not any(refusals.filter(record(401)) for _ in range(1234))
+    assert refusals.filter(record(404))
+    assert all(refusals.filter(record(500)) for _ in range(3))
+    now = 60.0
+    last = record(401, "/api/100%")
+    assert refusals.filter(last)
+    assert last.getMessage() == "Refused: /api/100% (status 401: 1,234 more before)"
+    now = 120.0
+    assert refusals.filter(last := record(401))
+    assert last.getMessage() == "Refused: /api/nothing"
+
+
+def test_a_long_message_is_cut() -> None:
+    said = Line("%(levelname)s %(message)s").format(record(404, "/" + 8000 * "x"))
+    assert re.fullmatch(r"WARNING Refused: /x{490}… \(7510 more characters\)", said)
+
+
+def test_a_flood_of_refused_requests_writes_a_few_short_lines() -> None:
+    with Server(WEB_WORKERS="1") as server:
+        for n in range(300):
+            assert server.get(f"/nothing/{n}/{3000 * 'x'}").status_code == 404
+        output = server.output()
+    assert output.count("Not Found") == 1
+    assert max(map(len, output.splitlines())) < 700

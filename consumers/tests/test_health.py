@@ -1,0 +1,98 @@
+"""Readiness with a topic: what doors, the admin site and the gRPC server say of a frozen broker or writer."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from rest_framework.test import APIClient
+
+from consumers import producer, topic, writer_watch
+from consumers.known import KnownPersons
+from consumers.tests.conftest import at
+from consumers.tests.process import WriterProcess
+from grpc_server.probe import LOCATION_SERVICE, is_serving
+from grpc_server.tests.process import LocationProcess
+from local.kafka import running, throwaway_storage
+from tests.serving import until
+
+pytestmark = pytest.mark.usefixtures("people")
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_frozen_broker_is_told_by_each_process_that_needs_it(
+    api: APIClient, settings: Any, monkeypatch: pytest.MonkeyPatch
+):
+    settings.SERVED_APPS = ["locations"]
+    monkeypatch.setattr(producer, "known", KnownPersons())
+
+    def needs() -> dict[str, str]:
+        return dict(api.get("/health/ready").json()["needs"])
+
+    with throwaway_storage() as broker, running(broker) as process:
+        settings.PINGS_URL = broker.url
+        topic.ensure(3)
+        well = {"database": "ok", "broker": "ok"}
+        until(lambda: needs() == well)
+        with LocationProcess(PINGS_URL=broker.url) as server, server.channel() as channel:
+            health, port = HealthStub(channel), int(server.address.rpartition(":")[2])
+
+            def said(name: str) -> bool:
+                answer = health.Check(HealthCheckRequest(service=name), timeout=20, wait_for_ready=True)
+                assert is_serving(port, service=name) == (answer.status == HealthCheckResponse.SERVING)
+                return bool(answer.status == HealthCheckResponse.SERVING)
+
+            until(lambda: said(LOCATION_SERVICE) and said("broker"))
+            with frozen(process.pid):
+                until(lambda: needs() == {**well, "broker": "out of reach"})
+                assert api.get("/health/ready").status_code == 503
+                assert api.get("/health/live").status_code == 200
+                until(lambda: not said("broker") and not said(LOCATION_SERVICE))
+                assert said("")  # questions are answered
+                assert said("database")
+            until(lambda: needs() == well)
+            until(lambda: said(LOCATION_SERVICE))
+
+
+def test_the_process_of_the_admin_site_says_whether_a_writer_works(
+    kafka: str, api: APIClient, settings: Any, send: Callable
+):
+    settings.SERVED_APPS = ["persons", "admin"]
+
+    def needs() -> dict[str, str]:
+        return dict(api.get("/health/ready").json()["needs"])
+
+    well = {"database": "ok", "broker": "ok", "writer": "ok"}
+    until(lambda: needs() == {**well, "writer": "out of reach"})  # there is none
+    with WriterProcess() as writer:
+        until(lambda: needs() == well)
+        with frozen(writer.process.pid):
+            send(at(1, 0))
+            until(lambda: needs() == {**well, "writer": "out of reach"}, at_most_s=40)
+            assert api.get("/health/ready").status_code == 503
+        until(lambda: needs() == well, at_most_s=40)
+
+
+def test_a_writer_whose_offsets_do_not_move_does_not_work(
+    kafka: str, send: Callable, new_writer: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    """It sends heartbeats, so the brokers keep it in the group."""
+    monkeypatch.setattr(writer_watch, "STUCK_S", 0.5)
+    watch, writer = writer_watch.WriterWatch(), new_writer()
+    until(lambda: writer.step() is not None and watch.is_at_work())
+    send(at(1, 0))
+    until(lambda: not watch.is_at_work())
+    until(lambda: writer.step().stored == 1)
+    until(watch.is_at_work)
