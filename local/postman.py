@@ -110,6 +110,7 @@ def access() -> Iterator[Call]:
     """Who is calling. Where ACCESS=tokens put a token into the variable `token`."""
     yield Call("getCaller", "Who am I?")
     yield from refusals("getCaller")
+    yield from refusals("exchangeCode")
 
 
 def persons() -> Iterator[Call]:
