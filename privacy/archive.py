@@ -102,8 +102,10 @@ class _Written:
 
 
 def _person(person_id: int) -> Iterator[str]:
-    fields = Person.objects.filter(id=person_id).values(*persons.FIELDS, "findable")
-    yield from (f"{json.dumps(each, indent=2, ensure_ascii=False)}\n" for each in fields)
+    fields = Person.objects.filter(id=person_id).values(*persons.FIELDS, "findable", "decided_at")
+    yield from (
+        f"{json.dumps(each, indent=2, ensure_ascii=False, cls=DjangoJSONEncoder)}\n" for each in fields
+    )
 
 
 def _locations(person_id: int) -> Iterator[str]:
