@@ -1,11 +1,10 @@
-"""Tokens in the admin site: made, shown once, listed, revoked."""
+"""Tokens and sign-in links in the admin site: made, shown once, listed, revoked."""
 
 from copy import deepcopy
 from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
@@ -21,8 +20,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from rest_framework_api_key.models import APIKey
 
-from access.models import DAYS, Question, Token
-from access.services import STAFF_RIGHTS
+from access.models import DAYS, Question, SignInCode, Token
+from access.services import STAFF_RIGHTS, make_link
 from connect import neighbours
 from connect.callers import Kind
 
@@ -185,6 +184,10 @@ class TokenAdmin(admin.ModelAdmin):
         if not change:
             obj.shown = Token.objects.assign_key(obj)
             obj.save()
+            if obj.kind == Kind.PERSON and obj.first_person_id is not None:
+                obj.link = make_link(
+                    obj.first_person_id, name=obj.name, expires=obj.expiry_date, made_with=obj
+                )
 
     def response_add(self, request: HttpRequest, obj: Token, post_url_continue: Any = None) -> HttpResponse:
         """The only page that ever shows it; without a redirect, for which it would have to be kept."""
@@ -197,7 +200,7 @@ class TokenAdmin(admin.ModelAdmin):
             "token": obj,
             "shown": obj.shown,
             "may": MAY[Kind(obj.kind)][1],
-            "link": f"{settings.APP_URL.rstrip('/')}/#token={obj.shown}" if obj.kind == Kind.PERSON else "",
+            "link": obj.link,
             "another": again,
         }
         request.current_app = self.admin_site.name
@@ -225,6 +228,53 @@ class TokenAdmin(admin.ModelAdmin):
         return super().change_view(
             request, object_id, form_url, {"title": "A token", **(extra_context or {})}
         )
+
+
+@admin.register(SignInCode)
+class SignInCodeAdmin(admin.ModelAdmin):
+    """Sign-in links are made with a person's token or by `manage.py tokens link`; here they are revoked."""
+
+    list_display = ("name", "shown_state", "of_whom", "created", "expiry_date", "used_at", "prefix")
+    list_display_links = None
+    list_select_related = ("made_with",)
+    search_fields = ("name", "prefix", "=person_id")
+    search_help_text = "Parts of the name or of the prefix; or a person's id."
+    actions = ("revoke",)
+    list_per_page = 100
+    show_full_result_count = False
+
+    @admin.display(description="Of", ordering="person_id")
+    def of_whom(self, code: SignInCode) -> str:
+        return format_html(
+            '<a href="{}">person {}</a>',
+            reverse("admin:persons_person_change", args=[code.person_id]),
+            code.person_id,
+        )
+
+    @admin.display(description="State")
+    def shown_state(self, code: SignInCode) -> SafeString:
+        return format_html('<span class="state {0}">{0}</span>', code.state)
+
+    @admin.action(description="Revoke the selected sign-in links", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[SignInCode]) -> None:
+        codes = list(queryset.filter(revoked=False, used_at=None))
+        for code in codes:
+            self.log_change(request, code, "Revoked.")
+        SignInCode.objects.filter(pk__in=[code.pk for code in codes]).update(revoked=True)
+        links = "1 sign-in link" if len(codes) == 1 else f"{len(codes)} sign-in links"
+        messages.success(request, f"{links} revoked. Used links give nothing; revoke their tokens.")
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("access.change_signincode")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: SignInCode | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: SignInCode | None = None) -> bool:
+        return False
 
 
 @admin.register(Question)

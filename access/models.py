@@ -61,6 +61,7 @@ class Token(AbstractAPIKey):
     expiry_date = models.DateTimeField("expires", default=in_a_month, help_text="UTC.")
     last_used = models.DateField("last used", null=True, blank=True, editable=False)
     shown = ""  # the whole of it, where it was just made: stored nowhere
+    link = ""  # the sign-in link that was made with it: stored nowhere
 
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "token"
@@ -115,6 +116,35 @@ class Token(AbstractAPIKey):
         """usable, expired or revoked."""
         if self.revoked:
             return "revoked"
+        return "expired" if self.has_expired else "usable"
+
+
+class SignInCode(AbstractAPIKey):
+    """A one-time code in a sign-in link. It is exchanged for a token of its person, once.
+
+    Like a token it is stored as a hash, and `prefix` is the part that is not secret. The code and the token
+    that it gives expire at the same time. Revoking `made_with` revokes the code, too.
+    """
+
+    objects: ClassVar[APIKeyManager] = APIKeyManager()
+
+    person_id = models.BigIntegerField("person", validators=[MinValueValidator(1)])
+    made_with = models.ForeignKey(Token, null=True, editable=False, on_delete=models.CASCADE)
+    expiry_date = models.DateTimeField("expires", default=in_a_month, help_text="UTC.")
+    used_at = models.DateTimeField("used", null=True, editable=False)
+
+    class Meta(AbstractAPIKey.Meta):
+        verbose_name = "sign-in link"
+        verbose_name_plural = "sign-in links"
+        indexes = [models.Index(fields=["person_id"], name="sign_in_code_person")]
+
+    @property
+    def state(self) -> str:
+        """usable, used, expired or revoked."""
+        if self.revoked or (self.made_with is not None and self.made_with.revoked):
+            return "revoked"
+        if self.used_at is not None:
+            return "used"
         return "expired" if self.has_expired else "usable"
 
 

@@ -1,17 +1,18 @@
 """Whose token, whose session: the seam's `local:` for access. Tokens are made here, too."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib import import_module
 from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth import get_user
-from django.db import connection
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from access.models import Token
+from access.models import SignInCode, Token
 from connect.callers import Asking, Caller, Kind
 
 # What a staff user must be allowed in the admin site to be staff at the other doors: these know no halves.
@@ -60,6 +61,72 @@ def make(*, name: str, kind: Kind, **fields: Any) -> tuple[Token, str]:
     token.full_clean()
     token.save()
     return token, shown
+
+
+# --- sign-in links ---------------------------------------------------------------------------------
+
+
+ASK_AGAIN = "Ask the organiser for another."
+NOT_VALID = f"This sign-in link is not valid, or it was revoked. {ASK_AGAIN}"
+
+
+class CodeRefused(Exception):
+    """The text says why a sign-in code gives no token."""
+
+
+def make_link(person_id: int, *, name: str, expires: datetime, made_with: Token | None = None) -> str:
+    """The address of a sign-in link with a new one-time code. Raises ValidationError."""
+    code = SignInCode(name=name, person_id=person_id, expiry_date=expires, made_with=made_with)
+    shown = SignInCode.objects.assign_key(code)
+    code.full_clean()
+    with transaction.atomic():
+        if not _hold_person(person_id):
+            raise ValidationError({"person_id": f"There is no person {person_id}."})
+        code.save()
+    return f"{settings.APP_URL.rstrip('/')}/#code={shown}"
+
+
+def exchange(shown: str) -> tuple[Token, str]:
+    """The token that a sign-in code gives, and its secret text. Raises CodeRefused.
+
+    One transaction marks the code as used and makes the token: a crash leaves the code unused, and of two
+    calls at the same time one is refused.
+    """
+    try:
+        if not _WRITTEN.fullmatch(shown):
+            raise SignInCode.DoesNotExist
+        code = cast("SignInCode", SignInCode.objects.get_from_key(shown))
+    except SignInCode.DoesNotExist:
+        raise CodeRefused(NOT_VALID) from None
+    with transaction.atomic():
+        # The person first: deleting a person locks in the same order, and then deletes codes and tokens.
+        held = _hold_person(code.person_id)
+        code = SignInCode.objects.select_for_update(of=("self",)).select_related("made_with").get(pk=code.pk)
+        if not held or code.state == "revoked":
+            raise CodeRefused(NOT_VALID)
+        if code.state == "expired":
+            raise CodeRefused(f"This sign-in link has expired. {ASK_AGAIN}")
+        if code.state == "used":
+            raise CodeRefused(
+                f"This sign-in link was used before, and it works once. {ASK_AGAIN} "
+                "If it was not you who used it, tell the organiser."
+            )
+        SignInCode.objects.filter(pk=code.pk).update(used_at=timezone.now())
+        token, token_shown = make(
+            name=code.name, kind=Kind.PERSON, first_person_id=code.person_id, expiry_date=code.expiry_date
+        )
+        note(_caller(token), Asking("POST exchange", code.person_id))
+    return token, token_shown
+
+
+def _hold_person(person_id: int) -> bool:
+    """Keeps a person from being deleted until the transaction ends. False if there is no such person."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM persons_person WHERE id = %s FOR KEY SHARE", [person_id])
+        return cursor.rowcount > 0
+
+
+# --- the processes' own token ------------------------------------------------------------------------
 
 
 def admit_processes() -> None:

@@ -1,15 +1,20 @@
-"""Who a caller is, for the caller itself: the web app asks so before it shows anything."""
+"""Who a caller is, for the caller itself, and the exchange of a sign-in code for a token."""
 
-from drf_spectacular.utils import extend_schema, extend_schema_serializer
-from rest_framework import serializers
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_serializer
+from rest_framework import exceptions, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from access import services
 from connect.authentication import caller_of
 from connect.callers import ANYBODY, Kind
-from connect.openapi import FINN, UNAVAILABLE, errors, shown
+from connect.openapi import FINN, MISSING, UNAVAILABLE, errors, shown
 from connect.queries import Query
+from connect.rest import JsonRenderer, StrictSerializer, Text, object_body
+from connect.wire import format_time
 
 
 @extend_schema_serializer(component_name="Caller")
@@ -46,3 +51,73 @@ class WhoAmI(APIView):
         caller = caller_of(request)
         own = {} if caller.person_id is None else {"person_id": caller.person_id}
         return Response({"kind": caller.kind, "name": caller.name, **own})
+
+
+_CODE = "vT3kQ9xZ.mB7Wc2RfYp8LsA4dJhN6uGtE1oXiVb5K"
+_SIGNED_IN = {
+    "token": "3kd92mfP.qH5Zr8TnWb2XcJ7sVgK4yLmD9aPeUf6R",
+    "person_id": FINN["id"],
+    "expires": "2026-06-10T09:00:00Z",
+}
+
+
+class _CodeSerializer(StrictSerializer):
+    """What a sign-in link carries after `#code=`."""
+
+    code = Text(max_length=200, initial=_CODE, help_text="The code of a sign-in link.")
+
+
+@extend_schema_serializer(component_name="SignedIn")
+class _SignedIn(serializers.Serializer):
+    token = serializers.CharField(help_text="A token of the kind `person`. It is in this answer only.")
+    person_id = serializers.IntegerField()
+    expires = serializers.DateTimeField(help_text="When the token expires, UTC.")
+
+
+class Exchange(APIView):
+    """A one-time code of a sign-in link for a token."""
+
+    authentication_classes: list[Any] = []  # the code is what is shown
+    permission_classes: list[Any] = []
+    renderer_classes = [JsonRenderer]
+
+    @extend_schema(
+        operation_id="exchangeCode",
+        tags=["access"],
+        summary="Exchange a sign-in code for a token",
+        description=(
+            "A sign-in link carries a code that gives a token of its person, once. The code is in the part "
+            "of the address that browsers send to no server, so the client sends it here. No token is needed."
+        ),
+        request=_CodeSerializer,
+        responses={
+            201: shown(
+                _SignedIn,
+                "The token is valid from now on, and the code no longer.",
+                {"a person": _SIGNED_IN},
+            ),
+            **errors(
+                MISSING,
+                UNAVAILABLE,
+                body=True,
+                public=True,
+                wrong={"code": ["Must be a string."]},
+                missing=services.NOT_VALID,
+            ),
+        },
+        examples=[OpenApiExample("a code", value={"code": _CODE}, request_only=True)],
+    )
+    def post(self, request: Request) -> Response:
+        Query.of(request)
+        serializer = _CodeSerializer(data=object_body(request))
+        serializer.is_valid(raise_exception=True)
+        try:
+            token, token_shown = services.exchange(serializer.validated_data["code"])
+        except services.CodeRefused as refused:
+            raise exceptions.NotFound(str(refused)) from None
+        signed_in = {
+            "token": token_shown,
+            "person_id": token.first_person_id,
+            "expires": format_time(token.expiry_date),
+        }
+        return Response(signed_in, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})

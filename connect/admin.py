@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 
+from connect import loopback
 from connect.figures import Figure
 
 
@@ -32,7 +33,7 @@ class Site(admin.AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         by_session = settings.ACCESS == "tokens" and self.has_permission(request)
-        app_url = reverse("admin:app") if by_session else settings.APP_URL
+        app_url = reverse("admin:app") if by_session else loopback.by_name_of(request, settings.APP_URL)
         return super().each_context(request) | {"app_url": app_url}
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
@@ -52,7 +53,8 @@ class Site(admin.AdminSite):
     def app_view(self, request: HttpRequest) -> HttpResponse:
         """Leads staff who have signed in back to where they were in the app, which asks by their session."""
         to = request.GET.get("to", "/")
-        return HttpResponseRedirect(f"{settings.APP_URL.rstrip('/')}/{to.removeprefix('/')}#session")
+        app_url = loopback.by_name_of(request, settings.APP_URL).rstrip("/")
+        return HttpResponseRedirect(f"{app_url}/{to.removeprefix('/')}#session")
 
     def figures(self, request: HttpRequest) -> list[Figure]:
         """Of what this user may look at; where the database has no answer, that is said in its place."""

@@ -116,6 +116,7 @@ def access() -> Iterator[Call]:
     """Who is calling. Where ACCESS=tokens put a token into the variable `token`."""
     yield Call("getCaller", "Who am I?")
     yield from refusals("getCaller")
+    yield from refusals("exchangeCode")
 
 
 def persons() -> Iterator[Call]:
@@ -132,7 +133,7 @@ def persons() -> Iterator[Call]:
     yield Call("changePerson", "Change one name", body=one_name, equals=FINN | one_name)
     names = {"first_name": "Ada", "last_name": "Lovelace", **one_name}
     yield Call("replacePerson", "Change all names", body=names, equals=FINN | names)
-    yield Call("getConsent", "Finn may be found", equals={"findable": True})
+    yield Call("getConsent", "Finn may be found", equals={"findable": True, "decided": False})
     yield Call("setConsent", "Finn is hidden", body={"findable": False}, equals={"findable": False})
     yield Call("listPersons", "Finn is left out", query=both, equals=[DAVID])
     yield Call("getPerson", "Finn is still there for who knows the id", equals=FINN | names)

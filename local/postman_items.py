@@ -27,7 +27,7 @@ STAND_INS = {
 }
 # Values that the errors in the schema's examples speak of.
 WRONG_IN_QUERY = {"colour": "red", "limit": "0", "bbox": "13.3,52.4", "distance": "0"}
-WRONG_IN_BODY = {"company_name": " ", "latitude": "91", "findable": "maybe"}
+WRONG_IN_BODY = {"company_name": " ", "latitude": "91", "findable": "maybe", "code": 5}
 TRIES = 200  # of a request that waits for something; a tenth of a second between them
 
 
@@ -155,6 +155,8 @@ def _bad(call: Call, answer: dict[str, Any]) -> tuple[str, Call]:
 def _missing(call: Call, _: dict[str, Any]) -> tuple[str, Call]:
     if "person_id" in (call.body or ()):
         return "an unknown person", replace(call, body=call.body | {"person_id": 999})
+    if "code" in (call.body or ()):
+        return "an unknown code", call
     return "an unknown id", replace(call, path={"person_id": "999", "location_id": "999-1"})
 
 

@@ -17,6 +17,9 @@ class Person(models.Model):
         db_default=True,
         help_text="Off: in no answer about others any more, at once. Pings are still stored.",
     )
+    decided_at = models.DateTimeField(
+        null=True, editable=False, help_text="When this person last chose whether others may find them."
+    )
 
     class Meta:
         ordering = ["id"]

@@ -27,6 +27,13 @@ class ConsentSerializer(StrictSerializer):
     )
 
 
+class ConsentAnswerSerializer(serializers.Serializer):
+    """What a person agrees to, and whether they were ever asked."""
+
+    findable = serializers.BooleanField(help_text="Whether others may find this person.")
+    decided = serializers.BooleanField(help_text="Whether this person ever chose it with their own token.")
+
+
 class PersonsQuery(PagedQuery):
     id = Several(
         child=Whole(),

@@ -3,8 +3,10 @@
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.db.models import Q
+from django.utils import timezone
 
 from persons import models
 
@@ -85,15 +87,24 @@ def delete(person_id: int) -> bool:
     return models.Person.objects.filter(id=person_id).delete()[0] > 0
 
 
-def is_findable(person_id: int) -> bool | None:
-    """Whether others may find this person; None if there is nobody."""
+class Consent(NamedTuple):
+    """Whether others may find a person, and whether the person ever chose that."""
+
+    findable: bool
+    decided: bool
+
+
+def consent(person_id: int) -> Consent | None:
+    """None if there is no such person."""
     if not 0 < person_id <= MAX_ID:
         return None
-    return models.Person.objects.filter(id=person_id).values_list("findable", flat=True).first()
+    row = models.Person.objects.filter(id=person_id).values_list("findable", "decided_at").first()
+    return row and Consent(findable=row[0], decided=row[1] is not None)
 
 
-def set_findable(person_id: int, *, findable: bool) -> bool:
-    """Holds from the next question on. False if there is nobody."""
+def set_findable(person_id: int, *, findable: bool, by_themselves: bool = False) -> bool:
+    """Holds from the next question on. False if there is no such person."""
     if not 0 < person_id <= MAX_ID:
         return False
-    return models.Person.objects.filter(id=person_id).update(findable=findable) > 0
+    decided = {"decided_at": timezone.now()} if by_themselves else {}
+    return models.Person.objects.filter(id=person_id).update(findable=findable, **decided) > 0

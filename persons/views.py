@@ -16,7 +16,7 @@ from connect.openapi import FINN, MISSING, NEXT_PAGE, PERSON_ID, PLACE, UNAVAILA
 from connect.queries import Query
 from connect.rest import no_person, object_body
 from persons import services
-from persons.serializers import ConsentSerializer, PersonSerializer, PersonsQuery
+from persons.serializers import ConsentAnswerSerializer, ConsentSerializer, PersonSerializer, PersonsQuery
 
 _ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}
 _A_BLANK_NAME = {"company_name": ["This field may not be blank."]}
@@ -189,19 +189,26 @@ class Consent(APIView):
         operation_id="getConsent",
         tags=["persons"],
         summary="Get what a person agrees to",
-        description="Whether others may find this person. At first they may.",
+        description=(
+            "Whether others may find this person, and whether the person ever chose that. The web app asks a "
+            "person who never did at the first sign-in."
+        ),
         parameters=[PERSON_ID],
         responses={
-            200: shown(ConsentSerializer, "As it is now.", {"may be found": {"findable": True}}),
+            200: shown(
+                ConsentAnswerSerializer,
+                "As it is now.",
+                {"never asked": {"findable": True, "decided": False}},
+            ),
             **errors(MISSING, UNAVAILABLE),
         },
     )
     def get(self, request: Request, person_id: int) -> Response:
         Query.of(request)
-        findable = services.is_findable(person_id) if caller_of(request).speaks_for(person_id) else None
-        if findable is None:
+        consent = services.consent(person_id) if caller_of(request).speaks_for(person_id) else None
+        if consent is None:
             raise no_person(person_id)
-        return self._answer(findable=findable)
+        return Response(consent._asdict())
 
     @extend_schema(
         operation_id="setConsent",
@@ -224,10 +231,12 @@ class Consent(APIView):
         Query.of(request)
         serializer = ConsentSerializer(data=object_body(request))
         serializer.is_valid(raise_exception=True)
-        seen = caller_of(request).speaks_for(person_id)
-        if not (seen and services.set_findable(person_id, **serializer.validated_data)):
+        caller = caller_of(request)
+        findable = serializer.validated_data["findable"]
+        by_themselves = caller.person_id == person_id
+        if not (
+            caller.speaks_for(person_id)
+            and services.set_findable(person_id, findable=findable, by_themselves=by_themselves)
+        ):
             raise no_person(person_id)
-        return self._answer(**serializer.validated_data)
-
-    def _answer(self, *, findable: bool) -> Response:
-        return Response(ConsentSerializer({"findable": findable}).data)
+        return Response({"findable": findable})

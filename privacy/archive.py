@@ -17,7 +17,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
-from access.models import Question, Token
+from access.models import Question, SignInCode, Token
 from connect import neighbours
 from connect.wire import format_time
 from consumers.models import RejectedPing
@@ -39,6 +39,7 @@ locations.csv         every stored ping, exactly; `manage.py import_locations lo
 rejected_pings.jsonl  pings that could not be stored: why, when, the bytes as they came (Base64) and, where
                       they can be read, what they say
 tokens.jsonl          the tokens that are this person's, without what is secret of them
+sign_in_links.jsonl   the sign-in links that were made for this person, without their secrets
 questions.jsonl       who asked about this person, and when
 admin_log.jsonl       what staff changed about this person in the admin site
 erasures.jsonl        receipts of earlier erasures of the same id
@@ -101,8 +102,10 @@ class _Written:
 
 
 def _person(person_id: int) -> Iterator[str]:
-    fields = Person.objects.filter(id=person_id).values(*persons.FIELDS, "findable")
-    yield from (f"{json.dumps(each, indent=2, ensure_ascii=False)}\n" for each in fields)
+    fields = Person.objects.filter(id=person_id).values(*persons.FIELDS, "findable", "decided_at")
+    yield from (
+        f"{json.dumps(each, indent=2, ensure_ascii=False, cls=DjangoJSONEncoder)}\n" for each in fields
+    )
 
 
 def _locations(person_id: int) -> Iterator[str]:
@@ -149,6 +152,12 @@ def _tokens(person_id: int) -> Iterator[str]:
     return _lines(found.values(*names).iterator(chunk_size=BLOCK))
 
 
+def _sign_in_links(person_id: int) -> Iterator[str]:
+    found = SignInCode.objects.filter(person_id=person_id).order_by("created")
+    names = ("prefix", "name", "created", "expiry_date", "used_at", "revoked")
+    return _lines(found.values(*names).iterator(chunk_size=BLOCK))
+
+
 def _questions(person_id: int) -> Iterator[str]:
     found = Question.objects.filter(person_id=person_id).order_by("at", "id")
     return _lines(found.values("at", "kind", "caller", "what").iterator(chunk_size=BLOCK))
@@ -168,6 +177,7 @@ MEMBERS: Mapping[str, Callable[[int], Iterator[str]]] = {
     "locations.csv": _locations,
     "rejected_pings.jsonl": _rejected_pings,
     "tokens.jsonl": _tokens,
+    "sign_in_links.jsonl": _sign_in_links,
     "questions.jsonl": _questions,
     "admin_log.jsonl": _admin_log,
     "erasures.jsonl": _erasures,

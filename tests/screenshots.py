@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from local.place import CHECKOUT, Place
 from local.seed import STAFF_USER, password_file
-from local.tests.terminal import make_token
+from local.tests.terminal import make_code
 from tests.browsing import DESKTOP, PHONE, a_browser, a_page
-from tests.system import API, APP, Addresses
+from tests.system import API, APP, Addresses, at
 
 FOLDER = CHECKOUT / "docs" / "screenshots"
 DAY = "start=2026-05-10T22:00:00.000Z&end=2026-05-11T22:00:00.000Z"
@@ -40,6 +40,11 @@ def all_of_it(page: Page) -> None:
     expect(page.locator(".stage [role=status]")).not_to_contain_text("Loading", timeout=60_000)
 
 
+def be_found(page: Page) -> None:
+    page.get_by_role("button", name="Others may find me").click()
+    expect(page.locator(".list h2")).to_contain_text("encounters")
+
+
 def make(page: Page) -> None:
     page.get_by_role("button", name="Make the token").click()
     expect(page.locator(".once")).to_be_visible()
@@ -55,7 +60,8 @@ def revoke(page: Page) -> None:
 # Name, port, path, what is done there, and what there is to see. The first are not of staff.
 VIEWS: list[tuple[str, int, str, Steps, str]] = [
     ("sign-in", APP, "/", nothing, "The app asks who somebody is"),
-    ("own", APP, f"{FINN}#token={{token}}", nothing, "A person’s own page, as its link opens it"),
+    ("consent", APP, f"{FINN}#code={{code}}", nothing, "The first sign-in by a link asks for consent"),
+    ("own", APP, FINN, be_found, "A person’s own page"),
     ("people", APP, "/?search=robotics", nothing, "People: search as you type"),
     ("person", APP, FINN, a_marked_one, "One person's day: whom they met, when, where and for how long"),
     (
@@ -88,7 +94,7 @@ VIEWS: list[tuple[str, int, str, Steps, str]] = [
     ("tokens", API, f"{TOKENS}?state=usable", nothing, "Tokens, and the day on which each was last used"),
     ("tokens-revoked", API, f"{TOKENS}?q=Finn", revoke, "They are revoked, as those on these pictures were"),
 ]
-NOT_OF_STAFF = 2
+NOT_OF_STAFF = 3
 
 
 def quiet(page: Page) -> None:
@@ -106,15 +112,17 @@ def signed_in(page: Page, system: Addresses) -> None:
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
 
 
-def token(place: Place) -> str:
-    """With which Finn signs in."""
+def code(place: Place) -> str:
+    """With which Finn signs in for the first time."""
     known = dict(line.split("=", 1) for line in (place.state / "env").read_text().splitlines())
-    return make_token(os.environ | known, "person", "--people", FINNS_ID, "--name", "Finn’s telephone")
+    with at(known["DATABASE_URL"]) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE persons_person SET decided_at = NULL WHERE id = %s", [FINNS_ID])
+    return make_code(os.environ | known, int(FINNS_ID))
 
 
 def take(browser: Browser, system: Addresses, scheme: str, size: str) -> Iterator[str]:
     origins = {system.url("", APP), system.url("", API)}
-    shown = token(system.place)
+    shown = code(system.place)
     with a_page(
         browser, origins, color_scheme=scheme, viewport={"desktop": DESKTOP, "phone": PHONE}[size]
     ) as page:
@@ -122,7 +130,7 @@ def take(browser: Browser, system: Addresses, scheme: str, size: str) -> Iterato
             if number == NOT_OF_STAFF:
                 page.get_by_role("button", name="Sign out").click()
                 signed_in(page, system)
-            page.goto(system.url(path.replace("{token}", shown), port))
+            page.goto(system.url(path.replace("{code}", shown), port))
             quiet(page)
             steps(page)
             quiet(page)

@@ -110,6 +110,9 @@ def test_rest(event: Event, call: str, caller: str) -> None:
     body: Any = None
     if path.endswith("/consent"):
         body = {"findable": True}
+    elif path.endswith("/exchange"):
+        link = made(event.system, "link", "--people", str(event.ids["own"]))
+        body = {"code": link.partition("#code=")[2]}
     elif verb in ("POST", "PUT"):
         body = NAMES
     elif verb == "PATCH":

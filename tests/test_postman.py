@@ -20,6 +20,8 @@ ELSEWHERE = {
     "4-connections": {"locations": ["health", "locations"]},
     STAGES[-1]: {"persons-api": ["health", "persons"], "connect-app": ["health"]},
 }
+# Sign-in codes are made in the admin site and by manage.py, not by REST.
+NEED_THE_ADMIN = {("exchangeCode", "201")}
 
 
 def requests() -> list[dict[str, Any]]:
@@ -52,6 +54,8 @@ def test_every_operation_is_asked_and_every_answer_seen_that_can_be_provoked() -
     seen = {(call.operation_id, call.status) for folder in postman.FOLDERS for call in folder()}
     for operation_id, operation in operations().items():
         for status in operation.spec["responses"]:
+            if (operation_id, status) in NEED_THE_ADMIN:
+                continue
             if status[0] == "2" or operation.can_be_provoked(status):
                 assert (operation_id, status) in seen
 

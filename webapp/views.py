@@ -10,6 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from connect import loopback
+
 # Named in the page, so that the browser need not find them one import after the other.
 MODULES = sorted(f"webapp/{path.name}" for path in Path(__file__).parent.glob("static/webapp/*.js"))
 
@@ -20,7 +22,7 @@ POLICY = {
     "default-src": [NONE],
     "script-src": [SELF],
     "style-src": [SELF],
-    "connect-src": [SELF, settings.API_ORIGIN],
+    "connect-src": [SELF, *loopback.origins(settings.API_URL)],
     "img-src": [SELF, "data:", *([f"{TILES.scheme}://{TILES.netloc}"] if TILES.netloc else [])],
     "base-uri": [NONE],
     "form-action": [SELF],
@@ -33,7 +35,7 @@ POLICY = {
 def page(request: HttpRequest, **_: object) -> HttpResponse:
     told = {
         "modules": MODULES,
-        "api_url": settings.API_URL.rstrip("/"),
+        "api_url": loopback.by_name_of(request, settings.API_URL).rstrip("/"),
         "access": settings.ACCESS,
         "tiles_url": settings.TILES_URL,
         "tiles_attribution": settings.TILES_ATTRIBUTION,

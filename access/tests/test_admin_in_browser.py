@@ -73,7 +73,9 @@ def test_a_token_is_made_for_a_person_shown_once_used_listed_and_revoked(
     expect(page.locator("#id_first_person_id")).to_have_value(str(finn.id))
     token = make(page)
     expect(page.locator(".once")).to_contain_text("shown this once")
-    expect(page.get_by_label("The link")).to_have_value(re.compile(f"/#token={re.escape(token)}$"))
+    expect(page.get_by_label("The link")).to_have_value(re.compile(r"/#code=\w{8}\.\w{32,}$"))
+    code = page.get_by_label("The link").input_value().partition("#code=")[2]
+    assert code != token
     assert token not in page.url
 
     page.get_by_role("link", name="To all tokens").click()
@@ -95,6 +97,8 @@ def test_a_token_is_made_for_a_person_shown_once_used_listed_and_revoked(
     assert used(guarded, token, f"/api/persons/{finn.id}").status_code == 401
     row.get_by_role("link", name="Finn Brandt").click()
     expect(page.get_by_role("button", name="Revoke this token")).to_have_count(0)
+    refused = guarded.post("/api/caller/exchange", json={"code": code})
+    assert refused.status_code == 404  # the link is revoked with the token that it was made with
 
 
 def test_several_are_revoked_by_the_action(page: Page, guarded: Server, finn: Person) -> None:

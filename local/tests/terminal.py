@@ -31,7 +31,16 @@ def all_free(base: int) -> bool:
 
 
 def make_token(environ: Mapping[str, str], *arguments: str) -> str:
-    command = [VENV / "bin" / "python", "manage.py", "tokens", "make", *arguments]
+    return _tokens(environ, "make", *arguments)
+
+
+def make_code(environ: Mapping[str, str], person_id: int) -> str:
+    """The one-time code of a new sign-in link."""
+    return _tokens(environ, "link", "--people", str(person_id)).partition("#code=")[2]
+
+
+def _tokens(environ: Mapping[str, str], *arguments: str) -> str:
+    command = [VENV / "bin" / "python", "manage.py", "tokens", *arguments]
     made = subprocess.run(command, cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     return made.stdout.strip()

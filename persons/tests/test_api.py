@@ -5,9 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import transaction
 from rest_framework.test import APIClient
 
+from access import services as access
+from connect.callers import Kind
 from locations.models import Location
 from persons.models import Person
 
@@ -328,7 +331,27 @@ def test_at_first_everybody_may_be_found_and_it_is_theirs_to_change(api: APIClie
     for findable in (False, True):
         answer = api.put(path, {"findable": findable})
         assert (answer.status_code, answer.json()) == (200, {"findable": findable})
-        assert api.get(path).json() == {"findable": findable}
+        assert api.get(path).json() == {"findable": findable, "decided": False}  # not by themselves
+
+
+def test_a_persons_own_choice_is_told_from_that_of_staff(settings: Any, api: APIClient, ann: Person) -> None:
+    settings.ACCESS = "tokens"
+    organiser = User.objects.create_superuser("organiser")
+    _, own = access.make(name="Ann", kind=Kind.PERSON, first_person_id=ann.id)
+    _, staff = access.make(name="staff", kind=Kind.STAFF, user=organiser)
+    path = f"/api/persons/{ann.id}/consent"
+
+    def ask(verb: str, token: str, body: Any = None) -> Any:
+        answer = getattr(api, verb)(path, body, headers={"authorization": f"Bearer {token}"})
+        assert answer.status_code == 200, answer.content
+        return answer.json()
+
+    ask("put", staff, {"findable": True})
+    assert ask("get", own) == {"findable": True, "decided": False}
+    ask("put", own, {"findable": False})
+    assert ask("get", own) == {"findable": False, "decided": True}
+    ask("put", staff, {"findable": True})
+    assert ask("get", own) == {"findable": True, "decided": True}
 
 
 def test_who_is_not_to_be_found_is_in_no_list_and_is_there_as_before(

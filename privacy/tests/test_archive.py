@@ -90,7 +90,7 @@ def test_it_has_the_names_the_consent_and_every_ping_and_of_nobody_else(
 
     assert list(files) == list(archive.MEMBERS)
     names = {"first_name": "Ann", "last_name": "Lee", "company_name": "Acme"}
-    assert json.loads(files["person.json"]) == {"id": ann.id, **names, "findable": False}
+    assert json.loads(files["person.json"]) == {"id": ann.id, **names, "findable": False, "decided_at": None}
     assert len(list(csv.reader(io.StringIO(files["locations.csv"])))) == 1 + len(ODD)
     bad, worse = map(json.loads, files["rejected_pings.jsonl"].splitlines())
     assert bad["read_as"]["latitude"] == 91

@@ -1,17 +1,18 @@
-"""`manage.py tokens make | list | revoke`: tokens without the admin site."""
+"""`manage.py tokens make | link | list | revoke`: tokens and sign-in links without the admin site."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 from django.utils import timezone
 
 from access import services
-from access.models import DAYS, Token
+from access.models import DAYS, SignInCode, Token
 from connect.callers import Kind
 
 KINDS = [kind.value for kind in (Kind.INGEST, Kind.PERSON, Kind.SERVICE, Kind.STAFF)]
@@ -20,6 +21,12 @@ KINDS = [kind.value for kind in (Kind.INGEST, Kind.PERSON, Kind.SERVICE, Kind.ST
 def days(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 3660:
         raise ArgumentTypeError("must be a number of days from 1 to 3660")
+    return int(text)
+
+
+def person(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) < 2**63:
+        raise ArgumentTypeError("must be a person's id")
     return int(text)
 
 
@@ -45,14 +52,30 @@ class Command(BaseCommand):
         make.add_argument(
             "--days", type=days, default=DAYS, help="until it expires, 1 to 3660 (default: %(default)s)"
         )
-        listing = verbs.add_parser("list", help="prints all tokens, the newest first, never what is secret")
-        listing.add_argument("--usable", action="store_true", help="without the expired and revoked ones")
-        revoke = verbs.add_parser("revoke", help="makes tokens useless at once")
+        link = verbs.add_parser("link", help="prints a sign-in link, this once; it works once")
+        link.add_argument("--people", type=person, metavar="ID", required=True, help="whom it signs in")
+        link.add_argument(
+            "--name", default="", help="of the link and of its token (default: the person's id)"
+        )
+        link.add_argument(
+            "--days",
+            type=days,
+            default=DAYS,
+            help="until the link and its token expire, 1 to 3660 (default: %(default)s)",
+        )
+        listing = verbs.add_parser(
+            "list", help="prints all tokens and links, the newest first, without their secrets"
+        )
+        listing.add_argument(
+            "--usable", action="store_true", help="without the used, expired and revoked ones"
+        )
+        revoke = verbs.add_parser("revoke", help="makes tokens and links useless at once")
         revoke.add_argument("prefix", nargs="+", help="the first 8 letters, as `list` prints them")
 
     def handle(self, *, verb: str, **options: Any) -> None:
         verbs: dict[str, Callable[..., None]] = {
             "make": self._make,
+            "link": self._link,
             "list": self._list,
             "revoke": self._revoke,
         }
@@ -81,20 +104,36 @@ class Command(BaseCommand):
             raise CommandError(" ".join(fault.messages)) from None
         self.stdout.write(shown)
 
+    def _link(self, *, people: int, name: str, days: int, **_: Any) -> None:
+        expires = timezone.now() + timedelta(days=days)
+        try:
+            shown = services.make_link(people, name=name or f"person {people}", expires=expires)
+        except ValidationError as fault:
+            raise CommandError(" ".join(fault.messages)) from None
+        self.stdout.write(shown)
+
     def _list(self, *, usable: bool, **_: Any) -> None:
         self.stdout.write(f"{'prefix':<10}{'kind':<9}{'state':<9}{'expires':<12}{'last used':<12}name")
         for token in Token.objects.iterator():
-            if usable and token.state != "usable":
-                continue
-            used = f"{token.last_used or 'never'}"
-            expires = f"{token.expiry_date:%Y-%m-%d}"
-            self.stdout.write(
-                f"{token.prefix:<10}{token.kind:<9}{token.state:<9}{expires:<12}{used:<12}{token.name}"
-            )
+            self._row(token, token.kind, token.last_used, usable=usable)
+        for code in SignInCode.objects.select_related("made_with").iterator():
+            self._row(code, "link", code.used_at and code.used_at.date(), usable=usable)
+
+    def _row(self, one: Token | SignInCode, kind: str, used: date | None, *, usable: bool) -> None:
+        if usable and one.state != "usable":
+            return
+        expires, last = f"{one.expiry_date:%Y-%m-%d}", f"{used or 'never'}"
+        self.stdout.write(f"{one.prefix:<10}{kind:<9}{one.state:<9}{expires:<12}{last:<12}{one.name}")
 
     def _revoke(self, *, prefix: list[str], **_: Any) -> None:
-        known = set(Token.objects.filter(prefix__in=prefix).values_list("prefix", flat=True))
-        if unknown := set(prefix) - known:
-            raise CommandError(f"There is no token {', '.join(sorted(unknown))}. Nothing was revoked.")
-        Token.objects.filter(prefix__in=prefix).update(revoked=True)
+        models = (Token, SignInCode)
+        with transaction.atomic():
+            found = [model.objects.filter(prefix__in=prefix) for model in models]
+            known = {one for each in found for one in each.values_list("prefix", flat=True)}
+            if unknown := set(prefix) - known:
+                raise CommandError(
+                    f"There is no token or link {', '.join(sorted(unknown))}. Nothing was revoked."
+                )
+            for each in found:
+                each.update(revoked=True)
         self.stdout.write(f"Revoked: {', '.join(prefix)}")

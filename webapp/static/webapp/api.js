@@ -26,8 +26,7 @@ function url(path, query) {
   return `${API}${path}?${parameters}`;
 }
 
-async function ask(address, signal, { headers, ...how } = {}) {
-  const what = shown();
+async function ask(address, signal, { headers, what = shown(), ...how } = {}) {
   const { headers: shows, ...credentials } = showing(what);
   let response;
   try {
@@ -64,10 +63,21 @@ export async function get(path, query = {}, signal = undefined) {
   return json(await ask(url(path, query), signal), signal);
 }
 
-export async function put(path, body) {
-  const headers = { "Content-Type": "application/json" };
-  return json(await ask(API + path, undefined, { method: "PUT", headers, body: JSON.stringify(body) }));
+/** The same, as somebody else than who is signed in. */
+export async function getAs(what, path) {
+  return json(await ask(url(path, {}), undefined, { what }));
 }
+
+const send = (method) => async (path, body, how = {}) => {
+  const headers = { "Content-Type": "application/json" };
+  return json(await ask(API + path, undefined, { method, headers, body: JSON.stringify(body), ...how }));
+};
+
+export const put = send("PUT");
+const post = send("POST");
+
+/** The token that a sign-in code gives, once. */
+export const exchange = async (code) => (await post("/api/caller/exchange", { code }, { what: null })).token;
 
 /** An answer to keep, as it is. */
 export async function file(path) {

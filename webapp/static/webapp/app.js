@@ -2,19 +2,21 @@
 import { html, render, useEffect, useRef } from "../vendor/htm/standalone.module.js";
 import { API } from "./api.js";
 import { As, useCaller, useSignIn } from "./caller.js";
+import { FirstChoice } from "./consent.js";
 import { Crowd } from "./crowd.js";
 import { Loading, Wrong } from "./parts.js";
 import { People } from "./people.js";
 import { PersonView } from "./person.js";
 import { address, followLinks, go, usePlace } from "./place.js";
-import { SignIn } from "./sign_in.js";
+import { Broken, Replace, SignIn } from "./sign_in.js";
+import { SESSION } from "./shown.js";
 import { Status } from "./status.js";
 
 const TITLES = { "/": "People", "/crowd": "The crowd", "/status": "Status" };
 
 const dayOf = ({ kind, person_id }) => (kind === "person" ? `/people/${person_id}` : null);
 
-function View({ path, query }) {
+function View({ path, query, leave }) {
   const day = dayOf(useCaller());
   const person = /^\/people\/(\d+)$/.exec(path);
   useEffect(() => {
@@ -22,6 +24,7 @@ function View({ path, query }) {
   }, [day, path]);
   if (day && path === "/") return null;
   if (day && path !== day) return html`<${NotYours} day=${day}/>`;
+  if (day) return html`<${FirstChoice} key=${day} id=${person[1]} leave=${leave}><${PersonView} key=${person[1]} id=${person[1]} query=${query}/><//>`;
   if (person) return html`<${PersonView} key=${person[1]} id=${person[1]} query=${query}/>`;
   if (path === "/crowd") return html`<${Crowd} query=${query}/>`;
   if (path === "/status") return html`<${Status}/>`;
@@ -38,19 +41,23 @@ function NotYours({ day }) {
 
 function App() {
   const { path, query } = usePlace();
-  const { caller, out, why, loading, fault, enter, leave, again } = useSignIn();
+  const { caller, out, why, question, broken, loading, fault, enter, leave, again, decide } = useSignIn();
   const first = useRef(true);
   useEffect(() => {
-    document.title = `${out ? "Sign in" : (TITLES[path] ?? "Person")} · Connect`;
+    document.title = `${out || question || broken ? "Sign in" : (TITLES[path] ?? "Person")} · Connect`;
     // Who reads by ear is told of the new view; at first the browser does so itself.
-    if (!first.current) document.querySelector("h1")?.focus({ preventScroll: true });
+    if (!first.current || question || broken) document.querySelector("h1")?.focus({ preventScroll: true });
     if (!loading) first.current = false;
-  }, [path, caller, out]);
+  }, [path, caller, out, question, broken]);
   const tab = (to, name) => {
     const here = to === path || (to === "/" && path.startsWith("/people/"));
     return html`<a href=${to} aria-current=${here ? "page" : undefined}>${name}</a>`;
   };
   const day = caller && dayOf(caller);
+  const replace = (what) => {
+    if (what && what !== SESSION) go(address("/", query), { replace: true }); // the day at this address is another's
+    return decide(what);
+  };
   return html`
     <a class="skip" href="#view">To the content</a>
     <header class="top">
@@ -63,7 +70,9 @@ function App() {
       ${loading && !out ? html`<main class="sign-in"><${Loading}/></main>` : null}
       ${fault ? html`<main class="sign-in"><h1 tabindex="-1">Connect</h1><${Wrong} key=${fault} fault=${fault} again=${again}/></main>` : null}
       ${out ? html`<${SignIn} why=${why} busy=${loading} enter=${enter} place=${address(path, query)}/>` : null}
-      ${caller ? html`<${As} caller=${caller}><${View} path=${path} query=${query}/><//>` : null}
+      ${question ? html`<${Replace} question=${question} decide=${replace}/>` : null}
+      ${broken ? html`<${Broken} why=${broken} again=${again}/>` : null}
+      ${caller ? html`<${As} caller=${caller}><${View} path=${path} query=${query} leave=${leave}/><//>` : null}
     </div>`;
 }
 

@@ -1,6 +1,7 @@
 /** Who looks: the API says so of what is shown to it. */
 import { createContext, html, useContext, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { API, get } from "./api.js";
+import { API, exchange, getAs } from "./api.js";
+import { nameOf } from "./parts.js";
 import { follow, fromAddress, OPEN, SESSION, show, shown } from "./shown.js";
 
 const READS_NOTHING = {
@@ -22,20 +23,44 @@ export function As({ caller, children }) {
   return html`<${Caller.Provider} value=${caller}>${children}<//>`;
 }
 
-/** `caller` once it is known; `out`, with `why`, where somebody has to sign in; `loading` or `fault`; and what can be
- * done. */
+const isSame = (one, other) => one.kind === other.kind && (one.person_id ?? one.name) === (other.person_id ?? other.name);
+
+/** The name of a caller, for people: a person's own name, or that of the staff user. */
+async function label(what, { kind, name, person_id }) {
+  if (kind === "person") return nameOf(await getAs(what, `/api/persons/${person_id}`));
+  return name.replace(/^user /, "");
+}
+
+/** Who is signed in with it, or null if nobody is. */
+async function whoIs(what) {
+  try {
+    return what ? await getAs(what, "/api/caller") : null;
+  } catch (fault) {
+    if (fault.status === 401) return null;
+    throw fault;
+  }
+}
+
+/** `caller` once it is known; `out`, with `why`, where somebody has to sign in; `question` where a link would replace
+ * somebody, `broken` where it does not work; `loading` or `fault`; and what can be done. */
 export function useSignIn() {
   const [state, set] = useState(OPEN ? { caller: { kind: "open" } } : { loading: true });
   const turn = useRef(0);
+  const pending = useRef(null); // the link that is being followed; a failure in between can be tried again
+
+  /** Sets the state, unless something else has begun since. */
+  const begin = () => {
+    const mine = ++turn.current;
+    return (next) => mine === turn.current && set(next);
+  };
 
   const ask = async () => {
-    const mine = ++turn.current;
-    const tell = (next) => mine === turn.current && set(next);
+    const tell = begin();
     const what = shown();
     if (!what) return tell({ out: true });
     set((old) => ({ loading: true, out: old.out })); // what was typed stays
     try {
-      const caller = await get("/api/caller");
+      const caller = await getAs(what, "/api/caller");
       if (!READS_NOTHING[caller.kind]) return tell({ caller });
       show(null);
       tell({ out: true, why: READS_NOTHING[caller.kind] });
@@ -45,9 +70,45 @@ export function useSignIn() {
       tell({ out: true, why: what === SESSION ? NO_SESSION : NOT_VALID });
     }
   };
+
+  /** Signs in by a link. It replaces somebody else who is signed in only after a question. */
+  const open = async (link) => {
+    const tell = begin();
+    pending.current = link;
+    set((old) => ({ loading: true, out: old.out }));
+    try {
+      if (link.code) {
+        link.what = await exchange(link.code);
+        link.code = null; // it works once: another try goes on from here
+      }
+      const [now, offered] = [await whoIs(shown()), await whoIs(link.what)];
+      if (now && offered && !isSame(now, offered)) {
+        const names = { now: await label(shown(), now), offered: await label(link.what, offered) };
+        return tell({ question: { ...names, what: link.what } });
+      }
+      pending.current = null;
+      if (now && !offered) return ask(); // of two sessions the one that is there
+      show(link.what);
+      return ask();
+    } catch (fault) {
+      const refused = link.code && [400, 404].includes(fault.status);
+      if (!refused) return tell({ fault });
+      pending.current = null;
+      if (shown()) return tell({ broken: fault.message });
+      tell({ out: true, why: fault.message });
+    }
+  };
+
   const enter = (what) => {
     if (!/^[!-~]+$/.test(what)) return set({ out: true, why: NOT_VALID }); // no header could hold it
     show(what);
+    return ask();
+  };
+  const again = () => (pending.current ? open(pending.current) : ask());
+  /** The answer to the question; null: who is signed in stays. */
+  const decide = (what) => {
+    pending.current = null;
+    if (what) show(what);
     return ask();
   };
   const leave = () => {
@@ -59,7 +120,7 @@ export function useSignIn() {
   useEffect(() => {
     const given = fromAddress();
     if (OPEN) return undefined;
-    if (given) enter(given);
+    if (given) open(given);
     else ask();
     const unless = (what) => {
       if (what !== shown()) return; // asked before somebody else signed in
@@ -71,9 +132,9 @@ export function useSignIn() {
     };
     const link = () => {
       const more = fromAddress();
-      if (more) enter(more);
+      if (more) open(more);
     };
-    const end = follow(unless, ask);
+    const end = follow(unless, again);
     addEventListener("hashchange", link);
     return () => {
       end();
@@ -81,5 +142,5 @@ export function useSignIn() {
     };
   }, []);
 
-  return { ...state, enter, leave, again: ask };
+  return { ...state, enter: (given) => (given.code ? open(given) : enter(given.what)), leave, again, decide };
 }

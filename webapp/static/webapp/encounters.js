@@ -23,10 +23,11 @@ export function Encounters({ met, track, id, range, query, marked, mark, choose 
   useEffect(() => {
     if (marked.index !== null && marked.from !== "list") list.current?.children[marked.index]?.scrollIntoView({ block: "nearest" });
   }, [marked]);
+  const isOwn = useCaller().kind === "person";
   const several = range.end > addDays(range.start, 1);
   const moment = several ? dayAndClock : clock;
   if (!track.length) {
-    return html`<${Empty} title=${`No pings of theirs: ${span(range)}.`}>Choose a day with a dot in the calendar.<//>`;
+    return html`<${Empty} title=${`No pings of ${isOwn ? "yours" : "theirs"}: ${span(range)}.`}>Choose a day with a dot in the calendar.<//>`;
   }
   const people = new Set(met.map((each) => each.person.id)).size;
   const name = `connect-${id}-${stamp(range.start).slice(0, 10)}`;
@@ -38,7 +39,9 @@ export function Encounters({ met, track, id, range, query, marked, mark, choose 
         <button type="button" onClick=${() => save(asGeoJson(met, track, id), `${name}.geojson`)}>GeoJSON</button>
       </p>
     </header>
-    ${met.length ? null : html`<${Empty} title="Nobody was near by these terms.">Allow more metres or seconds, or leave out no short encounters: put 0 there.<//>`}
+    ${met.length ? null : html`<${Empty} title="Nobody was near by these terms.">${isOwn
+      ? "Allow more metres or seconds. People who do not want to be found are not shown."
+      : "Allow more metres or seconds, or leave out no short encounters: put 0 there."}<//>`}
     <ol ref=${list} onMouseLeave=${() => mark(null)}>${met.slice(0, Math.max(rows, (marked.index ?? 0) + 1)).map(
       (each, index) => html`<li key=${index} class=${index === marked.index ? "marked" : ""} onMouseEnter=${() => mark(index)} onFocusCapture=${() => mark(index)}>
         <button type="button" class="plain" title="Show this moment" onClick=${() => choose(each)}>

@@ -29,9 +29,9 @@ export function Own({ id }) {
     ${consent.value
       ? html`<p><label><input type="checkbox" checked=${findable} disabled=${busy} aria-describedby="findable" onChange=${choose}/> Others may find me</label></p>
           <p id="findable" role="status">${findable
-            ? "Who was near you sees your name, and where and when that was, as you see theirs."
-            : "You are in nobody’s list, on nobody’s map and in nobody’s encounters. You still see your own day."}</p>
-          <p class="soft">It counts from the next time somebody looks. The organisers see your day either way.</p>`
+            ? "People who were near you see your name and company, and when and where they met you."
+            : "Nobody sees that they met you. You still see your own day."}</p>
+          <p class="soft">The change counts at once. The organisers see your day either way.</p>`
       : wrong ? null : html`<${Loading}/>`}
     ${wrong ? html`<${Wrong} key=${wrong} fault=${wrong} again=${consent.fault ? consent.again : () => set({})}/>` : null}
     <p><button type="button" disabled=${busy} onClick=${keep}>Download everything about me</button></p>

@@ -22,13 +22,16 @@ const TERMS = [
   ["max_gap", 75, 0, 86_400, 1, "A silence of up to", "seconds does not end an encounter;"],
   ["min_duration", 60, 0, 86_400, 1, "one shorter than", "seconds is left out."],
 ];
-const MET = { distance: 25, within: 300 }; // further a person may not ask about others
+/** The narrower bounds of a person's own questions: the least and the most. */
+const OWN_BOUNDS = { distance: [0.1, 10], within: [0, 60], max_gap: [0, 120], min_duration: [60, 86_400] };
 
-/** As they are for one who looks: name, default, bounds, and the words. */
+/** As they are for a caller: name, default, bounds, and the words. */
 function termsFor({ kind }) {
   if (kind !== "person") return TERMS;
-  return TERMS.map(([name, fallback, min, max, ...words]) => [name, fallback, min, MET[name] ?? max, ...words]);
+  return TERMS.map(([name, fallback, , , ...words]) => [name, fallback, ...OWN_BOUNDS[name], ...words]);
 }
+
+const within = (value, min, max) => (value > max ? max : value < min ? min : value);
 
 export function PersonView({ id, query }) {
   const isOwn = useCaller().kind === "person";
@@ -52,7 +55,7 @@ export function PersonView({ id, query }) {
       ? html`<${Day} key=${id} id=${id} name=${name} range=${range} query=${query} change=${change}/>`
       : newest.value === false
         ? html`<div class="stage">${isOwn
-            ? html`<${Empty} title="Nothing is known of where you were.">It shows here as soon as your device has sent it.<//>`
+            ? html`<${Empty} title="There are no positions of yours yet.">They show here as soon as your device has sent some.<//>`
             : html`<${Empty} title="No ping of theirs has come in yet.">
                 It shows here as soon as it is stored: <code>POST /api/locations</code> sends one.<//>`}</div>`
         : html`<${Loading}>Looking for ${isOwn ? "your" : "their"} last day…<//>`}
@@ -61,8 +64,10 @@ export function PersonView({ id, query }) {
 }
 
 function Day({ id, name, range, query, change }) {
-  const allowed = termsFor(useCaller());
-  const terms = allowed.map(([name, fallback, , max]) => (query[name] > max ? max : (query[name] ?? fallback)));
+  const caller = useCaller();
+  const isOwn = caller.kind === "person";
+  const allowed = termsFor(caller);
+  const terms = allowed.map(([name, fallback, min, max]) => within(query[name] ?? fallback, min, max));
   const asked = {
     start_date: instant(range.start),
     end_date: instant(range.end),
@@ -78,18 +83,19 @@ function Day({ id, name, range, query, change }) {
   const drawing = useRef(null);
   const here = useRef(null);
   const [near, setNear] = useState([]);
-  const nearby = useMemo(() => new Nearby(id, asked), [id, key]);
+  // Where others were is not a person's to know.
+  const nearby = useMemo(() => (isOwn ? null : new Nearby(id, asked)), [id, key]);
   const bars = useMemo(() => (met.value ?? []).map(bar), [met.value]);
   useEffect(() => setMarked({ index: null, from: null }), [met.value]);
-  useEffect(() => () => nearby.close(), [nearby]);
-  useEffect(() => nearby.renew(), [met.value]);
+  useEffect(() => () => nearby?.close(), [nearby]);
+  useEffect(() => nearby?.renew(), [met.value]);
 
   const mark = (from) => (index) => setMarked({ index, from });
   const onMoment = (ms) => {
     here.current = ms;
     const now = (met.value ?? []).filter((each) => each.from <= ms && ms <= Math.max(each.to, each.from + asked.within * 1000));
     setNear((old) => (old.length === now.length && old.every((each, index) => each === now[index]) ? old : now));
-    drawing.current?.moment(ms, now.map((each) => [each.person, nearby.at(each.person.id, ms)]), query.follow);
+    drawing.current?.moment(ms, now.map((each) => [each.person, nearby?.at(each.person.id, ms)]), query.follow);
   };
   const draw = () => {
     const { points = [], range: of } = track.value ?? {};
@@ -101,7 +107,7 @@ function Day({ id, name, range, query, change }) {
   useEffect(draw, [track.value, met.value]);
   useEffect(() => void (here.current !== null && onMoment(here.current)), [query.follow]);
   useEffect(() => drawing.current?.mark(marked.index), [marked.index]);
-  nearby.arrived = () => here.current !== null && onMoment(here.current);
+  if (nearby) nearby.arrived = () => here.current !== null && onMoment(here.current);
 
   const shown = track.value?.points.length
     ? { start: track.value.points[0].ms, end: Math.max(track.value.points.at(-1).ms, track.value.points[0].ms + 1000) }

@@ -27,15 +27,20 @@ export function show(what) {
   }
 }
 
-/** What a link brings along, which leaves the address at once. It came in the part that is sent to no server. */
+/** What a link brings along: `{code}`, or `{what}` of the admin site. It leaves the address at once, and it came in the
+ * part that is sent to no server. */
 export function fromAddress() {
-  const [, token, session] = /^#(?:token=(.+)|(session))$/.exec(location.hash) ?? [];
-  if (token || session) history.replaceState(null, "", location.pathname + location.search);
-  return token ?? session;
+  const [, code, session] = /^#(?:code=(.+)|(session))$/.exec(location.hash) ?? [];
+  if (!code && !session) return undefined;
+  history.replaceState(null, "", location.pathname + location.search);
+  return code ? { code } : { what: SESSION };
 }
 
-/** The token in what somebody enters, which may be the whole link. */
-export const tokenIn = (text) => text.trim().replace(/^.*#token=/, "");
+/** What somebody enters: a token, or a whole sign-in link. */
+export function fromField(text) {
+  const [, code] = /#code=(.+)$/.exec(text.trim()) ?? [];
+  return code ? { code } : { what: text.trim() };
+}
 
 /** How a request shows it. */
 export function showing(what) {

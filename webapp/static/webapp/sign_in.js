@@ -1,19 +1,19 @@
-/** Where somebody says who they are, in place of any view; that is still there afterwards. */
+/** The sign-in page, which stands in place of any view, and what it asks when a link was opened. */
 import { html, useState } from "../vendor/htm/standalone.module.js";
 import { API } from "./api.js";
-import { tokenIn } from "./shown.js";
+import { fromField } from "./shown.js";
 
 export function SignIn({ why, busy, enter, place }) {
   const [text, setText] = useState("");
   const [seen, setSeen] = useState(false);
   const submit = (event) => {
     event.preventDefault();
-    enter(tokenIn(text));
+    enter(fromField(text));
   };
   const back = new URLSearchParams({ to: place });
   return html`<main class="sign-in">
     <h1 tabindex="-1">Sign in</h1>
-    <p class="lead">Where people were and whom they met is theirs to know. Say who you are to see what is yours.</p>
+    <p class="lead">You see your own day and the people you met, and nobody else’s.</p>
     ${why ? html`<p class="note wrong" role="alert" id="why">${why}</p>` : null}
     <form onSubmit=${submit}>
       <label for="token">Token</label>
@@ -25,10 +25,35 @@ export function SignIn({ why, busy, enter, place }) {
       <button disabled=${busy}>Sign in</button>
     </form>
     <h2>You take part</h2>
-    <p>The organiser gave you a link, a code to scan, or a token. The link and the code sign you in by themselves; the
-      token goes in above. If it does not work any more, ask for another.</p>
+    <p>Open the link or scan the code that the organiser gave you: it signs you in, once. A token goes in above. If yours
+      does not work any more, ask the organiser for another.</p>
     <h2>You organise</h2>
     <p>Use a staff token, or <a href=${`${API}/admin/app/?${back}`}>sign in at the admin site</a>.</p>
     <p class="soft small">This browser remembers you until you sign out.</p>
+  </main>`;
+}
+
+/** Asks before a link replaces the person who is signed in. */
+export function Replace({ question: { now, offered, what }, decide }) {
+  return html`<main class="sign-in">
+    <h1 tabindex="-1">Sign in as ${offered}?</h1>
+    <p>You are signed in as <b>${now}</b>. The link that you opened signs in <b>${offered}</b>.</p>
+    <p>If you are not ${offered}, stay signed in: otherwise you would see and change what is theirs, and not what is
+      yours.</p>
+    <p class="choices">
+      <button type="button" onClick=${() => decide(null)}>Stay signed in as ${now}</button>
+      <button type="button" onClick=${() => decide(what)}>Sign in as ${offered}</button>
+    </p>
+    <p class="soft small">A link works once, and this one is used now.</p>
+  </main>`;
+}
+
+/** Says that a link does not work, to somebody who is signed in. */
+export function Broken({ why, again }) {
+  return html`<main class="sign-in">
+    <h1 tabindex="-1">This link does not work</h1>
+    <p class="note wrong" role="alert">${why}</p>
+    <p>You are still signed in as before.</p>
+    <p><button type="button" onClick=${again}>Continue</button></p>
   </main>`;
 }

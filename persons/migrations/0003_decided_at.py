@@ -1,0 +1,21 @@
+"""When a person last chose whether others may find them. Nobody has been asked so far; older code leaves it empty."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("persons", "0002_consent"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="person",
+            name="decided_at",
+            field=models.DateTimeField(
+                editable=False,
+                help_text="When this person last chose whether others may find them.",
+                null=True,
+            ),
+        ),
+    ]
