@@ -71,22 +71,29 @@ def trickle(crowds: list[Crowd], seconds: float, *, every_s: float = 2) -> None:
                 crowd.drip()
 
 
-@attack("60 sockets send a body of 60 MB: 40 kB at once, then a byte every 2 s")
+# A path of each process that the proxy leads to.
+PATHS = ("/api/locations", "/api/persons", "/api/persons/1/encounters")
+
+
+@attack("150 sockets send a body of 60 MB: 40 kB at once, then a byte every 2 s")
 def trickling_bodies(target: Target, seconds: float) -> None:
-    first = head("/api/locations", 60_000_000) + b"[" + b" " * 40_000
-    trickle([Crowd(target.api, 60, first=first, more=lambda: b" ")], seconds)
+    trickle(bodies(target, token=None, at_once=40_000), seconds)
 
 
-@attack("60 sockets send a body of 60 MB, a byte every 2 s", short=False)
+@attack("150 sockets send a body of 60 MB, a byte every 2 s", short=False)
 def trickling_bodies_from_the_first_byte(target: Target, seconds: float) -> None:
-    first = head("/api/locations", 60_000_000)
-    trickle([Crowd(target.api, 60, first=first, more=lambda: b" ")], seconds)
+    trickle(bodies(target, token=None, at_once=0), seconds)
 
 
 @attack("the same with a token that nobody has: 40 kB at once, then a byte every 2 s")
 def trickling_bodies_with_an_unknown_token(target: Target, seconds: float) -> None:
-    first = head("/api/locations", 60_000_000, UNKNOWN_TOKEN) + b"[" + b" " * 40_000
-    trickle([Crowd(target.api, 60, first=first, more=lambda: b" ")], seconds)
+    trickle(bodies(target, token=UNKNOWN_TOKEN, at_once=40_000), seconds)
+
+
+def bodies(target: Target, *, token: str | None, at_once: int) -> list[Crowd]:
+    content = b" " * at_once
+    heads = [head(path, 60_000_000, token) for path in PATHS]
+    return [Crowd(target.api, 50, first=one + content, more=lambda: b" ") for one in heads]
 
 
 @attack("200 sockets to each HTTP port send a head, a byte every 2 s")
