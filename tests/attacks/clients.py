@@ -117,12 +117,13 @@ class Clients:
                     group.create_task(self.every_second(turn))
 
     async def every_second(self, turn: Turn) -> None:
-        """One turn a second, from a moment of its own in the first one on."""
+        """One turn a second, whether or not those before have ended: a hang fails all of them."""
         due = time.monotonic() + self.chance.random()
-        while due < self.ends:
-            await asyncio.sleep(max(0, due - time.monotonic()))
-            await turn()
-            due = max(due + 1, time.monotonic())
+        async with asyncio.TaskGroup() as turns:
+            while due < self.ends:
+                await asyncio.sleep(max(0, due - time.monotonic()))
+                turns.create_task(turn())
+                due += 1
 
     async def call(self, kind: str, ask: Callable[[], Awaitable[float | None]]) -> None:
         began, fault = time.monotonic(), None
@@ -138,7 +139,8 @@ class Clients:
     # --- the turns -------------------------------------------------------------------------------
 
     def phone(self, number: int, holder: Holder) -> Turn:
-        http = Http(self.target.api, holder.ingest, keep=number % 2 == 0)
+        keep = number % 2 == 0
+        kept: list[Http] = []
         pause_s = PAUSE_S if number % SLOW_EVERY == 0 else 0.0
 
         async def turn() -> None:
@@ -149,7 +151,10 @@ class Clients:
                 "creation_time": now(),
             }
             body = json.dumps(ping).encode()
+            http = kept.pop() if kept else Http(self.target.api, holder.ingest, keep=keep)
             await self.call("ping", lambda: http.ask("POST", "/api/locations", body, pause_s=pause_s))
+            if keep:
+                kept.append(http)
 
         return turn
 

@@ -10,7 +10,9 @@ from hpack import Encoder
 from hyperframe.frame import Frame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 
 TICK_S = 0.25
-OPENED_PER_TICK = 200  # so that an attack is bounded whatever the system does
+# So that an attack is bounded whatever the system does.
+OPENED_PER_TICK = 200
+SENDS_PER_TICK = 20
 GRPC = "/connect.locations.v1.LocationService/"
 
 
@@ -64,11 +66,11 @@ class Crowd:
         self._flush()
 
     def _flush(self) -> None:
-        for connection, left in list(self.open.items()):
-            if not left:
-                continue
+        for connection in [one for one, left in self.open.items() if left]:
             try:
-                self.open[connection] = left[connection.send(left) :]
+                for _ in range(SENDS_PER_TICK):
+                    left = self.open[connection]
+                    self.open[connection] = left[connection.send(left) :]
             except BlockingIOError:
                 continue
             except OSError:
