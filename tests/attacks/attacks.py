@@ -298,7 +298,7 @@ def slow_readers(target: Target, seconds: float) -> None:
     attacker = target.attacker
     lists = [
         (f"/api/locations?person_id={attacker.person_id}", attacker.person),
-        ("/api/locations?start=2026-05-11&end=2026-05-12", target.staff),
+        ("/api/locations?start=2026-05-11&end=2026-05-12", target.greedy_staff),
     ]
     readers: list[socket.socket | None] = [None] * 48
     for _ in ticks(seconds, every_s=1):

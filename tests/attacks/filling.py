@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from local.place import VENV
+from local.tests.terminal import staff_token
 from tests.attacks.target import FIRST_SIMULATED, SIMULATED, Holder, Target
 from tests.system import API, APP, LOCATIONS, PERSONS, STAGES, System, at
 
@@ -55,6 +56,7 @@ def prepare(system: System, *, phones: int) -> Target:
         persons=system.port(PERSONS),
         locations=system.port(LOCATIONS),
         staff=system.token,
+        greedy_staff=staff_token(system.environ),
         phones=holders[:phones],
         grpc_phones=holders[phones : phones + GRPC_PHONES],
         asker=holders[-2],

@@ -27,6 +27,7 @@ class Target:
     persons: int
     locations: int
     staff: str
+    greedy_staff: str  # a staff token of the attacker
     phones: list[Holder]
     grpc_phones: list[Holder]
     asker: Holder

@@ -1,5 +1,6 @@
 """REST inputs: requests as bytes, made from a seed and a number."""
 
+import re
 from dataclasses import dataclass, replace
 from random import Random
 from urllib.parse import quote
@@ -105,6 +106,7 @@ OTHER_HEADERS = (
     "TE: trailers",
     "{text}: {text}",
 )
+FIELD = re.compile(r"\{(\w+)\}")
 SCHEMES = ("Bearer", "Bearer", "bearer", "BEARER", "Token", "Basic", "Bearer ", "")
 
 
@@ -190,16 +192,14 @@ def encoded(line: str) -> bytes:
 
 
 def filled(chance: Random, template: str, words: Vocabulary) -> str:
-    while "{" in template:
-        name, _, rest = template.partition("{")[2].partition("}")
-        if name == "id":
-            value = str(chance.choice(words.ids)) if chance.random() < 0.7 else quoted(chance, number(chance))
-        elif name == "time":
-            value = chance.choice(("1778493600000000", quoted(chance, number(chance))))
-        else:
-            value = quoted(chance, text(chance))
-        template = template.partition("{")[0] + value.replace("{", "%7B") + rest
-    return template
+    def value(found: re.Match[str]) -> str:
+        if found[1] == "id" and chance.random() < 0.7:
+            return str(chance.choice(words.ids))
+        if found[1] == "time" and chance.random() < 0.5:
+            return "1778493600000000"
+        return quoted(chance, text(chance) if found[1] == "text" else number(chance))
+
+    return FIELD.sub(value, template)
 
 
 def quoted(chance: Random, value: str) -> str:
@@ -258,11 +258,12 @@ def made_headers(chance: Random, words: Vocabulary, has_body: bool) -> list[str]
         headers.append(f"Accept-Encoding: {chance.choice(CODINGS)}")
     for _ in range(chance.choice((0, 0, 0, 1, 2))):
         header = chance.choice(OTHER_HEADERS)
-        while "{" in header:
-            value = text(chance)[:3000] if header.index("{") == header.find("{text}") else number(chance)
-            header = header.partition("{")[0] + value.replace("{", "(") + header.partition("}")[2]
-        headers.append(header)
+        headers.append(FIELD.sub(lambda found: value(chance, found[1]), header))
     return headers
+
+
+def value(chance: Random, kind: str) -> str:
+    return text(chance)[:3000] if kind == "text" else number(chance)
 
 
 def made_body(chance: Random, template: str, words: Vocabulary) -> bytes:
