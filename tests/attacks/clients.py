@@ -109,7 +109,9 @@ class Clients:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{self.target.locations}", options) as channel:
             stub = LocationServiceStub(channel)
             turns = [self.phone(number, one) for number, one in enumerate(self.target.phones)]
-            turns += [self.grpc_phone(stub, one) for one in self.target.grpc_phones]
+            *senders, gateway = self.target.grpc_phones
+            turns += [self.grpc_phone(stub, one) for one in senders]
+            turns += [self.gateway(stub, gateway)]
             turns += [self.page, self.staff, self.staff, self.attendee, self.persons_direct]
             turns += [self.grpc_question(stub)]
             async with asyncio.TaskGroup() as group:
@@ -165,6 +167,25 @@ class Clients:
 
             async def record() -> None:
                 await stub.RecordLocation(ping, metadata=bearer(holder.ingest), timeout=TIMEOUT_S)
+
+            await self.call("gRPC ping", record)
+
+        return turn
+
+    def gateway(self, stub: Any, holder: Holder) -> Turn:
+        """Sends a batch in a stream."""
+
+        async def turn() -> None:
+            batch = pb.RecordLocationsRequest()
+            ping = batch.locations.add(person_id=holder.person_id, latitude=52.52, longitude=13.4)
+            ping.creation_time.GetCurrentTime()
+
+            async def record() -> None:
+                shown = bearer(holder.ingest)
+                answers = stub.RecordLocations(iter([batch]), metadata=shown, timeout=TIMEOUT_S)
+                accepted = [answer.accepted async for answer in answers]
+                if accepted != [1]:
+                    raise Refused(f"RecordLocations answered {accepted}")
 
             await self.call("gRPC ping", record)
 

@@ -46,6 +46,29 @@ PARAMETERS = (
     *("id", "search", "limit", "after", "person_id", "start", "end", "bbox", "start_date", "end_date"),
     *("distance", "within", "max_gap", "min_duration", "order", "format", "Limit", "limit[]", "nothing"),
 )
+CALLS = (
+    *[("POST", "/api/locations")] * 4,
+    ("POST", "/api/persons"),
+    ("GET", "/api/persons"),
+    ("GET", "/api/persons/{id}"),
+    ("PATCH", "/api/persons/{id}"),
+    ("PUT", "/api/persons/{id}"),
+    ("PUT", "/api/persons/{id}/consent"),
+    ("GET", "/api/persons/{id}/export"),
+    *[("GET", "/api/persons/{id}/connection")] * 2,
+    *[("GET", "/api/persons/{id}/encounters")] * 3,
+    *[("GET", "/api/locations")] * 2,
+    ("GET", "/api/locations/{id}-{time}"),
+)
+PARAMETERS_OF = {
+    "/api/persons": ("id", "search", "limit", "after"),
+    "/api/locations": ("person_id", "start", "end", "bbox", "limit", "after", "order"),
+    "/api/persons/{id}/connection": ("start_date", "end_date", "distance", "within", "limit", "after"),
+    "/api/persons/{id}/encounters": (
+        *("start_date", "end_date", "distance", "within"),
+        *("max_gap", "min_duration", "limit", "after"),
+    ),
+}
 FIELDS = {
     "consent": ("findable",),
     "locations": ("person_id", "latitude", "longitude", "creation_time"),
@@ -168,6 +191,8 @@ class Vocabulary:
 
 def make(seed: int, index: int, words: Vocabulary) -> Input:
     chance = Random(f"{seed}:{index}")
+    if chance.random() < 0.5:
+        return nearly_good(chance, words)
     method = chance.choice(METHODS)
     template = chance.choice(PATHS)
     path = filled(chance, template, words)
@@ -185,6 +210,32 @@ def make(seed: int, index: int, words: Vocabulary) -> Input:
     if chance.random() < 0.2:
         return replace(kept, whole=False, mutation=chance.getrandbits(32))
     return kept
+
+
+def nearly_good(chance: Random, words: Vocabulary) -> Input:
+    """What a client may send, with one or two odd values: it gets further than what is odd all over."""
+    method, template = chance.choice(CALLS)
+    path = template.replace("{id}", str(chance.choice(words.ids))).replace("{time}", "1778493600000000")
+    start, end = sorted(chance.choice(TIMES[:4]) for _ in range(2))
+    values = {}
+    for names in (("start", "end"), ("start_date", "end_date")):
+        if names[0] in PARAMETERS_OF.get(template, ()):
+            values |= dict(zip(names, (start, end), strict=True))
+    if method == "GET" and template in PARAMETERS_OF:
+        for _ in range(chance.choice((0, 1, 1, 2))):
+            values[chance.choice(PARAMETERS_OF[template])] = parameter(chance, words)
+    parts = [f"{name}={quoted(chance, one)}" for name, one in values.items()]
+    target = path + ("?" + "&".join(parts) if parts else "")
+    body = made_body(chance, template, words) if method in ("POST", "PUT", "PATCH") else b""
+    headers = [
+        f"Host: {words.host}",
+        "Connection: close",
+        "Accept: application/json",
+        f"Authorization: Bearer {chance.choice(words.tokens)}",
+        *(["Content-Type: application/json"] if body else []),
+        f"Content-Length: {len(body)}",
+    ]
+    return Input(encoded(f"{method} {target} HTTP/1.1"), tuple(encoded(one) for one in headers), body)
 
 
 def encoded(line: str) -> bytes:
@@ -286,8 +337,9 @@ def item(chance: Random, fields: tuple[str, ...], words: Vocabulary) -> str:
     """An object with mostly good fields."""
     good = {
         "person_id": str(chance.choice(words.ids)),
-        "latitude": f'"{chance.uniform(-90, 90)}"',
-        "longitude": str(chance.uniform(-180, 180)),
+        # Not far from each other, so that there is somebody to be near to.
+        "latitude": f'"{chance.choice((0.0, 52.52)) + chance.uniform(-1e-5, 1e-5)}"',
+        "longitude": str(chance.choice((0.0, 13.405)) + chance.uniform(-1e-5, 1e-5)),
         "creation_time": as_json(chance.choice(TIMES[:5])),
         "findable": chance.choice(("true", "false")),
     }
