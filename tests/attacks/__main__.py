@@ -5,6 +5,7 @@ ARGS="--all-at-once --seconds 1800" runs all attacks together and samples the fo
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -108,4 +109,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the system is stopped
     sys.exit(main(sys.argv[1:]))

@@ -4,6 +4,7 @@ ARGS="--seed 7" makes others, ARGS="--seed 7 --rest-input 1234" repeats one.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -45,4 +46,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the system is stopped
     sys.exit(main(sys.argv[1:]))

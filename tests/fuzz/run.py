@@ -21,6 +21,7 @@ from tests.system import API, LOCATIONS, PERSONS, STAGES, System, at
 THREADS = 16
 HANG_S = 20  # a whole request is answered in this time
 BROKEN_S = 0.5  # for a request that may not be whole: the server is right to wait for the rest
+PROGRESS = 1000
 SMALLER = 100  # tries to make a failing input smaller
 GOOD_CODES = {
     "OK",
@@ -105,8 +106,9 @@ class Fuzz:
                 report.failures.append(f"{kind} {self.seed}:{index}: {fault}\n    {describe(least)}")
 
         with ThreadPoolExecutor(THREADS) as pool:
-            for _ in pool.map(one, indexes):
-                pass
+            for done, _ in enumerate(pool.map(one, indexes), 1):
+                if done % PROGRESS == 0:
+                    print(f"{kind}: {done:,} inputs, {len(report.failures)} failures", flush=True)
         return report
 
     def _ask(self, given: Input, port: int) -> tuple[str, str | None]:
