@@ -1,11 +1,13 @@
 """Runs clients with and without an attack, and compares what they saw."""
 
 import json
+import re
 import signal
 import statistics
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -38,8 +40,11 @@ class Seen:
         return sum(fault is None for *_, fault in self.calls) / len(self.calls)
 
     @property
-    def faults(self) -> list[str]:
-        return [f"{kind} after {took_s:.2f} s: {fault}" for kind, _, took_s, fault in self.calls if fault]
+    def faults(self) -> str:
+        """The most frequent ones, each with how often it was seen."""
+        faults = [(kind, fault) for kind, _, _, fault in self.calls if fault]
+        kinds = Counter(f"{kind}: {re.sub('[0-9]{7,}', 'N', fault)}" for kind, fault in faults)
+        return "; ".join(f"{count} x {fault[:200]}" for fault, count in kinds.most_common(6))
 
     def p99_s(self, group: str) -> float:
         """Of the calls that succeeded; infinite if none did."""
@@ -67,7 +72,7 @@ class Result:
         found = []
         for when, seen in (("during", self.during), ("after", self.after)):
             if seen.success < SUCCESS:
-                found.append(f"{seen.success:.2%} of the calls succeed {when} it: {seen.faults[:5]}")
+                found.append(f"{seen.success:.2%} of the calls succeed {when} it: {seen.faults}")
         for group in KINDS:
             p99_s, limit_s = self.during.p99_s(group), self.limit_s(group)
             if p99_s > limit_s:
