@@ -70,7 +70,7 @@ class Result:
     def failures(self) -> list[str]:
         """What of the requirement does not hold."""
         found = []
-        for when, seen in (("during", self.during), ("after", self.after)):
+        for when, seen in (("before", self.quiet), ("during", self.during), ("after", self.after)):
             if seen.success < SUCCESS:
                 found.append(f"{seen.success:.2%} of the calls succeed {when} it: {seen.faults}")
         for group in KINDS:
