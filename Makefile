@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV_PYTHON := .venv/bin/python
 LOCAL := $(VENV_PYTHON) -m local
 
-.PHONY: help up down status stage logs test compose-test lint requirements audit proto render diff openapi diagrams screenshots walk bench
+.PHONY: help up down status stage logs test compose-test lint requirements audit proto render diff openapi diagrams screenshots walk bench attack fuzz
 
 # Targets that serve nothing get a dummy SECRET_KEY. `compose-test` gives its containers keys of their own.
 lint render openapi diagrams compose-test: export SECRET_KEY := for-looking-at-the-code
@@ -87,3 +87,11 @@ walk: ## from stage to stage and back under load, on a system of its own; writes
 bench: ## measure the question, the doors and ingest in half an hour; writes docs/benchmarks.md. ARGS=50: a trial
 	@$(PYTHON) -m local.prepare dev
 	@exec $(LOCAL) bench $(ARGS)
+
+attack: ## attack a system of its own while clients use it; writes docs/security.md. ARGS="--only NAME --seconds 60"
+	@$(PYTHON) -m local.prepare dev
+	@exec $(LOCAL) attack $(ARGS)
+
+fuzz: ## 20,000 REST and 5,000 gRPC inputs that no client should send. ARGS="--seed 7": others
+	@$(PYTHON) -m local.prepare dev
+	@exec $(LOCAL) fuzz $(ARGS)

@@ -67,8 +67,19 @@ def bench(place: Place, arguments: list[str]) -> int:
     return checks.on_throwaway(place, ["bench", *arguments], durable=True)
 
 
+def attack(place: Place, arguments: list[str]) -> int:
+    """attack a system of its own while clients use it; --help says more"""
+    return checks.on_throwaway(place, ["tests.attacks", *arguments])
+
+
+def fuzz(place: Place, arguments: list[str]) -> int:
+    """send a system of its own what no client should; --help says more"""
+    return checks.on_throwaway(place, ["tests.fuzz", *arguments])
+
+
 COMMANDS: dict[str, Callable[[Place, list[str]], int]] = {
-    one.__name__: one for one in (up, down, status, logs, stage, diff, render, lint, test, bench)
+    one.__name__: one
+    for one in (up, down, status, logs, stage, diff, render, lint, test, bench, attack, fuzz)
 }
 
 

@@ -170,7 +170,9 @@ def test_operators_hide_hand_out_and_forget_a_person_and_what_is_too_old(
     assert fresh.get(f"/api/persons/{ann}").status_code == 404
 
 
-@pytest.mark.parametrize("document", ["run.md", "use.md", "change.md", "understand.md", "privacy.md"])
+@pytest.mark.parametrize(
+    "document", ["run.md", "use.md", "change.md", "understand.md", "privacy.md", "security.md"]
+)
 def test_links_lead_somewhere(document: str) -> None:
     paths = LINK.findall((DOCS / document).read_text())
     assert not [path for path in paths if not (DOCS / path).exists()]
