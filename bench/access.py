@@ -24,7 +24,8 @@ from local.postgis import throwaway_cluster
 
 FINN = 1_000_001
 HOUR = "start_date=2026-05-11T10:00:00Z&end_date=2026-05-11T11:00:00Z"
-START = datetime(2026, 6, 1, tzinfo=UTC)
+START = datetime.now(UTC) - timedelta(hours=1)  # devices send nothing old
+PEOPLE = 200  # each may send 3,600 pings at once
 BULK = 1000
 WARM = 20  # requests that are not counted
 ALL = "persons,internal,locations,connections"
@@ -34,13 +35,19 @@ _numbers = itertools.count()
 
 def ping() -> dict[str, Any]:
     """A new one each time."""
-    time_of = START + timedelta(milliseconds=next(_numbers))
-    return {"person_id": FINN, "latitude": 52.5, "longitude": 13.4, "creation_time": time_of.isoformat()}
+    number = next(_numbers)
+    time_of = START + timedelta(milliseconds=number)
+    return {
+        "person_id": FINN + number % PEOPLE,
+        "latitude": 52.5,
+        "longitude": 13.4,
+        "creation_time": time_of.isoformat(),
+    }
 
 
 CALLS: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "a person": ("staff", f"GET /api/persons/{FINN}", lambda: None),
-    "an hour's encounters": ("person", f"GET /api/persons/{FINN}/encounters?{HOUR}", lambda: None),
+    "an hour's encounters": ("staff", f"GET /api/persons/{FINN}/encounters?{HOUR}", lambda: None),
     "a ping": ("ingest", "POST /api/locations", ping),
     f"{BULK:,} pings": ("ingest", "POST /api/locations", lambda: [ping() for _ in range(BULK)]),
 }
@@ -59,8 +66,7 @@ def tokens() -> dict[str, str]:
     manage("createsuperuser", "--noinput", "--username", "bench", "--email", "bench@localhost")
     return {
         "staff": manage("tokens", "make", "staff", "--user", "bench"),
-        "person": manage("tokens", "make", "person", "--people", str(FINN)),
-        "ingest": manage("tokens", "make", "ingest", "--people", str(FINN)),
+        "ingest": manage("tokens", "make", "ingest", "--people", f"{FINN}-{FINN + PEOPLE - 1}"),
     }
 
 

@@ -19,7 +19,6 @@ from django.db import InterfaceError, OperationalError, connection
 
 from connect import neighbours
 from connect.neighbours import NeighbourUnavailable
-from connect.questions import MET_DISTANCE_M, MET_WITHIN_S, WITHIN_S
 
 
 class Kind(StrEnum):
@@ -30,7 +29,8 @@ class Kind(StrEnum):
     STAFF = "staff"
 
 
-# Who may make a call. What a caller may see in the answer is another question: Caller.speaks_for.
+# Who may make a call. What a caller may see in the answer the use cases say: connections.services and
+# locations.use_cases.
 SENDERS = frozenset({Kind.INGEST, Kind.SERVICE, Kind.STAFF})
 READERS = frozenset({Kind.PERSON, Kind.SERVICE, Kind.STAFF})
 OWNERS = frozenset({Kind.PERSON, Kind.STAFF})  # what is a person's own affair
@@ -55,23 +55,6 @@ class Caller:
     def speaks_for(self, person_id: int) -> bool:
         """Whether it may send this person's pings, if it sends, or see where they were, if it reads."""
         return self.people is None or self.people[0] <= person_id <= self.people[1]
-
-    def meeting(
-        self, *, distance_m: float, within_s: float | None
-    ) -> tuple[float | None, dict[str, list[str]]]:
-        """Within how many seconds to ask about others, and what of the question is not this caller's to ask.
-
-        Where others were is a person's to know only where they met; without a time, within a minute.
-        """
-        if self.kind is not Kind.PERSON:
-            return within_s, {}
-        within_s = WITHIN_S if within_s is None else within_s
-        wrong = {}
-        if distance_m > MET_DISTANCE_M:
-            wrong["distance"] = [f"A person may ask about {MET_DISTANCE_M:g} metres at most."]
-        if within_s > MET_WITHIN_S:
-            wrong["within"] = [f"A person may ask about {MET_WITHIN_S:g} seconds at most."]
-        return within_s, wrong
 
     @property
     def person_id(self) -> int | None:

@@ -17,9 +17,53 @@ LONGEST_GAP_S = 86_400
 
 LONGEST_S = 10_000_000_000  # longer than any range; beyond it nothing is left out any more
 
-# A person learns where others were only where they met: so near, in space and in time.
-MET_DISTANCE_M = 25.0
-MET_WITHIN_S = 300.0
+# What a person's own token may ask about others: least and most. Docs/privacy.md says why.
+PERSON_BOUNDS: dict[str, tuple[float, float]] = {
+    "distance_m": (0, 10),
+    "within_s": (0, 60),
+    "max_gap_s": (0, 120),
+    "min_duration_s": (60, LONGEST_S),
+}
+BOUNDS: dict[str, tuple[float, float]] = {
+    "distance_m": (0, MAX_DISTANCE_M),
+    "within_s": (0, MAX_WITHIN_S),
+    "max_gap_s": (0, LONGEST_GAP_S),
+    "min_duration_s": (0, LONGEST_S),
+}
+
+
+class OutOfBounds(ValueError):
+    """A question asks for more than is allowed. `errors` maps keywords of the seam's verbs to what is."""
+
+    def __init__(self, errors: dict[str, list[str]]):
+        super().__init__(errors)
+        self.errors = errors
+
+
+class UnknownPerson(LookupError):
+    """There is no such person, or none that the caller may know of."""
+
+    def __init__(self, person_id: int):
+        super().__init__(f"There is no person {person_id}.")
+        self.person_id = person_id
+
+
+def check_bounds(*, is_person: bool, **asked: float | None) -> None:
+    """Raises OutOfBounds with every number that is not within its bounds; None is not checked."""
+    errors = {}
+    whose = " for a person's token" if is_person else ""
+    for name, value in asked.items():
+        least, most = (PERSON_BOUNDS if is_person else BOUNDS)[name]
+        if value is None or (least <= value <= most and (value > 0 or name != "distance_m")):
+            continue
+        if value > most:
+            errors[name] = [f"Must be at most {most:g}{whose}."]
+        else:
+            errors[name] = [
+                f"Must be {'more than' if name == 'distance_m' else 'at least'} {least:g}{whose}."
+            ]
+    if errors:
+        raise OutOfBounds(errors)
 
 
 def too_long(start: datetime, end: datetime) -> str:

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from connect.neighbours import NeighbourUnavailable
+from connect.questions import OutOfBounds, UnknownPerson
 
 RETRY_AFTER_S = 2
 
@@ -32,9 +33,18 @@ class TooLarge(exceptions.APIException):
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's own, told what is out of reach; errors leave as JSON where the answer would have been CSV."""
+    """DRF's own, told what the use cases raise and what is out of reach.
+
+    Errors leave as JSON where the answer would have been CSV.
+    """
     if isinstance(exc, NeighbourUnavailable | OperationalError | InterfaceError):
         exc = Unavailable()
+    elif isinstance(exc, OutOfBounds):
+        exc = exceptions.ValidationError(
+            {name.removesuffix("_m").removesuffix("_s"): texts for name, texts in exc.errors.items()}
+        )
+    elif isinstance(exc, UnknownPerson):
+        exc = no_person(exc.person_id)
     request = context["request"]
     if isinstance(getattr(request, "accepted_renderer", None), Framed) and exc:
         request.accepted_renderer, request.accepted_media_type = JsonRenderer(), JsonRenderer.media_type

@@ -118,6 +118,20 @@ MAX_RANGE_DAYS = env.int("MAX_RANGE_DAYS", default=0)
 if min(RATE_PER_TOKEN, RATE_PER_ADDRESS, MAX_RANGE_DAYS) < 0:
     raise ImproperlyConfigured("RATE_PER_TOKEN, RATE_PER_ADDRESS and MAX_RANGE_DAYS must be 0 or more.")
 
+# --- what a person's token may ask, and an ingest token send (docs/privacy.md) ---------------------
+
+# An own ping counts in a person's question about encounters only if the person can have come there from the
+# one before at this speed, in metres per second.
+MAX_SPEED_M_S = env.float("MAX_SPEED_M_S", default=10.0)
+if not 0.1 <= MAX_SPEED_M_S <= 1000:
+    raise ImproperlyConfigured("MAX_SPEED_M_S must be from 0.1 to 1000.")
+# A ping that is sent with an ingest token is at most so many hours old.
+INGEST_MAX_AGE_H = env.float("INGEST_MAX_AGE_H", default=72.0)
+if not 0 < INGEST_MAX_AGE_H <= 876_000:
+    raise ImproperlyConfigured("INGEST_MAX_AGE_H must be more than 0, and at most 876000.")
+# Whether others may find a new person before anybody says so.
+FINDABLE_BY_DEFAULT = env.bool("FINDABLE_BY_DEFAULT", default=ACCESS == "open")
+
 # --- the web server (connect/gunicorn.py) --------------------------------------------------------
 
 WEB_WORKERS = env.int("WEB_WORKERS", default=2)

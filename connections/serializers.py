@@ -7,7 +7,6 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import exceptions, serializers
 
 from connect import questions
-from connect.callers import Caller
 from connect.queries import After, Bound, Number, PagedQuery, check_order
 
 
@@ -34,7 +33,10 @@ class _RangeQuery(PagedQuery):
     distance = _Distance(
         default=questions.DISTANCE_M,
         initial=questions.DISTANCE_M,
-        help_text="Metres, geodesic: how far apart counts as near; more than 0, up to 10,000; 5 if left out.",
+        help_text=(
+            "Metres, geodesic: how far apart counts as near; more than 0, up to 10,000, for a person's token "
+            "up to 10; 5 if left out."
+        ),
         max_value=questions.MAX_DISTANCE_M,
     )
 
@@ -52,8 +54,7 @@ class ConnectionsQuery(_RangeQuery):
         max_value=questions.MAX_WITHIN_S,
         initial=questions.WITHIN_S,
         help_text=(
-            "Seconds that the two pings may be apart, 0 to 3,600. Without it any time in the range counts, "
-            "or, for a person's own token, 60."
+            "Seconds that the two pings may be apart, 0 to 3,600. Without it any time in the range counts."
         ),
     )
     after = After(shape=(datetime, int), required=False)
@@ -65,32 +66,34 @@ class EncountersQuery(_RangeQuery):
         min_value=0,
         max_value=questions.MAX_WITHIN_S,
         initial=questions.WITHIN_S,
-        help_text="Seconds that the two pings of a pair may be apart, 0 to 3,600; 60 if left out.",
+        help_text=(
+            "Seconds that the two pings of a pair may be apart, 0 to 3,600, for a person's token up to 60; "
+            "60 if left out."
+        ),
     )
     max_gap = Number(
         default=questions.MAX_GAP_S,
         min_value=0,
         max_value=questions.LONGEST_GAP_S,
         initial=questions.MAX_GAP_S,
-        help_text="Seconds without a pair that an encounter outlasts, 0 to 86,400; 75 if left out.",
+        help_text=(
+            "Seconds without a pair that an encounter outlasts, 0 to 86,400, for a person's token up to 120; "
+            "75 if left out."
+        ),
     )
     min_duration = Number(
-        default=0.0,
+        required=False,
         min_value=0,
         initial=300,
-        help_text="Seconds, 0 or more; shorter encounters are left out; 0 if left out: all of them.",
+        help_text=(
+            "Seconds; shorter encounters are left out. 0 or more, 0 if left out; for a person's token 60 or "
+            "more, 60 if left out."
+        ),
     )
     after = After(shape=(datetime, int, int), required=False)
 
     def validate_min_duration(self, value: float) -> float:
         return min(value, questions.LONGEST_S)
-
-
-def check_meeting(caller: Caller, query: dict[str, Any]) -> None:
-    """Leaves in the query what this caller may ask about others."""
-    query["within"], wrong = caller.meeting(distance_m=query["distance"], within_s=query["within"])
-    if wrong:
-        raise exceptions.ValidationError(wrong)
 
 
 @extend_schema_serializer(component_name="PersonMet")

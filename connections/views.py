@@ -10,12 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connect import neighbours
 from connect.authentication import caller_of
 from connect.callers import READERS
 from connect.listing import answer
 from connect.openapi import DAVID, MISSING, NEXT_PAGE, PERSON_ID, UNAVAILABLE, errors, shown
-from connect.rest import JsonRenderer, Page, no_person
+from connect.rest import JsonRenderer, Page
 from connect.wire import format_degrees, format_time
 from connections import services
 from connections.renderers import Csv, GeoJson
@@ -24,7 +23,6 @@ from connections.serializers import (
     ConnectionsQuery,
     EncounterSerializer,
     EncountersQuery,
-    check_meeting,
 )
 
 _CONNECTION = {
@@ -85,7 +83,8 @@ class Connections(APIView):
         description=(
             "A location of another person is in the answer, once, if it and at least one own ping lie in the "
             "range, at most `distance` metres apart and, with `within`, at most that many seconds apart. "
-            "Ordered by time, then person; positions in WGS84 degrees, times in UTC."
+            "Ordered by time, then person; positions in WGS84 degrees, times in UTC. "
+            "Not for a person's token."
         ),
         parameters=[PERSON_ID, ConnectionsQuery, NEXT_PAGE],
         responses={
@@ -99,9 +98,6 @@ class Connections(APIView):
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         query = ConnectionsQuery.of(request)
-        check_meeting(caller_of(request), query)
-        if not (caller_of(request).speaks_for(person_id) and services.exists(person_id)):
-            raise no_person(person_id)
         company = services.Company()
 
         def to_wire(locations: list[Any]) -> list[dict[str, Any]]:
@@ -114,8 +110,9 @@ class Connections(APIView):
 
         return answer(
             request,
-            lambda limit: neighbours.locations().connections(
-                person_id,
+            lambda limit: services.connections(
+                caller_of(request),
+                person_id=person_id,
                 start=query["start_date"],
                 end=query["end_date"],
                 distance_m=query["distance"],
@@ -155,7 +152,9 @@ class Encounters(APIView):
             "A pair is an own ping and another person's, near in space and time; pairs with the same person "
             "belong to one encounter while the step from one to the next is at most `max_gap` seconds. "
             "Ordered by start, then person; durations in seconds, distances in metres, positions in WGS84 "
-            "degrees, times in UTC."
+            "degrees, times in UTC. With a person's token the bounds are narrower, own pings that cannot "
+            "have been reached in time do not count, and an encounter needs half of the own pings from its "
+            "first to its last one."
         ),
         parameters=[PERSON_ID, EncountersQuery, _FORMAT, NEXT_PAGE],
         responses={
@@ -169,9 +168,6 @@ class Encounters(APIView):
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         query = EncountersQuery.of(request)
-        check_meeting(caller_of(request), query)
-        if not (caller_of(request).speaks_for(person_id) and services.exists(person_id)):
-            raise no_person(person_id)
         company = services.Company()
 
         def to_wire(encounters: list[Any]) -> list[dict[str, Any]]:
@@ -193,8 +189,9 @@ class Encounters(APIView):
 
         return answer(
             request,
-            lambda limit: neighbours.locations().encounters(
-                person_id,
+            lambda limit: services.encounters(
+                caller_of(request),
+                person_id=person_id,
                 start=query["start_date"],
                 end=query["end_date"],
                 distance_m=query["distance"],

@@ -235,10 +235,15 @@ def encounters(
     within_s: float,
     max_gap_s: float,
     min_duration_s: float = 0,
+    plausible_only: bool = False,
     after: tuple[datetime, int, int] | None = None,
     limit: int | None = None,
 ) -> Iterator[Encounter]:
-    """A person's encounters in [start, end), ordered by start, person; `after` is (start, person, nth)."""
+    """A person's encounters in [start, end), ordered by start, person; `after` is (start, person, nth).
+
+    See locations.proximity.encounters. A server of an older release passes over `plausible_only`, so its
+    answer is not used: NeighbourUnavailable.
+    """
     if not 0 < person_id <= MAX_ID:
         return iter([])
 
@@ -251,10 +256,13 @@ def encounters(
             within_s=within_s,
             max_gap_s=max_gap_s,
             min_duration_s=min_duration_s,
+            plausible_only=plausible_only or None,
             after=_encounter_key(after),
             limit=limit,
         )
         for batch in _batches("FindEncounters", request):
+            if plausible_only and not batch.plausible_only:
+                raise NeighbourUnavailable("The gRPC server is of an older release than the question.")
             yield from map(messages.from_encounter, batch.encounters)
 
     return _pages(page, lambda met: (met.start, met.person_id, met.nth), after=after, limit=limit)

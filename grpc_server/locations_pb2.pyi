@@ -130,7 +130,7 @@ class FindConnectionsResponse(_message.Message):
     def __init__(self, locations: _Optional[_Iterable[_Union[Location, _Mapping]]] = ...) -> None: ...
 
 class FindEncountersRequest(_message.Message):
-    __slots__ = ("person_id", "start", "end", "distance_m", "within_s", "max_gap_s", "min_duration_s", "limit", "after")
+    __slots__ = ("person_id", "start", "end", "distance_m", "within_s", "max_gap_s", "min_duration_s", "limit", "after", "plausible_only")
     PERSON_ID_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +140,7 @@ class FindEncountersRequest(_message.Message):
     MIN_DURATION_S_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
+    PLAUSIBLE_ONLY_FIELD_NUMBER: _ClassVar[int]
     person_id: int
     start: _timestamp_pb2.Timestamp
     end: _timestamp_pb2.Timestamp
@@ -149,13 +150,16 @@ class FindEncountersRequest(_message.Message):
     min_duration_s: float
     limit: int
     after: EncounterKey
-    def __init__(self, person_id: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., distance_m: _Optional[float] = ..., within_s: _Optional[float] = ..., max_gap_s: _Optional[float] = ..., min_duration_s: _Optional[float] = ..., limit: _Optional[int] = ..., after: _Optional[_Union[EncounterKey, _Mapping]] = ...) -> None: ...
+    plausible_only: bool
+    def __init__(self, person_id: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., distance_m: _Optional[float] = ..., within_s: _Optional[float] = ..., max_gap_s: _Optional[float] = ..., min_duration_s: _Optional[float] = ..., limit: _Optional[int] = ..., after: _Optional[_Union[EncounterKey, _Mapping]] = ..., plausible_only: _Optional[bool] = ...) -> None: ...
 
 class FindEncountersResponse(_message.Message):
-    __slots__ = ("encounters",)
+    __slots__ = ("encounters", "plausible_only")
     ENCOUNTERS_FIELD_NUMBER: _ClassVar[int]
+    PLAUSIBLE_ONLY_FIELD_NUMBER: _ClassVar[int]
     encounters: _containers.RepeatedCompositeFieldContainer[Encounter]
-    def __init__(self, encounters: _Optional[_Iterable[_Union[Encounter, _Mapping]]] = ...) -> None: ...
+    plausible_only: bool
+    def __init__(self, encounters: _Optional[_Iterable[_Union[Encounter, _Mapping]]] = ..., plausible_only: _Optional[bool] = ...) -> None: ...
 
 class Encounter(_message.Message):
     __slots__ = ("person_id", "start", "end", "duration_s", "pings", "min_distance_m", "latitude", "longitude", "nth")

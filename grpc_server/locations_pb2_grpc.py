@@ -100,7 +100,7 @@ class LocationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FindConnections(self, request, context):
-        """The locations of other people, each once, that are near an own one in space and, with within_s, in time.
+        """Not for a person's token. The locations of other people, each once, that are near an own one in space and, with within_s, in time.
         Ordered by creation_time, then person. From one snapshot, in batches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

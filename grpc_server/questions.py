@@ -1,4 +1,4 @@
-"""What a request asks, read strictly: its fields become the keywords of the seam's verbs.
+"""What a request asks, read strictly: its fields become the keywords of the use cases.
 
 Raises locations.pings.Refused with every fault of every field. The bounds are those of the REST paths.
 """
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def locations(request: pb.ListLocationsRequest) -> dict[str, Any]:
-    """The keywords of `list_between`."""
+    """The keywords of locations.use_cases.list_between."""
     fields = _Fields(request)
     start, end = fields.range(required=False)
     question = {
@@ -37,7 +37,7 @@ def locations(request: pb.ListLocationsRequest) -> dict[str, Any]:
 
 
 def connections(request: pb.FindConnectionsRequest) -> dict[str, Any]:
-    """The keywords of `connections`."""
+    """The keywords of connections.services.connections."""
     fields = _Fields(request)
     question = {
         **_of_a_person(fields),
@@ -48,13 +48,14 @@ def connections(request: pb.FindConnectionsRequest) -> dict[str, Any]:
 
 
 def encounters(request: pb.FindEncountersRequest) -> dict[str, Any]:
-    """The keywords of `encounters`."""
+    """The keywords of connections.services.encounters."""
     fields = _Fields(request)
     question = {
         **_of_a_person(fields),
         "within_s": fields.seconds("within_s", default=questions.WITHIN_S, most=questions.MAX_WITHIN_S),
         "max_gap_s": fields.seconds("max_gap_s", default=questions.MAX_GAP_S, most=questions.LONGEST_GAP_S),
-        "min_duration_s": fields.seconds("min_duration_s", default=0.0, most=None),
+        "min_duration_s": fields.seconds("min_duration_s", default=None, most=None),
+        "plausible_only": request.plausible_only,
         "after": fields.nested("after", lambda key: _key(key, "start", "person_id", "nth")),
     }
     return fields.checked(question)

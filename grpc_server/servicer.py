@@ -1,22 +1,27 @@
 """The gRPC door to locations. Like every door it ends in the seam: pings in, what is stored out."""
 
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, TypeVar
 
 import grpc
+from django.core.exceptions import PermissionDenied
 
-from connect import callers, neighbours
+from connect import callers
 from connect.callers import READERS, SENDERS
 from connect.database import BLOCK
+from connect.questions import OutOfBounds, UnknownPerson
+from connections import services as people_near
 from grpc_server import locations_pb2 as pb
 from grpc_server import messages, questions
 from grpc_server.calls import Failure, Method
 from grpc_server.locations_pb2_grpc import LocationServiceServicer
-from locations import sending
-from locations.pings import MAX_BATCH, Refused, parse_id
+from locations import use_cases
+from locations.pings import MAX_BATCH, Ping, Refused, parse_id
+from locations.quota import TooManyPings
+from locations.services import Receipt
 
 Row = TypeVar("Row")
 Rows = Generator[Row, None, None]
@@ -30,8 +35,10 @@ class LocationService(LocationServiceServicer):
 
     def RecordLocation(self, request: pb.Location, context: Any) -> pb.Location:
         ping = messages.to_ping(request, now=datetime.now(UTC))
-        for refusal in sending.submit([ping], callers.current()).refused:
-            raise Failure(grpc.StatusCode.NOT_FOUND, refusal.errors["person_id"][0])
+        for refusal in _submit([ping]).refused:
+            if refusal.status == 404:
+                raise Failure(grpc.StatusCode.NOT_FOUND, refusal.errors["person_id"][0])
+            raise Refused(refusal.errors)
         return messages.to_location(ping)
 
     def RecordLocations(self, request: pb.RecordLocationsRequest, context: Any) -> pb.RecordLocationsResponse:
@@ -39,18 +46,16 @@ class LocationService(LocationServiceServicer):
 
     def GetLocation(self, request: pb.GetLocationRequest, context: Any) -> pb.Location:
         identity = parse_id(request.id)
-        seen = identity is not None and callers.current().speaks_for(identity[0])
-        location = neighbours.locations().get(*identity) if identity and seen else None
+        with _in_words_of_grpc():
+            location = use_cases.get(callers.current(), *identity) if identity else None
         if location is None:
             raise Failure(grpc.StatusCode.NOT_FOUND, f"There is no location {request.id[:100]}.")
         return messages.to_location(location)
 
     def ListLocations(self, request: pb.ListLocationsRequest, context: Any) -> Rows[pb.ListLocationsResponse]:
-        question = questions.locations(request)
-        if question["person_id"] is None:
-            question["person_id"] = callers.current().person_id
-        _check_seen(question["person_id"])
-        with closing(neighbours.locations().list_between(**question)) as rows:
+        with _in_words_of_grpc():
+            found = use_cases.list_between(callers.current(), **questions.locations(request))
+        with closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
                 response = pb.ListLocationsResponse()
                 messages.add_locations(response.locations, batch, with_ids=True)
@@ -59,10 +64,9 @@ class LocationService(LocationServiceServicer):
     def FindConnections(
         self, request: pb.FindConnectionsRequest, context: Any
     ) -> Rows[pb.FindConnectionsResponse]:
-        question = questions.connections(request)
-        _check_meeting(question)
-        with closing(neighbours.locations().connections(**question)) as found:
-            rows = _of_somebody(question["person_id"], found)
+        with _in_words_of_grpc():
+            found = people_near.connections(callers.current(), **questions.connections(request))
+        with closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
                 response = pb.FindConnectionsResponse()
                 messages.add_locations(response.locations, batch, with_ids=True)
@@ -71,12 +75,15 @@ class LocationService(LocationServiceServicer):
     def FindEncounters(
         self, request: pb.FindEncountersRequest, context: Any
     ) -> Rows[pb.FindEncountersResponse]:
-        question = questions.encounters(request)
-        _check_meeting(question)
-        with closing(neighbours.locations().encounters(**question)) as found:
-            rows = _of_somebody(question["person_id"], found)
+        caller = callers.current()
+        with _in_words_of_grpc():
+            found = people_near.encounters(caller, **questions.encounters(request))
+        plausible_only = people_near.only_plausible(caller, asked=request.plausible_only)
+        with closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
-                yield pb.FindEncountersResponse(encounters=map(messages.to_encounter, batch))
+                yield pb.FindEncountersResponse(
+                    encounters=map(messages.to_encounter, batch), plausible_only=plausible_only
+                )
 
 
 def _record(request: pb.RecordLocationsRequest) -> pb.RecordLocationsResponse:
@@ -87,7 +94,7 @@ def _record(request: pb.RecordLocationsRequest) -> pb.RecordLocationsResponse:
         text = f"locations: The batch has {count}; {MAX_BATCH} are allowed."
         raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
     good, indexes, refusals = messages.to_pings(request.locations)
-    receipt = sending.submit(good, callers.current())
+    receipt = _submit(good)
     refused = {refusal.index: refusal for refusal in refusals}
     for late in receipt.refused:
         index = indexes[late.index]
@@ -99,34 +106,24 @@ def _record(request: pb.RecordLocationsRequest) -> pb.RecordLocationsResponse:
     )
 
 
-def _of_somebody(person_id: int, rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows; where there are none, whether there is such a person at all is asked."""
-    for first in rows:
-        return chain([first], rows)
-    if not neighbours.persons().get_many([person_id]):
-        raise _no_person(person_id)
-    return iter([])
+def _submit(good: list[Ping]) -> Receipt:
+    with _in_words_of_grpc():
+        return use_cases.submit(callers.current(), good)
 
 
-def _no_person(person_id: int) -> Failure:
-    return Failure(grpc.StatusCode.NOT_FOUND, f"There is no person {person_id}.")
-
-
-def _check_seen(person_id: int | None) -> None:
-    if person_id is not None and not callers.current().speaks_for(person_id):
-        raise _no_person(person_id)
-
-
-def _check_meeting(question: dict[str, Any]) -> None:
-    """Leaves in the question what this caller may ask about others."""
-    caller = callers.current()
-    _check_seen(question["person_id"])
-    question["within_s"], wrong = caller.meeting(
-        distance_m=question["distance_m"], within_s=question["within_s"]
-    )
-    names = {"distance": "distance_m", "within": "within_s"}
-    if wrong:
-        raise Refused({names[name]: texts for name, texts in wrong.items()})
+@contextmanager
+def _in_words_of_grpc() -> Iterator[None]:
+    """Turns what the use cases raise into the status of the call."""
+    try:
+        yield
+    except PermissionDenied as fault:
+        raise Failure(grpc.StatusCode.PERMISSION_DENIED, str(fault)) from None
+    except UnknownPerson as fault:
+        raise Failure(grpc.StatusCode.NOT_FOUND, str(fault)) from None
+    except OutOfBounds as fault:
+        raise Refused(fault.errors) from None
+    except TooManyPings as fault:
+        raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, str(fault), wait_s=fault.wait_s) from None
 
 
 _WHO_MAY = {

@@ -66,12 +66,18 @@ def encounters(
     within_s: float,
     max_gap_s: float,
     min_duration_s: float = 0,
+    plausible_only: bool = False,
     after: tuple[datetime, int, int] | None = None,
     limit: int | None = None,
 ) -> Iterator[Encounter]:
-    """A person's encounters in [start, end), ordered by start, person; `after` is (start, person, nth)."""
+    """A person's encounters in [start, end), ordered by start, person; `after` is (start, person, nth).
+
+    See locations.proximity.encounters.
+    """
     question = {"person_id": person_id, "start": start, "end": end, "distance_m": distance_m}
     question |= {"within_s": within_s, "max_gap_s": max_gap_s, "min_duration_s": min_duration_s}
+    if plausible_only:  # a server of an older release, which does not know it, refuses the question
+        question["plausible_only"] = True
     return _ask("encounters", exact.unpack_encounter, question | {"after": after, "limit": limit})
 
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+
 from connect.database import cut_in_blocks
 from locations import nearness, people
-from locations.pings import Ping
+from locations.pings import EARLIEST, LATEST, Ping
 
 CELL_M = 32  # the edge of the indexed cubes: migration 0001
 NEAR_M = 40  # measured: from here on the time window is looked through quicker than so many cubes
@@ -27,6 +29,9 @@ SMALLEST_M = 1e-3  # nobody is known so well; far below it numbers would overflo
 SLICES = 500
 SHORTEST_SLICE = timedelta(minutes=15)
 OWN_A_SLICE = 1000  # with each so many own pings more the slices are once more as long
+
+EARTH_M = 12_760_000  # no two points on earth are a longer chord apart
+_AGES_S = (LATEST - EARLIEST).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +85,14 @@ def encounters(
     within_s: float,
     max_gap_s: float,
     min_duration_s: float = 0,
+    plausible_only: bool = False,
     after: tuple[datetime, int, int] | None = None,
     limit: int | None = None,
 ) -> Iterator[Encounter]:
-    """A person's encounters in [start, end), ordered by start, person; `after` is (start, person, nth)."""
+    """A person's encounters in [start, end), ordered by start, person; `after` is (start, person, nth).
+
+    `plausible_only` is for a person who asks about themselves and can forge own pings: see _PLAUSIBLE_OWN.
+    """
     sql, values = encounters_sql(
         person_id,
         start=start,
@@ -92,6 +101,7 @@ def encounters(
         within_s=within_s,
         max_gap_s=max_gap_s,
         min_duration_s=min_duration_s,
+        max_speed_m_s=settings.MAX_SPEED_M_S if plausible_only else None,
         after=after,
         limit=limit,
     )
@@ -112,6 +122,37 @@ own AS MATERIALIZED (
     WINDOW before AS (ORDER BY creation_time)
 )"""
 
+# The same for a person who can forge own pings. A ping counts if the person can have come from the stored
+# ping before it in time: at MAX_SPEED_M_S, and not in less than a second. "The one before" is the stored one,
+# whether it counts or not, so that each jump costs a ping; for the first ping of the range it is the last one
+# before the range. `nth` numbers all stored pings, so that a meeting can be compared with all of them.
+#
+# The condition on the ping before the range compares rows: with a plain one the planner may walk back in time
+# through the pings of everybody. Pings that do not count are marked, not filtered out: the planner would take
+# the rest for very few rows, and join in nested loops.
+_COLUMNS = "creation_time, latitude, longitude, x, y, z"
+_PLAUSIBLE_OWN = f"""
+own AS MATERIALIZED (
+    SELECT {_COLUMNS}, nth, creation_time >= %(start)s AND (passed_s IS NULL OR (passed_s >= 1 AND
+           {nearness.square("judged", "before_")} <= (%(max_speed_m_s)s * passed_s) ^ 2)) AS counts
+      FROM (
+        SELECT {_COLUMNS}, row_number() OVER before AS nth,
+               extract(epoch FROM creation_time - lag(creation_time) OVER before)::float8 AS passed_s,
+               lag(x) OVER before AS before_x, lag(y) OVER before AS before_y, lag(z) OVER before AS before_z
+          FROM (
+            (SELECT {_COLUMNS} FROM locations_location
+              WHERE (person_id, creation_time) >= (%(person_id)s, %(look_back)s)
+                AND (person_id, creation_time) < (%(person_id)s, %(start)s)
+                AND creation_time >= %(look_back)s AND creation_time < %(start)s
+              ORDER BY person_id DESC, creation_time DESC LIMIT 1)
+            UNION ALL
+            SELECT {_COLUMNS} FROM locations_location
+             WHERE person_id = %(person_id)s AND creation_time >= %(start)s AND creation_time < %(end)s
+          ) AS stored
+        WINDOW before AS (ORDER BY creation_time)
+      ) AS judged
+)"""
+
 # The range stands here once more, and not only in `own`: it is what leaves other months out.
 _IN_RANGE = "location.creation_time >= %(start)s AND location.creation_time < %(end)s"
 
@@ -126,7 +167,7 @@ location.creation_time <= own.before_time + %(within_s)s * interval '1 second' A
 {nearness.square("location", "own.before_")} <= %(surely)s"""
 
 
-def _pairs(reach: dict[str, float], *, each: bool) -> str:
+def _pairs(reach: dict[str, float], *, each: bool, own: str = "own") -> str:
     """`pairs`: every own ping with the pings of others, who may be found, near it in space and time.
 
     Of one other ping not each pair, unless asked for: where people stay, the own ping before has most.
@@ -135,7 +176,7 @@ def _pairs(reach: dict[str, float], *, each: bool) -> str:
     return f"""
 pairs AS (
     SELECT other.*, own.creation_time AS own_time, own.nth AS own_nth
-      FROM own {nearness.cells("own", reach["perhaps_m"], CELL_M) if near else ""}
+      FROM {own} {nearness.cells("own", reach["perhaps_m"], CELL_M) if near else ""}
      CROSS JOIN LATERAL (
         SELECT person_id, creation_time, latitude, longitude, {nearness.square("location", "own.")} AS square
           FROM locations_location AS location
@@ -270,10 +311,14 @@ def encounters_sql(
     within_s: float,
     max_gap_s: float,
     min_duration_s: float,
+    max_speed_m_s: float | None = None,
     after: tuple[datetime, int, int] | None,
     limit: int | None,
 ) -> tuple[str, dict[str, Any]]:
     """The statement of `encounters` and its parameters.
+
+    With `max_speed_m_s` only plausible own pings count (_PLAUSIBLE_OWN), and a meeting needs at least half of
+    the stored own pings from its first to its last one. To count them there are runs of each own ping, too.
 
     Pairs come first into runs: all those of one ping of another person, between two of which there is never
     a gap, unless gaps are shorter than the time tolerance; then each pair is a run of its own.
@@ -296,15 +341,38 @@ def encounters_sql(
         page = "(start, person_id, meeting) > (%(after_start)s, %(after_person)s, %(after_nth)s)"
         values |= {"after_start": after[0], "after_person": after[1], "after_nth": after[2]}
     # Time first: pairs come almost in its order, and are sorted in less.
-    run, count = "creation_time, person_id", "count(*)"
+    own, counting, run, more_of_run, count, having = (
+        _OWN,
+        "own",
+        "creation_time, person_id",
+        "",
+        "count(*)",
+        "",
+    )
+    their_first = their_last = "creation_time"
     if max_gap_s < within_s:
         run, count = f"{run}, own_time", "count(DISTINCT creation_time)"
+    if max_speed_m_s is not None:
+        # Beyond this time the ping before the range may have been anywhere.
+        look_back = timedelta(seconds=min(EARTH_M / max_speed_m_s, _AGES_S))
+        values |= {"max_speed_m_s": max_speed_m_s, "look_back": max(start, EARLIEST + look_back) - look_back}
+        own, counting = _PLAUSIBLE_OWN, "(SELECT * FROM own WHERE counts) AS own"
+        more_of_run = ", own_time, min(own_nth) AS nth_first, max(own_nth) AS nth_last"
+        their_first, their_last = "min(creation_time)", "max(creation_time)"
+        count_own = "count(DISTINCT own_time)"
+        if max_gap_s >= within_s:
+            # A run of an own ping has no creation_time, and one of another person's ping no own_time.
+            run = "GROUPING SETS ((creation_time, person_id), (own_time, person_id))"
+            count, count_own = "count(creation_time)", "count(own_time)"
+        having = f"HAVING 2 * {count_own} >= max(nth_last) - min(nth_first) + 1"
     sql = f"""
-WITH {_OWN}, {_pairs(reach, each=True)},
+WITH {own}, {_pairs(reach, each=True, own=counting)},
 runs AS (
     SELECT person_id, creation_time, min(own_time) AS own_first, max(own_time) AS own_last,
-           greatest(min(own_time), creation_time) AS first, greatest(max(own_time), creation_time) AS last,
+           {their_first} AS their_first, {their_last} AS their_last,
+           greatest(min(own_time), {their_first}) AS first, greatest(max(own_time), {their_last}) AS last,
            min(square) AS square, min((floor(sqrt(square) * 1e7)::bigint << 26) | own_nth) AS nearest
+           {more_of_run}
       FROM pairs GROUP BY {run}
 ),
 steps AS (
@@ -318,10 +386,10 @@ numbered AS (
     WINDOW so_far AS (PARTITION BY person_id ORDER BY first ROWS UNBOUNDED PRECEDING)
 ),
 meetings AS (
-    SELECT person_id, meeting, greatest(min(own_first), min(creation_time)) AS start,
-           least(max(own_last), max(creation_time)) AS last, {count} AS pings,
+    SELECT person_id, meeting, greatest(min(own_first), min(their_first)) AS start,
+           least(max(own_last), max(their_last)) AS last, {count} AS pings,
            sqrt(min(square)) AS chord_m, min(nearest) & ((1 << 26) - 1) AS own_nth
-      FROM numbered GROUP BY person_id, meeting
+      FROM numbered GROUP BY person_id, meeting {having}
 )
 SELECT person_id, start, greatest(start, last), pings, round(100 * {_nearest_m()}) / 100,
        latitude, longitude, meeting

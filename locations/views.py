@@ -10,15 +10,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connect import neighbours
 from connect.authentication import caller_of
 from connect.callers import READERS, SENDERS, Caller
 from connect.listing import answer
 from connect.openapi import LOCATION_ID, MISSING, NEXT_PAGE, PLACE, UNAVAILABLE, errors, shown
 from connect.queries import Query
-from connect.rest import TooLarge, no_person
+from connect.rest import TooLarge
 from connect.wire import format_time
-from locations import pings, sending
+from locations import pings, use_cases
+from locations.quota import TooManyPings
 from locations.serializers import (
     BatchSerializer,
     LocationSerializer,
@@ -26,6 +26,7 @@ from locations.serializers import (
     PingSerializer,
     TimedPingSerializer,
 )
+from locations.services import Receipt
 
 _PING = {
     "person_id": 1000001,
@@ -79,14 +80,11 @@ class Locations(APIView):
     )
     def get(self, request: Request) -> HttpResponseBase:
         query = LocationsQuery.of(request)
-        caller = caller_of(request)
-        person_id = caller.person_id if query["person_id"] is None else query["person_id"]
-        if person_id is not None and not caller.speaks_for(person_id):
-            raise no_person(person_id)
         return answer(
             request,
-            lambda limit: neighbours.locations().list_between(
-                person_id=person_id,
+            lambda limit: use_cases.list_between(
+                caller_of(request),
+                person_id=query["person_id"],
                 start=query["start"],
                 end=query["end"],
                 bounds=query["bbox"],
@@ -188,11 +186,25 @@ class OneLocation(APIView):
     def get(self, request: Request, location_id: str) -> Response:
         Query.of(request)
         identity = pings.parse_id(location_id)
-        seen = identity is not None and caller_of(request).speaks_for(identity[0])
-        location = neighbours.locations().get(*identity) if identity and seen else None
+        location = use_cases.get(caller_of(request), *identity) if identity else None
         if location is None:
             raise exceptions.NotFound(f"There is no location {location_id}.")
         return Response(location.to_wire())
+
+
+class TooMany(exceptions.Throttled):
+    """DRF makes the header Retry-After of `wait`."""
+
+    def __init__(self, text: str, wait_s: int):
+        super().__init__(wait_s)
+        self.detail = exceptions.ErrorDetail(text, self.default_code)
+
+
+def _submit(caller: Caller, good: list[pings.Ping]) -> Receipt:
+    try:
+        return use_cases.submit(caller, good)
+    except TooManyPings as fault:
+        raise TooMany(str(fault), fault.wait_s) from None
 
 
 def _take_one(fields: Any, caller: Caller) -> Response:
@@ -200,8 +212,10 @@ def _take_one(fields: Any, caller: Caller) -> Response:
         ping = pings.parse(fields, now=datetime.now(UTC))
     except pings.Refused as refused:
         raise exceptions.ValidationError(refused.errors) from None
-    for refusal in sending.submit([ping], caller).refused:
-        raise exceptions.NotFound(refusal.errors["person_id"][0])
+    for refusal in _submit(caller, [ping]).refused:
+        if refusal.status == status.HTTP_404_NOT_FOUND:
+            raise exceptions.NotFound(refusal.errors["person_id"][0])
+        raise exceptions.ValidationError(refusal.errors)
     return Response(
         ping.to_wire(), status=status.HTTP_202_ACCEPTED, headers={"Location": f"/api/locations/{ping.id}"}
     )
@@ -211,7 +225,7 @@ def _take_batch(items: list[Any], caller: Caller) -> Response:
     if len(items) > pings.MAX_BATCH:
         raise TooLarge(f"The array has {len(items)} items; {pings.MAX_BATCH} are allowed.")
     good, indexes, refusals = pings.parse_batch(items)
-    receipt = sending.submit(good, caller)
+    receipt = _submit(caller, good)
     refused = {refusal.index: refusal for refusal in refusals}
     refused |= {indexes[late.index]: late for late in receipt.refused}
     accepted = len(items) - len(refused)

@@ -23,7 +23,7 @@ from django.utils.safestring import SafeString
 
 from connect import figures
 from connect.figures import Figure
-from persons.importing import Summary, WrongColumns, import_rows
+from persons.importing import FINDABLE, Summary, WrongColumns, import_rows
 from persons.models import Person
 from persons.services import FIELDS, MAX_ID
 
@@ -99,10 +99,10 @@ def csv_blocks(people: QuerySet[Person]) -> Iterator[str]:
     """
     said = _Said()
     writer = csv.writer(said)
-    writer.writerow(FIELDS)
-    rows = people.order_by("id").values_list(*FIELDS).iterator(chunk_size=BLOCK)
+    writer.writerow((*FIELDS, FINDABLE))
+    rows = people.order_by("id").values_list(*FIELDS, FINDABLE).iterator(chunk_size=BLOCK)
     while block := list(islice(rows, BLOCK)):
-        writer.writerows(block)
+        writer.writerows([*names, "true" if findable else "false"] for *names, findable in block)
         yield said.take()
     if rest := said.take():
         yield rest

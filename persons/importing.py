@@ -7,20 +7,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from persons.services import FIELDS
+
+FINDABLE = "findable"  # a column that may be missing, and a cell that may be empty
 
 BATCH = 5000
 MAX_EXAMPLES = 20
 MAX_NAME = 255
 MAX_IMPORTED_ID = 2**53 - 1  # leaves the sequence room, and JavaScript reads it exactly
 _MAX_LINES = 12  # of one row: names may hold line ends, but a stray quote must not swallow the file
+_ANSWERS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": None}
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 class WrongColumns(ValueError):
-    """The table has not the columns id, first_name, last_name, company_name. Nothing was written."""
+    """The table has not the columns id, first_name, last_name, company_name. Nothing was written.
+
+    There may be one more: findable.
+    """
 
 
 class Refusal(NamedTuple):
@@ -55,6 +62,7 @@ class _Row:
     """One person of a batch, and the lines that say the same of it."""
 
     names: Names
+    findable: bool | None  # None: the table does not say
     lines: list[int]
 
 
@@ -71,19 +79,19 @@ def import_rows(lines: Iterable[str], *, update: bool = False, summary: Summary 
     batch: dict[int, _Row] = {}
     for line, cells in records:
         try:
-            person_id, names = _person(cells, order)
+            person_id, names, findable = _person(cells, order)
         except ValueError as fault:
             summary.read += 1
             summary.refuse(line, str(fault))
             continue
         known = batch.get(person_id)
-        if known is not None and known.names == names:
+        if known is not None and (known.names, known.findable) == (names, findable):
             known.lines.append(line)
             continue
         if known is not None or len(batch) == BATCH:
             _store(batch, update=update, summary=summary)
             batch = {}
-        batch[person_id] = _Row(names, [line])
+        batch[person_id] = _Row(names, findable, [line])
     _store(batch, update=update, summary=summary)
     return summary
 
@@ -125,28 +133,32 @@ def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | None]]:
 
 
 def _order(records: Iterator[tuple[int, list[str] | None]]) -> list[int]:
-    """Where each of FIELDS stands in a row, from the first one."""
+    """Where each of FIELDS stands in a row, and after them FINDABLE, from the first row."""
     cells = next(records, (0, []))[1] or []
     names = [cell.strip().removeprefix("\ufeff") for cell in cells]
     wanted = ", ".join(FIELDS)
     if not names:
         raise WrongColumns(f"The first line must name the columns {wanted}; there is none.")
     missing = [name for name in FIELDS if name not in names]
-    unknown = [name for name in names if name not in FIELDS]
-    if missing or unknown or len(names) > len(FIELDS):
+    unknown = [name for name in names if name not in (*FIELDS, FINDABLE)]
+    if missing or unknown or len(names) > len(set(names)):
         found = ", ".join(name.encode("ascii", "backslashreplace").decode()[:40] for name in names[:20])
         raise WrongColumns(
-            f"The columns must be {wanted}, in any order, with commas between; found: {found}."
+            f"The columns must be {wanted}, and maybe {FINDABLE}, in any order, with commas between; "
+            f"found: {found}."
         )
-    return [names.index(name) for name in FIELDS]
+    return [names.index(name) for name in (*FIELDS, FINDABLE) if name in names]
 
 
-def _person(cells: list[str] | None, order: list[int]) -> tuple[int, Names]:
+def _person(cells: list[str] | None, order: list[int]) -> tuple[int, Names, bool | None]:
     if cells is None:
         raise ValueError("A quotation mark is open, or stands in the middle of a cell.")
     if len(cells) != len(order):
         raise ValueError(f"The row has {len(cells)} cells instead of {len(order)}.")
     person_id, *names = (cells[i].strip() for i in order)
+    findable = names.pop().lower() if len(order) > len(FIELDS) else ""
+    if findable not in _ANSWERS:
+        raise ValueError(f"{FINDABLE}: must be true or false, or empty.")
     if not _DIGITS.fullmatch(person_id) or not 1 <= int(person_id) <= MAX_IMPORTED_ID:
         raise ValueError(f"id: must be a whole number from 1 to {MAX_IMPORTED_ID}.")
     for name, value in zip(FIELDS[1:], names, strict=True):
@@ -156,7 +168,7 @@ def _person(cells: list[str] | None, order: list[int]) -> tuple[int, Names]:
             raise ValueError(f"{name}: must not contain the character NUL.")
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise ValueError(f"{name}: must be text in UTF-8.")
-    return int(person_id), (names[0], names[1], names[2])
+    return int(person_id), (names[0], names[1], names[2]), _ANSWERS[findable]
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -173,24 +185,29 @@ SELECT setval(pg_get_serial_sequence('persons_person', 'id'), %(newest)s)
 
 _WRITE = """
 WITH sent AS (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(first)s::text[], %(last)s::text[], %(company)s::text[])
-        AS sent (id, first_name, last_name, company_name)
+    SELECT * FROM unnest(%(ids)s::bigint[], %(first)s::text[], %(last)s::text[], %(company)s::text[],
+                         %(findable)s::boolean[])
+        AS sent (id, first_name, last_name, company_name, findable)
 ),
 known AS MATERIALIZED ( -- as it was before: all parts of a statement see the same snapshot
     SELECT id, (person.first_name, person.last_name, person.company_name)
-            <> (sent.first_name, sent.last_name, sent.company_name) AS differs
+            <> (sent.first_name, sent.last_name, sent.company_name) AS differs,
+           coalesce(sent.findable, person.findable) <> person.findable AS consents_otherwise
       FROM sent JOIN persons_person AS person USING (id)
 ),
 created AS (
-    INSERT INTO persons_person (id, first_name, last_name, company_name)
-    SELECT * FROM sent WHERE id NOT IN (SELECT id FROM known)
+    INSERT INTO persons_person (id, first_name, last_name, company_name, findable)
+    SELECT id, first_name, last_name, company_name, coalesce(findable, %(by_default)s)
+      FROM sent WHERE id NOT IN (SELECT id FROM known)
 ),
 updated AS (
     UPDATE persons_person AS person
-       SET first_name = sent.first_name, last_name = sent.last_name, company_name = sent.company_name
-      FROM sent JOIN known USING (id) WHERE person.id = sent.id AND differs AND %(update)s
+       SET first_name = sent.first_name, last_name = sent.last_name, company_name = sent.company_name,
+           findable = coalesce(sent.findable, person.findable)
+      FROM sent JOIN known USING (id)
+     WHERE person.id = sent.id AND (differs OR consents_otherwise) AND %(update)s
 )
-SELECT id, differs FROM known
+SELECT id, differs, consents_otherwise FROM known
 """
 
 
@@ -208,18 +225,20 @@ def _store(batch: dict[int, _Row], *, update: bool, summary: Summary) -> None:
                 "first": list(first),
                 "last": list(last),
                 "company": list(company),
+                "findable": [row.findable for row in batch.values()],
+                "by_default": settings.FINDABLE_BY_DEFAULT,
                 "update": update,
             },
         )
-        differs: dict[int, bool] = dict(cursor.fetchall())
+        known = {person_id: differences for person_id, *differences in cursor.fetchall()}
     for person_id, row in batch.items():
         summary.read += len(row.lines)
-        if person_id not in differs:
+        if person_id not in known:
             summary.created += 1
-        elif not differs[person_id]:
-            summary.repeats += 1
-        elif update:
+        elif update and any(known[person_id]):
             summary.updated += 1
+        elif not known[person_id][0]:  # what they agreed to stays
+            summary.repeats += 1
         else:
             for line in row.lines:
                 summary.refuse(line, f"id: person {person_id} exists with other names.")

@@ -1,8 +1,14 @@
 """People, as they are stored. Written by persons only; a trigger lets their pings go with them."""
 
+from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models.functions import Upper
+
+
+def findable_by_default() -> bool:
+    """For a new person, until they or the organiser say otherwise."""
+    return settings.FINDABLE_BY_DEFAULT
 
 
 class Person(models.Model):
@@ -13,7 +19,7 @@ class Person(models.Model):
     company_name = models.CharField(max_length=255, help_text="1 to 255 characters after trimming.")
     findable = models.BooleanField(
         "may be found",
-        default=True,
+        default=findable_by_default,
         db_default=True,
         help_text="Off: in no answer about others any more, at once. Pings are still stored.",
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from django.db.models import Q
 from django.utils import timezone
 
+from connect.callers import Caller
 from persons import models
 
 FIELDS = ("id", "first_name", "last_name", "company_name")
@@ -46,14 +47,25 @@ def get_many(ids: Iterable[int]) -> dict[int, Person]:
     return {row[0]: Person(*row) for row in rows}
 
 
+def get(caller: Caller, person_id: int) -> Person | None:
+    """The person with this id, if there is one that the caller may know of: a person knows of themselves."""
+    return get_many([person_id]).get(person_id) if caller.speaks_for(person_id) else None
+
+
 def search(
-    *, ids: Iterable[int] | None = None, words: str = "", after: int = 0, limit: int | None = None
+    caller: Caller,
+    *,
+    ids: Iterable[int] | None = None,
+    words: str = "",
+    after: int = 0,
+    limit: int | None = None,
 ) -> Iterator[Person]:
-    """People who may be found, ordered by id, read in blocks from one snapshot.
+    """People who may be found, ordered by id, read in blocks from one snapshot. For a person: themselves.
 
     Every word of `words` must stand, in any case, in the first name, last name or company.
     """
-    people = models.Person.objects.filter(findable=True, id__gt=after).order_by("id")
+    people = models.Person.objects.filter(id__gt=after).order_by("id")
+    people = people.filter(**({"id__range": caller.people} if caller.people else {"findable": True}))
     if ids is not None:
         people = people.filter(id__in=[i for i in set(ids) if 0 < i <= MAX_ID])
     for word in words.split():

@@ -47,7 +47,7 @@ class People(_View):
         summary="List or search people",
         description=(
             "Ordered by id. `id` and `search` together give those who meet both; without either everybody "
-            "comes who may be found."
+            "comes who may be found. A person's token gives that person only."
         ),
         parameters=[PersonsQuery, NEXT_PAGE],
         responses={
@@ -61,7 +61,7 @@ class People(_View):
         return answer(
             request,
             lambda limit: services.search(
-                ids=query["id"], words=query["search"] or "", after=after[0], limit=limit
+                caller_of(request), ids=query["id"], words=query["search"] or "", after=after[0], limit=limit
             ),
             limit=query["limit"],
             to_wire=lambda people: [person.to_wire() for person in people],
@@ -105,15 +105,13 @@ class OnePerson(_View):
         operation_id="getPerson",
         tags=["persons"],
         summary="Get a person",
-        description="Who has an id, as a whole number.",
+        description="Who has an id, as a whole number. A person's token gives that person only.",
         parameters=[PERSON_ID],
         responses={200: _person("This person.", FINN), **errors(MISSING, UNAVAILABLE)},
     )
     def get(self, request: Request, person_id: int) -> Response:
         Query.of(request)
-        if caller_of(request).speaks_for(person_id):
-            return self._answer(services.get_many([person_id]).get(person_id), person_id)
-        return self._answer(next(services.search(ids=[person_id]), None), person_id)
+        return self._answer(services.get(caller_of(request), person_id), person_id)
 
     @extend_schema(
         operation_id="replacePerson",
@@ -191,7 +189,7 @@ class Consent(APIView):
         summary="Get what a person agrees to",
         description=(
             "Whether others may find this person, and whether the person ever chose that. The web app asks a "
-            "person who never did at the first sign-in."
+            "person who never did at the first sign-in; FINDABLE_BY_DEFAULT holds until then."
         ),
         parameters=[PERSON_ID],
         responses={

@@ -83,6 +83,7 @@ class System(Addresses):
             "CONNECT_STATE_DIR": str(place.state),
             "CONNECT_PORT_BASE": str(place.port_base),
             "ACCESS": access,
+            "FINDABLE_BY_DEFAULT": "true",  # as with ACCESS=open, so that tests need not ask each new person
             "DJANGO_SUPERUSER_PASSWORD": secrets.token_hex(8),
         }
         # In a database that has somebody in it `up` simulates no event.

@@ -5,6 +5,7 @@ import secrets
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -69,6 +70,11 @@ class Event:
         return "OK"
 
 
+def fresh(person_id: int) -> dict[str, Any]:
+    """A ping of now, as a device may send it."""
+    return {"person_id": person_id, **BOOTH, "creation_time": datetime.now(UTC).isoformat()}
+
+
 def made(system: System, *arguments: str) -> str:
     """What `manage.py tokens` prints."""
     command = [VENV / "bin" / "python", "manage.py", "tokens", *arguments]
@@ -87,8 +93,12 @@ def event(request: pytest.FixtureRequest, guarded: System) -> Event:
     ids["hidden"] = make_person(guarded, "Cy")
     hide = guarded.ask("PUT", f"/api/persons/{ids['hidden']}/consent", json={"findable": False})
     assert hide.status_code == 200, hide.text
-    sent = [ping(ids[who], "10:00:00", where) for who, where in (("own", BOOTH), ("other", BESIDE))]
-    assert guarded.ask("POST", "/api/locations", json=sent).json() == {"accepted": 2}
+    sent = [
+        ping(ids[who], time, where)
+        for who, where in (("own", BOOTH), ("other", BESIDE))
+        for time in ("10:00:00", "10:00:30", "10:01:00")
+    ]
+    assert guarded.ask("POST", "/api/locations", json=sent).json() == {"accepted": 6}
     for who in ("own", "other"):
         until(lambda who=who: guarded.get(f"/api/locations/{ids[who]}-{TEN}").ok)
     ann = ["--people", str(ids["own"])]
@@ -119,7 +129,7 @@ def test_rest(event: Event, call: str, caller: str) -> None:
         body = {"company_name": "Acme"}
     if "` of " in call:
         whose = re.findall(r"\{(\w+)\}", call)
-        body = [ping(event.ids[who], "11:00:00", BOOTH) for who in whose]
+        body = [fresh(event.ids[who]) for who in whose]
         body = body if len(body) > 1 else body[0]
 
     answer = event.ask(
@@ -131,7 +141,7 @@ def test_rest(event: Event, call: str, caller: str) -> None:
 
 
 def of_one(person_id: int) -> dict[str, Any]:
-    moment = to_timestamp(parse_id(f"{person_id}-{TEN}")[1])  # type: ignore[index]
+    moment = to_timestamp(datetime.now(UTC))
     return {"person_id": person_id, "creation_time": moment, "latitude": 52.52, "longitude": 13.4}
 
 
@@ -192,24 +202,75 @@ def test_a_person_is_told_of_itself_and_of_those_whom_it_met(event: Event) -> No
 
     assert get("/api/caller")["person_id"] == own
     assert {one["person_id"] for one in get("/api/locations?limit=100")} == {own}
-    assert event.ids["hidden"] not in [one["id"] for one in get("/api/persons")]
-    met = get(f"/api/persons/{own}/encounters?{DAY}")
-    assert {one["person"]["id"] for one in met} == {other}
-    near = get(f"/api/persons/{own}/connection?{DAY}")
-    assert {one["person"]["id"] for one in near} == {other}
+    for path in ("/api/persons", f"/api/persons?id={own}&id={other}", "/api/persons?search=Lee"):
+        assert [one["id"] for one in get(path)] == [own], path
+    assert get(f"/api/persons?id={other}") == get("/api/persons?search=Bo") == []
+    [met] = get(f"/api/persons/{own}/encounters?{DAY}")
+    assert met["person"]["id"] == other
+    assert {name: met[name] for name in BOOTH} == BOOTH  # its own
 
 
-@pytest.mark.parametrize("question", ["distance=26", "within=301", "distance=10000&within=3600"])
-@pytest.mark.parametrize("path", ["connection", "encounters"])
-def test_a_person_cannot_look_around_from_afar(event: Event, path: str, question: str) -> None:
-    address = f"/api/persons/{event.ids['own']}/{path}?{DAY}&{question}"
-    assert event.ask("person", "GET", address).status_code == 400
+BEYOND = [
+    {"distance": 10.1},
+    {"within": 61},
+    {"max_gap": 121},
+    {"min_duration": 59},
+    {"min_duration": 0},
+    {"distance": 10_000, "within": 3600},
+]
+
+
+@pytest.mark.parametrize("question", BEYOND)
+def test_a_person_cannot_look_around_from_afar(event: Event, question: dict[str, float]) -> None:
+    query = "&".join(f"{name}={value}" for name, value in question.items())
+    address = f"/api/persons/{event.ids['own']}/encounters?{DAY}&{query}"
+    answer = event.ask("person", "GET", address)
+    assert (answer.status_code, answer.json().keys()) == (400, question.keys())
+    assert "for a person's token" in answer.text
     assert event.ask("staff", "GET", address).status_code == 200
+    if has(event.system.stage or "", 5):
+        fields = {f"{name}_{'m' if name == 'distance' else 's'}": value for name, value in question.items()}
+        asked = pb.FindEncountersRequest(**range_of_a_day(event.ids["own"]), **fields)
+        ask = lambda stub, how: list(stub.FindEncounters(asked, timeout=20, metadata=how))  # noqa: E731
+        assert event.grpc("person", ask) == "INVALID_ARGUMENT"
+        assert event.grpc("staff", ask) == "OK"
+
+
+def test_an_ingest_token_sends_nothing_old_and_nothing_of_the_future(event: Event) -> None:
+    own = event.ids["own"]
+    old = fresh(own) | {"creation_time": (datetime.now(UTC) - timedelta(hours=73)).isoformat()}
+    ahead = fresh(own) | {"creation_time": (datetime.now(UTC) + timedelta(seconds=90)).isoformat()}
+    for each in (old, ahead):
+        answer = event.ask("ingest", "POST", "/api/locations", json=each)
+        assert (answer.status_code, list(answer.json())) == (400, ["creation_time"])
+        assert event.ask("staff", "POST", "/api/locations", json=each).status_code == 202
+    answer = event.ask("ingest", "POST", "/api/locations", json=[old, fresh(own), ahead])
+    assert (answer.status_code, answer.json()["accepted"]) == (207, 1)
+    assert [one["status"] for one in answer.json()["results"]] == [400, 202, 400]
+    if has(event.system.stage or "", 5):
+        moment = to_timestamp(datetime.now(UTC) - timedelta(hours=73))
+        sent = pb.Location(**of_one(own) | {"creation_time": moment})
+        ask = lambda stub, how: stub.RecordLocation(sent, timeout=20, metadata=how)  # noqa: E731
+        assert event.grpc("ingest", ask) == "INVALID_ARGUMENT"
+
+
+def test_an_ingest_token_sends_so_many_pings_of_one_person(event: Event) -> None:
+    """More of one person at once than its bucket holds; those of another go on."""
+    own, other = event.ids["own"], event.ids["other"]
+    event.tokens["crowd"] = made(event.system, "make", "ingest", "--people", f"{own}-{other}")
+    answer = event.ask("crowd", "POST", "/api/locations", json=[fresh(other), *[fresh(own)] * 3601])
+    assert answer.status_code == 429, answer.text[:200]
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert event.ask("crowd", "POST", "/api/locations", json=[fresh(other)]).status_code == 202
+    if has(event.system.stage or "", 5):
+        batch = pb.RecordLocationsRequest(locations=[pb.Location(**of_one(own))] * 3601)
+        ask = lambda stub, how: list(stub.RecordLocations(iter([batch]), timeout=20, metadata=how))  # noqa: E731
+        assert event.grpc("ingest", ask) == "RESOURCE_EXHAUSTED"
 
 
 def test_a_batch_is_kept_as_far_as_it_is_the_senders_own(event: Event) -> None:
     own, other = event.ids["own"], event.ids["other"]
-    sent = [ping(who, "12:00:00", BOOTH) for who in (other, own, 999_999)]
+    sent = [fresh(who) for who in (other, own, 999_999)]
     answer = event.ask("ingest", "POST", "/api/locations", json=sent).json()
     assert answer["accepted"] == 1
     assert [one["status"] for one in answer["results"]] == [404, 202, 404]
@@ -219,7 +280,7 @@ def test_a_batch_is_kept_as_far_as_it_is_the_senders_own(event: Event) -> None:
 def test_the_devices_of_an_event_send_for_its_people(event: Event) -> None:
     own, other, hidden = (event.ids[who] for who in ("own", "other", "hidden"))
     event.tokens["event"] = made(event.system, "make", "ingest", "--people", f"{own}-{other}")
-    sent = [ping(who, "13:00:00", BOOTH) for who in (own, other, hidden)]
+    sent = [fresh(who) for who in (own, other, hidden)]
     answer = event.ask("event", "POST", "/api/locations", json=sent).json()
     assert [one["status"] for one in answer["results"]] == [202, 202, 404]
 
@@ -232,7 +293,7 @@ def test_who_asks_about_whom_is_noted_whatever_the_door(event: Event) -> None:
     event.ask("staff", "GET", "/api/persons")
     event.ask("staff", "GET", f"/api/locations/{other}-{TEN}")
     event.ask("staff", "PATCH", f"/api/persons/{own}", json={"company_name": "Acme"})
-    event.ask("ingest", "POST", "/api/locations", json=ping(own, "16:00:00", BOOTH))
+    event.ask("ingest", "POST", "/api/locations", json=fresh(own))
     event.ask("service", "GET", f"/api/persons/{own}")
     prefix = str(event.tokens["person"]).partition(".")[0]
     expected = [
@@ -264,7 +325,7 @@ def test_a_revoked_token_reads_nothing_from_that_moment_on(event: Event) -> None
 
 def test_an_expired_token_is_nobodys(event: Event) -> None:
     token = event.tokens["expired"] = made(event.system, "make", "ingest", "--people", str(event.ids["own"]))
-    one = ping(event.ids["own"], "14:00:00", BOOTH)
+    one = fresh(event.ids["own"])
     assert event.ask("expired", "POST", "/api/locations", json=one).status_code == 202
     prefix = token.partition(".")[0]
     event.system.sql(f"UPDATE access_token SET expiry_date = now() WHERE prefix = '{prefix}'")

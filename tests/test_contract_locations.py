@@ -250,6 +250,18 @@ def test_encounters_come_whole_and_in_pages(locations: ModuleType):
     ]
 
 
+def test_plausible_encounters_leave_out_what_a_forged_path_has(locations: ModuleType):
+    services.record([at(1, n * 30) for n in range(10)])
+    services.record([at(1, 1000 + n * 30, longitude=2.0 + n % 2) for n in range(10)])
+    services.record([at(2, n * 30) for n in range(60)])
+
+    met = list(locations.encounters(1, **MET, plausible_only=True))
+
+    assert met == list(services.encounters(1, **MET, plausible_only=True))
+    assert [(each.person_id, each.duration_s) for each in met] == [(2, 270.0)]
+    assert len(list(locations.encounters(1, **MET))) == 2
+
+
 def test_who_is_not_to_be_found_is_in_nobodys_answer_and_has_their_own(locations: ModuleType):
     services.record([at(person_id, 0) for person_id in (1, 2, 3)])
     Person.objects.filter(id=2).update(findable=False)

@@ -155,12 +155,31 @@ def test_the_key_that_everybody_knows_is_refused_where_not_everybody_may_ask(key
         ("RATE_PER_TOKEN", "-1"),
         ("RATE_PER_ADDRESS", "many"),
         ("MAX_RANGE_DAYS", "-1"),
+        ("MAX_SPEED_M_S", "0"),
+        ("INGEST_MAX_AGE_H", "0"),
     ],
 )
 def test_a_setting_that_cannot_be_stops_the_process_by_its_name(name: str, value: str) -> None:
     done = run("manage.py", "check", **DEPLOYMENT | {name: value})
     assert done.returncode != 0
     assert name in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("chosen", "findable"),
+    [
+        ({"ACCESS": "tokens"}, False),
+        ({"ACCESS": "open"}, True),
+        ({"ACCESS": "tokens", "FINDABLE_BY_DEFAULT": "true"}, True),
+        ({"ACCESS": "open", "FINDABLE_BY_DEFAULT": "false"}, False),
+    ],
+)
+def test_new_people_are_found_without_being_asked_only_where_everybody_may_ask(
+    chosen: dict[str, str], *, findable: bool
+) -> None:
+    show = "from persons.models import Person; print(Person().findable)"
+    done = run("manage.py", "shell", "--no-imports", "-c", show, **DEPLOYMENT | chosen)
+    assert done.stdout.split()[-1] == str(findable), done.stderr
 
 
 @pytest.mark.django_db

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Any
 
+import grpc
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 from connect import carried
 from connect.neighbours import NeighbourUnavailable
 from grpc_server import client, messages
+from grpc_server import locations_pb2 as pb
+from grpc_server.locations_pb2_grpc import LocationServiceServicer, add_LocationServiceServicer_to_server
 from grpc_server.tests.conftest import NOON, sessions
 from grpc_server.tests.process import LocationProcess
 from locations import pings, services
@@ -172,3 +175,24 @@ def test_the_quick_look_and_the_rule_book_agree(
     assert pings.is_good(ping) == (by_the_book is not None)
     if by_the_book is not None:
         assert messages.to_ping(messages.to_location(ping)) == by_the_book == ping
+
+
+class _OlderRelease(LocationServiceServicer):
+    """A server that passes over fields that it does not know, as one of an older release does."""
+
+    def FindEncounters(self, request: Any, context: Any) -> Any:  # noqa: N802 - the name in the proto
+        yield pb.FindEncountersResponse(encounters=[pb.Encounter(person_id=2)])
+
+
+def test_an_answer_of_a_server_that_does_not_know_plausible_only_is_not_used(settings: Any):
+    server = grpc.server(ThreadPoolExecutor(2))
+    add_LocationServiceServicer_to_server(_OlderRelease(), server)
+    settings.LOCATIONS_URL = f"grpc://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    question = {"start": NOON, "end": NOON, "distance_m": 5, "within_s": 60, "max_gap_s": 75}
+    try:
+        assert [each.person_id for each in client.encounters(1, **question)] == [2]
+        with pytest.raises(NeighbourUnavailable):
+            list(client.encounters(1, **question, plausible_only=True))
+    finally:
+        server.stop(None).wait(20)

@@ -25,8 +25,10 @@ NUMBERS = {
     "LocationKey": "creation_time person_id",
     "FindConnectionsRequest": "person_id start end distance_m within_s limit after",
     "FindConnectionsResponse": "locations",
-    "FindEncountersRequest": ("person_id start end distance_m within_s max_gap_s min_duration_s limit after"),
-    "FindEncountersResponse": "encounters",
+    "FindEncountersRequest": (
+        "person_id start end distance_m within_s max_gap_s min_duration_s limit after plausible_only"
+    ),
+    "FindEncountersResponse": "encounters plausible_only",
     "Encounter": "person_id start end duration_s pings min_distance_m latitude longitude nth",
     "EncounterKey": "start person_id nth",
 }

@@ -26,6 +26,17 @@ def pairs(pings, person_id, start, end, within_s, hidden=frozenset()):
             yield o, p
 
 
+def plausible(pings, person_id, start, end, max_speed_m_s) -> list[Ping]:
+    """A person's pings in the range that can have been reached from the stored one before each of them."""
+    own = sorted((p for p in pings if p.person_id == person_id), key=lambda p: p.creation_time)
+    good = []
+    for before, ping in pairwise([None, *own]):
+        passed_s = (ping.creation_time - before.creation_time).total_seconds() if before else None
+        if passed_s is None or (passed_s >= 1 and distance_m(before, ping) <= max_speed_m_s * passed_s):
+            good.append(ping)
+    return [ping for ping in good if start <= ping.creation_time < end]
+
+
 def is_in_doubt(pings, person_id, start, end, d) -> bool:
     """Whether some pair lies so near the distance asked that rounding decides."""
     return any(abs(distance_m(o, p) - d) < 1e-6 for o, p in pairs(pings, person_id, start, end, None))
@@ -49,12 +60,17 @@ def encounters(
     within_s,
     max_gap_s,
     min_duration_s=0,
+    max_speed_m_s=None,
     hidden=frozenset(),
 ) -> list[tuple]:
     """(person_id, start, end, pings, min_distance_m, latitude, longitude), ordered by start, person."""
+    stored = [p for p in pings if p.person_id == person_id and start <= p.creation_time < end]
+    counting = stored
+    if max_speed_m_s is not None:
+        counting = plausible(pings, person_id, start, end, max_speed_m_s)
     by_person = defaultdict(list)
     for o, p in pairs(pings, person_id, start, end, within_s, hidden):
-        if _near(o, p, distance_m):
+        if _near(o, p, distance_m) and o in counting:
             by_person[p.person_id].append((max(o.creation_time, p.creation_time), o, p))
     rows = []
     for other, met in by_person.items():
@@ -65,12 +81,21 @@ def encounters(
                 runs[-1].append(pair)
             else:
                 runs.append([pair])
+        if max_speed_m_s is not None:
+            runs = [run for run in runs if _is_mostly_together(run, stored)]
         rows += [row for run in runs if (row := _summary(other, run, min_duration_s))]
     return sorted(rows, key=lambda row: (row[1], row[0]))
 
 
 def _near(o: Ping, p: Ping, d: float) -> bool:
     return distance_m(o, p) <= d
+
+
+def _is_mostly_together(run, stored) -> bool:
+    """Whether at least half of the stored own pings, from the first of the run to its last, are in it."""
+    together = {o.creation_time for _, o, _ in run}
+    meanwhile = [p for p in stored if min(together) <= p.creation_time <= max(together)]
+    return 2 * len(together) >= len(meanwhile)
 
 
 def _summary(other, run, min_duration_s):

@@ -140,6 +140,110 @@ def test_encounters_are_those_of_the_brute_force(
         assert (encounter.latitude, encounter.longitude) == row[5:]
 
 
+@often
+@given(
+    events(),
+    ranges,
+    st.sampled_from([1, 5, 10, 100]),
+    st.sampled_from([0, 5, 60]),
+    st.sampled_from([0, 5, 30, 75]),
+    st.sampled_from([0, 1, 30]),
+    st.sampled_from([0.1, 0.7, 10, 200]),
+    some_hidden,
+)
+def test_plausible_encounters_are_those_of_the_brute_force(
+    settings, event, between, d, within_s, max_gap_s, min_duration_s, speed, hidden
+):
+    settings.MAX_SPEED_M_S = speed
+    stored = fresh(event, hidden)
+    assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
+    question = {**between, "distance_m": d, "within_s": within_s}
+    question |= {"max_gap_s": max_gap_s, "min_duration_s": min_duration_s}
+
+    found = list(services.encounters(1, **question, plausible_only=True))
+    expected = brute_force.encounters(stored, 1, **question, max_speed_m_s=speed, hidden=hidden)
+
+    assert [(e.person_id, e.start, e.end, e.pings) for e in found] == [row[:4] for row in expected]
+    for encounter, row in zip(found, expected, strict=True):
+        assert encounter.min_distance_m == pytest.approx(row[4], abs=0.00500001)
+        assert (encounter.latitude, encounter.longitude) == row[5:]
+
+
+# --- own pings that are made up ------------------------------------------------------------------
+
+HALL = PLACES["Berlin"]
+MINUTE = {"distance_m": 5, "within_s": 60, "max_gap_s": 75, "min_duration_s": 60, "plausible_only": True}
+
+
+def every(person_id: int, seconds: float, where: list[tuple[float, float]], start: float = 0) -> list[Ping]:
+    """A ping at each place in turn, so many seconds apart, in metres from the middle of the hall."""
+    places = {each: at(HALL, *each) for each in set(where)}
+    return [
+        Ping(person_id, NOON + timedelta(seconds=start + n * seconds), *places[each])
+        for n, each in enumerate(where)
+    ]
+
+
+def met(person_id: int = 1, **question) -> list[int]:
+    return [e.person_id for e in services.encounters(person_id, **(DAY | MINUTE | question))]
+
+
+HERE, THERE = (0.0, 0.0), (300.0, 0.0)
+
+
+def test_two_who_stand_together_meet():
+    fresh(every(1, 10, [HERE] * 7) + every(2, 10, [HERE] * 7))
+    assert met() == [2]
+
+
+@pytest.mark.parametrize("seconds", [1, 5, 29])
+def test_of_pings_that_jump_to_and_fro_none_counts(seconds):
+    fresh(every(1, seconds, [HERE, THERE] * 100) + every(2, 10, [HERE] * 400) + every(3, 10, [THERE] * 400))
+    assert met(plausible_only=False) == [2, 3]
+    assert met() == []
+
+
+@pytest.mark.parametrize("start_s", range(0, 240, 30))
+def test_a_jump_just_before_the_range_is_seen(start_s):
+    """Each question begins with a ping at the target that has come there from far away too fast."""
+    fresh(every(1, 10, [THERE, HERE] * 20) + every(2, 10, [HERE] * 40))
+    start = NOON + timedelta(seconds=start_s)
+    assert met(start=start, end=start + timedelta(seconds=61)) == []
+
+
+def test_the_ping_before_may_be_days_ago_and_far_away():
+    """A train at 100 m/s: at most 10 count. Half a day is enough for 300 km, and 5 hours are not."""
+    for hours, expected in ((12, [2]), (5, [])):
+        home = Ping(1, NOON - timedelta(hours=hours), *at(HALL, 300_000, 0))
+        fresh([home, *every(1, 60, [HERE] * 2), *every(2, 10, [HERE] * 7)])
+        assert met() == expected
+
+
+def test_pings_of_less_than_a_second_do_not_count():
+    fresh(every(1, 0.999, [HERE] * 100) + every(2, 10, [HERE] * 10))
+    assert met() == []
+    fresh(every(1, 1, [HERE] * 100) + every(2, 10, [HERE] * 10))
+    assert met() == [2]
+
+
+def test_those_that_do_not_count_still_divide():
+    """A pile of pings elsewhere, too close in time to count, between two at the target."""
+    away = [Ping(1, NOON + timedelta(seconds=30, milliseconds=n), *at(HALL, 100, 0)) for n in range(3)]
+    fresh(every(1, 60, [HERE] * 2) + away[:2] + every(2, 10, [HERE] * 7))
+    assert met() == [2]  # 2 of 4
+    fresh(every(1, 60, [HERE] * 2) + away + every(2, 10, [HERE] * 7))
+    assert met() == []  # 2 of 5
+
+
+@pytest.mark.parametrize(("places", "meetings"), [(1, 1), (2, 2), (3, 0), (4, 0)])
+def test_going_round_between_people_meets_those_with_half_of_the_time(places, meetings):
+    """So many people, 100 m apart, and a path that goes from one to the next every 15 s, for an hour."""
+    spots = [(100.0 * n, 0.0) for n in range(places)]
+    others = [each for n, spot in enumerate(spots) for each in every(2 + n, 10, [spot] * 360)]
+    fresh(every(1, 15, spots * (240 // places)) + others)
+    assert len(met(max_gap_s=120)) == meetings
+
+
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("d", [5, 30, 500, 9_999])
 def test_a_metre_decides_in_every_direction_all_over_the_world(place, d):

@@ -15,6 +15,7 @@ LIST = "/admin/persons/person/"
 IMPORT = f"{LIST}import/"
 EXPORT = f"{LIST}export/"
 HEADER = "id,first_name,last_name,company_name\n"
+EXPORTED = "id,first_name,last_name,company_name,findable\r\n"
 
 NASTY = [
     "=1+1",
@@ -71,6 +72,14 @@ def test_what_was_exported_comes_back_exactly(admin_client: Client) -> None:
     assert admin_client.get(EXPORT).getvalue() == exported
 
 
+def test_who_is_hidden_stays_hidden_on_the_way_out_and_in(admin_client: Client) -> None:
+    Person.objects.create(first_name="A", last_name="B", company_name="C", findable=False)
+    exported = admin_client.get(EXPORT).getvalue()
+    Person.objects.all().delete()
+    assert upload(admin_client, exported).context["summary"].created == 1
+    assert Person.objects.get().findable is False
+
+
 def test_an_export_is_streamed_in_blocks(admin_client: Client, django_assert_max_num_queries: Any) -> None:
     Person.objects.bulk_create(
         Person(first_name="A", last_name=f"{n}", company_name="C") for n in range(5000)
@@ -85,13 +94,13 @@ def test_an_export_is_streamed_in_blocks(admin_client: Client, django_assert_max
 
 
 def test_an_export_of_nobody_is_a_table_with_no_rows(admin_client: Client) -> None:
-    assert admin_client.get(EXPORT).getvalue().decode() == HEADER.replace("\n", "\r\n")
+    assert admin_client.get(EXPORT).getvalue().decode() == EXPORTED
 
 
 def test_what_is_exported_is_what_the_list_shows(admin_client: Client) -> None:
     ann, bo, cy = (Person.objects.create(first_name=n, last_name="L", company_name=f"{n} Ltd") for n in "ABC")
-    line = "{0.id},{0.first_name},L,{0.company_name}\r\n".format
-    head = HEADER.replace("\n", "\r\n")
+    line = "{0.id},{0.first_name},L,{0.company_name},true\r\n".format
+    head = EXPORTED
     get = lambda **query: admin_client.get(EXPORT, query).getvalue().decode()  # noqa: E731
     assert get() == head + line(ann) + line(bo) + line(cy)
     assert get(company="B Ltd") == head + line(bo)

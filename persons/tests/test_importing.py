@@ -3,6 +3,7 @@
 import gzip
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -57,6 +58,37 @@ def test_other_names_for_an_id_are_refused_unless_an_update_is_asked_for() -> No
     summary = import_rows(table("1,Ann,Lee,Other", "2,Bo,Ek,Brio"), update=True)
     assert summary == Summary(read=2, updated=1, repeats=1)
     assert stored()[0] == (1, "Ann", "Lee", "Other")
+
+
+def findable() -> dict[int, bool]:
+    return dict(Person.objects.values_list("id", "findable"))
+
+
+@pytest.mark.parametrize("by_default", [True, False])
+def test_a_column_says_who_may_be_found_and_the_setting_where_it_does_not(
+    settings: Any, *, by_default: bool
+) -> None:
+    settings.FINDABLE_BY_DEFAULT = by_default
+    rows = ["findable,id,first_name,last_name,company_name\n", "True,1,A,B,C\n", "no,2,A,B,C\n", ",3,A,B,C\n"]
+    assert import_rows(rows) == Summary(read=3, created=3)
+    import_rows(table("4,A,B,C"))
+    assert findable() == {1: True, 2: False, 3: by_default, 4: by_default}
+    assert Person.objects.create(first_name="A", last_name="B", company_name="C").findable is by_default
+
+
+def test_what_a_person_agreed_to_changes_only_with_an_update() -> None:
+    head = HEADER.replace("\n", ",findable\n")
+    import_rows([head, "1,A,B,C,false\n", "2,A,B,C,true\n"])
+    again = [head, "1,A,B,C,true\n", "2,A,B,C,\n"]
+    assert import_rows(again) == Summary(read=2, repeats=2)
+    assert findable() == {1: False, 2: True}
+    assert import_rows(again, update=True) == Summary(read=2, updated=1, repeats=1)
+    assert findable() == {1: True, 2: True}
+
+
+def test_an_answer_that_is_neither_true_nor_false_is_refused() -> None:
+    summary = import_rows([HEADER.replace("\n", ",findable\n"), "1,A,B,C,maybe\n"])
+    assert summary.refused == [Refusal(2, "findable: must be true or false, or empty.")]
 
 
 def test_two_rows_of_one_file_that_disagree() -> None:

@@ -15,6 +15,9 @@ _EPILOG = """
 Ids are kept, and the ids given to people from now on begin after them. A person who exists under the same
 names is a repeat, under other names refused, unless --update is given. It is always safe to run this again.
 
+A column findable, true or false, says whether others may find a new person; where it is missing or the cell
+is empty, FINDABLE_BY_DEFAULT says so. For a person who exists it changes that only with --update.
+
 exit status: 0 all rows are stored; 1 some were refused, all others are stored; 2 the file could not be
 read (to its end: what was read is stored), has not the right columns, or the
 database is out of reach; 130 interrupted
@@ -22,7 +25,10 @@ database is out of reach; 130 interrupted
 
 
 class Command(BaseCommand):
-    help = "Imports people from a CSV file (plain or gzip; columns id,first_name,last_name,company_name)."
+    help = (
+        "Imports people from a CSV file (plain or gzip; columns id,first_name,last_name,company_name, and "
+        "maybe findable)."
+    )
 
     def create_parser(self, *args: Any, **kwargs: Any) -> Any:
         return super().create_parser(
@@ -31,7 +37,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", metavar="FILE", type=Path)
-        parser.add_argument("--update", action="store_true", help="take over the names of people who exist")
+        parser.add_argument(
+            "--update", action="store_true", help="take over the names, and findable, of people who exist"
+        )
 
     def handle(self, *, file: Path, update: bool, **_: Any) -> None:
         summary = Summary()

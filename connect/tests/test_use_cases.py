@@ -1,0 +1,92 @@
+"""No door skips a use case: these functions have the authorisation, the bounds and the quotas."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+APPS = [
+    "access",
+    "connect",
+    "connections",
+    "consumers",
+    "grpc_server",
+    "locations",
+    "persons",
+    "privacy",
+    "simulation",
+    "webapp",
+]
+VERBS = {"submit", "get", "list_between", "connections", "encounters", "newest", "record", "record_prepared"}
+
+# Who may ask neighbours for pings and locations, or the functions behind them, and why.
+MAY = {
+    "locations/use_cases.py": "the use cases",
+    "connections/services.py": "the use cases",
+    "locations/internal.py": "the verbs for other processes of Connect; the path takes service tokens only",
+    "locations/services.py": "the verbs themselves",
+    "locations/admin.py": "the admin site, for staff; the admin checks their permissions",
+    "locations/management/commands/import_locations.py": "a command of the operator",
+    "simulation/management/commands/simulate.py": "a command of the operator",
+    "privacy/archive.py": "the use case of an export",
+    "consumers/replay.py": "stores pings that a use case took before",
+    "consumers/storing.py": "stores pings that a use case took before",
+}
+
+
+def modules() -> Iterator[Path]:
+    for app in APPS:
+        for path in sorted((ROOT / app).rglob("*.py")):
+            if not {"tests", "migrations"} & set(path.parts):
+                yield path
+
+
+def detours(code: ast.AST) -> Iterator[str]:
+    """Calls of the seam's pings() and locations(), and imports of the functions behind it."""
+    for node in ast.walk(code):
+        match node:
+            case ast.Attribute(value=ast.Name(id="neighbours"), attr="pings" | "locations"):
+                yield f"neighbours.{node.attr}"
+            case ast.ImportFrom(module="connect.neighbours" | "connect" as module):
+                yield from (
+                    f"{module}.{name.name}" for name in node.names if name.name in ("pings", "locations")
+                )
+            case ast.ImportFrom(module="locations.services" | "locations.proximity" as module):
+                yield from (f"{module}.{name.name}" for name in node.names if name.name in VERBS)
+            case ast.ImportFrom(module="locations"):
+                yield from (
+                    f"locations.{name.name}" for name in node.names if name.name in ("services", "proximity")
+                )
+            case ast.Import():
+                yield from (
+                    name.name
+                    for name in node.names
+                    if name.name in ("connect.neighbours", "locations.services", "locations.proximity")
+                )
+
+
+def test_only_use_cases_ask_for_pings_and_locations() -> None:
+    found = {
+        str(path.relative_to(ROOT)): ways
+        for path in modules()
+        if (ways := sorted(set(detours(ast.parse(path.read_text())))))
+    }
+    assert found.keys() - MAY.keys() == set(), "A door calls locations.use_cases or connections.services."
+    assert MAY.keys() - found.keys() == set(), "These need no exception any more."
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "neighbours.pings().submit([])",
+        "ask = neighbours.locations",
+        "from connect.neighbours import pings as door",
+        "from locations.services import record",
+        "from locations import services",
+        "import locations.proximity",
+    ],
+)
+def test_a_detour_is_seen(line: str) -> None:
+    assert list(detours(ast.parse(line)))

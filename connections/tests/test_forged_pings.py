@@ -1,0 +1,110 @@
+"""What an attendee learns with made-up own pings: no position of others, and only who was with that path."""
+
+import random
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from math import hypot
+
+import pytest
+from django.core.exceptions import PermissionDenied
+
+from connect.callers import Caller, Kind
+from connections import services
+from locations import quota, use_cases
+from locations.pings import Ping
+from locations.proximity import Encounter
+from locations.quota import BURST, Quota
+from locations.services import record
+from persons.importing import import_rows
+from tests.attacks.forged_pings import METRES, PATHS
+from tests.attacks.forged_pings import pings as forged
+
+pytestmark = pytest.mark.django_db
+
+ATTENDEES = 200
+EVE = 1
+WIDEST = {"distance_m": 10.0, "within_s": 60.0, "max_gap_s": 120.0}
+
+
+def event(start: datetime) -> list[Ping]:
+    """199 people, each at a booth of sixty for twenty minutes and then at another, a ping a minute."""
+    dice = random.Random(7)
+    found = []
+    for person_id in range(2, ATTENDEES + 1):
+        path = []
+        for n in range(480):
+            if n % 20 == 0:
+                east, north = 30.0 * dice.randrange(10), 33.0 * dice.randrange(6)
+            moment = 60.0 * n + person_id % 60
+            path.append((moment, east + 4 * dice.random(), north + 4 * dice.random()))
+        found += forged(person_id, start, path)
+    return found
+
+
+def near(a: Ping, b: Ping) -> bool:
+    north, east = (a.latitude - b.latitude) * METRES[0], (a.longitude - b.longitude) * METRES[1]
+    return hypot(north, east) < 10.05
+
+
+def share(own: list[Ping], theirs: list[Ping], met: Encounter) -> float:
+    """Of the own pings from the first with that person to the last, how many are with them."""
+    minute = timedelta(seconds=60)
+    times = [ping.creation_time for ping in theirs]
+    around = [ping for ping in own if met.start - minute <= ping.creation_time <= met.end + minute]
+    together = [
+        n
+        for n, ping in enumerate(around)
+        if any(
+            near(ping, other)
+            for other in theirs[
+                bisect_left(times, ping.creation_time - minute) : bisect_right(
+                    times, ping.creation_time + minute
+                )
+            ]
+        )
+    ]
+    return len(together) / (together[-1] - together[0] + 1)
+
+
+# How many encounters each path may find. The one that stays finds whom it stays with.
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("grid_sweep", 0, 100),
+        ("zigzag", 0, 100),
+        ("runner", 0, 0),
+        ("jumps", 0, 0),
+        ("double_jumps", 0, 0),
+        ("pile", 0, 0),
+        ("stays", 100, 1000),
+    ],
+)
+def test_forged_pings_tell_no_position_and_only_who_was_with_the_path(
+    monkeypatch: pytest.MonkeyPatch, name: str, least: int, most: int
+) -> None:
+    start = (datetime.now(UTC) - timedelta(hours=30)).replace(microsecond=0)
+    import_rows(
+        ["id,first_name,last_name,company_name,findable\n"]
+        + [f"{n},A,B,C,true\n" for n in range(1, ATTENDEES + 1)]
+    )
+    others = event(start)
+    record(others)
+    own = forged(EVE, start, PATHS[name]())
+    phone = Caller(Kind.INGEST, "token 1", (EVE, EVE))
+    for first in range(0, len(own), BURST):
+        monkeypatch.setattr(quota, "_quota", Quota())  # an hour later
+        assert use_cases.submit(phone, own[first : first + BURST]).refused == []
+
+    eve = Caller(Kind.PERSON, "token 2", (EVE, EVE))
+    day = {"person_id": EVE, "start": start, "end": start + timedelta(hours=9)}
+    with pytest.raises(PermissionDenied):
+        services.connections(eve, **day)
+    met = list(services.encounters(eve, **day, **WIDEST))
+
+    assert {(one.latitude, one.longitude) for one in met} <= {(p.latitude, p.longitude) for p in own}
+    assert least <= len(met) <= most
+    of = defaultdict(list)
+    for ping in others:
+        of[ping.person_id].append(ping)
+    assert all(share(own, of[one.person_id], one) >= 0.5 and one.duration_s >= 60 for one in met)

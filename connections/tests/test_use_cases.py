@@ -1,0 +1,98 @@
+"""The use cases of connections: what each kind of caller may ask, whatever the door."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied
+
+from connect.callers import EVERYBODY, Caller, Kind
+from connect.questions import OutOfBounds, UnknownPerson
+from connections import services
+from locations.pings import Ping
+from locations.services import record
+from persons.models import Person
+
+pytestmark = pytest.mark.django_db
+
+NINE = datetime(2026, 5, 11, 9, tzinfo=UTC)
+DAY = {"start": NINE, "end": NINE + timedelta(hours=8)}
+STAFF, SERVICE = Caller(Kind.STAFF, "user admin"), Caller(Kind.SERVICE, "token 1")
+
+
+def of(person: Person) -> Caller:
+    return Caller(Kind.PERSON, "token 2", (person.pk, person.pk))
+
+
+@pytest.fixture
+def meet(ann: Person, bo: Person) -> None:
+    """Ann and Bo stand together for two minutes, then Ann jumps to Bo and away again for two."""
+    record([Ping(ann.pk, NINE + timedelta(seconds=s), 0, 0) for s in range(0, 121, 10)])
+    record([Ping(bo.pk, NINE + timedelta(seconds=s), 0, 0) for s in range(0, 121, 10)])
+    later = NINE + timedelta(hours=1)
+    record([Ping(ann.pk, later + timedelta(seconds=s), 0, 0.01 * (s // 10 % 2)) for s in range(0, 121, 10)])
+    record([Ping(bo.pk, later + timedelta(seconds=s), 0, 0) for s in range(0, 121, 10)])
+
+
+def met(caller: Caller, person: Person, **asked: Any) -> list[float]:
+    return [each.duration_s for each in services.encounters(caller, person_id=person.pk, **DAY, **asked)]
+
+
+def test_a_person_is_told_of_encounters_that_a_plausible_path_has(
+    ann: Person, bo: Person, meet: None
+) -> None:
+    assert met(STAFF, ann) == met(SERVICE, ann) == met(EVERYBODY, ann) == [120, 120]
+    assert met(of(ann), ann) == [120]
+    assert met(SERVICE, ann, plausible_only=True, min_duration_s=60) == [120]
+    assert met(of(bo), bo) == [120, 120]  # Bo did not jump
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "allowed"),
+    [
+        ("distance_m", 10, 10.0001, "Must be at most 10 for a person's token."),
+        ("distance_m", 0.001, 0, "Must be more than 0 for a person's token."),
+        ("distance_m", 5, float("nan"), "Must be more than 0 for a person's token."),
+        ("within_s", 60, 60.0001, "Must be at most 60 for a person's token."),
+        ("max_gap_s", 120, 120.0001, "Must be at most 120 for a person's token."),
+        ("min_duration_s", 60, 59.9999, "Must be at least 60 for a person's token."),
+        ("min_duration_s", 61, 0, "Must be at least 60 for a person's token."),
+    ],
+)
+def test_a_person_asks_within_narrow_bounds(
+    ann: Person, meet: None, name: str, good: float, bad: float, allowed: str
+) -> None:
+    met(of(ann), ann, **{name: good})
+    with pytest.raises(OutOfBounds) as raised:
+        met(of(ann), ann, **{name: bad})
+    assert raised.value.errors == {name: [allowed]}
+
+
+@pytest.mark.parametrize(
+    "asked", [{"distance_m": 10_001}, {"within_s": 3_601}, {"max_gap_s": 86_401}, {"min_duration_s": -1}]
+)
+def test_others_have_bounds_too(ann: Person, asked: dict[str, float]) -> None:
+    with pytest.raises(OutOfBounds) as raised:
+        met(STAFF, ann, **asked)
+    assert raised.value.errors.keys() == asked.keys()
+
+
+def test_a_person_may_not_ask_for_connections_not_even_own_ones(ann: Person, meet: None) -> None:
+    assert list(services.connections(STAFF, person_id=ann.pk, **DAY))
+    with pytest.raises(PermissionDenied):
+        services.connections(of(ann), person_id=ann.pk, **DAY)
+
+
+def test_others_are_as_if_they_did_not_exist(ann: Person, bo: Person, meet: None) -> None:
+    for person_id in (bo.pk, 999_999):
+        with pytest.raises(UnknownPerson):
+            services.encounters(of(ann), person_id=person_id, **DAY)
+    with pytest.raises(UnknownPerson):
+        services.encounters(STAFF, person_id=999_999, **DAY)
+
+
+def test_devices_ask_nothing(ann: Person) -> None:
+    phone = Caller(Kind.INGEST, "token 3", (ann.pk, ann.pk))
+    for ask in (services.connections, services.encounters):
+        with pytest.raises(PermissionDenied):
+            ask(phone, person_id=ann.pk, **DAY)

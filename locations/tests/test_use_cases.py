@@ -1,0 +1,177 @@
+"""What each kind of caller may send and see, and how many pings an ingest token may send."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied
+
+from connect import neighbours
+from connect.callers import Caller, Kind
+from connect.neighbours import NeighbourUnavailable
+from connect.questions import UnknownPerson
+from locations import quota, use_cases
+from locations.pings import Ping
+from locations.quota import BURST, Quota, TooManyPings
+from persons.models import Person
+
+STAFF = Caller(Kind.STAFF, "user admin")
+NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
+
+
+def phone(*people: Person) -> Caller:
+    return Caller(Kind.INGEST, "token 1", (people[0].pk, people[-1].pk))
+
+
+def pings(person: Person, *, count: int = 1, ago: timedelta = timedelta(0)) -> list[Ping]:
+    now = datetime.now(UTC) - ago
+    return [Ping(person.pk, now - timedelta(milliseconds=n), 1.0, 2.0) for n in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def _buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "_quota", Quota())
+
+
+# --- who ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_each_kind_of_caller_sends_and_sees_what_is_theirs(ann: Person, bo: Person) -> None:
+    [mine], [theirs] = pings(ann), pings(bo)
+    receipt = use_cases.submit(phone(ann), [theirs, mine])
+    assert [(one.index, one.status) for one in receipt.refused] == [(0, 404)]
+    assert receipt.stored == 1
+    use_cases.submit(STAFF, [theirs])
+    me = Caller(Kind.PERSON, "token 2", (ann.pk, ann.pk))
+    assert list(use_cases.list_between(me, limit=9)) == [mine]
+    assert len(list(use_cases.list_between(STAFF, limit=9))) == 2
+    assert use_cases.get(me, mine.person_id, mine.creation_time) == mine
+    assert use_cases.get(me, theirs.person_id, theirs.creation_time) is None
+    assert use_cases.get(STAFF, theirs.person_id, theirs.creation_time) == theirs
+    with pytest.raises(UnknownPerson):
+        use_cases.list_between(me, person_id=bo.pk)
+    with pytest.raises(PermissionDenied):
+        use_cases.submit(me, [mine])
+    for ask in (use_cases.list_between, lambda caller: use_cases.get(caller, ann.pk, NOON)):
+        with pytest.raises(PermissionDenied):
+            ask(phone(ann))
+
+
+# --- when -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("ago", "is_taken"),
+    [
+        (timedelta(hours=2, seconds=-30), True),
+        (timedelta(hours=2, seconds=30), False),
+        (timedelta(seconds=-30), True),
+        (timedelta(seconds=-90), False),
+        (timedelta(days=-400), False),
+    ],
+)
+def test_an_ingest_token_sends_what_is_of_now(
+    ann: Person, settings: Any, ago: timedelta, is_taken: bool
+) -> None:
+    settings.INGEST_MAX_AGE_H = 2
+    good, doubtful = pings(ann)[0], pings(ann, ago=ago)[0]
+    receipt = use_cases.submit(phone(ann), [doubtful, good])
+    assert receipt.stored == 1 + is_taken
+    text = "Must be at most 2 hours ago and at most 60 seconds ahead."
+    expected = [] if is_taken else [(0, 400, {"creation_time": [text]})]
+    assert [(one.index, one.status, one.errors) for one in receipt.refused] == expected
+    assert use_cases.submit(STAFF, [doubtful]).refused == []
+
+
+# --- how many -------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_too_many_pings_are_refused_before_one_is_stored_and_staff_are_not_bound(
+    ann: Person, bo: Person
+) -> None:
+    use_cases.submit(phone(ann), pings(ann, count=BURST - 10))
+    with pytest.raises(TooManyPings) as raised:
+        use_cases.submit(phone(ann, bo), [*pings(bo), *pings(ann, count=20)])
+    assert 1 <= raised.value.wait_s <= 10
+    assert list(use_cases.list_between(STAFF, person_id=bo.pk)) == []
+    assert use_cases.submit(phone(ann, bo), pings(bo)).stored == 1  # another person's bucket
+    assert use_cases.submit(STAFF, pings(ann, count=BURST + 1)).refused == []
+
+
+@pytest.mark.django_db
+def test_repeats_count_and_refused_pings_do_not(ann: Person) -> None:
+    same, old = pings(ann) * BURST, pings(ann, ago=timedelta(days=9)) * BURST
+    use_cases.submit(phone(ann), old)
+    use_cases.submit(phone(ann), same)
+    with pytest.raises(TooManyPings):
+        use_cases.submit(phone(ann), same[:100])
+
+
+@pytest.mark.django_db
+def test_what_could_not_be_handed_in_is_not_counted(ann: Person, settings: Any, free_port: int) -> None:
+    settings.PINGS_URL, settings.GRPC_TIMEOUT_S = f"grpc://127.0.0.1:{free_port}", 1.0
+    with pytest.raises(NeighbourUnavailable):
+        use_cases.submit(phone(ann), pings(ann, count=BURST))
+    settings.PINGS_URL = "local:"
+    assert neighbours.pings().__name__ == "locations.services"
+    assert use_cases.submit(phone(ann), pings(ann, count=BURST)).refused == []
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_bucket_gets_one_ping_a_second() -> None:
+    clock = Clock()
+    quota = Quota(clock=clock)
+    quota.charge([1] * BURST)
+    for _ in range(10):
+        with pytest.raises(TooManyPings) as raised:
+            quota.charge([1])
+        assert raised.value.wait_s == 1
+        clock.now += 1
+        quota.charge([1])
+    clock.now += 10 * BURST
+    quota.charge([1] * BURST)
+    with pytest.raises(TooManyPings):
+        quota.charge([1])
+
+
+@pytest.mark.parametrize("pause_s", [1, 7, 60, 599])
+def test_any_ten_minutes_have_at_most_one_a_second_and_a_burst(pause_s: int) -> None:
+    clock = Clock()
+    quota, taken = Quota(clock=clock), []
+    for _ in range(0, 3 * 3600, pause_s):
+        for size in (5000, 2000, 500, 60, 1):
+            try:
+                quota.charge([1] * size)
+            except TooManyPings:
+                continue
+            taken.append((clock.now, size))
+        clock.now += pause_s
+    for since, _ in taken:
+        assert sum(size for at, size in taken if since <= at < since + 600) <= BURST + 600
+
+
+def test_a_batch_larger_than_a_bucket_is_never_taken_and_says_so() -> None:
+    with pytest.raises(TooManyPings, match="3600 at once are allowed"):
+        Quota(clock=Clock()).charge([1] * (BURST + 1))
+
+
+def test_buckets_take_bounded_memory_and_the_emptiest_stay() -> None:
+    clock = Clock()
+    quota = Quota(clock=clock)
+    quota.MOST = 100
+    quota.charge([7] * BURST)
+    for person_id in range(1000, 2000):
+        quota.charge([person_id])
+    assert len(quota._full_at) <= 100
+    with pytest.raises(TooManyPings):
+        quota.charge([7])
