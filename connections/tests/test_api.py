@@ -320,7 +320,11 @@ def test_both_dates_are_required(api: APIClient, ann: Person, door: str) -> None
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize(
     ("start", "end"),
-    [("2026-05-13", "2026-05-11"), ("2026-05-11T09:00:00.000001Z", "2026-05-11T09:00:00Z")],
+    [
+        ("2026-05-13", "2026-05-11"),
+        ("2026-05-12", "2026-05-11"),
+        ("2026-05-11T09:00:00.000001Z", "2026-05-11T09:00:00Z"),
+    ],
 )
 def test_start_after_end_is_a_400(api: APIClient, ann: Person, door: str, start: str, end: str) -> None:
     answer = ask(api, ann, door, f"start_date={start}&end_date={end}")

@@ -162,6 +162,9 @@ def test_one_bound_is_enough_with_a_person_or_a_limit(
         ("2026-05-13", "2026-05-11"),
         ("2026-05-11T09:30:01Z", "2026-05-11T09:30:00Z"),
         ("2027-01-01", DAY),
+        ("2026-05-12", DAY),  # the day after
+        (" 2026-05-12 ", f" {DAY}"),
+        ("9999-12-31", "9999-12-30"),
         ("2026-05-12T00:00:00.000001Z", DAY),
     ],
 )
@@ -170,12 +173,20 @@ def test_start_after_end_is_a_400(api: APIClient, start: str, end: str) -> None:
     assert (answer.status_code, answer.json()) == (400, {"start": ["Must not be after end."]})
 
 
-@pytest.mark.parametrize("start", ["2026-05-12", "2026-05-12T00:00:00Z"])
-def test_the_day_after_the_last_begins_where_the_last_ends(
-    api: APIClient, at: Callable[..., str], start: str
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-05-12T00:00:00Z", DAY),
+        ("2026-05-12", "2026-05-12T00:00:00Z"),
+        ("2026-05-12T00:00:00Z", "2026-05-12T02:00:00+02:00"),
+    ],
+)
+def test_between_equal_instants_there_is_nothing(
+    api: APIClient, at: Callable[..., str], start: str, end: str
 ) -> None:
     at("2026-05-12T00:00:00Z")
-    assert ids(api.get(f"/api/locations?start={start}&end=2026-05-11")) == []
+    answer = api.get("/api/locations", {"start": start, "end": end})
+    assert (answer.status_code, answer.json()) == (200, [])
 
 
 # --- boxes ---------------------------------------------------------------------------------------
