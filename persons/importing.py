@@ -58,8 +58,16 @@ class _Row:
     lines: list[int]
 
 
-def import_rows(lines: Iterable[str], *, update: bool = False, summary: Summary | None = None) -> Summary:
+def import_rows(
+    lines: Iterable[str],
+    *,
+    update: bool = False,
+    restore_erased: bool = False,
+    summary: Summary | None = None,
+) -> Summary:
     """Stores the people of a CSV table under the ids it gives them; raises WrongColumns.
+
+    The id of a person who was erased is refused, unless `restore_erased` is set.
 
     `lines` come as a text file gives them; read a file with errors="surrogateescape", so that bytes which
     are not UTF-8 are refused with their line. Each batch is one transaction: interrupted it can be run
@@ -81,10 +89,10 @@ def import_rows(lines: Iterable[str], *, update: bool = False, summary: Summary 
             known.lines.append(line)
             continue
         if known is not None or len(batch) == BATCH:
-            _store(batch, update=update, summary=summary)
+            _store(batch, update=update, restore_erased=restore_erased, summary=summary)
             batch = {}
         batch[person_id] = _Row(names, [line])
-    _store(batch, update=update, summary=summary)
+    _store(batch, update=update, restore_erased=restore_erased, summary=summary)
     return summary
 
 
@@ -181,20 +189,26 @@ known AS MATERIALIZED ( -- as it was before: all parts of a statement see the sa
             <> (sent.first_name, sent.last_name, sent.company_name) AS differs
       FROM sent JOIN persons_person AS person USING (id)
 ),
+erased AS MATERIALIZED (
+    -- The receipts are the one record of ids that were given and are gone. They belong to the app privacy;
+    -- this is the place where people read them, in SQL and without an import.
+    SELECT DISTINCT sent.id FROM sent JOIN privacy_erasurereceipt AS receipt ON receipt.person_id = sent.id
+     WHERE sent.id NOT IN (SELECT id FROM known) AND NOT %(restore_erased)s
+),
 created AS (
     INSERT INTO persons_person (id, first_name, last_name, company_name)
-    SELECT * FROM sent WHERE id NOT IN (SELECT id FROM known)
+    SELECT * FROM sent WHERE id NOT IN (SELECT id FROM known UNION ALL SELECT id FROM erased)
 ),
 updated AS (
     UPDATE persons_person AS person
        SET first_name = sent.first_name, last_name = sent.last_name, company_name = sent.company_name
       FROM sent JOIN known USING (id) WHERE person.id = sent.id AND differs AND %(update)s
 )
-SELECT id, differs FROM known
+SELECT id, differs, false FROM known UNION ALL SELECT id, NULL, true FROM erased
 """
 
 
-def _store(batch: dict[int, _Row], *, update: bool, summary: Summary) -> None:
+def _store(batch: dict[int, _Row], *, update: bool, restore_erased: bool, summary: Summary) -> None:
     if not batch:
         return
     first, last, company = zip(*(row.names for row in batch.values()), strict=True)
@@ -209,11 +223,18 @@ def _store(batch: dict[int, _Row], *, update: bool, summary: Summary) -> None:
                 "last": list(last),
                 "company": list(company),
                 "update": update,
+                "restore_erased": restore_erased,
             },
         )
-        differs: dict[int, bool] = dict(cursor.fetchall())
+        found = cursor.fetchall()
+    differs: dict[int, bool] = {person_id: differs for person_id, differs, erased in found if not erased}
+    erased = {person_id for person_id, _, erased in found if erased}
     for person_id, row in batch.items():
         summary.read += len(row.lines)
+        if person_id in erased:
+            for line in row.lines:
+                summary.refuse(line, f"id: person {person_id} was erased, and its id is not given again.")
+            continue
         if person_id not in differs:
             summary.created += 1
         elif not differs[person_id]:

@@ -13,7 +13,8 @@ from persons.importing import Summary, WrongColumns, import_rows
 
 _EPILOG = """
 Ids are kept, and the ids given to people from now on begin after them. A person who exists under the same
-names is a repeat, under other names refused, unless --update is given. It is always safe to run this again.
+names is a repeat, under other names refused, unless --update is given. The id of a person who was erased is
+refused, unless --restore-erased is given. It is always safe to run this again.
 
 exit status: 0 all rows are stored; 1 some were refused, all others are stored; 2 the file could not be
 read (to its end: what was read is stored), has not the right columns, or the
@@ -33,11 +34,17 @@ class Command(BaseCommand):
         parser.add_argument("file", metavar="FILE", type=Path)
         parser.add_argument("--update", action="store_true", help="take over the names of people who exist")
 
-    def handle(self, *, file: Path, update: bool, **_: Any) -> None:
+        parser.add_argument(
+            "--restore-erased",
+            action="store_true",
+            help="take people who were erased, too: only where they want to be known again",
+        )
+
+    def handle(self, *, file: Path, update: bool, restore_erased: bool, **_: Any) -> None:
         summary = Summary()
         try:
             with Source(file) as source:
-                import_rows(source, update=update, summary=summary)
+                import_rows(source, update=update, restore_erased=restore_erased, summary=summary)
         except OSError as fault:
             raise CommandError(f"{file}: {fault.strerror}", returncode=2) from None
         except WrongColumns as fault:
