@@ -93,7 +93,8 @@ class LocationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListLocations(self, request, context):
-        """Stored locations, ordered by creation_time, then person. From one snapshot, in batches.
+        """Stored locations, ordered by creation_time, then person, or the other way round. From one snapshot, in
+        batches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -132,6 +132,12 @@ class LocationsQuery(PagedQuery):
             "east crosses the antimeridian."
         ),
     )
+    order = serializers.ChoiceField(
+        choices=["oldest", "newest"],
+        default="oldest",
+        help_text="`oldest` first, by time, then person; or `newest` first, the same backwards.",
+        error_messages={"invalid_choice": "Must be oldest or newest."},
+    )
     after = After(shape=(datetime, int), required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

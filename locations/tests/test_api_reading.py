@@ -289,6 +289,9 @@ def test_what_is_no_box_is_refused(api: APIClient, bbox: str) -> None:
         ("limit=1&after=bnVsbA", "after"),  # null
         ("limit=1&after=eyJhIjo1fQ", "after"),  # {"a": 5}
         ("limit=1&stop=2026-05-11", "stop"),
+        ("limit=1&order=latest", "order"),
+        ("limit=1&order=", "order"),
+        ("limit=1&order=newest&order=newest", "order"),
         ("limit=1&%00=1", "\0"),
         ("limit=1&%ED%A0%80=1", "\ufffd" * 3),
     ],
@@ -310,6 +313,7 @@ def test_format_is_drfs_own(api: APIClient, query: str) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
+@pytest.mark.parametrize("order", ["", "oldest", "newest"])
 @pytest.mark.parametrize(
     "query",
     ["person_id={ann}", "start=2026-05-11&end=2026-06-30", "bbox=0,0,5,5", "bbox=0,0,5,5&start=0001-01-01"],
@@ -321,6 +325,7 @@ def test_pages_to_the_end_are_the_whole(
     bo: Person,
     walk: Callable[[str], list[list[Any]]],
     query: str,
+    order: str,
     limit: int,
 ) -> None:
     """Two people at the same instants, microseconds apart and months apart."""
@@ -328,6 +333,8 @@ def test_pages_to_the_end_are_the_whole(
         at(moment)
         at(moment, of=bo)
     query = query.format(ann=ann.pk)
+    if order:
+        query += f"&order={order}"
     [whole] = walk(f"/api/locations?{query}&limit=10000")
     pages = walk(f"/api/locations?{query}&limit={limit}")
     assert [one for page in pages for one in page] == whole
