@@ -86,9 +86,28 @@ def _implementation(setting: str, url: str, *, tokens: bool = False) -> ModuleTy
     schemes = ACCESS if tokens else _SCHEMES[setting]
     if scheme not in schemes:
         raise ImproperlyConfigured(f"{setting}={url!r}: the scheme must be one of {sorted(schemes)}.")
-    if scheme != "local" and not urlsplit(url).hostname:
+    if scheme in ("http", "grpc"):
+        address(setting, url)
+    elif scheme != "local" and not urlsplit(url).hostname:
         raise ImproperlyConfigured(f"{setting}={url!r}: there is no host in it.")
     return import_module(schemes[scheme])
+
+
+def address(setting: str, url: str) -> tuple[str, int]:
+    """Host and port of an http: or grpc: URL. HTTP has a default port. Raises ImproperlyConfigured."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port is None and parts.scheme == "http":
+        port = 80
+    if not parts.hostname:
+        raise ImproperlyConfigured(f"{setting}={url!r}: there is no host in it.")
+    if not port:
+        wanted = f"{parts.scheme}://host:port, with a port from 1 to 65535"
+        raise ImproperlyConfigured(f"{setting}={url!r}: it must be {wanted}.")
+    return parts.hostname, port
 
 
 def check() -> None:

@@ -166,6 +166,12 @@ class PagedQuery(Query):
     )
 
 
-def check_order(start: datetime | None, end: datetime | None, names: tuple[str, str]) -> None:
-    if start is not None and end is not None and start > end:
-        raise exceptions.ValidationError({names[0]: [f"Must not be after {names[1]}."]})
+def check_order(query: Query, values: dict[str, Any], start: str, end: str) -> None:
+    """Refuses a start after the end. Two dates, which are whole days, are compared as dates."""
+    first, last = values.get(start), values.get(end)
+    if first is None or last is None:
+        return
+    # The day after a date as an end begins where that date ends, as an empty range of two instants does.
+    dates = all(_DATE.fullmatch(str(query.initial_data[name]).strip()) for name in (start, end))
+    if first > last or (dates and first == last):
+        raise exceptions.ValidationError({start: [f"Must not be after {end}."]})

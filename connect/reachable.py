@@ -7,32 +7,39 @@ may ask them, and a door is of use without them, too.
 
 import os
 import socket
+import sys
 import time
-from urllib.parse import urlsplit
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from connect import neighbours
 
 EVERY_S = 0.5
 
 
 def wait() -> None:
     """Blocks as long as it takes; who started it knows how long that may be."""
-    for url in map(urlsplit, (settings.PERSONS_URL, settings.LOCATIONS_URL, settings.PINGS_URL)):
-        if url.scheme in ("http", "grpc"):
-            while not _accepts(url.hostname or "", url.port or 0):
-                print(f"Waiting for {url.netloc}.", flush=True)
-                time.sleep(EVERY_S)
+    urls = {name: getattr(settings, name) for name in ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL")}
+    asked = [neighbours.address(*each) for each in urls.items() if each[1].startswith(("http:", "grpc:"))]
+    for host, port in asked:
+        while not _accepts(host, port):
+            print(f"Waiting for {host}:{port}.", flush=True)
+            time.sleep(EVERY_S)
 
 
 def _accepts(host: str, port: int) -> bool:
     try:
         socket.create_connection((host, port), timeout=2).close()
-    except OSError:
+    except (OSError, UnicodeError):  # the latter for what cannot be the name of a host
         return False
     return True
 
 
 if __name__ == "__main__":
-    wait()
+    try:
+        wait()
+    except ImproperlyConfigured as fault:
+        sys.exit(str(fault))

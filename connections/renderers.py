@@ -10,6 +10,12 @@ from connect.rest import Framed
 
 _PERSON = ("id", "first_name", "last_name", "company_name")
 _MEETING = ("start", "end", "duration_s", "pings", "min_distance_m", "latitude", "longitude")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # with what a cell begins that spreadsheets compute
+
+
+def _plain(value: Any) -> Any:
+    """With a quote before text that a spreadsheet would compute. Numbers stay numbers."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 class GeoJson(Framed):
@@ -42,6 +48,7 @@ class Csv(Framed):
     def encode(self, rows: list[dict[str, Any]]) -> bytes:
         text = io.StringIO()
         csv.writer(text).writerows(
-            [row["person"][name] for name in _PERSON] + [row[name] for name in _MEETING] for row in rows
+            [_plain(row["person"][name]) for name in _PERSON] + [row[name] for name in _MEETING]
+            for row in rows
         )
         return text.getvalue().encode()

@@ -41,7 +41,7 @@ class _RangeQuery(PagedQuery):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        check_order(attrs["start_date"], attrs["end_date"], ("start_date", "end_date"))
+        check_order(self, attrs, "start_date", "end_date")
         if wrong := questions.too_long(attrs["start_date"], attrs["end_date"]):
             raise exceptions.ValidationError({"end_date": [wrong]})
         return attrs

@@ -9,7 +9,8 @@ from django.db.models import QuerySet
 from consumers import topic
 from consumers.models import RejectedPing
 from consumers.storing import DATA_FAULTS
-from locations.services import record
+from locations import partitions, people
+from locations.services import prepare, record_prepared
 
 BLOCK = 1000
 
@@ -55,17 +56,24 @@ def _halving(ids: Sequence[int], summary: Summary) -> None:
     summary.stored += stored
 
 
-@transaction.atomic
 def _in_one_transaction(ids: Sequence[int]) -> tuple[int, int, int]:
-    # Held by this one: two who replay at once share the work.
-    rows = RejectedPing.objects.filter(id__in=ids).order_by("id").select_for_update(skip_locked=True)
-    read = [(row.id, topic.read(_bytes(row.key), _bytes(row.value)).ping) for row in rows]
-    good = [(row_id, ping) for row_id, ping in read if ping is not None]
-    receipt = record([ping for _, ping in good])
-    refused = {each.index for each in receipt.refused}
-    recorded = [row_id for index, (row_id, _) in enumerate(good) if index not in refused]
-    RejectedPing.objects.filter(id__in=recorded).delete()
-    return len(read), len(recorded), receipt.stored or 0
+    """The people are locked before the rows, as whoever deletes a person does, so that neither deadlocks."""
+    rejected = RejectedPing.objects.filter(id__in=ids).order_by("id")
+    pings = {
+        row.id: ping for row in rejected if (ping := topic.read(_bytes(row.key), _bytes(row.value)).ping)
+    }
+    batch = prepare(list(pings.values()))
+    partitions.ensure(batch.months)
+    with transaction.atomic():
+        people.hold(batch.person_ids)
+        # Rows that another replay has are left to it; those of a person who was deleted are gone.
+        held = list(rejected.select_for_update(skip_locked=True).values_list("id", flat=True))
+        good = [row_id for row_id in held if row_id in pings]
+        receipt = record_prepared(prepare([pings[row_id] for row_id in good]))
+        refused = {each.index for each in receipt.refused}
+        recorded = [row_id for index, row_id in enumerate(good) if index not in refused]
+        RejectedPing.objects.filter(id__in=recorded).delete()
+    return len(held), len(recorded), receipt.stored or 0
 
 
 def _bytes(column: bytes | memoryview | None) -> bytes | None:

@@ -173,6 +173,7 @@ def list_between(
     bounds: Bounds | None = None,
     after: tuple[datetime, int] | None = None,
     limit: int | None = None,
+    newest_first: bool = False,
 ) -> Iterator[Ping]:
     """Locations in [start, end), ordered by creation_time, then person, as they arrive."""
     if person_id is not None and not 0 < person_id <= MAX_ID:
@@ -188,7 +189,8 @@ def list_between(
             end=_moment(end),
             bounds=box,
             after=_location_key(after),
-            limit=limit,
+            order=pb.ListLocationsRequest.NEWEST if newest_first else pb.ListLocationsRequest.OLDEST,
+            **_limited(limit),
         )
         for batch in _batches("ListLocations", request):
             yield from map(messages.from_location, batch.locations)
@@ -218,7 +220,7 @@ def connections(
             distance_m=distance_m,
             within_s=within_s,
             after=_location_key(after),
-            limit=limit,
+            **_limited(limit),
         )
         for batch in _batches("FindConnections", request):
             yield from map(messages.from_location, batch.locations)
@@ -258,7 +260,7 @@ def encounters(
             min_duration_s=min_duration_s,
             plausible_only=plausible_only or None,
             after=_encounter_key(after),
-            limit=limit,
+            **_limited(limit),
         )
         for batch in _batches("FindEncounters", request):
             if plausible_only and not batch.plausible_only:
@@ -291,17 +293,25 @@ def _pages(
     after: Key | None,
     limit: int | None,
 ) -> Iterator[Row]:
-    """The rows of one call, or of several when more are asked for than a page may have."""
+    """The rows of one call, or of several when more are asked for than a page and the row after it."""
     while limit is None or limit > 0:
-        size = None if limit is None else min(limit, MAX_LIMIT)
+        size = None if limit is None else min(limit, MAX_LIMIT + 1)
         count = 0
         for row in page(after, size):
             yield row
             count += 1
-        if limit is None or size is None or count < size:
+        # A server of an older version does not look ahead: behind a full page there may be more.
+        if limit is None or count < MAX_LIMIT:
             return
-        limit -= size
+        limit -= count
         after = key(row)
+
+
+def _limited(limit: int | None) -> dict[str, Any]:
+    """The fields of a request for so many rows, at most those of a page and the one after it."""
+    if limit is None or limit <= MAX_LIMIT:
+        return {"limit": limit}
+    return {"limit": MAX_LIMIT, "look_ahead": True}
 
 
 def _batches(method: str, request: Any) -> Iterator[Any]:

@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -64,20 +65,30 @@ class GetLocationRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class ListLocationsRequest(_message.Message):
-    __slots__ = ("person_id", "start", "end", "bounds", "limit", "after")
+    __slots__ = ("person_id", "start", "end", "bounds", "limit", "after", "order", "look_ahead")
+    class Order(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        OLDEST: _ClassVar[ListLocationsRequest.Order]
+        NEWEST: _ClassVar[ListLocationsRequest.Order]
+    OLDEST: ListLocationsRequest.Order
+    NEWEST: ListLocationsRequest.Order
     PERSON_ID_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     BOUNDS_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    LOOK_AHEAD_FIELD_NUMBER: _ClassVar[int]
     person_id: int
     start: _timestamp_pb2.Timestamp
     end: _timestamp_pb2.Timestamp
     bounds: Bounds
     limit: int
     after: LocationKey
-    def __init__(self, person_id: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., bounds: _Optional[_Union[Bounds, _Mapping]] = ..., limit: _Optional[int] = ..., after: _Optional[_Union[LocationKey, _Mapping]] = ...) -> None: ...
+    order: ListLocationsRequest.Order
+    look_ahead: bool
+    def __init__(self, person_id: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., bounds: _Optional[_Union[Bounds, _Mapping]] = ..., limit: _Optional[int] = ..., after: _Optional[_Union[LocationKey, _Mapping]] = ..., order: _Optional[_Union[ListLocationsRequest.Order, str]] = ..., look_ahead: _Optional[bool] = ...) -> None: ...
 
 class ListLocationsResponse(_message.Message):
     __slots__ = ("locations",)
@@ -106,7 +117,7 @@ class LocationKey(_message.Message):
     def __init__(self, creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., person_id: _Optional[int] = ...) -> None: ...
 
 class FindConnectionsRequest(_message.Message):
-    __slots__ = ("person_id", "start", "end", "distance_m", "within_s", "limit", "after")
+    __slots__ = ("person_id", "start", "end", "distance_m", "within_s", "limit", "after", "look_ahead")
     PERSON_ID_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +125,7 @@ class FindConnectionsRequest(_message.Message):
     WITHIN_S_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
+    LOOK_AHEAD_FIELD_NUMBER: _ClassVar[int]
     person_id: int
     start: _timestamp_pb2.Timestamp
     end: _timestamp_pb2.Timestamp
@@ -121,7 +133,8 @@ class FindConnectionsRequest(_message.Message):
     within_s: float
     limit: int
     after: LocationKey
-    def __init__(self, person_id: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., distance_m: _Optional[float] = ..., within_s: _Optional[float] = ..., limit: _Optional[int] = ..., after: _Optional[_Union[LocationKey, _Mapping]] = ...) -> None: ...
+    look_ahead: bool
+    def __init__(self, person_id: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., distance_m: _Optional[float] = ..., within_s: _Optional[float] = ..., limit: _Optional[int] = ..., after: _Optional[_Union[LocationKey, _Mapping]] = ..., look_ahead: _Optional[bool] = ...) -> None: ...
 
 class FindConnectionsResponse(_message.Message):
     __slots__ = ("locations",)
@@ -130,7 +143,7 @@ class FindConnectionsResponse(_message.Message):
     def __init__(self, locations: _Optional[_Iterable[_Union[Location, _Mapping]]] = ...) -> None: ...
 
 class FindEncountersRequest(_message.Message):
-    __slots__ = ("person_id", "start", "end", "distance_m", "within_s", "max_gap_s", "min_duration_s", "limit", "after", "plausible_only")
+    __slots__ = ("person_id", "start", "end", "distance_m", "within_s", "max_gap_s", "min_duration_s", "limit", "after", "plausible_only", "look_ahead")
     PERSON_ID_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +154,7 @@ class FindEncountersRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     PLAUSIBLE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    LOOK_AHEAD_FIELD_NUMBER: _ClassVar[int]
     person_id: int
     start: _timestamp_pb2.Timestamp
     end: _timestamp_pb2.Timestamp
@@ -151,7 +165,8 @@ class FindEncountersRequest(_message.Message):
     limit: int
     after: EncounterKey
     plausible_only: bool
-    def __init__(self, person_id: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., distance_m: _Optional[float] = ..., within_s: _Optional[float] = ..., max_gap_s: _Optional[float] = ..., min_duration_s: _Optional[float] = ..., limit: _Optional[int] = ..., after: _Optional[_Union[EncounterKey, _Mapping]] = ..., plausible_only: _Optional[bool] = ...) -> None: ...
+    look_ahead: bool
+    def __init__(self, person_id: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., distance_m: _Optional[float] = ..., within_s: _Optional[float] = ..., max_gap_s: _Optional[float] = ..., min_duration_s: _Optional[float] = ..., limit: _Optional[int] = ..., after: _Optional[_Union[EncounterKey, _Mapping]] = ..., plausible_only: _Optional[bool] = ..., look_ahead: _Optional[bool] = ...) -> None: ...
 
 class FindEncountersResponse(_message.Message):
     __slots__ = ("encounters", "plausible_only")

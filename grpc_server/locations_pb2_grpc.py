@@ -93,14 +93,16 @@ class LocationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListLocations(self, request, context):
-        """Stored locations, ordered by creation_time, then person. From one snapshot, in batches.
+        """Stored locations, ordered by creation_time, then person, or the other way round. From one snapshot, in
+        batches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FindConnections(self, request, context):
-        """Not for a person's token. The locations of other people, each once, that are near an own one in space and, with within_s, in time.
+        """Not for a person's token. The locations of other people, each once, that are near an own one in space
+        and, with within_s, in time.
         Ordered by creation_time, then person. From one snapshot, in batches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from math import fabs
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -9,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from connect.wire import to_microseconds
 from grpc_server import locations_pb2 as pb
 from locations import pings
-from locations.pings import Ping, Refusal, Refused
+from locations.pings import SMALLEST_DEGREES, Ping, Refusal, Refused
 from locations.proximity import Encounter
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -100,14 +101,14 @@ def to_ping(location: pb.Location, *, now: datetime | None = None) -> Ping:
 def _usual(location: pb.Location) -> Ping | None:
     """The ping of nearly every message, at half the cost; None says nothing about it.
 
-    What is not 0 is there: so no field has to be asked whether it is.
+    A field that is not 0 is present, so none is asked whether it is. A tiny coordinate goes the other way.
     """
     person_id, moment = location.person_id, location.creation_time
     latitude, longitude = location.latitude, location.longitude
     seconds, nanos = moment.seconds, moment.nanos
-    if not (person_id and seconds and latitude and longitude and 0 <= nanos <= 999_999_999):
+    if not (person_id and seconds and 0 <= nanos <= 999_999_999 and _EARLIEST_S <= seconds < _LATEST_S):
         return None
-    if not (_EARLIEST_S <= seconds < _LATEST_S and -90 <= latitude <= 90 and -180 <= longitude <= 180):
+    if not (SMALLEST_DEGREES <= fabs(latitude) <= 90 and SMALLEST_DEGREES <= fabs(longitude) <= 180):
         return None
     return Ping(person_id, _EPOCH + timedelta(0, seconds, nanos // 1000), latitude, longitude)
 

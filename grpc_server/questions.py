@@ -29,6 +29,7 @@ def locations(request: pb.ListLocationsRequest) -> dict[str, Any]:
         "bounds": fields.nested("bounds", _bounds),
         "after": fields.nested("after", lambda key: _key(key, "creation_time", "person_id")),
         "limit": fields.limit(),
+        "newest_first": fields.newest_first(),
     }
     ranged = request.HasField("start") and request.HasField("end")
     if not (request.HasField("person_id") or request.HasField("limit") or ranged):
@@ -137,9 +138,15 @@ class _Fields:
         def read(limit: int) -> int:
             if not 1 <= limit <= questions.MAX_LIMIT:
                 raise ValueError(f"Must be from 1 to {questions.MAX_LIMIT}.")
-            return limit
+            return limit + self._message.look_ahead
 
         return self.read("limit", read, required=False)
+
+    def newest_first(self) -> bool:
+        order = self._message.order
+        if order not in pb.ListLocationsRequest.Order.values():
+            self.errors["order"] = [f"Must be one of {', '.join(pb.ListLocationsRequest.Order.keys())}."]
+        return order == pb.ListLocationsRequest.NEWEST
 
     def distance(self) -> float:
         def read(distance_m: float) -> float:

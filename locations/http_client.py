@@ -35,9 +35,12 @@ def list_between(
     bounds: Bounds | None = None,
     after: tuple[datetime, int] | None = None,
     limit: int | None = None,
+    newest_first: bool = False,
 ) -> Iterator[Ping]:
     """Locations in [start, end), ordered by creation_time, then person, as they arrive."""
-    question = {"person_id": person_id, "start": start, "end": end, "bounds": bounds}
+    question: dict[str, Any] = {"person_id": person_id, "start": start, "end": end, "bounds": bounds}
+    if newest_first:  # only then, because a server of an older version does not know it
+        question["newest_first"] = True
     return _ask("list_between", exact.unpack_ping, question | {"after": after, "limit": limit})
 
 

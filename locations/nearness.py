@@ -7,10 +7,16 @@ pairs inside that doubt (at 5 m it is a ten-millionth of a metre, all rounding) 
 
 from math import ceil
 
+# PostgreSQL raises an error where a product or a quotient of floats underflows to 0. Rows that older versions
+# stored may have coordinates as small as 1e-320 m, so a coordinate or a difference is squared or divided only
+# after this is added to it. It changes no value of more than 1e-73.
+TINY = 1e-90
+
 
 def square(a: str, b: str) -> str:
     """The square of the chord between two rows, in square metres; `b` is what its columns begin with."""
-    return " + ".join(f"({a}.{axis} - {b}{axis}) * ({a}.{axis} - {b}{axis})" for axis in "xyz")
+    steps = (f"({a}.{axis} - {b}{axis} + {TINY})" for axis in "xyz")
+    return " + ".join(f"{step} * {step}" for step in steps)
 
 
 def geodesic(a: str, b: str) -> str:
@@ -48,7 +54,7 @@ def cell(x: str, y: str, z: str) -> str:
 
 def cell_of(row: str, edge: float | str) -> str:
     """The number of the cube that a row is in; `edge` in metres, a number or SQL."""
-    return cell(*(f"floor({row}.{axis} / {edge})" for axis in "xyz"))
+    return cell(*(f"floor(({row}.{axis} + {TINY}) / {edge})" for axis in "xyz"))
 
 
 def cells(row: str, reach_m: float, edge_m: float, edge: str | None = None) -> str:

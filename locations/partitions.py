@@ -81,21 +81,63 @@ def before(moment: datetime) -> Iterator[tuple[str, int]]:
 
     What lies before all months is only ever emptied, so it is among them when anything is in it.
     """
+    yield from _counted(name for name in _names() if (end := _end(name)) is not None and end <= moment)
+
+
+def after(moment: datetime) -> Iterator[tuple[str, int]]:
+    """Each partition that lies wholly after this moment and has rows, with how many."""
+    later = [name for name in _names() if (begin := _begin(name)) is not None and begin > moment]
+    yield from ((name, rows) for name, rows in _counted(later) if rows)
+
+
+def drop_if_empty(name: str) -> bool:
+    """Whether the month was empty and is gone now. One that is in use is left for another time."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = %s", [PATIENCE_MS])
+            # In the order in which those who insert lock them. None of them stores a row after the look.
+            cursor.execute(f"LOCK TABLE ONLY {TABLE}, {name} IN ACCESS EXCLUSIVE MODE")
+            if _has_rows(name):
+                return False
+            cursor.execute(f"DROP TABLE {name}")
+    except OperationalError as fault:
+        if not waited_too_long(fault):
+            raise
+        return False
+    return True
+
+
+def empty_months(moment: datetime) -> list[str]:
+    """The months without a row, but for that of this moment and the next one, which will soon have some."""
+    year, month = divmod(moment.year * 12 + moment.month, 12)
+    soon = {f"{TABLE}_{moment:%Y_%m}", f"{TABLE}_{year}_{month + 1:02}"}
+    return [name for name in _names() if _is_month(name) and name not in soon and not _has_rows(name)]
+
+
+def _names() -> list[str]:
+    """Of all partitions, the one before all months first."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid "
             "WHERE inhparent = %s::regclass ORDER BY relname = %s DESC, relname",
             [TABLE, f"{TABLE}_before"],
         )
-        names = [name for (name,) in cursor.fetchall()]
+        return [name for (name,) in cursor.fetchall()]
+
+
+def _counted(names: Iterable[str]) -> Iterator[tuple[str, int]]:
     for name in names:
-        end = _end(name)
-        if end is not None and end <= moment:
-            with connection.cursor() as cursor:
-                cursor.execute(f"SELECT count(*) FROM {name}")
-                (rows,) = cursor.fetchone()
-            if rows or _is_month(name):
-                yield name, rows
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM {name}")
+            (rows,) = cursor.fetchone()
+        if rows or _is_month(name):
+            yield name, rows
+
+
+def _has_rows(name: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {name})")
+        return bool(cursor.fetchone()[0])
 
 
 def empty(name: str) -> None:
@@ -104,7 +146,7 @@ def empty(name: str) -> None:
 
 
 def drop(name: str) -> bool:
-    """The partition goes, unless it is the one before all months. Raises Busy.
+    """The partition goes, unless it is the one before or after all months. Raises Busy.
 
     Everybody who asks for locations waits for that, but at most PATIENCE_MS a try.
     """
@@ -132,6 +174,14 @@ def _end(name: str) -> datetime | None:
         return None
     years, month = divmod(int(found[1]) * 12 + int(found[2]), 12)
     return datetime(years, month + 1, 1, tzinfo=UTC)
+
+
+def _begin(name: str) -> datetime | None:
+    """The first instant that is in it; None for what has no beginning."""
+    if name == f"{TABLE}_after":
+        return datetime(END_YEAR, 1, 1, tzinfo=UTC)
+    found = _MONTH.fullmatch(name)
+    return datetime(int(found[1]), int(found[2]), 1, tzinfo=UTC) if found else None
 
 
 _MONTH = re.compile(rf"{TABLE}_(\d{{4}})_(\d{{2}})")

@@ -22,6 +22,7 @@ from connect.wire import (
 MAX_BATCH = 10_000
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)  # exclusive
+SMALLEST_DEGREES = 1e-9  # a tenth of a millimetre; a coordinate of less is taken as 0
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
 # Each digit can match in one place only, so that a long text is refused in linear time.
@@ -111,7 +112,7 @@ def parse_person_id(value: Any) -> int:
 
 
 def parse_degrees(value: Any, *, limit: int) -> float:
-    """A finite number, or one written in decimal, from -limit to limit."""
+    """A finite number, or one written in decimal, from -limit to limit; one below SMALLEST_DEGREES is 0."""
     allowed = f"Must be a number from -{limit} to {limit}."
     if isinstance(value, str):
         if not _DECIMAL.fullmatch(value.strip()):
@@ -124,7 +125,12 @@ def parse_degrees(value: Any, *, limit: int) -> float:
         raise ValueError(allowed) from None
     if not math.fabs(degrees) <= limit:  # NaN compares false
         raise ValueError(allowed)
-    return degrees
+    return not_tiny(degrees)
+
+
+def not_tiny(degrees: float) -> float:
+    """Without magnitudes with which PostgreSQL's arithmetic underflows, and without a negative zero."""
+    return 0.0 if math.fabs(degrees) < SMALLEST_DEGREES else degrees
 
 
 def parse_creation_time(value: Any) -> datetime:
@@ -141,6 +147,8 @@ def is_good(ping: Ping) -> bool:
     """The rules at one look, for a door whose values have their types already; `parse` says what is wrong."""
     return (
         EARLIEST <= ping.creation_time < LATEST
+        and not_tiny(ping.latitude) == ping.latitude
+        and not_tiny(ping.longitude) == ping.longitude
         and math.fabs(ping.latitude) <= 90
         and math.fabs(ping.longitude) <= 180
     )
@@ -204,7 +212,10 @@ def parse_usual(fields: Any) -> Ping | None:
         ping = Ping(int(person_id), datetime.fromisoformat(moment), float(latitude), float(longitude))
     except (KeyError, TypeError, ValueError):
         return None
-    in_bounds = -90 <= ping.latitude <= 90 and -180 <= ping.longitude <= 180
+    in_bounds = (
+        SMALLEST_DEGREES <= math.fabs(ping.latitude) <= 90
+        and SMALLEST_DEGREES <= math.fabs(ping.longitude) <= 180
+    )
     return ping if in_bounds and EARLIEST <= ping.creation_time < LATEST else None
 
 

@@ -16,6 +16,7 @@ from django.conf import settings
 
 from connect.database import cut_in_blocks
 from locations import nearness, people
+from locations.nearness import TINY
 from locations.pings import EARLIEST, LATEST, Ping
 
 CELL_M = 32  # the edge of the indexed cubes: migration 0001
@@ -245,14 +246,15 @@ def _any_time_sql(reach: dict[str, float], page: str) -> str:
     else:
         areas, area, in_area = "", "", "EXISTS (SELECT FROM own)"
     middle = nearness.square("other", "spot.")
+    spot = ", ".join(f"floor(({axis} + {TINY}) / {spot_m})" for axis in "xyz")
     return f"""
 WITH {_OWN},
 spots AS (
-    SELECT (min(x) + max(x)) / 2 AS x, (min(y) + max(y)) / 2 AS y, (min(z) + max(z)) / 2 AS z,
-           sqrt((max(x) - min(x)) ^ 2 + (max(y) - min(y)) ^ 2 + (max(z) - min(z)) ^ 2) / 2 + 1e-7 AS radius,
+    SELECT {_middle("x")} AS x, {_middle("y")} AS y, {_middle("z")} AS z,
+           sqrt({_squared_width("x")} + {_squared_width("y")} + {_squared_width("z")}) / 2 + 1e-7 AS radius,
            array_agg(x) AS xs, array_agg(y) AS ys, array_agg(z) AS zs,
            array_agg(latitude) AS latitudes, array_agg(longitude) AS longitudes
-      FROM own GROUP BY floor(x / {spot_m}), floor(y / {spot_m}), floor(z / {spot_m})
+      FROM own GROUP BY {spot}
 ),
 cubes AS (
     SELECT CASE WHEN count(*) <= {few} THEN {small_m} ELSE {large_m} END::float8 AS edge FROM own
@@ -300,6 +302,14 @@ SELECT person_id, creation_time, latitude, longitude
     OFFSET 0
  ) AS found
  ORDER BY begins, creation_time, person_id"""
+
+
+def _middle(axis: str) -> str:
+    return f"(min({axis}) + max({axis}) + {TINY}) / 2"
+
+
+def _squared_width(axis: str) -> str:
+    return f"(max({axis}) - min({axis}) + {TINY}) ^ 2"
 
 
 def encounters_sql(
@@ -402,11 +412,13 @@ SELECT person_id, start, greatest(start, last), pings, round(100 * {_nearest_m()
 def _nearest_m() -> str:
     """The geodesic of the chord between an own ping and the nearest ping of the other person near it.
 
-    Up to a kilometre the radius of the sphere gives it to 1.2e-8 m; beyond that it is measured. What is
-    nearer to that own ping than the chord belongs to another encounter of the two.
+    Up to a metre they are the same to 1e-15 m. Up to a kilometre the radius of the sphere gives the geodesic
+    to 1.2e-8 m; beyond that it is measured. What is nearer to that own ping than the chord belongs to another
+    encounter of the two.
     """
     return f"""
-CASE WHEN chord_m < 1000 THEN chord_m + chord_m ^ 3 / (24 * 6371000.0 ^ 2)
+CASE WHEN chord_m < 1 THEN chord_m
+     WHEN chord_m < 1000 THEN chord_m + chord_m ^ 3 / (24 * 6371000.0 ^ 2)
      ELSE (SELECT min({nearness.geodesic("own", "location")}) FROM locations_location AS location
             WHERE location.person_id = meetings.person_id AND {_IN_RANGE} AND {_WITHIN}
                   AND {nearness.square("location", "own.")} >= (chord_m - 1e-6) ^ 2) END"""

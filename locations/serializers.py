@@ -132,10 +132,16 @@ class LocationsQuery(PagedQuery):
             "east crosses the antimeridian."
         ),
     )
+    order = serializers.ChoiceField(
+        choices=["oldest", "newest"],
+        default="oldest",
+        help_text="`oldest` first, by time, then person; or `newest` first, the same backwards.",
+        error_messages={"invalid_choice": "Must be oldest or newest."},
+    )
     after = After(shape=(datetime, int), required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        check_order(attrs.get("start"), attrs.get("end"), ("start", "end"))
+        check_order(self, attrs, "start", "end")
         if not ("person_id" in attrs or "limit" in attrs or {"start", "end"} <= attrs.keys()):
             raise exceptions.ValidationError("One of person_id, start with end, or limit is required.")
         return attrs

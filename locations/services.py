@@ -162,11 +162,39 @@ def list_between(
     bounds: Bounds | None = None,
     after: tuple[datetime, int] | None = None,
     limit: int | None = None,
+    newest_first: bool = False,
 ) -> Iterator[Ping]:
     """Locations in [start, end), ordered by creation_time, then person; blocks from one snapshot.
 
-    Without `person_id` they are those of the people who may be found.
+    With `newest_first` the order is the reverse, and `after` a place in that. Without `person_id` they are
+    those of the people who may be found.
     """
+    if person_id is not None and not 0 < person_id <= MAX_ID:
+        return
+    sql, values = list_between_sql(
+        person_id=person_id,
+        start=start,
+        end=end,
+        bounds=bounds,
+        after=after,
+        limit=limit,
+        newest_first=newest_first,
+    )
+    for block in cut_in_blocks(sql, values):
+        yield from map(Ping._make, block)
+
+
+def list_between_sql(
+    *,
+    person_id: int | None,
+    start: datetime | None,
+    end: datetime | None,
+    bounds: Bounds | None,
+    after: tuple[datetime, int] | None,
+    limit: int | None,
+    newest_first: bool,
+) -> tuple[str, list[object]]:
+    """The statement of `list_between` and its parameters."""
     conditions: list[str] = []
     values: list[object] = []
 
@@ -175,8 +203,6 @@ def list_between(
         values.extend(parameters)
 
     if person_id is not None:
-        if not 0 < person_id <= MAX_ID:
-            return
         where("person_id = %s", person_id)
     else:
         where(people.may_be_found("person_id"))
@@ -191,18 +217,19 @@ def list_between(
         else:
             where("(longitude >= %s OR longitude <= %s)", bounds.west, bounds.east)
     if after is not None:
-        # The first line alone would do; the second lets the planner leave earlier partitions out.
-        where("(creation_time, person_id) > (%s, %s)", *after)
-        where("creation_time >= %s", after[0])
+        # The first line alone would do; the second lets the planner leave out partitions of earlier pages.
+        behind = "<" if newest_first else ">"
+        where(f"(creation_time, person_id) {behind} (%s, %s)", *after)
+        where(f"creation_time {behind}= %s", after[0])
+    direction = "DESC" if newest_first else "ASC"
     sql = (
-        f"SELECT {', '.join(COLUMNS)} FROM locations_location "
-        f"WHERE {' AND '.join(conditions)} ORDER BY creation_time, person_id"
+        f"SELECT {', '.join(COLUMNS)} FROM locations_location WHERE {' AND '.join(conditions)} "
+        f"ORDER BY creation_time {direction}, person_id {direction}"
     )
     if limit is not None:
         sql += " LIMIT %s"
         values.append(limit)
-    for block in cut_in_blocks(sql, values):
-        yield from map(Ping._make, block)
+    return sql, values
 
 
 def newest(person_ids: Collection[int]) -> dict[int, datetime]:

@@ -89,8 +89,11 @@ def list_between(
     bounds: Bounds | None = None,
     after: tuple[datetime, int] | None = None,
     limit: int | None = None,
+    newest_first: bool = False,
 ) -> Generator[Ping, None, None]:
-    """Locations in [start, end), ordered by creation_time, then person; for a person their own only.
+    """Locations in [start, end), ordered by creation_time, then person, or in the reverse order.
+
+    For a person's token their own only.
 
     Raises PermissionDenied, and UnknownPerson where the caller may not see this person's.
     """
@@ -101,5 +104,11 @@ def list_between(
     if person_id is not None and not caller.speaks_for(person_id):
         raise UnknownPerson(person_id)
     return neighbours.locations().list_between(
-        person_id=person_id, start=start, end=end, bounds=bounds, after=after, limit=limit
+        person_id=person_id,
+        start=start,
+        end=end,
+        bounds=bounds,
+        after=after,
+        limit=limit,
+        newest_first=newest_first,
     )

@@ -69,8 +69,9 @@ class Locations(APIView):
         tags=["locations"],
         summary="List locations",
         description=(
-            "Stored pings, ordered by time, then person; positions in WGS84 degrees, times in UTC. One of "
-            "`person_id`, `start` with `end`, or `limit` is required."
+            "Stored pings, ordered by time, then person: oldest first, or newest first with `order`. "
+            "Positions in WGS84 degrees, times in UTC. One of `person_id`, `start` with `end`, or `limit` is "
+            "required."
         ),
         parameters=[LocationsQuery, NEXT_PAGE],
         responses={
@@ -90,6 +91,7 @@ class Locations(APIView):
                 bounds=query["bbox"],
                 after=query["after"],
                 limit=limit,
+                newest_first=query["order"] == "newest",
             ),
             limit=query["limit"],
             to_wire=lambda locations: [location.to_wire() for location in locations],

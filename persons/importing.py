@@ -66,8 +66,16 @@ class _Row:
     lines: list[int]
 
 
-def import_rows(lines: Iterable[str], *, update: bool = False, summary: Summary | None = None) -> Summary:
+def import_rows(
+    lines: Iterable[str],
+    *,
+    update: bool = False,
+    restore_erased: bool = False,
+    summary: Summary | None = None,
+) -> Summary:
     """Stores the people of a CSV table under the ids it gives them; raises WrongColumns.
+
+    The id of a person who was erased is refused, unless `restore_erased` is set.
 
     `lines` come as a text file gives them; read a file with errors="surrogateescape", so that bytes which
     are not UTF-8 are refused with their line. Each batch is one transaction: interrupted it can be run
@@ -89,10 +97,10 @@ def import_rows(lines: Iterable[str], *, update: bool = False, summary: Summary 
             known.lines.append(line)
             continue
         if known is not None or len(batch) == BATCH:
-            _store(batch, update=update, summary=summary)
+            _store(batch, update=update, restore_erased=restore_erased, summary=summary)
             batch = {}
         batch[person_id] = _Row(names, findable, [line])
-    _store(batch, update=update, summary=summary)
+    _store(batch, update=update, restore_erased=restore_erased, summary=summary)
     return summary
 
 
@@ -195,10 +203,16 @@ known AS MATERIALIZED ( -- as it was before: all parts of a statement see the sa
            coalesce(sent.findable, person.findable) <> person.findable AS consents_otherwise
       FROM sent JOIN persons_person AS person USING (id)
 ),
+erased AS MATERIALIZED (
+    -- The receipts are the one record of ids that were given and are gone. They belong to the app privacy;
+    -- this is the place where people read them, in SQL and without an import.
+    SELECT DISTINCT sent.id FROM sent JOIN privacy_erasurereceipt AS receipt ON receipt.person_id = sent.id
+     WHERE sent.id NOT IN (SELECT id FROM known) AND NOT %(restore_erased)s
+),
 created AS (
     INSERT INTO persons_person (id, first_name, last_name, company_name, findable)
     SELECT id, first_name, last_name, company_name, coalesce(findable, %(by_default)s)
-      FROM sent WHERE id NOT IN (SELECT id FROM known)
+      FROM sent WHERE id NOT IN (SELECT id FROM known UNION ALL SELECT id FROM erased)
 ),
 updated AS (
     UPDATE persons_person AS person
@@ -207,11 +221,12 @@ updated AS (
       FROM sent JOIN known USING (id)
      WHERE person.id = sent.id AND (differs OR consents_otherwise) AND %(update)s
 )
-SELECT id, differs, consents_otherwise FROM known
+SELECT id, differs, consents_otherwise, false FROM known
+ UNION ALL SELECT id, NULL, NULL, true FROM erased
 """
 
 
-def _store(batch: dict[int, _Row], *, update: bool, summary: Summary) -> None:
+def _store(batch: dict[int, _Row], *, update: bool, restore_erased: bool, summary: Summary) -> None:
     if not batch:
         return
     first, last, company = zip(*(row.names for row in batch.values()), strict=True)
@@ -228,11 +243,18 @@ def _store(batch: dict[int, _Row], *, update: bool, summary: Summary) -> None:
                 "findable": [row.findable for row in batch.values()],
                 "by_default": settings.FINDABLE_BY_DEFAULT,
                 "update": update,
+                "restore_erased": restore_erased,
             },
         )
-        known = {person_id: differences for person_id, *differences in cursor.fetchall()}
+        found = cursor.fetchall()
+    known = {person_id: (differs, consents) for person_id, differs, consents, erased in found if not erased}
+    erased = {person_id for person_id, _, _, erased in found if erased}
     for person_id, row in batch.items():
         summary.read += len(row.lines)
+        if person_id in erased:
+            for line in row.lines:
+                summary.refuse(line, f"id: person {person_id} was erased, and its id is not given again.")
+            continue
         if person_id not in known:
             summary.created += 1
         elif update and any(known[person_id]):

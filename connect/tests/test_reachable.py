@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from connect import neighbours
+
 
 def waiting(**environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -44,3 +46,31 @@ def test_it_waits_for_each_of_them() -> None:
 def test_who_has_no_neighbours_does_not_wait() -> None:
     with waiting() as process:
         assert process.wait(20) == 0
+
+
+def test_a_url_without_a_port_means_that_of_http() -> None:
+    """Not port 0, which nobody ever listens on."""
+    with waiting(PERSONS_URL="http://127.0.0.254") as process:
+        assert process.stdout
+        assert process.stdout.readline() == "Waiting for 127.0.0.254:80.\n"
+        process.terminate()
+    assert neighbours.address("PERSONS_URL", "http://persons") == ("persons", 80)
+    assert neighbours.address("PERSONS_URL", "http://[::1]:8000") == ("::1", 8000)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["grpc://locations", "grpc://locations:0", "grpc://locations:x", "grpc://locations:70000", "http://:80"],
+)
+def test_a_url_that_nobody_can_listen_at_is_refused_at_once(url: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "connect.reachable"],
+        env=os.environ | {"LOCATIONS_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert process.stderr.startswith(f"LOCATIONS_URL={url!r}: ")
+    assert "Traceback" not in process.stderr

@@ -248,6 +248,20 @@ def test_nothing_has_its_frame_in_every_form(api: APIClient, ann: Person, name: 
     assert ask(api, ann, "encounters", f"{DAY}&format={name}").content.decode() == empty
 
 
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("x")'])
+def test_a_table_has_no_cell_that_a_spreadsheet_computes(
+    api: APIClient, ann: Person, person: Callable[..., Person], name: str
+) -> None:
+    other = person(name, f"{name}b", f"{name}c")
+    services.record([Ping(each.pk, NINE, -1.0, -2.0) for each in (ann, other)])
+
+    answer = ask(api, ann, "encounters", headers={"accept": "text/csv"})
+
+    _, row = csv.reader(io.StringIO(answer.content.decode(), newline=""))
+    assert row[:4] == [str(other.pk), f"'{name}", f"'{name}b", f"'{name}c"]
+    assert row[-2:] == ["-1.0000000", "-2.0000000"]  # numbers stay numbers
+
+
 @pytest.mark.parametrize("form", ["text/csv", "application/geo+json"])
 def test_errors_of_maps_and_tables_are_json(api: APIClient, ann: Person, form: str) -> None:
     for answer, status in [
@@ -320,7 +334,11 @@ def test_both_dates_are_required(api: APIClient, ann: Person, door: str) -> None
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize(
     ("start", "end"),
-    [("2026-05-13", "2026-05-11"), ("2026-05-11T09:00:00.000001Z", "2026-05-11T09:00:00Z")],
+    [
+        ("2026-05-13", "2026-05-11"),
+        ("2026-05-12", "2026-05-11"),
+        ("2026-05-11T09:00:00.000001Z", "2026-05-11T09:00:00Z"),
+    ],
 )
 def test_start_after_end_is_a_400(api: APIClient, ann: Person, door: str, start: str, end: str) -> None:
     answer = ask(api, ann, door, f"start_date={start}&end_date={end}")

@@ -1,11 +1,13 @@
 """Rejected pings recorded again, by the command and by the admin site, and looked at there."""
 
+import threading
 from collections.abc import Callable
+from functools import partial
 from io import StringIO
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -17,6 +19,8 @@ from consumers.tests.conftest import at
 from locations import services
 from locations.pings import Ping
 from persons import services as persons
+from persons.models import Person
+from tests.serving import until
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -85,6 +89,63 @@ def test_one_that_the_database_refuses_keeps_no_other_back():
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE locations_location DROP CONSTRAINT picky")
     assert said() == "1 read, 1 stored, 0 repeats, 0 still rejected"
+
+
+def waiting_for_a_lock(count: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0] == count
+
+
+def in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[Exception]]:
+    faults: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the test shows it
+            faults.append(fault)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, faults
+
+
+@pytest.mark.parametrize("replays_first", [False, True])
+@pytest.mark.parametrize("_round", range(3))
+def test_a_replay_and_the_deletion_of_the_person_do_not_deadlock(replays_first: bool, _round: int):
+    reject(*(at(1, n) for n in range(200)), *(at(2, n) for n in range(200)))
+    works = [said, lambda: persons.delete(1)]
+    started = []
+
+    with transaction.atomic():
+        Person.objects.select_for_update().get(id=1)  # both come to wait behind this
+        for work in works if replays_first else reversed(works):
+            started.append(in_a_thread(work))
+            until(lambda: waiting_for_a_lock(len(started)))
+    for thread, _ in started:
+        thread.join(30)
+
+    assert [faults for _, faults in started] == [[], []]
+    assert not RejectedPing.objects.exists()
+    assert sorted(services.list_between(limit=1000)) == [at(2, n) for n in range(200)]
+
+
+@pytest.mark.parametrize("_round", range(3))
+def test_replays_and_deletions_at_once_end_as_one_after_the_other_would(_round: int):
+    for person_id in range(1, 10):
+        reject(*(at(person_id, n) for n in range(100)))
+
+    started = [in_a_thread(said), in_a_thread(said)]
+    started += [in_a_thread(partial(persons.delete, person_id)) for person_id in range(1, 9)]
+    for thread, _ in started:
+        thread.join(60)
+
+    assert [faults for _, faults in started] == [[]] * 10
+    assert not RejectedPing.objects.exists()
+    assert sorted(services.list_between(limit=10_000)) == [at(9, n) for n in range(100)]
 
 
 # --- the admin site ------------------------------------------------------------------------------

@@ -17,15 +17,15 @@ from consumers import topic
 from consumers.tests.conftest import at
 from grpc_server import locations_pb2 as pb
 from grpc_server import messages
-from locations.pings import EARLIEST, LATEST, Ping, is_good
+from locations.pings import EARLIEST, LATEST, Ping, is_good, not_tiny
 
 LAST = LATEST - timedelta(microseconds=1)
 PINGS = st.builds(
     Ping,
     st.integers(1, 2**63 - 1),
     st.datetimes(EARLIEST.replace(tzinfo=None), LAST.replace(tzinfo=None), timezones=st.just(UTC)),
-    st.floats(-90, 90),
-    st.floats(-180, 180),
+    st.floats(-90, 90).map(not_tiny),
+    st.floats(-180, 180).map(not_tiny),
 )
 
 
@@ -38,6 +38,19 @@ def test_what_is_encoded_is_read_again_to_the_last_bit(ping: Ping):
 
     assert key == str(ping.person_id).encode("ascii")
     assert topic.read(key, value) == (ping, ping.person_id, "")
+
+
+TINY = st.floats(-1e-8, 1e-8) | st.floats(-1e-300, 1e-300)
+
+
+@given(PINGS, TINY, TINY)
+def test_a_tiny_coordinate_in_a_message_is_zero(ping: Ping, latitude: float, longitude: float):
+    """However it was sent: an older version or another program may have written the message."""
+    key, value = topic.encode(ping._replace(latitude=latitude, longitude=longitude))
+
+    expected = ping._replace(latitude=not_tiny(latitude), longitude=not_tiny(longitude))
+    assert topic.read(key, value).ping == expected
+    assert topic.read_good([value]) == ([expected], [0])
 
 
 @given(st.none() | st.binary(max_size=40), st.none() | st.binary(max_size=200))

@@ -132,6 +132,21 @@ def test_an_answer_that_breaks_off_is_no_whole_answer(people: None, crowd: int, 
     assert first == next(iter(services.list_between(limit=1)))
 
 
+def test_a_page_and_the_row_after_it_are_one_call(url: str, crowd: int, monkeypatch: pytest.MonkeyPatch):
+    """Whoever makes pages of 10,000 asks for one row more, and the spatial statement is a dear one."""
+    services.record([Ping(2, NOON, 1.0, 2.0)])
+    ever = {"start": datetime(1990, 1, 1, tzinfo=UTC), "end": datetime(2030, 1, 1, tzinfo=UTC)}
+    calls: list[str] = []
+    answer = client._answer
+    monkeypatch.setattr(client, "_answer", lambda method, *how: calls.append(method) or answer(method, *how))
+
+    for size in (10_000, 10_001):
+        assert len(list(client.list_between(person_id=1, limit=size))) == size
+        assert len(list(client.connections(2, **ever, distance_m=5.0, limit=size))) == size
+        assert calls == ["ListLocations", "FindConnections"]
+        calls.clear()
+
+
 def test_what_is_not_read_to_its_end_is_not_worked_on(url: str, crowd: int):
     with closing(client.list_between(person_id=1)) as rows:
         next(rows)
@@ -160,8 +175,8 @@ def test_a_time_comes_through_to_the_microsecond(moment: datetime):
 @given(
     person_id=st.integers(-(2**63), 2**63 - 1),
     creation_time=st.datetimes(min_value=datetime(1899, 1, 1), max_value=datetime(2101, 1, 1)),  # noqa: DTZ001
-    latitude=st.floats() | st.floats(-91, 91),
-    longitude=st.floats() | st.floats(-181, 181),
+    latitude=st.floats() | st.floats(-91, 91) | st.floats(-1e-8, 1e-8),
+    longitude=st.floats() | st.floats(-181, 181) | st.floats(-1e-8, 1e-8),
 )
 def test_the_quick_look_and_the_rule_book_agree(
     person_id: int, creation_time: datetime, latitude: float, longitude: float
@@ -172,9 +187,10 @@ def test_the_quick_look_and_the_rule_book_agree(
     except pings.Refused:
         by_the_book = None
 
-    assert pings.is_good(ping) == (by_the_book is not None)
+    assert pings.is_good(ping) == (by_the_book == ping)
     if by_the_book is not None:
-        assert messages.to_ping(messages.to_location(ping)) == by_the_book == ping
+        assert messages.to_ping(messages.to_location(ping)) == by_the_book
+        assert messages.to_pings([messages.to_location(ping)]) == ([by_the_book], [0], [])
 
 
 class _OlderRelease(LocationServiceServicer):

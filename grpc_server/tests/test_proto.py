@@ -19,14 +19,15 @@ NUMBERS = {
     "Refusal": "index code faults",
     "Fault": "field reason",
     "GetLocationRequest": "id",
-    "ListLocationsRequest": "person_id start end bounds limit after",
+    "ListLocationsRequest": "person_id start end bounds limit after order look_ahead",
     "ListLocationsResponse": "locations",
     "Bounds": "west south east north",
     "LocationKey": "creation_time person_id",
-    "FindConnectionsRequest": "person_id start end distance_m within_s limit after",
+    "FindConnectionsRequest": "person_id start end distance_m within_s limit after look_ahead",
     "FindConnectionsResponse": "locations",
     "FindEncountersRequest": (
-        "person_id start end distance_m within_s max_gap_s min_duration_s limit after plausible_only"
+        "person_id start end distance_m within_s max_gap_s min_duration_s limit after plausible_only "
+        "look_ahead"
     ),
     "FindEncountersResponse": "encounters plausible_only",
     "Encounter": "person_id start end duration_s pings min_distance_m latitude longitude nth",

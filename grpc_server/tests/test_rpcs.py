@@ -213,6 +213,7 @@ ONE = RANGE | {"person_id": 1}
         ("ListLocations", {"limit": 0}, "limit"),
         ("ListLocations", {"limit": 10_001}, "limit"),
         ("ListLocations", {"limit": -1}, "limit"),
+        ("ListLocations", {"limit": 1, "order": 2}, "order"),
         ("ListLocations", {"limit": 1, "start": Timestamp(nanos=-1)}, "start"),
         ("ListLocations", {"limit": 1, "bounds": pb.Bounds(west=1, east=1, south=1)}, "bounds.north"),
         (
@@ -264,6 +265,26 @@ def test_defaults_are_those_of_the_rest_paths(people: None, stub: LocationServic
 
     assert [(met.duration_s, met.pings) for met in answer.encounters] == [(75.0, 2), (0.0, 1)]
     assert answer.encounters[1].HasField("latitude")
+
+
+def test_the_newest_come_first_where_that_is_asked_for_and_one_more_than_the_limit_for_who_looks_ahead(
+    people: None, stub: LocationServiceStub
+):
+    for second in range(4):
+        stub.RecordLocation(location(second=second))
+    newest = pb.ListLocationsRequest.NEWEST
+
+    def seconds(**question: Any) -> list[int]:
+        answer = stub.ListLocations(pb.ListLocationsRequest(person_id=1, **question))
+        return [each.creation_time.seconds % 60 for batch in answer for each in batch.locations]
+
+    assert seconds() == seconds(limit=4) == seconds(limit=4, look_ahead=True) == [0, 1, 2, 3]
+    assert seconds(order=newest) == [3, 2, 1, 0]
+    after = pb.LocationKey(creation_time=location(second=2).creation_time, person_id=1)
+    assert seconds(order=newest, after=after) == [1, 0]
+    assert seconds(order=newest, after=after, limit=1) == [1]
+    assert seconds(limit=2, look_ahead=True) == [0, 1, 2]
+    assert seconds(look_ahead=True) == [0, 1, 2, 3]
 
 
 def test_long_answers_come_in_batches(stub: LocationServiceStub, crowd: int):

@@ -33,11 +33,15 @@ def items(source: Source, *, person_id: int | None) -> Iterator[Item]:
     try:
         track_points = gpxpy.parse(text).walk(only_points=True)
     except (gpxpy.gpx.GPXException, ValueError, TypeError, AttributeError) as fault:
-        raise Unreadable(f"it is no valid GPX: {fault}") from None
+        raise Unreadable(f"it is no valid GPX: {str(fault)[:200]}") from None
     for place, point in enumerate(track_points, 1):
         fields = {"person_id": person_id, "latitude": point.latitude, "longitude": point.longitude}
         if point.time is not None:
-            fields["creation_time"] = point.time.isoformat()
+            try:
+                fields["creation_time"] = point.time.isoformat()
+            except ValueError:  # gpxpy takes any digits for an offset from UTC
+                yield Item(place, "creation_time: Must have an offset of less than 24 hours.")
+                continue
         yield Item(place, fields)
 
 
@@ -52,8 +56,8 @@ def _decode(data: bytes) -> str:
     except UnicodeDecodeError as fault:
         line = data.count(b"\n", 0, fault.start) + 1
         raise Unreadable(f"line {line} is not {encoding.upper()} text") from None
-    except LookupError:
-        raise Unreadable(f"its encoding {encoding!r} is unknown") from None
+    except (LookupError, UnicodeError):  # such as "undefined", or one that is only for names of hosts
+        raise Unreadable(f"its encoding {encoding!r} is unknown or no encoding of texts") from None
 
 
 class _Outline:

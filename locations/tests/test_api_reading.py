@@ -162,6 +162,9 @@ def test_one_bound_is_enough_with_a_person_or_a_limit(
         ("2026-05-13", "2026-05-11"),
         ("2026-05-11T09:30:01Z", "2026-05-11T09:30:00Z"),
         ("2027-01-01", DAY),
+        ("2026-05-12", DAY),  # the day after
+        (" 2026-05-12 ", f" {DAY}"),
+        ("9999-12-31", "9999-12-30"),
         ("2026-05-12T00:00:00.000001Z", DAY),
     ],
 )
@@ -170,12 +173,20 @@ def test_start_after_end_is_a_400(api: APIClient, start: str, end: str) -> None:
     assert (answer.status_code, answer.json()) == (400, {"start": ["Must not be after end."]})
 
 
-@pytest.mark.parametrize("start", ["2026-05-12", "2026-05-12T00:00:00Z"])
-def test_the_day_after_the_last_begins_where_the_last_ends(
-    api: APIClient, at: Callable[..., str], start: str
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-05-12T00:00:00Z", DAY),
+        ("2026-05-12", "2026-05-12T00:00:00Z"),
+        ("2026-05-12T00:00:00Z", "2026-05-12T02:00:00+02:00"),
+    ],
+)
+def test_between_equal_instants_there_is_nothing(
+    api: APIClient, at: Callable[..., str], start: str, end: str
 ) -> None:
     at("2026-05-12T00:00:00Z")
-    assert ids(api.get(f"/api/locations?start={start}&end=2026-05-11")) == []
+    answer = api.get("/api/locations", {"start": start, "end": end})
+    assert (answer.status_code, answer.json()) == (200, [])
 
 
 # --- boxes ---------------------------------------------------------------------------------------
@@ -278,6 +289,9 @@ def test_what_is_no_box_is_refused(api: APIClient, bbox: str) -> None:
         ("limit=1&after=bnVsbA", "after"),  # null
         ("limit=1&after=eyJhIjo1fQ", "after"),  # {"a": 5}
         ("limit=1&stop=2026-05-11", "stop"),
+        ("limit=1&order=latest", "order"),
+        ("limit=1&order=", "order"),
+        ("limit=1&order=newest&order=newest", "order"),
         ("limit=1&%00=1", "\0"),
         ("limit=1&%ED%A0%80=1", "\ufffd" * 3),
     ],
@@ -299,6 +313,7 @@ def test_format_is_drfs_own(api: APIClient, query: str) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
+@pytest.mark.parametrize("order", ["", "oldest", "newest"])
 @pytest.mark.parametrize(
     "query",
     ["person_id={ann}", "start=2026-05-11&end=2026-06-30", "bbox=0,0,5,5", "bbox=0,0,5,5&start=0001-01-01"],
@@ -310,6 +325,7 @@ def test_pages_to_the_end_are_the_whole(
     bo: Person,
     walk: Callable[[str], list[list[Any]]],
     query: str,
+    order: str,
     limit: int,
 ) -> None:
     """Two people at the same instants, microseconds apart and months apart."""
@@ -317,6 +333,8 @@ def test_pages_to_the_end_are_the_whole(
         at(moment)
         at(moment, of=bo)
     query = query.format(ann=ann.pk)
+    if order:
+        query += f"&order={order}"
     [whole] = walk(f"/api/locations?{query}&limit=10000")
     pages = walk(f"/api/locations?{query}&limit={limit}")
     assert [one for page in pages for one in page] == whole

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -11,6 +13,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from connect.files import Source
 from locations.formats import geojson, gpx
 from locations.models import Location
 
@@ -211,13 +214,27 @@ EXTERNAL = '<!DOCTYPE gpx [<!ENTITY e SYSTEM "file:///etc/passwd">]><gpx><name>&
         (GPX.format('<trkpt lat="north" lon="2"/>'), "no valid GPX"),
         (GPX.format('<trkpt lon="2"/>'), "no valid GPX"),
         ("<gpx>\n<name>Caf\xe9</name></gpx>".encode("latin-1"), "line 2 is not UTF-8"),
-        ('<?xml version="1.0" encoding="klingon"?><gpx/>', "encoding 'klingon' is unknown"),
-        ('<?xml version="1.0" encoding="zlib"?><gpx/>', "encoding 'zlib' is unknown"),
+        *(
+            (f'<?xml version="1.0" encoding="{name}"?><gpx/>', f"encoding '{name}' is unknown")
+            for name in ("klingon", "zlib", "hex", "undefined", "punycode")
+        ),
     ],
 )
 def test_what_is_no_gpx_is_a_clear_error(tmp_path: Path, content: str | bytes, reason: str) -> None:
     assert reason in fails(a_file(tmp_path, "walk.gpx", content), status=2, person=5)
     assert not Location.objects.exists()
+
+
+@pytest.mark.parametrize("offset", ["+99:99", "-99:99", "+24:00", "-24:00"])
+def test_a_point_with_an_impossible_offset_is_refused_and_the_others_are_stored(
+    tmp_path: Path, offset: str
+) -> None:
+    bad = f'<trkpt lat="1.5" lon="2.5"><time>2020-08-18T10:37:06{offset}</time></trkpt>'
+    said = fails(
+        a_file(tmp_path, "walk.gpx", GPX.format(POINT.format(1) + bad + POINT.format(2))), status=1, person=5
+    )
+    assert "3 read, 2 stored, 0 repeats, 1 refused" in said
+    assert "1 refused: creation_time: Must have an offset of less than 24 hours.; point 2" in said
 
 
 def test_a_gpx_has_a_largest_size_unpacked(tmp_path: Path) -> None:
@@ -278,12 +295,82 @@ def test_a_geojson_that_breaks_off_gives_what_came_before(tmp_path: Path) -> Non
     [
         ("", "no valid JSON"),
         ("[1, 2]", "must be a GeoJSON FeatureCollection"),
+        ("5", "must be a GeoJSON FeatureCollection"),
+        ("{}", "must be a GeoJSON FeatureCollection"),
+        ('{"type": "FeatureCollection"}', "must be a GeoJSON FeatureCollection"),
+        ('{"features": {}}', "must be a GeoJSON FeatureCollection"),
+        ('{"features": null}', "must be a GeoJSON FeatureCollection"),
+        ('{"features": [], 5: 6}', "no valid JSON after feature 0"),
+        ('{"features": []', "no valid JSON after feature 0: the file ends too early"),
+        ('{"features": [1,]}', "no valid JSON after feature 1"),
+        ('{"features": []} x', "no valid JSON after feature 0: 'x' follows the end"),
         (b'{"features": ["\xe9"]}', "no valid JSON after feature 0"),
         ('{"features": ["' + " " * (2 * geojson.FEATURE_LIMIT), "a feature is larger than 1 MiB"),
+        ("[" * 20_000, "nested too deeply"),
+        ('{"features": [' + "[" * 1_200_000, "nested too deeply"),
+        ('{"features": [' + "[" * 600_000 + "]" * 600_000 + "]}", "nested too deeply"),
+        ('{"a":' * 200_000, "nested too deeply"),
+        ('{"features": [' + '{"a":' * 200_000, "nested too deeply"),
     ],
+    ids=lambda value: repr(value[:30]),
 )
 def test_what_is_no_geojson_is_a_clear_error(tmp_path: Path, content: str | bytes, reason: str) -> None:
     assert reason in fails(a_file(tmp_path, "walk.geojson", content), status=2)
+
+
+@pytest.mark.parametrize("name", ["nested", "wide", "long"])
+def test_a_hostile_geojson_takes_little_memory(tmp_path: Path, name: str) -> None:
+    """Measured in a process of its own. Nested arrays once took gigabytes."""
+    point = '{"geometry": {"type": "Point", "coordinates": [%s, 1.5]}, "properties": {"person_id": "%s"}}'
+    content = {
+        "nested": '{"features": [' + "[" * 4_000_000,
+        "wide": '{"features": [' + ",".join([point % ("[" + "[]," * 80_000 + "1]", 5)] * 40) + "]}",
+        "long": '{"features": [' + ",".join([point % (2.5, "5" * 1_000_000)] * 150) + "]}",
+    }[name]
+    file = a_file(tmp_path, "walk.geojson.gz", gzip.compress(content.encode(), compresslevel=1))
+    measured = (
+        "import collections, resource, sys; from pathlib import Path; from connect.files import Source; "
+        "from locations.formats import Unreadable, geojson\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n"
+        "  with Source(Path(sys.argv[1])) as source: kept = list(geojson.items(source, person_id=None))\n"
+        "except Unreadable: pass\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    command = [sys.executable, "-c", measured, str(file)]
+    grown_kb = int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    assert grown_kb < 60 * 1024
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000, "1." + "9" * 5000 + "e9", "NaN", "[[5]]"])
+def test_a_number_out_of_bounds_costs_its_own_feature_only(tmp_path: Path, number: str) -> None:
+    text = collection(
+        feature(1), feature(2, geometry={"type": "Point", "coordinates": ["HERE", 1.5]}), feature(3)
+    )
+    said = fails(a_file(tmp_path, "walk.geojson", text.replace('"HERE"', number)), status=1)
+    assert "3 read, 2 stored, 0 repeats, 1 refused" in said
+    assert "feature 2" in said
+
+
+def test_other_members_may_stand_before_and_behind_the_features(tmp_path: Path) -> None:
+    text = json.dumps(
+        {"name": "[", "bbox": [1, 2], "features": [feature(1)], "crs": {"features": [1]}}, indent=9
+    )
+    assert "1 read, 1 stored, 0 repeats, 0 refused" in import_files(a_file(tmp_path, "walk.geojson", text))
+    assert "0 read, 0 stored" in import_files(a_file(tmp_path, "empty.geojson", collection()))
+
+
+@pytest.mark.parametrize("size", [1, 7, 64 * 1024])
+def test_a_geojson_is_read_the_same_however_it_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(geojson, "_CHUNK", size)
+    whole = collection(*(feature(i, id=i, name='é\\"]}') for i in range(60)), 12345)
+    file = a_file(tmp_path, "walk.geojson", whole)
+    with Source(file) as source:
+        read = list(geojson.items(source, person_id=None))
+    assert [item.fields["creation_time"][-3:-1] for item in read[:-1]] == [f"{i:02}" for i in range(60)]
+    assert isinstance(read[-1].fields, str)
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The rules that a ping must meet, and the identifier that is made of its person and time."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -113,6 +114,25 @@ def test_beyond_the_poles_and_the_antimeridian_there_is_nothing(field: str, valu
 def test_the_borders_belong_to_the_world(latitude: float, longitude: float) -> None:
     ping = pings.parse(GOOD | {"latitude": latitude, "longitude": longitude})
     assert (ping.latitude, ping.longitude) == (latitude, longitude)
+
+
+TINY = [1e-9, 9.99e-10, 1e-10, 1e-155, 1e-300, 2.2250738585072014e-308, 1e-320, 5e-324, 0.0, -0.0]
+
+
+@pytest.mark.parametrize("size", TINY)
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("form", [float, str, "{:.330f}".format])
+def test_a_coordinate_of_less_than_a_billionth_of_a_degree_is_zero(size: float, sign: int, form: Any) -> None:
+    sent = GOOD | {"creation_time": "2020-08-18T10:37:06Z"}
+    expected = sign * size if size >= 1e-9 else 0.0
+    for field in ("latitude", "longitude"):
+        fields = sent | {field: form(sign * size)}
+        for ping in (pings.parse(fields), pings.parse_usual(fields) or pings.parse(fields)):
+            degrees = getattr(ping, field)
+            assert degrees == expected
+            assert expected or math.copysign(1, degrees) == 1
+            assert pings.is_good(ping)
+    assert pings.is_good(Ping(5, MORNING, size, 0.1)) == (size in (0, 1e-9))
 
 
 @pytest.mark.parametrize(

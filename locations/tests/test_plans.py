@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection
 
-from locations import partitions, proximity
+from locations import partitions, proximity, services
 from persons.models import Person
 
 DAY = {"start": datetime(2026, 5, 11, tzinfo=UTC), "end": datetime(2026, 5, 12, tzinfo=UTC)}
@@ -111,6 +111,18 @@ def test_the_questions_use_their_indexes_at_a_million_rows(statistics):
     check_what_a_person_may_ask(
         proximity.encounters_sql(17, **NEXT_DAY, distance_m=5, **met, **page), plausible
     )
+    # A page of a list comes from the end of an index that the order names, in either direction.
+    order = {"creation_time_person_id_idx"}
+    noon = datetime(2026, 5, 11, 12, tzinfo=UTC)
+    for person_id, index in ((None, order), (17, {"pkey"})):
+        for newest_first, after in ((False, None), (True, None), (False, (noon, 17)), (True, (noon, 17))):
+            within = {**DAY, "bounds": None, "limit": 101, "after": after, "newest_first": newest_first}
+            plan = explain(*services.list_between_sql(person_id=person_id, **within))
+            assert indexes_used(plan) - {"person_hidden"} == index
+            [scan] = [node for node in plan if node.get("Relation Name") == MONTH]
+            assert scan["Scan Direction"] == ("Backward" if newest_first else "Forward")
+            assert scan["Actual Rows"] == plan[0]["Actual Rows"] == 101
+            assert not [node for node in plan if node["Node Type"] in ("Seq Scan", "Sort")]
     # Without a tolerance each candidate is tried by hash against the own pings near it, not against all; the
     # hash is made once, and the first rows are there before the last are looked for.
     for question in (ever, far_ever):

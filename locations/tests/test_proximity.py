@@ -26,6 +26,10 @@ PLACES = {
     "near the south pole": (-89.9999, 77.0),
     "a corner of cubes": (45.0, -90.0),
 }
+# Magnitudes that an older version stored, and that PostgreSQL's arithmetic can underflow with. The first is
+# the smallest latitude whose row PostgreSQL computes.
+TINY_LATITUDES = [1e-157, 1e-155, 1e-103, 1e-90, 1e-60]
+TINY_LONGITUDES = [5e-323, 1e-320, 2.3e-308, 1e-300, *TINY_LATITUDES]
 
 
 def at(place: tuple[float, float], east_m: float, north_m: float) -> tuple[float, float]:
@@ -66,6 +70,10 @@ def events(draw) -> list[Ping]:
     for person_id in range(1, draw(st.integers(2, 4)) + 1):
         for _ in range(draw(st.integers(1, 10))):
             latitude, longitude = at(place, draw(metres), draw(metres))
+            if not latitude and draw(st.booleans()):
+                latitude = draw(st.sampled_from([-1, 1])) * draw(st.sampled_from(TINY_LATITUDES))
+            if not longitude and draw(st.booleans()):
+                longitude = draw(st.sampled_from([-1, 1])) * draw(st.sampled_from(TINY_LONGITUDES))
             moment = NOON + timedelta(seconds=draw(seconds))
             pings.append(Ping(person_id, moment, latitude, longitude))
     return pings
@@ -276,6 +284,31 @@ def test_the_same_point_has_one_longitude_more_at_the_antimeridian_and_all_at_th
     found = list(services.encounters(1, **DAY, distance_m=0.001, within_s=0, max_gap_s=0))
 
     assert [(e.person_id, e.min_distance_m) for e in found] == [(2, 0.0), (3, 0.0)]
+
+
+@pytest.mark.parametrize("tiny", [5e-323, 1e-320, 1e-300, 1e-163, 1e-155, 1e-108, 1e-103, -1e-90, 1e-90])
+@pytest.mark.parametrize("latitude", [0.1, 0.0, 90.0, -89.99999])
+@pytest.mark.parametrize("base", [0.0, 90.0, 180.0])
+@pytest.mark.parametrize("d", [1e-9, 5, 100, 10_000])
+def test_no_stored_ping_makes_a_question_fail(tiny, latitude, base, d):
+    """As older versions stored them: nearly 0, so that squares, cubes and quotients underflow."""
+    later = NOON + timedelta(seconds=10)
+    there = [(1, NOON, base), (1, later, tiny), (2, later, base), (2, NOON, tiny), (3, NOON, -tiny)]
+    with connection.cursor() as cursor:
+        fresh([Ping(person_id, NOON - timedelta(days=9), 1.0, 1.0) for person_id in (1, 2, 3)])
+        cursor.executemany(
+            "INSERT INTO locations_location (person_id, creation_time, latitude, longitude) "
+            "VALUES (%s, %s, %s, %s)",
+            [(person_id, moment, latitude, longitude) for person_id, moment, longitude in there],
+        )
+    stored = [Ping(person_id, moment, latitude, longitude) for person_id, moment, longitude in there]
+
+    for within_s in (None, 0, 60):
+        question = {**DAY, "distance_m": d, "within_s": within_s}
+        assert list(services.connections(1, **question)) == brute_force.connections(stored, 1, **question)
+    question = {**DAY, "distance_m": d, "within_s": 60, "max_gap_s": 75}
+    found = [(e.person_id, e.start, e.end, e.pings) for e in services.encounters(1, **question)]
+    assert found == [row[:4] for row in brute_force.encounters(stored, 1, **question)]
 
 
 def test_a_location_counts_once_however_many_own_pings_are_near():

@@ -91,6 +91,27 @@ def test_an_answer_that_is_neither_true_nor_false_is_refused() -> None:
     assert summary.refused == [Refusal(2, "findable: must be true or false, or empty.")]
 
 
+def test_the_id_of_an_erased_person_is_refused_unless_they_are_to_be_restored(tmp_path: Path) -> None:
+    import_rows(table("1,Ann,Lee,Acme", "2,Bo,Ek,Brio"))
+    Person.objects.filter(id=1).delete()
+    rows = table("1,Ann,Lee,Acme", "1,Ann,Lee,Acme", "3,Cy,Fo,Cera", "2,Bo,Ek,Brio")
+
+    for update in (False, True):
+        summary = import_rows(rows, update=update)
+        assert [refusal.line for refusal in summary.refused] == [2, 3]
+        assert summary.refused[0].reason == "id: person 1 was erased, and its id is not given again."
+        assert (summary.read, summary.created + summary.repeats) == (4, 2)
+        assert [row[0] for row in stored()] == [2, 3]
+
+    file = tmp_path / "people.csv"
+    file.write_text("".join(rows))
+    with pytest.raises(CommandError, match="2 rows were refused"):
+        import_file(file)
+    assert "4 read: 1 created, 0 updated, 3 repeats, 0 refused" in import_file(file, restore_erased=True)
+    assert [row[0] for row in stored()] == [1, 2, 3]
+    assert import_rows(rows) == Summary(read=4, repeats=4)  # who is there again is a person like any other
+
+
 def test_two_rows_of_one_file_that_disagree() -> None:
     rows = table("1,Ann,Lee,Acme", "1,Ann,Lee,Other")
     assert import_rows(rows).refused == [Refusal(3, "id: person 1 exists with other names.")]

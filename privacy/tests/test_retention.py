@@ -123,6 +123,51 @@ def test_nothing_goes_where_everything_is_kept(ann: Person, settings: Any):
     assert Location.objects.count() == 2
 
 
+def test_pings_that_claim_to_be_more_than_a_day_ahead_go_and_those_of_wrong_clocks_stay(ann: Person):
+    kept = [1, 0, -0.9]
+    ping(ann, *kept, -1.1, -1.2, -100, -5000, -8000)
+    assert Location.objects.count() == 8
+
+    dry = drop("--dry-run")
+    assert Location.objects.count() == 8
+    said = drop()
+
+    assert said == dry.replace("would be dropped", "dropped")
+    assert f"{month_of(ago(-100))}: 1 pings dropped" in said
+    assert "locations_location_after: 2 pings dropped" in said
+    assert ", 5 pings, " in said
+    assert Location.objects.count() == len(kept)
+    assert not Location.objects.filter(creation_time__gt=ago(-1)).exists()
+    assert month_of(ago(-100)) not in months()
+    assert "locations_location_after" in months()
+    ping(ann, -100)
+    assert Location.objects.count() == len(kept) + 1
+
+
+def test_months_without_a_ping_go_and_those_that_are_next_stay(ann: Person):
+    ping(ann, 1, 100, 200)
+    for days in (100, 0):
+        Location.objects.filter(creation_time__lt=ago(days - 1), creation_time__gt=ago(days + 1)).delete()
+    partitions.ensure(partitions.months_of([ago(0), timezone.now().replace(day=1) + timedelta(days=40)]))
+    next_month = month_of(timezone.now().replace(day=1) + timedelta(days=40))
+    assert month_of(ago(100)) in months()
+
+    with reading(person_id=ann.id):  # who reads has all months
+        drop()
+    assert month_of(ago(100)) in months()
+    assert "1 months without a ping dropped" in drop()
+
+    assert month_of(ago(100)) not in months()
+    assert {month_of(ago(200)), month_of(ago(0)), next_month} <= set(months())
+    assert "without a ping" not in drop()
+
+
+def test_a_month_that_is_not_empty_any_more_stays(ann: Person):
+    ping(ann, 100)
+    assert not partitions.drop_if_empty(month_of(ago(100)))
+    assert Location.objects.count() == 1
+
+
 def test_a_dropped_month_is_made_again_for_whoever_sends_it(ann: Person):
     ping(ann, OLD)
     drop()

@@ -13,7 +13,8 @@ from persons.importing import Summary, WrongColumns, import_rows
 
 _EPILOG = """
 Ids are kept, and the ids given to people from now on begin after them. A person who exists under the same
-names is a repeat, under other names refused, unless --update is given. It is always safe to run this again.
+names is a repeat, under other names refused, unless --update is given. The id of a person who was erased is
+refused, unless --restore-erased is given. It is always safe to run this again.
 
 A column findable, true or false, says whether others may find a new person; where it is missing or the cell
 is empty, FINDABLE_BY_DEFAULT says so. For a person who exists it changes that only with --update.
@@ -41,11 +42,17 @@ class Command(BaseCommand):
             "--update", action="store_true", help="take over the names, and findable, of people who exist"
         )
 
-    def handle(self, *, file: Path, update: bool, **_: Any) -> None:
+        parser.add_argument(
+            "--restore-erased",
+            action="store_true",
+            help="take people who were erased, too: only where they want to be known again",
+        )
+
+    def handle(self, *, file: Path, update: bool, restore_erased: bool, **_: Any) -> None:
         summary = Summary()
         try:
             with Source(file) as source:
-                import_rows(source, update=update, summary=summary)
+                import_rows(source, update=update, restore_erased=restore_erased, summary=summary)
         except OSError as fault:
             raise CommandError(f"{file}: {fault.strerror}", returncode=2) from None
         except WrongColumns as fault:

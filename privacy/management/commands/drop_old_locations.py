@@ -1,13 +1,15 @@
-"""`manage.py drop_old_locations`: what is older than RETENTION_DAYS goes."""
+"""`manage.py drop_old_locations`: what is older than RETENTION_DAYS, or more than a day ahead, goes."""
 
 import sys
 from argparse import ArgumentParser
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
+from locations import partitions
 from locations.partitions import Busy
 from privacy import retention
 
@@ -15,7 +17,8 @@ from privacy import retention
 class Command(BaseCommand):
     help = (
         "Drops every month of pings that is wholly older than RETENTION_DAYS, and the rejected pings and "
-        "lines of the audit log that are. Readers and writers go on meanwhile. To be run once a day; it can "
+        "lines of the audit log that are; also the pings that claim to be more than a day ahead of now, and "
+        "months without a ping. Readers and writers go on meanwhile. To be run once a day; it can "
         "be interrupted and run again. Exit status: 0 done; 1 the database is out of reach, or a month was "
         "in use all the time and is still there; 130 interrupted."
     )
@@ -42,8 +45,11 @@ class Command(BaseCommand):
     def _drop(self, moment: datetime, *, dry_run: bool) -> list[str]:
         busy = []
         months = pings = 0
+        gone: set[str] = set()
         would = "would be dropped" if dry_run else "dropped"
-        for name, rows in retention.months_before(moment):
+        latest = retention.latest()
+        too_old, future = retention.months_before(moment), list(retention.months_after(latest))
+        for name, rows in chain(too_old, future):
             said = would
             if not dry_run:
                 try:
@@ -54,6 +60,19 @@ class Command(BaseCommand):
                     continue
             self.stdout.write(f"{name}: {rows:,} pings {said}")
             months, pings = months + 1, pings + rows
+            gone.add(name)
+        if dry_run:
+            ahead = retention.pings_after(latest) - sum(rows for _, rows in future)
+        else:
+            ahead = retention.drop_pings_after(latest)
+        if ahead:
+            self.stdout.write(f"{ahead:,} pings of later than {latest:%Y-%m-%d %H:%M} UTC {would}")
+            pings += ahead
+        empty = set(retention.empty_months()) - gone
+        if not dry_run:
+            empty = set(filter(partitions.drop_if_empty, sorted(empty)))
+        if empty:
+            self.stdout.write(f"{len(empty)} months without a ping {would}")
         rejected = retention.rejected_before(moment) if dry_run else retention.drop_rejected(moment)
         questions = retention.questions_before(moment) if dry_run else retention.drop_questions(moment)
         self.stdout.write(
