@@ -72,6 +72,7 @@ def proxy(
     environ = os.environ | {
         "ROUTES": str(folder / "routes.map"),
         "APP_URL": "http://127.0.0.1:30000",
+        "PROXY_SECRET": "of-this-test",
         "RATE_PER_TOKEN": "500",
         "RATE_PER_ADDRESS": "1000",
         **more,
