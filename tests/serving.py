@@ -36,7 +36,10 @@ def database_url() -> str:
 
 
 class Server:
-    """Started on entry, alive then; stopped on exit. Keywords go into its environment, `{port}` in them being its own."""
+    """Started on entry, alive then; stopped on exit. Keywords go into its environment.
+
+    `{port}` in a value is the server's own port.
+    """
 
     def __init__(self, *, config: str = "python:connect.gunicorn", **environ: str):
         self.config = config
