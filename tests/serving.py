@@ -36,7 +36,10 @@ def database_url() -> str:
 
 
 class Server:
-    """Started on entry, alive then; stopped on exit. Keywords go into its environment."""
+    """Started on entry, alive then; stopped on exit. Keywords go into its environment.
+
+    `{port}` in a value is the server's own port.
+    """
 
     def __init__(self, *, config: str = "python:connect.gunicorn", **environ: str):
         self.config = config
@@ -51,7 +54,8 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "--config", self.config, *bind, "connect.asgi"],
                 cwd=ROOT,
-                env=os.environ | self.environ,
+                env=os.environ
+                | {name: value.replace("{port}", str(self.port)) for name, value in self.environ.items()},
                 pass_fds=[listener.fileno()],
                 stdout=self.log,
                 stderr=self.log,
