@@ -33,6 +33,10 @@ class Read(NamedTuple):
     reason: str = ""
 
 
+class BrokerRefused(NeighbourUnavailable):
+    """The brokers reject the credentials or the access rights of this process, or its client cannot go on."""
+
+
 class TooFewPartitions(Exception):
     """The topic that is there has fewer partitions than asked for; more would tear people's order apart."""
 
@@ -106,6 +110,24 @@ def _is_address(text: str) -> bool:
     return bool(host) and port.isdecimal() and 0 < int(port) < 65536
 
 
+# Waiting does not help against these. Every other error passes: librdkafka retries, reconnects and rejoins.
+_FATAL = {
+    KafkaError._FATAL,  # noqa: SLF001 - the names of librdkafka's own codes begin with an underscore
+    KafkaError._FENCED,  # noqa: SLF001
+    KafkaError._AUTHENTICATION,  # noqa: SLF001
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+    KafkaError.ILLEGAL_SASL_STATE,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
+
+
+def is_fatal(error: KafkaError) -> bool:
+    return error.fatal() or error.code() in _FATAL
+
+
 class NowAndThen(logging.Filter):
     """A line of each kind every so often: a broker that is away is reported twenty times a second."""
 
@@ -144,13 +166,15 @@ def client_config(**more: Any) -> dict[str, Any]:
     }
 
 
-def admin() -> AdminClient:
-    return AdminClient(client_config())
+def admin(**more: Any) -> AdminClient:
+    return AdminClient(client_config() | more)
 
 
 def unavailable(error: KafkaError | KafkaException) -> NeighbourUnavailable:
+    """BrokerRefused for an error that does not pass."""
     cause = error.args[0] if isinstance(error, KafkaException) else error
-    return NeighbourUnavailable(f"{brokers()}: {cause.name()}: {cause.str()}")
+    kind = BrokerRefused if is_fatal(cause) else NeighbourUnavailable
+    return kind(f"{brokers()}: {cause.name()}: {cause.str()}")
 
 
 # --- making it -----------------------------------------------------------------------------------

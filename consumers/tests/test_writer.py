@@ -13,7 +13,7 @@ from consumers.models import RejectedPing
 from consumers.standing import Observer
 from consumers.storing import UNKNOWN, Tally, read, store
 from consumers.tests.conftest import NOON, at, stored
-from consumers.writer import Writer, what_is_missing
+from consumers.writer import CONFIG, Writer, what_is_missing
 from local import kafka as local_kafka
 from persons import services as persons
 from tests.serving import until
@@ -238,8 +238,13 @@ def test_a_connection_that_was_cut_is_made_anew_by_the_next_step(
     assert observer.look().unwritten == 0
 
 
-def test_a_broker_that_goes_away_stops_the_writer_and_closing_does_not_hang(
-    settings: Any, new_writer: Callable
+@pytest.fixture
+def frequent_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONFIG, "statistics.interval.ms", 100)
+
+
+def test_a_broker_that_goes_away_is_waited_for_and_closing_does_not_hang(
+    settings: Any, frequent_statistics: None, new_writer: Callable
 ):
     with local_kafka.throwaway_storage() as broker:
         settings.PINGS_URL = broker.url
@@ -247,21 +252,69 @@ def test_a_broker_that_goes_away_stops_the_writer_and_closing_does_not_hang(
         with local_kafka.running(broker):
             topic.ensure(1)
             writer = new_writer()
-            until(lambda: writer.step() == Tally() and writer._mine == {0})
-        with pytest.raises(NeighbourUnavailable):
-            until(lambda: not writer.step())
+            until(lambda: writer.step() == Tally() and writer._mine == {0} and writer.standing())
+            assert writer.is_connected
+        until(lambda: writer.step() == Tally() and not writer.is_connected)
         assert (what_is_missing() or "").startswith("broker: ")
+        with local_kafka.running(broker):
+            until(lambda: writer.step() == Tally() and writer.is_connected)
         writer.close()
 
 
-def test_a_topic_that_is_not_there_is_missing(settings: Any, new_writer: Callable):
-    settings.KAFKA_TOPIC = "misspelt"
-
+def test_a_topic_that_is_made_after_the_writer_is_found(
+    settings: Any, frequent_statistics: None, new_writer: Callable
+):
+    settings.KAFKA_TOPIC += "-later"
     assert "UNKNOWN_TOPIC" in (what_is_missing() or "")
     writer = new_writer()
+    until(lambda: writer.step() == Tally() and writer.standing())
+
+    topic.ensure(3)
+
+    until(lambda: writer.step() == Tally() and writer._mine == {0, 1, 2}, at_most_s=40)
+
+
+def test_a_topic_that_is_deleted_ends_the_writer(kafka: str, settings: Any, new_writer: Callable):
+    writer = new_writer()
+    until(lambda: writer.step() == Tally() and writer._mine == {0, 1, 2})
+    client = topic.admin()
+    client.delete_topics([settings.KAFKA_TOPIC])[settings.KAFKA_TOPIC].result(20)
+
     with pytest.raises(NeighbourUnavailable, match="UNKNOWN_TOPIC"):
         until(lambda: not writer.step())
-    writer.close()
+
+
+# --- how far it is -------------------------------------------------------------------------------
+
+
+def test_the_statistics_say_what_is_unwritten(
+    send: Callable, frequent_statistics: None, new_writer: Callable
+):
+    writer = new_writer(size=20)
+    assert writer.standing() is None
+    send(*(at(1 + n % 9, n) for n in range(900)))
+
+    def behind() -> bool:
+        writer.step()
+        return bool(writer.standing() and writer.standing().unwritten)
+
+    until(behind)
+    assert writer.standing().partitions == 3
+    assert 0 < writer.standing().unwritten <= 900 - writer.total.messages
+    assert writer.standing().oldest_s is not None
+
+    until(lambda: writer.step() and writer.total.messages == 900 and not writer.standing().unwritten)
+    assert writer.standing().oldest_s is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"topics": {}, "brokers": {"one": 1}}'])
+def test_statistics_that_cannot_be_read_do_not_end_the_writer(send: Callable, writer: Writer, text: str):
+    writer._measured(text)
+
+    assert writer.standing() is None
+    assert writer.is_connected
+    send(at(1, 0))
+    assert first_step(writer).stored == 1
 
 
 # --- sharing -------------------------------------------------------------------------------------
