@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from local.kafka import USERS, secret_name
 from local.place import CHECKOUT, Place
 from local.tests.terminal import all_free
 from tests.serving import until
@@ -31,6 +32,7 @@ class Composed(Addresses):
             "COMPOSE_PROJECT_NAME": f"connect-test-{ports}",
             "CONNECT_PORTS": ports,
             "SECRET_KEY": secrets.token_hex(32),
+            **{secret_name(user): secrets.token_hex(16) for user in USERS},
             "SERVICE_TOKEN": f"{secrets.token_hex(4)}.{secrets.token_hex(32)}",
         }
 

@@ -9,12 +9,18 @@ from typing import Any
 import yaml
 
 from local import manifests
+from local.kafka import USERS, secret_name
 from local.manifests import Process, Stage
 from local.place import Place
 
 PLACE = Place(state=Path("/nowhere"))
 STAGES = manifests.stage_names(PLACE)
-SECRETS = {"DATABASE_URL": "postgis://the-database", "SECRET_KEY": "the-key", "SERVICE_TOKEN": "the-token"}
+SECRETS = {
+    "DATABASE_URL": "postgis://the-database",
+    "SECRET_KEY": "the-key",
+    "SERVICE_TOKEN": "the-token",
+    **{secret_name(user): f"the-password-of-{user}" for user in USERS},
+}
 NEIGHBOURS = ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL")
 
 

@@ -49,7 +49,8 @@ def test_the_runner_starts_what_the_manifests_say(stage: str) -> None:
             environ |= maps[source["configMapRef"]["name"]]["data"]
         for variable in container["env"]:
             source = variable.get("valueFrom", {}).get("configMapKeyRef")
-            value = maps[source["name"]]["data"][source["key"]] if source else SECRETS.get(variable["name"])
+            secret = variable.get("valueFrom", {}).get("secretKeyRef", {}).get("key", "")
+            value = maps[source["name"]]["data"][source["key"]] if source else SECRETS.get(secret)
             environ[variable["name"]] = variable.get("value", value)
         assert process.environ == environ
 
