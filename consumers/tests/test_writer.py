@@ -8,8 +8,9 @@ import pytest
 from django.db import OperationalError, connection
 
 from connect.neighbours import NeighbourUnavailable
-from consumers import topic
+from consumers import storing, topic
 from consumers.models import RejectedPing
+from consumers.replay import replay
 from consumers.standing import Observer
 from consumers.storing import UNKNOWN, Tally, read, store
 from consumers.tests.conftest import NOON, at, stored
@@ -103,6 +104,36 @@ def test_poison_among_good_pings_is_set_aside_as_it_came(send: Callable, write_a
     assert first is not None
     assert (bytes(first.key or b""), bytes(first.value or b"")) == (b"7", POISON + b"\x00")
     assert rejected() == {(7, "The value is not a location."), (None, "There is no value.")}
+
+
+def test_of_a_long_message_little_is_kept_and_it_is_never_a_ping(send: Callable, write_all: Callable):
+    ping = topic.encode(at(1, 0))[1]
+    send((b"7" * 5000, POISON * 2000), (b"1", ping * 100))  # protobuf reads the last of repeated fields
+
+    assert write_all() == Tally(rejected=2)
+
+    for row in RejectedPing.objects.all():
+        assert row.reason == "The value has more than 1,024 bytes, which no ping has."
+        assert len(bytes(row.value or b"")) == topic.MAX_VALUE + 1
+        assert len(bytes(row.key or b"")) <= 64
+    [*_, summary] = replay(RejectedPing.objects.all())
+    assert (summary.read, summary.recorded) == (2, 0)
+
+
+def test_when_the_table_is_full_more_are_logged_and_counted_and_good_pings_go_on(
+    send: Callable, write_all: Callable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(storing, "MAX_ROWS", 5)
+    send(*((b"7", POISON + b"%d" % n) for n in range(8)), at(1, 0))
+
+    assert write_all() == Tally(good=1, stored=1, rejected=5, not_kept=3)
+
+    assert RejectedPing.objects.count() == 5
+    assert stored() == [at(1, 0)]
+    assert "Rejected and not kept are 3: {'The value is not a location.': 3}, at the offsets" in caplog.text
+    RejectedPing.objects.filter(id__lte=RejectedPing.objects.order_by("id")[2].id).delete()
+    send((b"7", POISON))
+    assert write_all() == Tally(rejected=1)
 
 
 def test_pings_that_break_the_rules_are_set_aside_with_the_reason(send: Callable, write_all: Callable):
