@@ -161,7 +161,9 @@ NOT_ALLOWED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError._WAIT_COORD,  # of a group whose coordinator the user is not told
+    # The broker does not tell who coordinates a group that the user may not see.
+    KafkaError._WAIT_COORD,
+    KafkaError._TIMED_OUT,
 }
 
 
