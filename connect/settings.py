@@ -164,6 +164,11 @@ KAFKA_GROUP = env.str("KAFKA_GROUP", default="location-writers")
 KAFKA_PARTITIONS = env.int("KAFKA_PARTITIONS", default=12)
 if KAFKA_PARTITIONS < 1:
     raise ImproperlyConfigured("KAFKA_PARTITIONS must be 1 or more.")
+# How this process authenticates to the brokers, with SCRAM-SHA-512; empty is not at all.
+KAFKA_USER = env.str("KAFKA_USER", default="")
+KAFKA_PASSWORD = env.str("KAFKA_PASSWORD", default="")
+if bool(KAFKA_USER) != bool(KAFKA_PASSWORD):
+    raise ImproperlyConfigured("KAFKA_USER and KAFKA_PASSWORD belong together: give both, or none.")
 # A ping that the brokers have not acknowledged by then is not taken.
 KAFKA_TIMEOUT_S = env.float("KAFKA_TIMEOUT_S", default=10.0)
 if not 0.1 <= KAFKA_TIMEOUT_S <= 300:

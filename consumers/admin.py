@@ -20,6 +20,7 @@ from connect.neighbours import NeighbourUnavailable
 from consumers.models import RejectedPing
 from consumers.replay import Summary, replay
 from consumers.standing import Observer
+from consumers.storing import MAX_ROWS
 from grpc_server import locations_pb2 as pb
 from locations.services import MAX_ID
 
@@ -167,4 +168,8 @@ def rejected() -> Figure:
         notes.append("There are more reasons.")
     if not size.is_exact:
         notes.append(f"Counted are those of the newest {figures.FEW:,}.")
+    if size.rows >= MAX_ROWS:
+        notes.append(
+            "The table is full: more are only logged by the writer. Record them again or delete them."
+        )
     return Figure(key, label, str(size), " ".join(notes), url, parts, is_alarm=True)

@@ -40,6 +40,7 @@ CONFIG = {
     "partitioner": "murmur2_random",
     # The smallest on the wire and on disk, at no cost that could be measured: bench/kafka.py.
     "compression.type": "zstd",
+    "message.max.bytes": topic.MAX_BATCH_BYTES - 16 * 1024,  # of a batch, before it is compressed
     # Batches come as batches; a single ping is not to wait for company.
     "linger.ms": 0,
     # Some ten batches of the largest size under way; what is more has to wait, then to be told.

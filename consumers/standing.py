@@ -1,7 +1,9 @@
 """How far the writers are: what is in the topic and not yet written, and since when."""
 
+import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -24,6 +26,27 @@ class Standing:
     def __str__(self) -> str:
         age = "" if self.oldest_s is None else f", the oldest since {self.oldest_s:.1f} s"
         return f"{self.unwritten:,} unwritten in {self.partitions} partitions{age}"
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What librdkafka's statistics say of a consumer: `ends` is the end of each partition that it knows."""
+
+    is_connected: bool
+    ends: Mapping[int, int]
+    positions: Mapping[int, int]
+
+    @classmethod
+    def parse(cls, text: str) -> "Statistics":
+        """Raises ValueError, KeyError, TypeError or AttributeError for anything else."""
+        found = json.loads(text)
+        partitions = found["topics"].get(settings.KAFKA_TOPIC, {}).get("partitions", {}).values()
+        return cls(
+            # The entries of negative number are the bootstrap address and the group coordinator.
+            any(each["state"] == "UP" for each in found["brokers"].values() if each["nodeid"] >= 0),
+            {each["partition"]: each["hi_offset"] for each in partitions if each["hi_offset"] >= 0},
+            {each["partition"]: each["app_offset"] for each in partitions if each["app_offset"] >= 0},
+        )
 
 
 class Observer:

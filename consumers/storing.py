@@ -1,6 +1,7 @@
 """One batch of messages into the database: the good ones recorded, the others set aside, all at once."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,11 @@ from locations.services import Prepared, prepare, record_prepared
 DATA_FAULTS = (DataError, IntegrityError, ValueError, OverflowError)
 UNKNOWN = "There is no such person."
 MAX_REASON = 500
+# Kept of a rejected message: the key whole if it can name a person, the value whole if it can be a ping. One
+# byte more of a longer value, so that it is too long for a replay, too.
+MAX_KEY = 64
+MAX_KEPT = topic.MAX_VALUE + 1
+MAX_ROWS = 1_000_000  # of rejected pings, about: two lanes look at the same time
 # Once a writer is frozen, whoever has its partitions waits for what its transaction has stored. The database
 # ends one that says nothing for so long between two statements, but not in the midst of a COPY: that one is
 # ended by who has waited for a lock for so long.
@@ -47,21 +53,24 @@ class Tally:
     stored: int = 0
     rejected: int = 0
     dropped: int = 0  # of persons who were deleted
+    not_kept: int = 0  # rejected while the table of rejected pings is full
 
     @property
     def messages(self) -> int:
-        return self.good + self.rejected + self.dropped
+        return self.good + self.rejected + self.dropped + self.not_kept
 
     def add(self, other: "Tally") -> None:
         self.good += other.good
         self.stored += other.stored
         self.rejected += other.rejected
         self.dropped += other.dropped
+        self.not_kept += other.not_kept
 
     def __str__(self) -> str:
         repeats = self.good - self.stored
         others = f"{self.rejected:,} rejected, {self.dropped:,} dropped"
-        return f"{self.stored:,} stored, {repeats:,} repeats, {others}"
+        not_kept = f", {self.not_kept:,} rejected and not kept" if self.not_kept else ""
+        return f"{self.stored:,} stored, {repeats:,} repeats, {others}{not_kept}"
 
 
 class Bad(NamedTuple):
@@ -164,13 +173,17 @@ def _in_one_transaction(batch: Batch) -> Tally:
             for each in receipt.refused
         ]
         bad = batch.bad + nobodys
-        kept = _not_of_the_deleted(bad, given) if bad else []
+        rejected = _not_of_the_deleted(bad, given) if bad else []
+        kept = rejected[: _room()] if rejected else []
         _set_aside(kept)
+    if not_kept := rejected[len(kept) :]:
+        _log(not_kept)
     return Tally(
         good=len(batch.pings) - len(receipt.refused),
         stored=receipt.stored or 0,
         rejected=len(kept),
-        dropped=len(bad) - len(kept),
+        dropped=len(bad) - len(rejected),
+        not_kept=len(not_kept),
     )
 
 
@@ -201,6 +214,33 @@ def _not_of_the_deleted(bad: Sequence[Bad], given: int) -> list[Bad]:
     ]
 
 
+def _room() -> int:
+    """How many rejected pings the table may still take. It counts the rows only if the ids leave a doubt."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(max(id) - min(id) + 1, 0) FROM rejected_pings")
+        (at_most,) = cursor.fetchone()
+        if at_most >= MAX_ROWS:
+            cursor.execute("SELECT count(*) FROM rejected_pings")
+            (at_most,) = cursor.fetchone()
+    return max(0, MAX_ROWS - int(at_most))
+
+
+def _log(not_kept: Sequence[Bad]) -> None:
+    """The topic has them for its retention time: by partition and offset they can be read again."""
+    reasons = Counter(each.reason for each in not_kept)
+    where: dict[int, list[int]] = {}
+    for each in not_kept:
+        where.setdefault(each.message.partition() or 0, []).append(each.message.offset() or 0)
+    ranges = {partition: f"{min(offsets)}-{max(offsets)}" for partition, offsets in where.items()}
+    logger.error(
+        "The table of rejected pings has its %d rows. Rejected and not kept are %d: %s, at the offsets %s.",
+        MAX_ROWS,
+        len(not_kept),
+        dict(reasons.most_common(5)),
+        ranges,
+    )
+
+
 def _set_aside(bad: Sequence[Bad]) -> None:
     now = timezone.now()
     RejectedPing.objects.bulk_create(
@@ -208,8 +248,8 @@ def _set_aside(bad: Sequence[Bad]) -> None:
             RejectedPing(
                 reason=each.reason,
                 person_id=each.person_id,
-                key=each.message.key(),
-                value=each.message.value(),
+                key=_cut(each.message.key(), MAX_KEY),
+                value=_cut(each.message.value(), MAX_KEPT),
                 partition=each.message.partition() or 0,
                 offset=each.message.offset() or 0,
                 sent_ms=each.message.timestamp()[1],
@@ -220,6 +260,10 @@ def _set_aside(bad: Sequence[Bad]) -> None:
         batch_size=1000,
         ignore_conflicts=True,
     )
+
+
+def _cut(data: bytes | None, most: int) -> bytes | None:
+    return None if data is None else data[:most]
 
 
 def _in_short(fault: Exception) -> str:

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from google.protobuf.message import DecodeError
@@ -23,6 +31,19 @@ from locations.services import MAX_ID
 
 _ITEM = pb.RecordLocationsRequest.LOCATIONS_FIELD_NUMBER << 3 | 2  # the field, and that it has a length
 RETENTION_MS = 24 * 60 * 60 * 1000
+# A ping has some 60 bytes. A batch on the wire has at most MAX_BATCH_BYTES (message.max.bytes of the brokers,
+# which compare the compressed batch); producers keep below it before they compress.
+MAX_VALUE = 1024
+MAX_BATCH_BYTES = 256 * 1024
+
+# What each user may do; the super user makes the topic and these rules. `writer` reads and commits.
+# `observer` tells the lag and the age of the oldest unwritten ping, which it reads.
+_TOPIC_RULES = {
+    "producer": (AclOperation.WRITE, AclOperation.DESCRIBE),
+    "writer": (AclOperation.READ, AclOperation.DESCRIBE),
+    "observer": (AclOperation.READ, AclOperation.DESCRIBE),
+}
+_GROUP_RULES = {"writer": (AclOperation.READ,), "observer": (AclOperation.DESCRIBE,)}
 
 
 class Read(NamedTuple):
@@ -31,6 +52,10 @@ class Read(NamedTuple):
     ping: Ping | None
     person_id: int | None
     reason: str = ""
+
+
+class BrokerRefused(NeighbourUnavailable):
+    """The brokers reject the credentials or the access rights of this process, or its client cannot go on."""
 
 
 class TooFewPartitions(Exception):
@@ -70,6 +95,8 @@ def read(key: bytes | None, value: bytes | None) -> Read:
     """The key only places a message; whose ping it is, the value says, and the key where that cannot."""
     if value is None:
         return Read(None, _person_in(key), "There is no value.")
+    if len(value) > MAX_VALUE:
+        return Read(None, _person_in(key), f"The value has more than {MAX_VALUE:,} bytes, which no ping has.")
     try:
         location = pb.Location.FromString(value)
     except DecodeError:
@@ -93,6 +120,8 @@ def _person_in(key: bytes | None) -> int | None:
 def brokers() -> str:
     """`host:port[,host:port…]`, as PINGS_URL=kafka://… names them."""
     url = urlsplit(settings.PINGS_URL)
+    if "@" in url.netloc:
+        raise ImproperlyConfigured("PINGS_URL has credentials in it: give KAFKA_USER and KAFKA_PASSWORD.")
     addresses = url.netloc.split(",")
     if url.scheme != "kafka" or not all(_is_address(each) for each in addresses) or url.path.strip("/"):
         raise ImproperlyConfigured(
@@ -104,6 +133,24 @@ def brokers() -> str:
 def _is_address(text: str) -> bool:
     host, _, port = text.rpartition(":")
     return bool(host) and port.isdecimal() and 0 < int(port) < 65536
+
+
+# Waiting does not help against these. Every other error passes: librdkafka retries, reconnects and rejoins.
+_FATAL = {
+    KafkaError._FATAL,  # noqa: SLF001 - the names of librdkafka's own codes begin with an underscore
+    KafkaError._FENCED,  # noqa: SLF001
+    KafkaError._AUTHENTICATION,  # noqa: SLF001
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+    KafkaError.ILLEGAL_SASL_STATE,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
+
+
+def is_fatal(error: KafkaError) -> bool:
+    return error.fatal() or error.code() in _FATAL
 
 
 class NowAndThen(logging.Filter):
@@ -140,17 +187,31 @@ def client_config(**more: Any) -> dict[str, Any]:
         # One that was frozen is given up, and so is what was asked of it.
         "socket.timeout.ms": 10_000,
         "allow.auto.create.topics": False,
+        **_credentials(),
         **{name.replace("_", "."): value for name, value in more.items()},
     }
 
 
-def admin() -> AdminClient:
-    return AdminClient(client_config())
+def _credentials() -> dict[str, str]:
+    if not settings.KAFKA_USER:
+        return {}
+    return {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": settings.KAFKA_USER,
+        "sasl.password": settings.KAFKA_PASSWORD,
+    }
+
+
+def admin(**more: Any) -> AdminClient:
+    return AdminClient(client_config() | more)
 
 
 def unavailable(error: KafkaError | KafkaException) -> NeighbourUnavailable:
+    """BrokerRefused for an error that does not pass."""
     cause = error.args[0] if isinstance(error, KafkaException) else error
-    return NeighbourUnavailable(f"{brokers()}: {cause.name()}: {cause.str()}")
+    kind = BrokerRefused if is_fatal(cause) else NeighbourUnavailable
+    return kind(f"{brokers()}: {cause.name()}: {cause.str()}")
 
 
 # --- making it -----------------------------------------------------------------------------------
@@ -160,10 +221,28 @@ def ensure(partitions: int) -> int:
     """Makes the topic unless it is there; gives the number of its partitions. Idempotent.
 
     Raises TooFewPartitions, and NeighbourUnavailable. How many brokers keep a copy, and how many of them must
-    have a ping before it is acknowledged, are the cluster's own defaults.
+    have a ping before it is acknowledged, are the cluster's own defaults. Where this process authenticates,
+    it also makes the access rules.
     """
     client = admin()
-    config = {"retention.ms": str(RETENTION_MS), "cleanup.policy": "delete"}
+    there = _make(client, partitions)
+    if settings.KAFKA_USER:
+        _grant(client)
+    if there < partitions:
+        name = settings.KAFKA_TOPIC
+        raise TooFewPartitions(
+            f"The topic {name} has {there} partitions and not {partitions}. Adding some would send people's "
+            f"pings to other partitions than before: do it by hand, or ask for {there}."
+        )
+    return there
+
+
+def _make(client: AdminClient, partitions: int) -> int:
+    config = {
+        "retention.ms": str(RETENTION_MS),
+        "cleanup.policy": "delete",
+        "max.message.bytes": str(MAX_BATCH_BYTES),
+    }
     name = settings.KAFKA_TOPIC
     wanted = NewTopic(name, partitions, config=config)
     try:
@@ -173,13 +252,26 @@ def ensure(partitions: int) -> int:
             raise unavailable(fault) from fault
     else:
         return partitions
-    there = len(partitions_of(client))
-    if there < partitions:
-        raise TooFewPartitions(
-            f"The topic {name} has {there} partitions and not {partitions}. Adding some would send people's "
-            f"pings to other partitions than before: do it by hand, or ask for {there}."
+    return len(partitions_of(client))
+
+
+def _grant(client: AdminClient) -> None:
+    rules = [
+        AclBinding(
+            kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW
         )
-    return there
+        for kind, name, granted in (
+            (ResourceType.TOPIC, settings.KAFKA_TOPIC, _TOPIC_RULES),
+            (ResourceType.GROUP, settings.KAFKA_GROUP, _GROUP_RULES),
+        )
+        for user, operations in granted.items()
+        for operation in operations
+    ]
+    try:
+        for made in client.create_acls(rules, request_timeout=settings.KAFKA_TIMEOUT_S).values():
+            made.result()
+    except KafkaException as fault:
+        raise unavailable(fault) from fault
 
 
 def partitions_of(client: Any, *, timeout_s: float | None = None) -> list[int]:

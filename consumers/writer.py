@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
+from contextlib import closing
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -20,7 +21,7 @@ from connect.neighbours import NeighbourUnavailable
 from consumers import topic
 from consumers.lanes import Lanes
 from consumers.models import RejectedPing
-from consumers.standing import Observer, Standing
+from consumers.standing import Observer, Standing, Statistics
 from consumers.state_file import StateFile
 from consumers.storing import Tally, read
 
@@ -47,20 +48,13 @@ CONFIG = {
     "fetch.max.bytes": 8 * 1024 * 1024,
     # How soon more is read ahead once there is room: with the usual second a writer mostly waits.
     "fetch.queue.backoff.ms": 20,
+    # What the lag report is made of: without a request to the brokers.
+    "statistics.interval.ms": 5000,
 }
-
-# The group went on without this writer: what it has not committed is delivered again, to whom it belongs now.
-_MOVED_ON = {
-    KafkaError.ILLEGAL_GENERATION,
-    KafkaError.UNKNOWN_MEMBER_ID,
-    KafkaError.REBALANCE_IN_PROGRESS,
-    KafkaError.FENCED_MEMBER_EPOCH,
-    KafkaError.STALE_MEMBER_EPOCH,
-    KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001 - librdkafka's own codes begin so
-}
-_GONE_BY = {KafkaError._MAX_POLL_EXCEEDED, KafkaError._PARTITION_EOF}  # noqa: SLF001
 
 logger = logging.getLogger(__name__)
+passing = logging.getLogger(f"{__name__}.passing")  # errors that repeat until they are over
+passing.addFilter(topic.NowAndThen())
 
 Partition = int
 Offset = int
@@ -72,12 +66,15 @@ class _InHand(NamedTuple):
     ends: dict[Partition, Offset]  # where to go on after it
     storing: list[Future[Tally]]
     is_full: bool
+    oldest_ms: int  # when the first of its messages was sent
 
 
 class Writer:
-    """One of the group. Raises NeighbourUnavailable, OperationalError or InterfaceError in a broken world.
+    """One consumer of the group. It logs Kafka errors that pass, and goes on when they are over.
 
-    Then nothing is lost, and nothing is to be done with it but to close it and to make another.
+    `step` raises NeighbourUnavailable for a Kafka error that does not pass (BrokerRefused, or a topic that
+    was deleted), and OperationalError or InterfaceError when the database is away. Nothing is lost then; the
+    writer can only be closed.
     """
 
     def __init__(self, *, size: int = SIZE, age_s: float = AGE_S) -> None:
@@ -85,12 +82,14 @@ class Writer:
         self._age_s = age_s
         self._mine: set[Partition] = set()
         self._written: dict[Partition, Offset] = {}  # and not yet committed: where to go on
+        self._next: dict[Partition, Offset] = {}  # the first offset that is not yet stored
+        self._statistics: Statistics | None = None
         self._broken: KafkaError | None = None
         self._lanes = Lanes(LANES)
         self._in_hand: deque[_InHand] = deque()
         self.total = Tally()
         config = topic.client_config(group_id=settings.KAFKA_GROUP) | CONFIG
-        self._consumer = Consumer(config | {"error_cb": self._heard})
+        self._consumer = Consumer(config | {"error_cb": self._heard, "stats_cb": self._measured})
         self._consumer.subscribe(
             [settings.KAFKA_TOPIC], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
@@ -113,6 +112,27 @@ class Writer:
         self.total.add(tally)
         return tally
 
+    def standing(self) -> Standing | None:
+        """The lag of this writer's partitions, as of the last statistics; None before the first.
+
+        It asks nobody. `oldest_s` is known while a batch is in hand.
+        """
+        if self._statistics is None:
+            return None
+        ends, positions = self._statistics.ends, self._statistics.positions
+        unwritten = 0
+        for partition in self._mine & ends.keys():
+            next_ = self._next.get(partition, positions.get(partition, ends[partition]))
+            unwritten += max(0, ends[partition] - next_)
+        oldest_ms = min((batch.oldest_ms for batch in self._in_hand), default=None)
+        oldest_s = None if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
+        return Standing(len(self._mine), unwritten, oldest_s)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a broker was reachable at the time of the last statistics."""
+        return self._statistics is None or self._statistics.is_connected
+
     def close(self) -> None:
         """Leaves the group, so that others need not wait until it is missed. Idempotent."""
         self._consumer.close()
@@ -125,14 +145,19 @@ class Writer:
     def _take_in_hand(self, age_s: float) -> None:
         by_lane: dict[int, list[Message]] = {}
         ends: dict[Partition, Offset] = {}
+        first_ms: list[int] = []
         messages = self._take(age_s)
         for message in messages:
-            partition = message.partition() or 0
+            partition, offset = message.partition() or 0, message.offset() or 0
             by_lane.setdefault(self._lanes.of(partition), []).append(message)
-            ends[partition] = (message.offset() or 0) + 1
+            if partition not in ends:
+                first_ms.append(message.timestamp()[1])
+                self._next.setdefault(partition, offset)
+            ends[partition] = offset + 1
         if messages:
             storing = [self._lanes.store(lane, read(its)) for lane, its in by_lane.items()]
-            self._in_hand.append(_InHand(ends, storing, is_full=len(messages) == self._size))
+            is_full = len(messages) == self._size
+            self._in_hand.append(_InHand(ends, storing, is_full, min(first_ms)))
 
     def _take(self, age_s: float) -> list[Message]:
         found = self._consumer.consume(self._size, timeout=age_s)
@@ -140,8 +165,8 @@ class Writer:
             raise topic.unavailable(self._broken)
         for message in found:
             error = message.error()
-            if error is not None and error.code() not in _GONE_BY:
-                raise topic.unavailable(error)
+            if error is not None:
+                self._pass_or_raise(error)
         # A rebalance may have come in the midst of it: what is another's now, that one gets. The next step
         # would ask too late: it may be ours again by then, and others may have gone on meanwhile.
         return [each for each in found if each.error() is None and each.partition() in self._mine]
@@ -149,6 +174,7 @@ class Writer:
     def _note_what_is_stored(self, batch: _InHand) -> None:
         for partition in batch.ends.keys() & self._mine:
             self._written[partition] = max(batch.ends[partition], self._written.get(partition, 0))
+            self._next[partition] = self._written[partition]
 
     def _commit(self) -> None:
         if not self._written:
@@ -157,19 +183,25 @@ class Writer:
         try:
             answers = self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as fault:
-            self._not_committed(fault.args[0])
+            self._pass_or_raise(fault.args[0])
             return
         for each in answers or ():
             if each.error is not None:
-                self._not_committed(each.error)
+                self._pass_or_raise(each.error)
             else:
                 self._written.pop(each.partition, None)
 
-    def _not_committed(self, error: KafkaError) -> None:
-        """What is still this writer's is committed with the next step; all of it is stored anyway."""
-        if error.code() not in _MOVED_ON:
+    def _pass_or_raise(self, error: KafkaError) -> None:
+        """Logs an error that passes; raises NeighbourUnavailable for one that does not.
+
+        What is stored and not committed is committed by a later step, or, after a rebalance, delivered again
+        and found stored. A topic that this writer reads and that is gone was deleted: made anew it counts its
+        offsets from 0, so the writer must not go on from where it was.
+        """
+        is_deleted = error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and self._mine
+        if topic.is_fatal(error) or is_deleted:
             raise topic.unavailable(error)
-        logger.info("Not committed, the group is being shared out anew: %s", error.str())
+        passing.warning("%s: %s. The writer waits until this is over.", error.name(), error.str())
 
     # --- called by librdkafka, within consume and close ------------------------------------------
 
@@ -193,6 +225,9 @@ class Writer:
         for each in partitions:
             self._mine.discard(each.partition)
             self._written.pop(each.partition, None)
+            self._next.pop(each.partition, None)
+            for batch in self._in_hand:  # another writer commits for this partition now
+                batch.ends.pop(each.partition, None)
         self._share_out()
         logger.info("Writes the partitions %s.", sorted(self._mine))
 
@@ -201,8 +236,17 @@ class Writer:
         self._lanes.share_out(self._mine)
 
     def _heard(self, error: KafkaError) -> None:
-        if error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+        if topic.is_fatal(error):
             self._broken = error
+        else:
+            passing.warning("%s: %s", error.name(), error.str())
+
+    def _measured(self, text: str) -> None:
+        """An exception in a callback would come out of `consume` and end the writer."""
+        try:
+            self._statistics = Statistics.parse(text)
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+            passing.warning("statistics: not read: %r", fault)
 
 
 # --- running it ----------------------------------------------------------------------------------
@@ -211,7 +255,8 @@ class Writer:
 def wait_for_world(asked_to_stop: threading.Event, state: StateFile) -> bool:
     """Until the database has its tables and the broker its topic; False when asked to stop meanwhile.
 
-    A process that starts again after a fault so does not run into it again and again.
+    A process that starts again after a fault so does not run into it again and again. Raises BrokerRefused
+    for wrong credentials. Rights may still be on their way: the job that makes the topic grants them.
     """
     pause_s = FIRST_PAUSE_S
     while not asked_to_stop.is_set():
@@ -226,12 +271,17 @@ def wait_for_world(asked_to_stop: threading.Event, state: StateFile) -> bool:
 
 
 def what_is_missing() -> str | None:
+    heard: list[KafkaError] = []
     try:
         RejectedPing.objects.exists()
-        topic.partitions_of(topic.admin())
+        client = topic.admin(error_cb=heard.append)
+        topic.partitions_of(client)
     except Error as fault:
         return f"database: {fault}".strip()
     except NeighbourUnavailable as fault:
+        client.poll(0)  # a request that times out does not say why; the callback does
+        if refusal := next(filter(topic.is_fatal, heard), None):
+            raise topic.unavailable(refusal) from fault
         return f"broker: {fault}"
     finally:
         connection.close()  # the writer stores by another thread's
@@ -239,54 +289,56 @@ def what_is_missing() -> str | None:
 
 
 class Run:
-    """Steps until it is asked to stop, or until all that was there is written; tells how far it is."""
+    """Steps until it is asked to stop, or until all that was there is written; reports its progress."""
 
     def __init__(self, writer: Writer, state: StateFile) -> None:
         self._writer = writer
         self._state = state
-        self._observer = Observer()
-        self._standing: Standing | None = None
         self._report_at = 0.0
         self._reported = -1
 
     def until_stopped(self, asked_to_stop: threading.Event) -> None:
         while not asked_to_stop.is_set():
             self._writer.step()
-            if time.monotonic() >= self._report_at:
-                self._report()
-            self._say("writing")
+            self._report()
 
     def until_empty(self, asked_to_stop: threading.Event) -> bool:
-        """False when asked to stop before."""
-        while not asked_to_stop.is_set():
-            tally = self._writer.step()
-            self._say("writing")
-            if not tally.messages:
+        """Until no writer of the group has anything to store; False when asked to stop before.
+
+        Only this asks the brokers for the lag of the whole group: it raises NeighbourUnavailable.
+        """
+        with closing(Observer()) as observer:
+            while not asked_to_stop.is_set():
+                tally = self._writer.step()
                 self._report()
-                if self._standing is not None and not self._standing.unwritten:
+                if not tally.messages and not observer.look().unwritten:
                     return True
         return False
 
     def close(self) -> None:
         self._say("stopped", at_once=True)
-        self._observer.close()
 
     def _report(self) -> None:
-        self._standing = self._observer.look()
-        self._report_at = time.monotonic() + REPORT_S
+        """Cheap, and without a request: it is made after every step."""
+        self._say("writing" if self._writer.is_connected else "waiting")
+        now = time.monotonic()
+        standing = self._writer.standing()
+        if standing is None or now < self._report_at:
+            return
+        self._report_at = now + REPORT_S
         total = self._writer.total
-        if self._standing.unwritten or total.messages != self._reported:
-            logger.info("%s; %s", total, self._standing)
+        if standing.unwritten or total.messages != self._reported:
+            logger.info("%s; %s", total, standing)
         self._reported = total.messages
 
     def _say(self, doing: str, *, at_once: bool = False) -> None:
-        total = self._writer.total
+        total, standing = self._writer.total, self._writer.standing()
         self._state.say(
             doing,
             at_once=at_once,
             stored=total.stored,
             rejected=total.rejected,
             dropped=total.dropped,
-            unwritten=self._standing.unwritten if self._standing else None,
-            oldest_s=self._standing.oldest_s if self._standing else None,
+            unwritten=standing.unwritten if standing else None,
+            oldest_s=standing.oldest_s if standing else None,
         )

@@ -257,6 +257,8 @@ def native_environ(place: Place, stage: Stage, process: Process) -> dict[str, st
     here = {
         key: manifests.natively(key, value, place, stage.services) for key, value in process.environ.items()
     }
+    if place.access == "open" or not here.get("KAFKA_PASSWORD"):  # nor has a given broker the users
+        here = {key: value for key, value in here.items() if key not in ("KAFKA_USER", "KAFKA_PASSWORD")}
     return wishes.for_process(place, here) | {"ACCESS": place.access}
 
 

@@ -1,5 +1,8 @@
 """A Kafka broker of the system's own, or of one test run's: one node that is its own controller, on loopback.
 
+Its storage always has the users of the manifests. With ACCESS=tokens clients must authenticate as one of them
+and need access rules; with ACCESS=open the listeners are plain text, and everybody may do everything.
+
 What is asked of it goes by its protocol, written by hand: `make status` may have no virtual environment.
 """
 
@@ -16,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import jars
-from local.place import CHECKOUT, Place, Refused, private_directory, read_json, say, write
+from local.place import CHECKOUT, Place, Refused, keep, private_directory, read_json, say, write
 from local.polling import poll
 from local.postgis import free_port, is_free
 from local.supervision import Program, tail
@@ -33,6 +36,15 @@ QUIET = "-Dlog4j2.level=WARN"
 
 SETTINGS = CHECKOUT / "k8s" / "6-kafka" / "server.properties"
 NAME = "kafka"  # of the StatefulSet that it stands for
+USERS = ("admin", "producer", "writer", "observer")  # as k8s/6-kafka names them; `admin` is the super user
+MECHANISM = "SCRAM-SHA-512"
+
+
+def secret_name(user: str) -> str:
+    return f"KAFKA_{user.upper()}_PASSWORD"
+
+
+NO_PASSWORDS = {secret_name(user): "" for user in USERS}  # for a reader of the manifests that needs none
 
 API_VERSIONS, VERSION, CORRELATION = 18, 0, 7
 NO_CLIENT_ID = -1
@@ -40,12 +52,14 @@ NO_CLIENT_ID = -1
 
 @dataclass(frozen=True)
 class Broker:
-    """`home` holds `data/`, `server.properties`, and `kafka.json` with the ports and the cluster's id."""
+    """`home` holds `data/`, the settings, and `kafka.json` with ports, the cluster's id and the passwords."""
 
     home: Path
     port: int
     controller_port: int
     cluster_id: str
+    passwords: Mapping[str, str]  # of each of USERS
+    is_secured: bool = False
     options: tuple[str, ...] = HEAP
 
     @property
@@ -54,7 +68,8 @@ class Broker:
 
     @property
     def properties(self) -> Path:
-        return self.home / "server.properties"
+        """Another file for another ACCESS, so that a running broker is restarted with it."""
+        return self.home / ("server-secured.properties" if self.is_secured else "server.properties")
 
     @property
     def address(self) -> str:
@@ -64,6 +79,28 @@ class Broker:
     def url(self) -> str:
         """As PINGS_URL has it."""
         return f"kafka://{self.address}"
+
+    def secrets(self) -> dict[str, str]:
+        """The passwords by the names that they have in the Secret of a cluster."""
+        return {secret_name(user): password for user, password in self.passwords.items()}
+
+    def settings_of(self, user: str) -> dict[str, str]:
+        """What a process that acts as the user has in its environment; empty values where nobody is asked."""
+        if not self.is_secured:
+            return {"KAFKA_USER": "", "KAFKA_PASSWORD": ""}
+        return {"KAFKA_USER": user, "KAFKA_PASSWORD": self.passwords[user]}
+
+    def client(self, user: str) -> dict[str, str]:
+        """The configuration of a client of librdkafka that acts as the user."""
+        config = {"bootstrap.servers": self.address}
+        if self.is_secured:
+            config |= {
+                "security.protocol": "SASL_PLAINTEXT",
+                "sasl.mechanism": MECHANISM,
+                "sasl.username": user,
+                "sasl.password": self.passwords[user],
+            }
+        return config
 
     def command(self) -> list[str]:
         return jars.command("kafka.Kafka", str(self.properties), options=(*self.options, QUIET))
@@ -102,7 +139,14 @@ def private_broker(place: Place, *, running: bool) -> Broker:
     known = read_json(home / "kafka.json")
     if not known and (home / "data").exists():
         raise Refused(f"{home} holds the data of a broker whose id is lost; move it away to start anew.")
+    if place.access == "tokens" and (home / "data").exists() and "passwords" not in known:
+        raise Refused(
+            f"The broker's data in {home} was made without users, which ACCESS=tokens needs. Start once with "
+            f"ACCESS=open STAGE=5, which stores the pings in it; then remove {home} and start again."
+        )
     known.setdefault("cluster_id", secrets.token_urlsafe(16))
+    if not (home / "data").exists():
+        known["passwords"] = new_passwords()
     taken: frozenset[int] = frozenset()
     for name in ("port", "controller_port"):
         if name not in known or not (running or is_free(known[name])):
@@ -110,11 +154,24 @@ def private_broker(place: Place, *, running: bool) -> Broker:
         taken |= {known[name]}
     if known != read_json(home / "kafka.json"):
         write(home / "kafka.json", json.dumps(known, indent=1) + "\n")
-    broker = Broker(home, known["port"], known["controller_port"], known["cluster_id"])
+    ports = (known["port"], known["controller_port"])
+    passwords = known.get("passwords", {})
+    broker = Broker(home, *ports, known["cluster_id"], passwords, is_secured=place.access == "tokens")
     if not broker.data.exists():
         say(f"Making a Kafka broker in {home}.")
     make_data(broker, settings(broker))
+    if broker.is_secured:
+        lines = {"PINGS_URL": broker.url, **broker.settings_of("admin")}
+        keep(admin_file(place), text(lines))  # for a `manage.py` that is typed by hand
     return broker
+
+
+def admin_file(place: Place) -> Path:
+    return place.state / "kafka" / "admin.env"
+
+
+def new_passwords() -> dict[str, str]:
+    return {user: secrets.token_hex(24) for user in USERS}
 
 
 def make_data(broker: Broker, lines: Mapping[str, str]) -> None:
@@ -124,10 +181,18 @@ def make_data(broker: Broker, lines: Mapping[str, str]) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
         aside = broker.home / "format.properties"
         write(aside, text({**lines, "log.dirs": str(unfinished)}))
-        arguments = ("format", f"--cluster-id={broker.cluster_id}", "-c", str(aside))
-        command = jars.command("kafka.tools.StorageTool", *arguments, options=(*SMALL_HEAP, QUIET))
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        users = [
+            f"--add-scram={MECHANISM}=[name={user},password={password}]"
+            for user, password in broker.passwords.items()
+        ]
+        arguments = ("format", f"--cluster-id={broker.cluster_id}", "-c", str(aside), *users)
+        java, *rest = jars.command("kafka.tools.StorageTool", *arguments, options=(*SMALL_HEAP, QUIET))
+        # By a file: every user of the machine can read the arguments of a process.
+        told = broker.home / "format.arguments"
+        write(told, "".join(f'"{argument}"\n' for argument in rest))
+        result = subprocess.run([java, f"@{told}"], capture_output=True, text=True, check=False)
         aside.unlink()
+        told.unlink()
         if result.returncode != 0:
             raise Refused(f"The broker's storage could not be made:\n{result.stdout}{result.stderr}")
         unfinished.rename(broker.data)
@@ -140,15 +205,29 @@ def text(lines: Mapping[str, str]) -> str:
 
 
 def settings(broker: Broker) -> dict[str, str]:
-    """Those of the cluster's broker, with other addresses and another folder."""
-    lines = (line for line in SETTINGS.read_text().splitlines() if line and not line.startswith("#"))
+    """Those of the cluster's broker, with other addresses, another folder and the passwords."""
+    text = SETTINGS.read_text()
+    for name, password in broker.secrets().items():
+        text = text.replace(f"${{env:{name}}}", password)
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    found = {
+        key: value
+        for key, value in (line.split("=", 1) for line in lines)
+        if not key.startswith("config.providers") and (broker.is_secured or not is_about_users(key))
+    }
     controller = f"127.0.0.1:{broker.controller_port}"
-    return dict(line.split("=", 1) for line in lines) | {
+    if not broker.is_secured:
+        found["listener.security.protocol.map"] = "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT"
+    return found | {
         "controller.quorum.voters": f"1@{controller}",
         "listeners": f"CLIENTS://{broker.address},CONTROLLER://{controller}",
         "advertised.listeners": f"CLIENTS://{broker.address}",
         "log.dirs": str(broker.data),
     }
+
+
+def is_about_users(key: str) -> bool:
+    return key.startswith(("sasl.", "listener.name.", "authorizer.", "super.users"))
 
 
 @contextlib.contextmanager
@@ -159,13 +238,14 @@ def throwaway_broker() -> Iterator[Broker]:
 
 
 @contextlib.contextmanager
-def throwaway_storage() -> Iterator[Broker]:
+def throwaway_storage(*, is_secured: bool = False) -> Iterator[Broker]:
     """A broker that whoever asked for it starts and stops; gone afterwards."""
     home = Path(tempfile.mkdtemp(prefix="connect-test-kafka-"))
     try:
         port = free_port()
         ports = (port, free_port(frozenset({port})))
-        broker = Broker(home, *ports, secrets.token_urlsafe(16), SMALL_HEAP)
+        cluster_id = secrets.token_urlsafe(16)
+        broker = Broker(home, *ports, cluster_id, new_passwords(), is_secured=is_secured, options=SMALL_HEAP)
         make_data(broker, settings(broker))
         yield broker
     finally:

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from local import kafka, proxy, wishes
 from local.generations import Generation, is_ready, running_file, state_file
@@ -53,7 +54,9 @@ def addresses(place: Place) -> None:
             for name, address, note in entries:
                 say(f"  {name:<12} {address:<36} {note}".rstrip())
     if kafka.NAME in Supervisor(place).programs():
-        say(f"  {'Broker':<12} {kafka.private_broker(place, running=True).url}")
+        broker = kafka.private_broker(place, running=True)
+        note = f"user admin, password in {shown(place, kafka.admin_file(place))}" if broker.is_secured else ""
+        say(f"  {'Broker':<12} {broker.url:<36} {note}".rstrip())
     if place.access == "tokens":
         return
     say(f"\nTry first: open {at(30000)}/people/{SOMEBODY} in a browser,")
@@ -82,8 +85,11 @@ def staff(place: Place) -> str:
     file = password_file(place)
     if not file.exists():
         return "with a staff user that the database had before"
-    shown = file.relative_to(place.checkout) if file.is_relative_to(place.checkout) else file
-    return f"user {STAFF_USER}, password in {shown}"
+    return f"user {STAFF_USER}, password in {shown(place, file)}"
+
+
+def shown(place: Place, file: Path) -> Path:
+    return file.relative_to(place.checkout) if file.is_relative_to(place.checkout) else file
 
 
 def status(place: Place) -> int:

@@ -40,10 +40,12 @@ def up(place: Place, wanted: str | None) -> None:
                 file.unlink(missing_ok=True)
         programs = {*supervisor.programs()} if running else set()
         cluster, secrets = choose_database(place, kept=programs)
-        stage = manifests.read_stage(place, name, secrets)
+        stage = manifests.read_stage(place, name, secrets | kafka.NO_PASSWORDS)
         broker, url = choose_broker(place, stage, kept=kafka.NAME in programs)
         if url is not None:
-            stage = manifests.read_stage(place, name, secrets, brokers_url=url)
+            passwords = broker.secrets() if broker else {}
+            known = secrets | kafka.NO_PASSWORDS | passwords
+            stage = manifests.read_stage(place, name, known, brokers_url=url)
         check_ports(place, stage)
         if not running:
             supervisor.start()
@@ -61,7 +63,8 @@ def up(place: Place, wanted: str | None) -> None:
         def finish(name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> None:
             """Where database and broker are now, wherever they were when it was written down."""
             here = {"DATABASE_URL": secrets["DATABASE_URL"], **({"PINGS_URL": url} if url else {})}
-            run(place, name, command, {**environ, **here})
+            user = broker.settings_of("writer") if broker else {}
+            run(place, name, command, {**environ, **here, **user})
 
         move(place, supervisor, stage, own, finish=finish)
 

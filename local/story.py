@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from connect.neighbours import asked, watches
 from local import manifests
 from local.kafka import NAME as BROKER
+from local.kafka import NO_PASSWORDS
 from local.manifests import Process, Stage
 from local.place import Place
 
 TARGET = "docs/migration.md"
 # Stand for what a stage only refers to.
-SECRETS = defaultdict(lambda: "-", DATABASE_URL="postgis:")
+SECRETS = defaultdict(lambda: "-", DATABASE_URL="postgis:", **NO_PASSWORDS)
 SAID = {"PERSONS_URL": "who", "LOCATIONS_URL": "where", "PINGS_URL": "pings"}
 BLOCK = re.compile(r"(<!-- (\S+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
 

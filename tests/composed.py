@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from local.kafka import USERS, secret_name
 from local.manifests import token_keys
 from local.place import CHECKOUT, Place
 from local.tests.terminal import all_free
@@ -36,6 +37,7 @@ class Composed(Addresses):
                 "SECRET_KEY": secrets.token_hex(32),
                 "PROXY_SECRET": secrets.token_hex(32),
             }
+            | {secret_name(user): secrets.token_hex(16) for user in USERS}
             | {key: f"{secrets.token_hex(4)}.{secrets.token_hex(32)}" for key in token_keys(self.place)}
         )
 

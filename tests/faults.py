@@ -15,7 +15,7 @@ from typing import Self
 import grpc
 from confluent_kafka import KafkaException
 
-from local import kafka, manifests
+from local import manifests
 from local.generations import native_environ, own_settings, running_file
 from local.manifests import Process
 from local.place import Place, read_json
@@ -23,7 +23,7 @@ from local.polling import poll
 from local.supervision import Program, Supervisor, is_alive, tail
 from tests.load import Answered, Api, Call, Load, identity, wire
 from tests.serving import until
-from tests.system import Topic, at
+from tests.system import Topic, at, the_broker
 
 MOVERS = 24  # as many as it takes to have pings in nearly all partitions
 CALM_S = 3.0  # nothing has failed for so long: it is well
@@ -122,8 +122,8 @@ class Site:
         self.supervisor = Supervisor(place)
         self.secrets = dict(line.split("=", 1) for line in (place.state / "env").read_text().splitlines())
         self.database_url = self.secrets["DATABASE_URL"]
-        self.broker = kafka.private_broker(place, running=True)
-        self.topic = Topic(self.broker.address)
+        self.broker = the_broker(place, access="tokens")
+        self.topic = Topic(self.broker)
         self.people = [one["id"] for one in self.api().ask("GET", "/api/persons?limit=100")]
         self.rows: list[str] = []
 
@@ -164,7 +164,8 @@ class Site:
     def described(self, name: str) -> Process:
         """A process as the manifests have it, its environment as it is natively."""
         state = read_json(running_file(self.place))
-        stage = manifests.read_stage(self.place, state["stage"], self.secrets, brokers_url=self.broker.url)
+        secrets = self.secrets | self.broker.secrets()
+        stage = manifests.read_stage(self.place, state["stage"], secrets, brokers_url=self.broker.url)
         process = next(one for one in stage.processes if one.name == name)
         return Process(**{**vars(process), "environ": native_environ(self.place, stage, process)})
 

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from local import manifests
+from local.kafka import USERS, secret_name
 from local.manifests import Process, Stage
 from local.place import Place
 
@@ -19,6 +20,7 @@ SECRETS = {
     "SECRET_KEY": "the-key",
     "PROXY_SECRET": "the-proxy-secret",
     **{key: f"the-{key}" for key in manifests.token_keys(PLACE)},
+    **{secret_name(user): f"the-password-of-{user}" for user in USERS},
 }
 NEIGHBOURS = ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL")
 

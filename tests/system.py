@@ -1,6 +1,7 @@
 """A whole system as `make up` starts it, beside any other: ports, folder and database of its own."""
 
 import contextlib
+import dataclasses
 import os
 import secrets
 import subprocess
@@ -135,9 +136,11 @@ class System(Addresses):
         """The pings in the topic that no writer has stored yet; 0 where there is no topic."""
         if "location-writer" not in self.processes():
             return 0
-        broker = kafka.private_broker(self.place, running=True)
-        with contextlib.closing(Topic(broker.address)) as topic:
+        with contextlib.closing(Topic(self.broker())) as topic:
             return topic.unwritten()
+
+    def broker(self) -> kafka.Broker:
+        return the_broker(self.place, access=self.environ["ACCESS"])
 
     def settle(self) -> None:
         """Until everything that was taken can be seen."""
@@ -155,13 +158,19 @@ class System(Addresses):
             assert list(locations.ListLocations(asked, wait_for_ready=True, timeout=20)) == []
 
 
-class Topic:
-    """The topic of pings and the group of its writers, looked at by somebody who belongs to neither."""
+def the_broker(place: Place, *, access: str) -> kafka.Broker:
+    """The private broker of a system that runs with this ACCESS."""
+    broker = kafka.private_broker(place, running=True)
+    return dataclasses.replace(broker, is_secured=access == "tokens")
 
-    def __init__(self, brokers: str) -> None:
-        config = {"bootstrap.servers": brokers, "group.id": "location-writers", "log_level": 0}
-        self.observer = Consumer(config)
-        self.admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+
+class Topic:
+    """The topic of pings and the group of its writers, as the super user sees them."""
+
+    def __init__(self, broker: kafka.Broker) -> None:
+        config = broker.client("admin") | {"log_level": 0}
+        self.observer = Consumer(config | {"group.id": "location-writers"})
+        self.admin = AdminClient(config)
         found = self.observer.list_topics("locations", timeout=20).topics["locations"].partitions
         self.partitions = [TopicPartition("locations", each) for each in found]
 

@@ -26,7 +26,8 @@ OURS = "connect:local"
 def text(**environ: str) -> str:
     """As compose reads the file: with what the environment gives, or else with the defaults."""
     written = (CHECKOUT / "compose.yaml").read_text()
-    return re.sub(r"\$\{(\w+):[-?]([^}]*)\}", lambda found: environ.get(found[1], found[2]), written)
+    filled = re.sub(r"\$\{(\w+):[-?]([^}]*)\}", lambda found: environ.get(found[1], found[2]), written)
+    return filled.replace("$$", "$")
 
 
 SERVICES = yaml.safe_load(text(**SECRETS))["services"]

@@ -216,7 +216,7 @@ def test_poison_among_good_pings(site: Site) -> None:
             "of somebody deleted": message((gone, EPOCH)).SerializeToString(),
         }
         trouble = load.strikes(f"{POISON:,} poison messages among good pings")
-        producer = Producer({"bootstrap.servers": site.broker.address, "partitioner": "murmur2_random"})
+        producer = Producer(site.broker.client("producer") | {"partitioner": "murmur2_random"})
         for number in range(POISON // len(kinds)):
             for value in kinds.values():
                 producer.produce("locations", value, b"%d" % load.load.movers[number % MOVERS])

@@ -39,10 +39,10 @@ def test_nobody_notices_the_walk(terminal: Terminal, capsys: pytest.CaptureFixtu
 
 def it_runs_what_the_manifests_say(place: Place, name: str) -> None:
     secrets = dict(line.split("=", 1) for line in (place.state / "env").read_text().splitlines())
-    stage = manifests.read_stage(place, name, secrets)
+    stage = manifests.read_stage(place, name, secrets | kafka.NO_PASSWORDS)
     if kafka.NAME in stage.stateful:
-        url = kafka.private_broker(place, running=True).url
-        stage = manifests.read_stage(place, name, secrets, brokers_url=url)
+        broker = kafka.private_broker(place, running=True)
+        stage = manifests.read_stage(place, name, secrets | broker.secrets(), brokers_url=broker.url)
     programs = Supervisor(place).programs()
     running = read_json(generations.running_file(place))["processes"]
     own = {"haproxy", *stage.stateful}

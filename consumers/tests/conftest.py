@@ -53,6 +53,16 @@ def only_links_to_brokers() -> Iterator[None]:
 @pytest.fixture
 def send(kafka: str) -> Callable[..., None]:
     """Puts messages into the topic past the producer's rules: pings, or (key, value)."""
+    return a_sender()
+
+
+@pytest.fixture
+def sender() -> Callable[[], Callable[..., None]]:
+    """Makes one like `send` for the brokers that are in the settings by then."""
+    return a_sender
+
+
+def a_sender() -> Callable[..., None]:
     sender = Producer(topic.client_config() | {"partitioner": "murmur2_random"})
 
     def put(*messages: Ping | tuple[bytes | None, bytes | None], **how: Any) -> None:

@@ -59,7 +59,7 @@ class WriterProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise
+            raise AssertionError(f"It does not end:\n{self.output()}") from None
 
     def until_said(self, text: str, *, at_most_s: float = 20) -> None:
         def said() -> bool:

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -135,20 +136,55 @@ def test_a_database_that_goes_ends_it_uncommitted(
     assert not RejectedPing.objects.exists()
 
 
-def test_a_broker_that_goes_ends_it_and_one_started_again_waits_for_it(kafka: str, settings: Any):
+def test_it_waits_for_a_broker_that_goes_and_comes_again(
+    kafka: str, settings: Any, sender: Callable[[], Callable]
+):
     with local_kafka.throwaway_storage() as broker:
         settings.PINGS_URL = broker.url
-        with local_kafka.running(broker) as process:
-            topic.ensure(3)
-            with WriterProcess() as writer:
-                writer.until_said("Writes the partitions [0, 1, 2].")
-                process.kill()
-                assert writer.ended() == 1
         with WriterProcess() as writer:
             writer.until_said("broker: ")
+            for times in (1, 2):
+                with local_kafka.running(broker):
+                    topic.ensure(3)
+                    sender()(*(at(1 + n % 9, 5000 * times + n) for n in range(5000)))
+                    until(lambda: count() > 5000 * (times - 1), at_most_s=60)  # noqa: B023 - called at once
+                until(lambda: is_waiting(writer), at_most_s=60)
             with local_kafka.running(broker):
-                writer.until_said("Writes the partitions [0, 1, 2].")
-                assert writer.stop() == 0
+                observer = Observer()
+                until(lambda: not observer.look().unwritten, at_most_s=60)
+                observer.close()
+                assert writer.stop() == 0, writer.output()
+    assert count() == 10_000
+    assert not RejectedPing.objects.exists()
+
+
+def test_it_waits_for_a_broker_that_is_frozen(kafka: str, settings: Any, sender: Callable[[], Callable]):
+    with local_kafka.throwaway_storage() as broker:
+        settings.PINGS_URL = broker.url
+        # So long it asks for its lag at most: that once ended it.
+        with local_kafka.running(broker) as process, WriterProcess(KAFKA_TIMEOUT_S="1") as writer:
+            topic.ensure(3)
+            writer.until_said("Writes the partitions [0, 1, 2].")
+            process.send_signal(signal.SIGSTOP)
+            until(lambda: is_waiting(writer), at_most_s=60)
+            process.send_signal(signal.SIGCONT)
+            sender()(at(1, 0))
+            until(lambda: count() == 1, at_most_s=60)
+            assert writer.stop() == 0, writer.output()
+
+
+def is_waiting(writer: WriterProcess) -> bool:
+    assert writer.process.poll() is None, writer.output()
+    said = writer.says_of_itself()
+    return said is not None and said.doing == "waiting"
+
+
+def test_a_state_file_that_cannot_be_written_does_not_end_it(send: Callable, tmp_path: Path):
+    with WriterProcess(WRITER_STATE_FILE=str(tmp_path / "missing" / "state")) as writer:
+        send(at(1, 0))
+        writer.until_said("The state file is not written: ")
+        until(lambda: count() == 1)
+        assert writer.stop() == 0
 
 
 def test_two_writers_share_the_work_and_what_one_leaves_the_other_takes(send: Callable, observer: Observer):

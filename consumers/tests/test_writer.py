@@ -8,12 +8,13 @@ import pytest
 from django.db import OperationalError, connection
 
 from connect.neighbours import NeighbourUnavailable
-from consumers import topic
+from consumers import storing, topic
 from consumers.models import RejectedPing
+from consumers.replay import replay
 from consumers.standing import Observer
 from consumers.storing import UNKNOWN, Tally, read, store
 from consumers.tests.conftest import NOON, at, stored
-from consumers.writer import Writer, what_is_missing
+from consumers.writer import CONFIG, Writer, what_is_missing
 from local import kafka as local_kafka
 from persons import services as persons
 from tests.serving import until
@@ -103,6 +104,36 @@ def test_poison_among_good_pings_is_set_aside_as_it_came(send: Callable, write_a
     assert first is not None
     assert (bytes(first.key or b""), bytes(first.value or b"")) == (b"7", POISON + b"\x00")
     assert rejected() == {(7, "The value is not a location."), (None, "There is no value.")}
+
+
+def test_of_a_long_message_little_is_kept_and_it_is_never_a_ping(send: Callable, write_all: Callable):
+    ping = topic.encode(at(1, 0))[1]
+    send((b"7" * 5000, POISON * 2000), (b"1", ping * 100))  # protobuf reads the last of repeated fields
+
+    assert write_all() == Tally(rejected=2)
+
+    for row in RejectedPing.objects.all():
+        assert row.reason == "The value has more than 1,024 bytes, which no ping has."
+        assert len(bytes(row.value or b"")) == topic.MAX_VALUE + 1
+        assert len(bytes(row.key or b"")) <= 64
+    [*_, summary] = replay(RejectedPing.objects.all())
+    assert (summary.read, summary.recorded) == (2, 0)
+
+
+def test_when_the_table_is_full_more_are_logged_and_counted_and_good_pings_go_on(
+    send: Callable, write_all: Callable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(storing, "MAX_ROWS", 5)
+    send(*((b"7", POISON + b"%d" % n) for n in range(8)), at(1, 0))
+
+    assert write_all() == Tally(good=1, stored=1, rejected=5, not_kept=3)
+
+    assert RejectedPing.objects.count() == 5
+    assert stored() == [at(1, 0)]
+    assert "Rejected and not kept are 3: {'The value is not a location.': 3}, at the offsets" in caplog.text
+    RejectedPing.objects.filter(id__lte=RejectedPing.objects.order_by("id")[2].id).delete()
+    send((b"7", POISON))
+    assert write_all() == Tally(rejected=1)
 
 
 def test_pings_that_break_the_rules_are_set_aside_with_the_reason(send: Callable, write_all: Callable):
@@ -238,8 +269,13 @@ def test_a_connection_that_was_cut_is_made_anew_by_the_next_step(
     assert observer.look().unwritten == 0
 
 
-def test_a_broker_that_goes_away_stops_the_writer_and_closing_does_not_hang(
-    settings: Any, new_writer: Callable
+@pytest.fixture
+def frequent_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONFIG, "statistics.interval.ms", 100)
+
+
+def test_a_broker_that_goes_away_is_waited_for_and_closing_does_not_hang(
+    settings: Any, frequent_statistics: None, new_writer: Callable
 ):
     with local_kafka.throwaway_storage() as broker:
         settings.PINGS_URL = broker.url
@@ -247,21 +283,69 @@ def test_a_broker_that_goes_away_stops_the_writer_and_closing_does_not_hang(
         with local_kafka.running(broker):
             topic.ensure(1)
             writer = new_writer()
-            until(lambda: writer.step() == Tally() and writer._mine == {0})
-        with pytest.raises(NeighbourUnavailable):
-            until(lambda: not writer.step())
+            until(lambda: writer.step() == Tally() and writer._mine == {0} and writer.standing())
+            assert writer.is_connected
+        until(lambda: writer.step() == Tally() and not writer.is_connected)
         assert (what_is_missing() or "").startswith("broker: ")
+        with local_kafka.running(broker):
+            until(lambda: writer.step() == Tally() and writer.is_connected)
         writer.close()
 
 
-def test_a_topic_that_is_not_there_is_missing(settings: Any, new_writer: Callable):
-    settings.KAFKA_TOPIC = "misspelt"
-
+def test_a_topic_that_is_made_after_the_writer_is_found(
+    settings: Any, frequent_statistics: None, new_writer: Callable
+):
+    settings.KAFKA_TOPIC += "-later"
     assert "UNKNOWN_TOPIC" in (what_is_missing() or "")
     writer = new_writer()
+    until(lambda: writer.step() == Tally() and writer.standing())
+
+    topic.ensure(3)
+
+    until(lambda: writer.step() == Tally() and writer._mine == {0, 1, 2}, at_most_s=40)
+
+
+def test_a_topic_that_is_deleted_ends_the_writer(kafka: str, settings: Any, new_writer: Callable):
+    writer = new_writer()
+    until(lambda: writer.step() == Tally() and writer._mine == {0, 1, 2})
+    client = topic.admin()
+    client.delete_topics([settings.KAFKA_TOPIC])[settings.KAFKA_TOPIC].result(20)
+
     with pytest.raises(NeighbourUnavailable, match="UNKNOWN_TOPIC"):
         until(lambda: not writer.step())
-    writer.close()
+
+
+# --- how far it is -------------------------------------------------------------------------------
+
+
+def test_the_statistics_say_what_is_unwritten(
+    send: Callable, frequent_statistics: None, new_writer: Callable
+):
+    writer = new_writer(size=20)
+    assert writer.standing() is None
+    send(*(at(1 + n % 9, n) for n in range(900)))
+
+    def behind() -> bool:
+        writer.step()
+        return bool(writer.standing() and writer.standing().unwritten)
+
+    until(behind)
+    assert writer.standing().partitions == 3
+    assert 0 < writer.standing().unwritten <= 900 - writer.total.messages
+    assert writer.standing().oldest_s is not None
+
+    until(lambda: writer.step() and writer.total.messages == 900 and not writer.standing().unwritten)
+    assert writer.standing().oldest_s is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"topics": {}, "brokers": {"one": 1}}'])
+def test_statistics_that_cannot_be_read_do_not_end_the_writer(send: Callable, writer: Writer, text: str):
+    writer._measured(text)
+
+    assert writer.standing() is None
+    assert writer.is_connected
+    send(at(1, 0))
+    assert first_step(writer).stored == 1
 
 
 # --- sharing -------------------------------------------------------------------------------------

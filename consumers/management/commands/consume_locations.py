@@ -13,6 +13,7 @@ from connect import garbage
 from connect.neighbours import NeighbourUnavailable
 from consumers import state_file
 from consumers.standing import Observer
+from consumers.topic import BrokerRefused
 from consumers.writer import Run, Writer, wait_for_world, what_is_missing
 
 _EPILOG = f"""
@@ -20,11 +21,13 @@ Writes the pings of the topic at PINGS_URL to the database, a batch in a transac
 cannot store it sets aside (see replay_rejected); pings of deleted persons it drops. SIGTERM or
 SIGINT stops it after the batch in hand. A second one stops it at once; nothing is lost by that.
 
-When database or broker fail, it ends with status 1, to be started again by whoever keeps it;
-started, it waits for both. Any number can run at once and share the partitions.
+It waits out a broker that is away, a rebalance and other Kafka errors that pass. When the
+database fails, it ends with status 1, to be started again by whoever keeps it; started, it waits
+for both. Any number can run at once and share the partitions.
 
-exit status: 0 stopped when asked to, or --until-empty is done; 1 database or broker out of
-reach, or --check found no live writer; 2 wrong settings
+exit status: 0 stopped when asked to, or --until-empty is done; 1 database out of reach, the
+topic deleted, or --check found no live writer; 2 wrong settings, or the broker rejects the
+credentials or the access rights of the writer
 
 --check needs neither: it reads WRITER_STATE_FILE, which a writer renews at every step. After
 {state_file.STUCK_S:g} s without that a writer is stuck.
@@ -83,11 +86,14 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         state = state_file.StateFile(settings.WRITER_STATE_FILE)
-        if until_empty:
-            if missing := what_is_missing():
-                raise CommandError(f"Out of reach: {missing}", returncode=1)
-        elif not wait_for_world(asked, state):
-            return
+        try:
+            if until_empty:
+                if missing := what_is_missing():
+                    raise CommandError(f"Out of reach: {missing}", returncode=1)
+            elif not wait_for_world(asked, state):
+                return
+        except BrokerRefused as fault:
+            raise _refused(fault) from None
         writer = Writer()
         run = Run(writer, state)
         self.stdout.write("Writing.")
@@ -100,9 +106,15 @@ class Command(BaseCommand):
                 self.stdout.write("Everything is written.")
             else:
                 self.stdout.write("Stopped before everything was written.")
+        except BrokerRefused as fault:
+            raise _refused(fault) from None
         except (NeighbourUnavailable, OperationalError, InterfaceError) as fault:
             raise CommandError(f"Out of reach, nothing is lost: {fault}", returncode=1) from None
         finally:
             run.close()
             writer.close()
             self.stdout.write(f"{writer.total}")
+
+
+def _refused(fault: BrokerRefused) -> CommandError:
+    return CommandError(f"The broker refuses this writer, nothing is lost: {fault}", returncode=2)

@@ -13,7 +13,9 @@ from consumers import topic
 class Command(BaseCommand):
     help = (
         "Makes the topic of pings at PINGS_URL unless it is there. "
-        "Exit status: 0 it is there; 1 the brokers are out of reach; 2 it has fewer partitions than asked."
+        "With KAFKA_USER it also makes the access rules of the users producer, writer and observer. "
+        "Exit status: 0 it is there; 1 the brokers are out of reach; 2 it has fewer partitions than asked, "
+        "or the brokers refuse."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,6 +34,8 @@ class Command(BaseCommand):
             there = topic.ensure(partitions)
         except topic.TooFewPartitions as fault:
             raise CommandError(str(fault), returncode=2) from None
+        except topic.BrokerRefused as fault:
+            raise CommandError(f"The brokers refuse: {fault}", returncode=2) from None
         except NeighbourUnavailable as fault:
             raise CommandError(f"The brokers are out of reach: {fault}", returncode=1) from None
         self.stdout.write(f"The topic {settings.KAFKA_TOPIC} is there, with {there} partitions.")

@@ -1,0 +1,306 @@
+"""A broker with users: each may do what it is there for, and nobody else anything."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
+
+from connect.neighbours import NeighbourUnavailable
+from consumers import producer, topic
+from consumers.known import KnownPersons
+from consumers.standing import Observer
+from consumers.tests.conftest import at, stored
+from consumers.tests.process import WriterProcess
+from consumers.writer import what_is_missing
+from local import kafka as local_kafka
+from local.kafka import Broker
+from tests.serving import until
+
+pytestmark = pytest.mark.usefixtures("people")
+
+SHORT_MS = 8000
+WRONG = "guessed"
+
+
+@pytest.fixture(scope="module")
+def secured() -> Iterator[Broker]:
+    with local_kafka.throwaway_storage(is_secured=True) as broker, local_kafka.running(broker):
+        yield broker
+
+
+@pytest.fixture
+def act_as(secured: Broker, settings: Any) -> Callable[[str], None]:
+    settings.PINGS_URL = secured.url
+    settings.KAFKA_TIMEOUT_S = SHORT_MS / 1000
+
+    def become(user: str) -> None:
+        for name, value in secured.settings_of(user).items():
+            setattr(settings, name, value)
+
+    return become
+
+
+@pytest.fixture
+def made(secured: Broker, act_as: Callable[[str], None]) -> None:
+    """The topic is there, and the broker applies its rules."""
+    act_as("admin")
+    assert topic.ensure(3) == 3
+    until(lambda: all(is_allowed(describe, secured.client(user)) for user in MAY))
+
+
+# --- what each call answers ----------------------------------------------------------------------
+
+Config = dict[str, Any]
+Call = Callable[[Config], None]
+
+
+def produce(config: Config) -> None:
+    errors: list[KafkaError] = []
+    sender = Producer(config | {"message.timeout.ms": SHORT_MS})
+    sender.produce("locations", b"x", b"1", on_delivery=lambda error, _: errors.append(error))
+    sender.flush(20)
+    if errors[0] is not None:
+        raise KafkaException(errors[0])
+
+
+def consume(config: Config) -> None:
+    reader = Consumer(config | {"group.id": "location-writers", "enable.auto.commit": False})
+    try:
+        reader.assign([TopicPartition("locations", each, 0) for each in range(3)])
+        found = reader.consume(1, timeout=SHORT_MS / 1000)
+        if not found or found[0].error():
+            raise KafkaException(found[0].error() if found else KafkaError(KafkaError._TIMED_OUT))
+    finally:
+        reader.close()
+
+
+def commit(config: Config) -> None:
+    reader = Consumer(config | {"group.id": "location-writers", "enable.auto.commit": False})
+    try:
+        [done] = reader.commit(offsets=[TopicPartition("locations", 2, 0)], asynchronous=False)
+        if done.error:
+            raise KafkaException(done.error)
+    finally:
+        reader.close()
+
+
+def describe_group(config: Config) -> None:
+    reader = Consumer(config | {"group.id": "location-writers"})
+    try:
+        for each in reader.committed([TopicPartition("locations", 0)], timeout=SHORT_MS / 1000):
+            if each.error:
+                raise KafkaException(each.error)
+    finally:
+        reader.close()
+
+
+def describe(config: Config) -> None:
+    found = AdminClient(config).list_topics("locations", timeout=SHORT_MS / 1000).topics["locations"]
+    if found.error:
+        raise KafkaException(found.error)
+
+
+def create(config: Config) -> None:
+    client = AdminClient(config)
+    client.create_topics([NewTopic("another", 1)], request_timeout=SHORT_MS / 1000)["another"].result()
+
+
+def alter(config: Config) -> None:
+    entry = ConfigEntry("retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, "locations", incremental_configs=[entry])
+    client = AdminClient(config)
+    client.incremental_alter_configs([resource], request_timeout=SHORT_MS / 1000)[resource].result()
+
+
+def delete(config: Config) -> None:
+    client = AdminClient(config)
+    client.delete_topics(["locations"], request_timeout=SHORT_MS / 1000)["locations"].result()
+
+
+def read_rules(config: Config) -> None:
+    every = AclBindingFilter(
+        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+    )
+    client = AdminClient(config)
+    # The library answers a refusal with an empty list, and there are rules.
+    if not client.describe_acls(every, request_timeout=SHORT_MS / 1000).result():
+        raise KafkaException(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED))
+
+
+def is_allowed(call: Call, config: Config) -> bool:
+    try:
+        call(config)
+    except KafkaException:
+        return False
+    return True
+
+
+CALLS = (produce, consume, commit, describe_group, describe, create, alter, delete, read_rules)
+MAY = {
+    "producer": {produce, describe},
+    "writer": {consume, commit, describe_group, describe},
+    "observer": {consume, describe_group, describe},
+}
+NOT_ALLOWED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    # The broker does not tell who coordinates a group that the user may not see.
+    KafkaError._WAIT_COORD,
+    KafkaError._TIMED_OUT,
+}
+
+
+def at_once(calls: Iterable[Call], config: Config) -> dict[Call, KafkaError | None]:
+    """What each call is answered; None is yes."""
+
+    def answer(call: Call) -> KafkaError | None:
+        try:
+            call(config | {"log_level": 0})
+        except KafkaException as fault:
+            return fault.args[0]
+        return None
+
+    calls = [*calls]
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return dict(zip(calls, threads.map(answer, calls), strict=True))
+
+
+@pytest.mark.parametrize("user", MAY)
+def test_a_user_may_do_what_it_is_there_for_and_nothing_else(user: str, secured: Broker, made: None):
+    produce(secured.client("producer"))  # something to read
+    answers = at_once(CALLS, secured.client(user))
+    assert {call for call, error in answers.items() if error is None} == MAY[user]
+    assert {error.code() for error in answers.values() if error is not None} <= NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        {},
+        {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": "admin",
+            "sasl.password": WRONG,
+        },
+    ],
+    ids=["without a user", "with a wrong password"],
+)
+@pytest.mark.parametrize("port", ["port", "controller_port"])
+def test_a_stranger_may_do_nothing(stranger: Config, port: str, secured: Broker, made: None):
+    address = f"127.0.0.1:{getattr(secured, port)}"
+    answers = at_once((produce, consume, describe, create, alter), {"bootstrap.servers": address, **stranger})
+    assert not [call for call, error in answers.items() if error is None]
+
+
+def test_nobody_reads_the_passwords_in_the_arguments_or_in_files(secured: Broker):
+    for file in secured.home.iterdir():
+        if file.is_file() and any(password in file.read_text() for password in secured.passwords.values()):
+            assert file.stat().st_mode & 0o077 == 0, file
+    assert not list(secured.home.glob("format.*"))
+
+
+# --- the processes -------------------------------------------------------------------------------
+
+
+def test_pings_go_through_with_each_process_as_its_own_user(
+    secured: Broker, made: None, act_as: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(producer, "known", KnownPersons())
+    act_as("producer")
+    assert what_is_missing() is None
+    assert producer.submit([at(1, 0), at(2, 0)]).refused == []
+    act_as("observer")
+    observer = Observer()
+    assert observer.look().unwritten >= 2
+    with WriterProcess(**secured.settings_of("writer")) as writer:
+        until(lambda: stored() == [at(1, 0), at(2, 0)])
+        until(lambda: observer.look().unwritten == 0)
+        assert writer.stop() == 0
+    observer.close()
+
+
+def test_a_writer_with_a_wrong_password_ends_and_says_why(secured: Broker, made: None):
+    with WriterProcess(KAFKA_USER="writer", KAFKA_PASSWORD=WRONG, KAFKA_TIMEOUT_S="3") as writer:
+        assert writer.ended() == 2
+        assert "The broker refuses this writer, nothing is lost: " in writer.output()
+        assert "Authentication failed" in writer.output()
+        assert WRONG not in writer.output()
+
+
+def test_a_writer_without_its_rights_waits_for_them_at_start(
+    secured: Broker, settings: Any, act_as: Callable[[str], None]
+):
+    settings.KAFKA_TOPIC = "made-later"
+    settings.KAFKA_GROUP = "writers-of-made-later"
+    act_as("writer")
+    with WriterProcess(**secured.settings_of("writer")) as writer:
+        writer.until_said("broker: ")
+        act_as("admin")
+        topic.ensure(3)
+        writer.until_said("Writes the partitions [0, 1, 2].", at_most_s=40)
+        assert writer.stop() == 0
+
+
+def test_a_writer_that_loses_its_rights_ends_and_says_why(
+    secured: Broker, settings: Any, act_as: Callable[[str], None]
+):
+    settings.KAFKA_TOPIC = "taken-away"
+    settings.KAFKA_GROUP = "writers-of-taken-away"
+    act_as("admin")
+    topic.ensure(3)
+    with WriterProcess(**secured.settings_of("writer")) as writer:
+        writer.until_said("Writes the partitions [0, 1, 2].", at_most_s=40)
+        rules = AclBindingFilter(
+            ResourceType.ANY,
+            None,
+            ResourcePatternType.ANY,
+            "User:writer",
+            None,
+            AclOperation.ANY,
+            AclPermissionType.ANY,
+        )
+        client = topic.admin()
+        client.delete_acls([rules])[rules].result(20)
+        assert writer.ended() == 2
+        assert "AUTHORIZATION_FAILED" in writer.output()
+
+
+def test_making_the_topic_needs_the_super_user(secured: Broker, act_as: Callable[[str], None]):
+    act_as("writer")
+    with pytest.raises(CommandError, match="The brokers refuse") as refused:
+        call_command("make_topic")
+    assert refused.value.returncode == 2
+
+
+def test_credentials_in_the_address_are_refused_and_not_repeated(settings: Any):
+    settings.PINGS_URL = "kafka://writer:secret@127.0.0.1:9092"
+    with pytest.raises(ImproperlyConfigured) as refused:
+        topic.brokers()
+    assert "secret" not in str(refused.value)
+
+
+def test_a_producer_with_a_wrong_password_says_that_nothing_is_taken(
+    secured: Broker, made: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(producer, "known", KnownPersons())
+    settings.KAFKA_USER, settings.KAFKA_PASSWORD, settings.KAFKA_TIMEOUT_S = "producer", WRONG, 2.0
+    with pytest.raises(NeighbourUnavailable):
+        producer.submit([at(1, 0)])
