@@ -9,4 +9,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
 # For other processes, not for clients: served where persons are, and where SERVED_APPS says so.
 internal_urlpatterns: list[URLPattern | URLResolver] = [
     path("internal/callers", internal.Callers.as_view(), name="internal-callers"),
+    path("internal/questions", internal.Questions.as_view(), name="internal-questions"),
 ]

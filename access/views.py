@@ -7,7 +7,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from connect.authentication import caller_of
-from connect.callers import ANYBODY, Kind
+from connect.callers import CLIENTS, Kind
 from connect.openapi import FINN, UNAVAILABLE, errors, shown
 from connect.queries import Query
 
@@ -22,7 +22,7 @@ class _Caller(serializers.Serializer):
 class WhoAmI(APIView):
     """Who you are here."""
 
-    callers = {"GET": ANYBODY}
+    callers = {"GET": CLIENTS}
 
     @extend_schema(
         operation_id="getCaller",

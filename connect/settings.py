@@ -41,8 +41,10 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 ACCESS = env.str("ACCESS", default="tokens")
 if ACCESS not in ("open", "tokens"):
     raise ImproperlyConfigured(f"ACCESS is {ACCESS!r}; it must be open or tokens.")
-# What this process shows to its neighbours: a token of the kind `service`, the same for all processes.
+# What this process shows to its neighbours: a token of the kind `service`.
 SERVICE_TOKEN = env.str("SERVICE_TOKEN", default="")
+# Only for `manage.py migrate`, which admits them: all processes' tokens, as persons=aaaa.bbbb,locations=...
+SERVICE_TOKENS = env.dict("SERVICE_TOKENS", default={})
 
 LAPTOP_KEY = "a-key-for-one-laptop-only-set-your-own-anywhere-else"
 SECRET_KEY = env.str("SECRET_KEY", default=LAPTOP_KEY)
@@ -179,7 +181,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "access.middleware.NotedInAdmin",
+    "access.middleware.AuditLog",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",

@@ -23,6 +23,7 @@ from django.core.exceptions import ImproperlyConfigured
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from connect import carried
+from connect.callers import NOTED
 from connect.neighbours import NeighbourUnavailable
 from connect.questions import MAX_LIMIT
 from grpc_server import locations_pb2 as pb
@@ -324,7 +325,7 @@ def _carried(timeout_s: float) -> dict[str, Any]:
 
 
 def _metadata() -> list[tuple[str, str]]:
-    metadata = [(carried.REQUEST_ID, carried.request_id())]
+    metadata = [(carried.REQUEST_ID, carried.request_id()), (NOTED, "1")]
     if settings.SERVICE_TOKEN:
         metadata.append(("authorization", f"Bearer {settings.SERVICE_TOKEN}"))
     return metadata

@@ -1,7 +1,7 @@
 """The gRPC door to locations. Like every door it ends in the seam: pings in, what is stored out."""
 
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import grpc
 
 from connect import callers, neighbours
-from connect.callers import READERS, SENDERS
+from connect.audit import People, Question
+from connect.callers import PROCESSES, READERS, SENDERS
 from connect.database import BLOCK
 from grpc_server import locations_pb2 as pb
 from grpc_server import messages, questions
@@ -39,17 +40,19 @@ class LocationService(LocationServiceServicer):
 
     def GetLocation(self, request: pb.GetLocationRequest, context: Any) -> pb.Location:
         identity = parse_id(request.id)
-        seen = identity is not None and callers.current().speaks_for(identity[0])
-        location = neighbours.locations().get(*identity) if identity and seen else None
-        if location is None:
-            raise Failure(grpc.StatusCode.NOT_FOUND, f"There is no location {request.id[:100]}.")
+        with _noted("GetLocation", {"person_id": identity[0] if identity else None}):
+            seen = identity is not None and callers.current().speaks_for(identity[0])
+            location = neighbours.locations().get(*identity) if identity and seen else None
+            if location is None:
+                raise Failure(grpc.StatusCode.NOT_FOUND, f"There is no location {request.id[:100]}.")
         return messages.to_location(location)
 
     def ListLocations(self, request: pb.ListLocationsRequest, context: Any) -> Rows[pb.ListLocationsResponse]:
         question = questions.locations(request)
         if question["person_id"] is None:
             question["person_id"] = callers.current().person_id
-        _check_seen(question["person_id"])
+        with _noted("ListLocations", question):
+            _check_seen(question["person_id"])
         with closing(neighbours.locations().list_between(**question)) as rows:
             while batch := list(islice(rows, BLOCK)):
                 response = pb.ListLocationsResponse()
@@ -60,7 +63,8 @@ class LocationService(LocationServiceServicer):
         self, request: pb.FindConnectionsRequest, context: Any
     ) -> Rows[pb.FindConnectionsResponse]:
         question = questions.connections(request)
-        _check_meeting(question)
+        with _noted("FindConnections", question):
+            _check_meeting(question)
         with closing(neighbours.locations().connections(**question)) as found:
             rows = _of_somebody(question["person_id"], found)
             while batch := list(islice(rows, BLOCK)):
@@ -72,11 +76,33 @@ class LocationService(LocationServiceServicer):
         self, request: pb.FindEncountersRequest, context: Any
     ) -> Rows[pb.FindEncountersResponse]:
         question = questions.encounters(request)
-        _check_meeting(question)
+        with _noted("FindEncounters", question):
+            _check_meeting(question)
         with closing(neighbours.locations().encounters(**question)) as found:
             rows = _of_somebody(question["person_id"], found)
             while batch := list(islice(rows, BLOCK)):
                 yield pb.FindEncountersResponse(encounters=map(messages.to_encounter, batch))
+
+
+@contextmanager
+def _noted(what: str, question: dict[str, Any]) -> Iterator[None]:
+    """Notes the validated question, before rows are read: with the status of a refusal inside, or as OK."""
+
+    def note(outcome: grpc.StatusCode) -> None:
+        person_id = question["person_id"]
+        people = People() if person_id is None else People.of([person_id])
+        asked = Question(what, people, question.get("start"), question.get("end"), outcome.name)
+        callers.note(callers.current(), asked)
+
+    try:
+        yield
+    except Refused:
+        note(grpc.StatusCode.INVALID_ARGUMENT)
+        raise
+    except Failure as failure:
+        note(failure.code)
+        raise
+    note(grpc.StatusCode.OK)
 
 
 def _record(request: pb.RecordLocationsRequest) -> pb.RecordLocationsResponse:
@@ -130,12 +156,12 @@ def _check_meeting(question: dict[str, Any]) -> None:
 
 
 _WHO_MAY = {
-    "RecordLocation": SENDERS,
-    "RecordLocations": SENDERS,
-    "GetLocation": READERS,
-    "ListLocations": READERS,
-    "FindConnections": READERS,
-    "FindEncounters": READERS,
+    "RecordLocation": SENDERS | PROCESSES,
+    "RecordLocations": SENDERS | PROCESSES,
+    "GetLocation": READERS | PROCESSES,
+    "ListLocations": READERS | PROCESSES,
+    "FindConnections": READERS | PROCESSES,
+    "FindEncounters": READERS | PROCESSES,
 }
 _SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"]
 SERVICE = _SERVICE.full_name

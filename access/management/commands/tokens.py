@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from access import services
-from access.models import DAYS, Token
+from access.models import DAYS, NEVER, Token
 from connect.callers import Kind
 
 KINDS = [kind.value for kind in (Kind.INGEST, Kind.PERSON, Kind.SERVICE, Kind.STAFF)]
@@ -87,7 +87,7 @@ class Command(BaseCommand):
             if usable and token.state != "usable":
                 continue
             used = f"{token.last_used or 'never'}"
-            expires = f"{token.expiry_date:%Y-%m-%d}"
+            expires = "never" if token.expiry_date == NEVER else f"{token.expiry_date:%Y-%m-%d}"
             self.stdout.write(
                 f"{token.prefix:<10}{token.kind:<9}{token.state:<9}{expires:<12}{used:<12}{token.name}"
             )
