@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework_api_key.models import APIKey
 
 from access import services
@@ -30,6 +31,7 @@ from connect.callers import Kind
 
 # The library's own model is not used, so nobody should find it and make keys that open nothing.
 admin.site.unregister(APIKey)
+admin.site.unregister(TOTPDevice)  # its pages show the keys
 
 # For whom each kind is, and what whoever shows it may do.
 MAY = {

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
+from access.sessions import SessionStore
 from connect import audit, callers
 from connect.audit import People, Question
 from connect.callers import Caller, Kind
@@ -15,6 +16,22 @@ from connect.rest import RETRY_AFTER_S, Unavailable
 _ABOUT_PEOPLE = ("persons_", "locations_", "consumers_", "privacy_")
 _NOT_BY_PERSON = ("consumers_", "privacy_erasure")  # the id in the path is not a person's
 _ID = re.compile(r"[1-9][0-9]{0,17}(?![0-9])", re.ASCII)
+
+
+class SessionUse:
+    """A page of the admin site is a use of the session; what the front page fetches by itself is not."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        match = request.resolver_match
+        if match is not None and match.app_name == "admin" and match.url_name != "figures":
+            session = request.session
+            if isinstance(session, SessionStore) and session.session_key:
+                session.touch()
+        return response
 
 
 class AuditLog:

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
 
+from access import second_factor
 from access.models import NEVER, Token
 from connect.audit import MOST_IDS, Question
 from connect.callers import Caller, Kind
@@ -49,8 +50,9 @@ def of_session(key: str) -> Caller | None:
     request: Any = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
     user = get_user(request)
-    if not _is_staff(user):
+    if not _is_staff(user) or not second_factor.is_given(request.session, user):
         return None
+    request.session.touch()
     return Caller(Kind.STAFF, f"user {user.get_username()}")
 
 

@@ -1,9 +1,14 @@
 from django.urls import URLPattern, URLResolver, path
 
-from access import internal, views
+from access import internal, second_factor, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/caller", views.WhoAmI.as_view(), name="caller"),
+]
+
+# Beside the admin site, and outside it: the site opens only after this page.
+admin_urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/second-factor/", second_factor.SecondFactor.as_view(), name="second-factor"),
 ]
 
 # For other processes, not for clients: served where persons are, and where SERVED_APPS says so.
