@@ -18,15 +18,19 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework_api_key.models import APIKey
 
-from access.models import DAYS, Question, SignInCode, Token
+from access import services
+from access.models import DAYS, NEVER, Question, SignInCode, Token
 from access.services import STAFF_RIGHTS, make_link
 from connect import neighbours
+from connect.audit import MOST_IDS
 from connect.callers import Kind
 
 # The library's own model is not used, so nobody should find it and make keys that open nothing.
 admin.site.unregister(APIKey)
+admin.site.unregister(TOTPDevice)  # its pages show the keys
 
 # For whom each kind is, and what whoever shows it may do.
 MAY = {
@@ -142,7 +146,7 @@ class TokenAdmin(admin.ModelAdmin):
 
     @admin.display(description="Expires", ordering="expiry_date")
     def expires(self, token: Token) -> str:
-        return date_format(token.expiry_date.date())
+        return "while configured" if token.expiry_date == NEVER else date_format(token.expiry_date.date())
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Tokens", **(extra_context or {})})
@@ -158,7 +162,7 @@ class TokenAdmin(admin.ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Token | None = None) -> Any:
         if obj is None:
             return (*TokenForm.Meta.fields, "days")
-        return ("word", "of_whom", "shown_state", "used", "created", "expiry_date", "prefix")
+        return ("word", "of_whom", "shown_state", "used", "created", "expires", "prefix")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Token | None = None) -> Any:
         return () if obj is None else self.get_fields(request, obj)
@@ -281,13 +285,42 @@ class SignInCodeAdmin(admin.ModelAdmin):
 class QuestionAdmin(admin.ModelAdmin):
     """The audit log. Nobody adds to it by hand, and nobody takes away."""
 
-    list_display = ("at", "caller", "kind", "what", "person_id")
+    list_display = ("at", "caller", "kind", "what", "about", "range", "outcome")
     list_display_links = None
     list_filter = ("kind",)
-    search_fields = ("=person_id", "caller")
+    search_fields = ("caller",)
     search_help_text = "A person's id; or parts of a user's name or of a token's prefix."
     list_per_page = 100
     show_full_result_count = False
+
+    @admin.display(description="About", ordering="person_id")
+    def about(self, question: Question) -> str:
+        if question.person_id is not None:
+            return f"person {question.person_id}"
+        if question.people is None:
+            return "–"
+        if question.people > MOST_IDS:
+            first, last = question.first_person_id or "?", question.last_person_id or "?"
+            return f"{question.people:,} people, {first} to {last}"
+        return "everybody" if question.people == 0 else "somebody unknown or erased"
+
+    @admin.display(description="From, to (UTC)", ordering="range_start")
+    def range(self, question: Question) -> str:
+        bounds = (question.range_start, question.range_end)
+        return (
+            " to ".join(f"{each:%Y-%m-%d %H:%M:%S}" if each else "…" for each in bounds)
+            if any(bounds)
+            else "–"
+        )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Question], search_term: str
+    ) -> tuple[QuerySet[Question], bool]:
+        found, duplicates = super().get_search_results(request, queryset, search_term)
+        term = search_term.strip()
+        if term.isascii() and term.isdigit() and len(term) < 19:
+            found |= queryset.filter(services.may_be_about(int(term)))
+        return found, duplicates
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -1,33 +1,37 @@
 """The seam's `http:` for access: the same verbs as access.services, asked of the persons process."""
 
+from dataclasses import asdict
+
 from django.conf import settings
 
 from connect import http
-from connect.callers import Asking, Caller, Kind
+from connect.audit import Question
+from connect.callers import Caller, Kind
 
 SILENT_S = 10.0
 TOKEN, SESSION = "X-Connect-Token", "X-Connect-Session"
 
 
-def of_token(token: str, asking: Asking | None) -> Caller | None:
-    """Whose it is; what is asked is noted there. Raises NeighbourUnavailable."""
-    return _ask(TOKEN, token, asking)
+def of_token(token: str) -> Caller | None:
+    """The caller, or None. Raises NeighbourUnavailable."""
+    return _ask(TOKEN, token)
 
 
-def of_session(key: str, asking: Asking | None) -> Caller | None:
-    return _ask(SESSION, key, asking)
+def of_session(key: str) -> Caller | None:
+    return _ask(SESSION, key)
 
 
-def _ask(header: str, shown: str, asking: Asking | None) -> Caller | None:
+def note(caller: Caller, question: Question) -> None:
+    """Writes to the audit log. A second attempt may write it twice. Raises NeighbourUnavailable."""
+    fact = {"kind": caller.kind, "name": caller.name, "question": asdict(question)}
+    http.tell(f"{settings.PERSONS_URL}/internal/questions", fact, silent_s=SILENT_S)
+
+
+def _ask(header: str, shown: str) -> Caller | None:
     if not shown.isascii() or not shown.isprintable():
         return None
     url = f"{settings.PERSONS_URL}/internal/callers"
-    query = [
-        (name, str(value))
-        for name, value in (asking._asdict() if asking else {}).items()
-        if value is not None
-    ]
-    found = http.ask(url, query, silent_s=SILENT_S, headers={header: shown})
+    found = http.ask(url, [], silent_s=SILENT_S, headers={header: shown})
     if not found or "kind" not in found:
         return None
     people = found["people"]

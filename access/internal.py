@@ -1,29 +1,56 @@
-"""`/internal/callers`, for access.http_client alone: whose token or session another process was shown."""
+"""`/internal/callers` identifies a caller, `/internal/questions` notes a question: for access.http_client."""
 
 from dataclasses import asdict
+from datetime import datetime
+from typing import Any
 
+from rest_framework import exceptions, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from access import services
 from access.http_client import SESSION, TOKEN
-from connect.callers import PROCESSES, Asking
-from connect.rest import JsonRenderer
+from connect.audit import People, Question
+from connect.callers import PROCESSES, Caller, Kind
+from connect.rest import JsonRenderer, object_body
 
 
 class Callers(APIView):
-    """An empty object for one who is nobody."""
+    """The caller that a token or a session means; an empty object for none."""
 
     callers = {"GET": PROCESSES}
     renderer_classes = [JsonRenderer]
     schema = None  # not for the public
 
     def get(self, request: Request) -> Response:
-        what, person_id = (request.query_params.get(name) for name in ("what", "person_id"))
-        asking = Asking(what, int(person_id) if person_id else None) if what else None
         if token := request.headers.get(TOKEN):
-            caller = services.of_token(token, asking)
+            caller = services.of_token(token)
         else:
-            caller = services.of_session(request.headers.get(SESSION, ""), asking)
+            caller = services.of_session(request.headers.get(SESSION, ""))
         return Response(asdict(caller) if caller else {})
+
+
+class Questions(APIView):
+    """The audit log, to be added to."""
+
+    callers = {"POST": PROCESSES}
+    renderer_classes = [JsonRenderer]
+    schema = None  # not for the public
+
+    def post(self, request: Request) -> Response:
+        try:
+            caller, question = _read(object_body(request))
+        except (KeyError, ValueError, TypeError) as fault:
+            raise exceptions.ParseError(f"Not a question to note: {fault}") from None
+        services.note(caller, question)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _read(fact: Any) -> tuple[Caller, Question]:
+    asked = dict(fact["question"])
+    people = asked.pop("people")
+    for bound in ("start", "end"):
+        asked[bound] = datetime.fromisoformat(asked[bound]) if asked[bound] else None
+    question = Question(**asked, people=People(**people | {"ids": tuple(map(int, people["ids"]))}))
+    return Caller(Kind(fact["kind"]), str(fact["name"])), question

@@ -1,35 +1,90 @@
-"""What staff look at in the admin site is noted, too: there are no doors that the audit log does not know."""
+"""Writes each REST call and each admin page about people to the audit log, with its outcome."""
 
 import re
 from collections.abc import Callable
-from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
-from access import services
-from connect.callers import Asking, Caller, Kind
+from access.sessions import SessionStore
+from connect import audit, callers
+from connect.audit import People, Question
+from connect.callers import Caller, Kind
+from connect.neighbours import NeighbourUnavailable
+from connect.rest import RETRY_AFTER_S, Unavailable
 
 _ABOUT_PEOPLE = ("persons_", "locations_", "consumers_", "privacy_")
+_NOT_BY_PERSON = ("consumers_", "privacy_erasure")  # the id in the path is not a person's
+_ID = re.compile(r"[1-9][0-9]{0,17}(?![0-9])", re.ASCII)
 
 
-class NotedInAdmin:
+class SessionUse:
+    """A page of the admin site is a use of the session; what the front page fetches by itself is not."""
+
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]):
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
-
-    def process_view(self, request: HttpRequest, *_: Any) -> None:
-        """Before anything is shown or done, so that of somebody who is erased no line is left."""
+        response = self.get_response(request)
         match = request.resolver_match
-        if match is None or match.app_name != "admin" or not request.user.is_staff:
-            return
-        name = match.url_name or ""
-        if name.startswith(_ABOUT_PEOPLE):
-            who = (
-                match.kwargs.get("object_id") or match.kwargs.get("person_id") or request.GET.get("person_id")
-            )
-            first = re.match(r"[1-9][0-9]{0,17}(?![0-9])", str(who or ""), re.ASCII)
-            asking = Asking(f"{request.method} admin {name}", int(first[0]) if first else None)
-            services.note(Caller(Kind.STAFF, f"user {request.user.get_username()}"), asking)
+        if match is not None and match.app_name == "admin" and match.url_name != "figures":
+            session = request.session
+            if isinstance(session, SessionStore) and session.session_key:
+                session.touch()
+        return response
+
+
+class AuditLog:
+    """The note is written before the first byte of the answer; where it cannot be, the answer is a 503."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if response.status_code >= 500:
+            return response
+        try:
+            if request.path.startswith("/admin/"):
+                _note_admin(request, response.status_code)
+            else:
+                audit.note(request, response.status_code)
+        except NeighbourUnavailable:
+            response.close()
+            return _unavailable(request)
+        return response
+
+
+def _note_admin(request: HttpRequest, status: int) -> None:
+    match = request.resolver_match
+    user = getattr(request, "user", None)
+    if match is None or match.app_name != "admin" or user is None or not user.is_staff:
+        return
+    name = match.url_name or ""
+    if not name.startswith(_ABOUT_PEOPLE):
+        return
+    people = getattr(request, "found", None) or People.of(_ids(request, name))
+    caller = Caller(Kind.STAFF, f"user {user.get_username()}")
+    callers.note(caller, Question(f"{request.method} admin {name}", people, outcome=str(status)))
+
+
+def _ids(request: HttpRequest, name: str) -> list[int]:
+    """The people in the path, in the filter, and those a bulk action is for."""
+    if name.startswith(_NOT_BY_PERSON):
+        texts = []
+    else:
+        path = request.resolver_match.kwargs if request.resolver_match else {}
+        texts = [path.get("object_id"), path.get("person_id"), path.get("location_id")]
+        texts.append(request.GET.get("person_id"))
+        if name.startswith("persons_"):
+            texts += request.POST.getlist("_selected_action")
+    found = [_ID.match(str(text or "").strip().lstrip("+0")) for text in texts]
+    return [int(each[0]) for each in found if each]
+
+
+def _unavailable(request: HttpRequest) -> HttpResponse:
+    detail = str(Unavailable.default_detail)
+    headers = {"Retry-After": str(RETRY_AFTER_S)}
+    if request.path.startswith("/admin/"):
+        return HttpResponse(detail, status=503, headers=headers, content_type="text/plain; charset=utf-8")
+    return JsonResponse({"detail": detail}, status=503, headers=headers)

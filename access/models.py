@@ -1,6 +1,6 @@
 """Tokens, as they are stored: hashed, so that nobody who reads them can use them. And who asked what."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 from django.conf import settings
@@ -11,9 +11,13 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey, APIKeyManager
 
+from connect.audit import MOST_IDS
 from connect.callers import Kind
 
 DAYS = 30
+NEVER = datetime(
+    9999, 12, 31, tzinfo=UTC
+)  # when a configured service token expires (services.admit_processes)
 KINDS = {
     Kind.INGEST: "ingest: sends pings, and nothing else",
     Kind.PERSON: "person: reads what is its own",
@@ -80,7 +84,11 @@ class Token(AbstractAPIKey):
                 )
                 | models.Q(kind=Kind.STAFF, user__isnull=False, first_person_id=None, last_person_id=None)
                 | models.Q(kind=Kind.SERVICE, user=None, first_person_id=None, last_person_id=None),
-            )
+            ),
+            models.CheckConstraint(
+                name="token_expires_unless_configured",
+                condition=models.Q(expiry_date__lt=NEVER) | models.Q(kind=Kind.SERVICE, expiry_date=NEVER),
+            ),
         ]
         indexes = [models.Index(fields=["first_person_id"], name="token_person")]
 
@@ -149,19 +157,35 @@ class SignInCode(AbstractAPIKey):
 
 
 class Question(models.Model):
-    """Who asked about whom: a line of the audit log. It has no person any more once that is deleted."""
+    """A line of the audit log: one caller, one question, and one of the people it is about.
+
+    `person_id` is empty for a question about everybody (`people` is 0), about unknown people, about more than
+    connect.audit.MOST_IDS, and once that person is erased. `first_person_id` and `last_person_id` stand for
+    people who are too many to be listed.
+    """
 
     at = models.DateTimeField(db_default=Now(), editable=False)
     kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in KINDS])
     caller = models.CharField(max_length=200, help_text="The user, or the prefix of the token.")
     what = models.CharField(max_length=60)
     person_id = models.BigIntegerField("about person", null=True, help_text="None: about everybody.")
+    people = models.IntegerField(null=True, help_text="The number of people asked about; 0 is everybody.")
+    first_person_id = models.BigIntegerField("from person", null=True)
+    last_person_id = models.BigIntegerField("to person", null=True)
+    range_start = models.DateTimeField("from", null=True)
+    range_end = models.DateTimeField("to", null=True)
+    outcome = models.CharField(max_length=20, db_default="", help_text="The HTTP or gRPC status.")
 
     class Meta:
         ordering = ["-at", "-id"]
         indexes = [
             models.Index(fields=["person_id", "at"], name="question_person"),
             models.Index(fields=["at"], name="question_at"),
+            models.Index(
+                fields=["first_person_id", "last_person_id"],
+                name="question_people",
+                condition=models.Q(people__gt=MOST_IDS),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Whose token, whose session: the seam's `local:` for access. Tokens are made here, too."""
+"""Identifies tokens and sessions, and writes the audit log: the seam's `local:` for access. Makes tokens."""
 
 import re
 from datetime import datetime, timedelta
@@ -9,11 +9,14 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
 
-from access.models import SignInCode, Token
-from connect.callers import Asking, Caller, Kind
+from access import second_factor
+from access.models import NEVER, SignInCode, Token
+from connect.audit import MOST_IDS, People, Question
+from connect.callers import Caller, Kind
 
 # What a staff user must be allowed in the admin site to be staff at the other doors: these know no halves.
 STAFF_RIGHTS = (
@@ -24,12 +27,11 @@ STAFF_RIGHTS = (
     "locations.view_location",
 )
 _WRITTEN = re.compile(r"[0-9A-Za-z]{8}\.[0-9A-Za-z]{32,100}", re.ASCII)
-A_YEAR = timedelta(days=366)
+GRACE = timedelta(days=1)
 
 
-def of_token(token: str, asking: Asking | None) -> Caller | None:
-    """Whose it is; None for one that is nobody's, expired or revoked. Notes what is asked, and on which day
-    it is used."""
+def of_token(token: str) -> Caller | None:
+    """The caller; None for a token that is unknown, expired or revoked. Notes the day on which it is used."""
     if not _WRITTEN.fullmatch(token):
         return None
     try:
@@ -41,17 +43,18 @@ def of_token(token: str, asking: Asking | None) -> Caller | None:
     today = timezone.now().date()
     if found.last_used != today:
         Token.objects.filter(pk=found.pk).update(last_used=today)
-    return _noted(_caller(found), asking)
+    return _caller(found)
 
 
-def of_session(key: str, asking: Asking | None) -> Caller | None:
+def of_session(key: str) -> Caller | None:
     """The staff user who signed in to the admin site with this session; None without all of STAFF_RIGHTS."""
     request: Any = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
     user = get_user(request)
-    if not _is_staff(user):
+    if not _is_staff(user) or not second_factor.is_given(request.session, user):
         return None
-    return _noted(Caller(Kind.STAFF, f"user {user.get_username()}"), asking)
+    request.session.touch()
+    return Caller(Kind.STAFF, f"user {user.get_username()}")
 
 
 def make(*, name: str, kind: Kind, **fields: Any) -> tuple[Token, str]:
@@ -115,7 +118,7 @@ def exchange(shown: str) -> tuple[Token, str]:
         token, token_shown = make(
             name=code.name, kind=Kind.PERSON, first_person_id=code.person_id, expiry_date=code.expiry_date
         )
-        note(_caller(token), Asking("POST exchange", code.person_id))
+        note(_caller(token), Question("POST exchange", People.of([code.person_id]), outcome="201"))
     return token, token_shown
 
 
@@ -130,42 +133,89 @@ def _hold_person(person_id: int) -> bool:
 
 
 def admit_processes() -> None:
-    """Makes the configured service tokens known, unless they are."""
-    for shown in {*settings.SERVICE_TOKENS.values(), settings.SERVICE_TOKEN} - {""}:
+    """Makes the configured service tokens valid for as long as they are configured.
+
+    `migrate` calls it. Tokens that are no longer configured end after GRACE, so that the processes that show
+    them go on until they are replaced. A revoked token stays revoked.
+    """
+    configured = dict(settings.SERVICE_TOKENS)
+    if settings.SERVICE_TOKEN and settings.SERVICE_TOKEN not in configured.values():
+        configured["SERVICE_TOKEN"] = settings.SERVICE_TOKEN
+    prefixes = []
+    for name, shown in configured.items():
         if not _WRITTEN.fullmatch(shown):
-            raise ValueError("SERVICE_TOKEN must be 8 letters and digits, a dot, and 32 or more of them.")
-        prefix, hashed = shown.partition(".")[0], Token.objects.key_generator.hash(shown)
-        if not Token.objects.filter(prefix=prefix).exists():
+            raise ValueError(
+                f"{name}: a service token must be 8 letters and digits, a dot, and 32 or more of them."
+            )
+        prefix = shown.partition(".")[0]
+        prefixes.append(prefix)
+        hashed = Token.objects.key_generator.hash(shown)
+        found = Token.objects.filter(prefix=prefix).first()
+        if found is None:
             Token.objects.create(
                 id=f"{prefix}.{hashed}",
                 prefix=prefix,
                 hashed_key=hashed,
-                name="SERVICE_TOKEN",
+                name=name[:50],
                 kind=Kind.SERVICE,
-                expiry_date=timezone.now() + A_YEAR,
+                expiry_date=NEVER,
             )
+        elif found.hashed_key != hashed or found.kind != Kind.SERVICE:
+            raise ValueError(f"{name}: another token begins with {prefix}. Make a new one.")
+        else:
+            Token.objects.filter(prefix=prefix, revoked=False).update(expiry_date=NEVER)
+    ended = Token.objects.filter(expiry_date=NEVER).exclude(prefix__in=prefixes)
+    if not settings.SERVICE_TOKENS:  # what runs here may know its own token only
+        ended = ended.filter(name="SERVICE_TOKEN")
+    if configured:
+        ended.update(expiry_date=timezone.now() + GRACE)
 
 
-# It need not be on disk before the answer is: a crash of the database may lose the last half second of it.
-# Of somebody who is nobody no id is kept, and while this is written nobody can be erased.
+# The commit is asynchronous: a crash may lose the last half second. An id is stored only if
+# that person exists, and the lock keeps them from being erased meanwhile. Unknown ids share one line.
 _NOTE = """
-WITH soon AS (SELECT set_config('synchronous_commit', 'off', true))
-INSERT INTO access_question (at, kind, caller, what, person_id)
-SELECT now(), %s, %s, %s, (SELECT id FROM persons_person WHERE id = %s FOR KEY SHARE) FROM soon
+WITH soon AS (SELECT set_config('synchronous_commit', 'off', true)),
+known AS (
+    SELECT id FROM persons_person, soon WHERE id = ANY(%(ids)s::bigint[])
+     ORDER BY id FOR KEY SHARE OF persons_person
+),
+about AS (
+    SELECT id FROM known
+    UNION ALL SELECT NULL WHERE (SELECT count(*) FROM known) < greatest(1, %(listed)s)
+)
+INSERT INTO access_question (at, kind, caller, what, person_id, people,
+                             first_person_id, last_person_id, range_start, range_end, outcome)
+SELECT now(), %(kind)s, %(caller)s, %(what)s, about.id, %(people)s,
+       (SELECT id FROM persons_person WHERE id = %(first)s FOR KEY SHARE),
+       (SELECT id FROM persons_person WHERE id = %(last)s FOR KEY SHARE), %(start)s, %(end)s, %(outcome)s
+  FROM soon, about
 """
 
 
-def note(caller: Caller, asking: Asking) -> None:
-    """Who asked about whom."""
+def note(caller: Caller, question: Question) -> None:
+    """Writes who asked about whom: a line per person, or one for everybody or for too many."""
+    people = question.people
+    values: dict[str, Any] = {
+        "kind": caller.kind,
+        "caller": caller.name[:200],
+        "what": question.what[:60],
+        "ids": list(people.ids),
+        "listed": len(people.ids),
+        "people": people.count,
+        "first": people.first,
+        "last": people.last,
+        "start": question.start,
+        "end": question.end,
+        "outcome": question.outcome,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_NOTE, [caller.kind, caller.name, asking.what, asking.person_id])
+        cursor.execute(_NOTE, values)
 
 
-def _noted(caller: Caller, asking: Asking | None) -> Caller:
-    """What processes ask each other is not noted: the door has done it."""
-    if asking is not None and caller.kind is not Kind.SERVICE:
-        note(caller, asking)
-    return caller
+def may_be_about(person_id: int) -> Q:
+    """Lines of the audit log that name a person, or a range of ids that they are in."""
+    among = Q(people__gt=MOST_IDS, first_person_id__lte=person_id, last_person_id__gte=person_id)
+    return Q(person_id=person_id) | among
 
 
 def _is_staff(user: Any) -> bool:

@@ -1,13 +1,19 @@
 from django.urls import URLPattern, URLResolver, path
 
-from access import internal, views
+from access import internal, second_factor, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/caller", views.WhoAmI.as_view(), name="caller"),
     path("api/caller/exchange", views.Exchange.as_view(), name="exchange"),
 ]
 
+# Beside the admin site, and outside it: the site opens only after this page.
+admin_urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/second-factor/", second_factor.SecondFactor.as_view(), name="second-factor"),
+]
+
 # For other processes, not for clients: served where persons are, and where SERVED_APPS says so.
 internal_urlpatterns: list[URLPattern | URLResolver] = [
     path("internal/callers", internal.Callers.as_view(), name="internal-callers"),
+    path("internal/questions", internal.Questions.as_view(), name="internal-questions"),
 ]

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from access import services
 from connect.authentication import caller_of
-from connect.callers import ANYBODY, Kind
+from connect.callers import CLIENTS, Kind
 from connect.openapi import FINN, MISSING, UNAVAILABLE, errors, shown
 from connect.queries import Query
 from connect.rest import JsonRenderer, StrictSerializer, Text, object_body
@@ -27,7 +27,7 @@ class _Caller(serializers.Serializer):
 class WhoAmI(APIView):
     """Who you are here."""
 
-    callers = {"GET": ANYBODY}
+    callers = {"GET": CLIENTS}
 
     @extend_schema(
         operation_id="getCaller",

@@ -1,27 +1,16 @@
 """The admin site as a whole: its name, its way out, and a front page of figures from the apps' admins."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
 from django.db import Error
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 
 from connect import loopback
 from connect.figures import Figure
-
-
-def locked_out(request: HttpRequest, _answer: HttpResponse, _credentials: Any) -> HttpResponse:
-    """What who failed to log in too often is shown instead of the site."""
-    minutes = settings.AXES_COOLOFF_TIME // timedelta(minutes=1)
-    shown = admin.site.each_context(request) | {"title": "Too many attempts", "minutes": minutes}
-    answer = render(request, "admin/locked_out.html", shown, status=429)
-    answer["Retry-After"] = str(minutes * 60)
-    return answer
 
 
 class Site(admin.AdminSite):

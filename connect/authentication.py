@@ -10,7 +10,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from connect import callers, carried
-from connect.callers import EDITORS, OWNERS, READERS, Asking, Caller, Kind
+from connect.callers import EDITORS, NOTED, Caller, Kind
 from connect.middleware import KNOWN
 
 
@@ -21,7 +21,7 @@ class Bearer(BaseAuthentication):
         shown = request.headers.get("Authorization")
         if settings.ACCESS != "open" and shown is None:
             return None
-        caller = callers.by_header(shown or "", asking(request))
+        caller = callers.by_header(shown or "", request.headers.get(NOTED, ""))
         if caller is None:
             raise exceptions.AuthenticationFailed("This token is not valid.")
         if settings.ACCESS != "open":
@@ -39,7 +39,7 @@ class Session(SessionAuthentication):
 
     def authenticate(self, request: Request) -> tuple[None, Caller] | None:
         key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-        caller = callers.of_session(key, asking(request)) if key else None
+        caller = callers.of_session(key) if key else None
         if caller is None:
             return None
         self.enforce_csrf(request)
@@ -53,20 +53,6 @@ class Allowed(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         caller = caller_of(request)
         return caller is not None and caller.may(kinds(view, request.method or ""))
-
-
-def asking(request: Request) -> Asking | None:
-    """What is to be noted of this call; None for what is not about people: pings, and who one is oneself."""
-    context = request.parser_context or {}
-    allowed = kinds(context.get("view"), request.method or "")
-    if allowed not in (READERS, OWNERS, EDITORS) or request.method == "OPTIONS":
-        return None
-    of = context.get("kwargs", {})
-    text = str(of.get("person_id") or of.get("location_id") or request.query_params.get("person_id") or "")
-    first = text.partition("-")[0]
-    person_id = int(first) if first.isascii() and first.isdigit() and len(first) < 19 else None
-    match = request.resolver_match
-    return Asking(f"{request.method} {match.url_name if match else ''}".strip(), person_id)
 
 
 def caller_of(request: Request) -> Caller:
@@ -89,7 +75,7 @@ class _BearerScheme(OpenApiAuthenticationExtension):
             "type": "http",
             "scheme": "bearer",
             "description": (
-                "A token of the kind that the call is for: `ingest`, `person`, `service` or `staff`. None is "
+                "A token of the kind that the call is for: `ingest`, `person` or `staff`. None is "
                 "needed where ACCESS=open."
             ),
         }

@@ -6,19 +6,26 @@ every process has the database that tokens are in.
 """
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 
 from connect import neighbours
 from connect.neighbours import NeighbourUnavailable
+
+if TYPE_CHECKING:
+    from connect.audit import Question
+
+
+logger = logging.getLogger(__name__)
 
 
 class Kind(StrEnum):
@@ -30,24 +37,27 @@ class Kind(StrEnum):
 
 
 # Who may make a call. What a caller may see in the answer the use cases say: connections.services and
-# locations.use_cases.
-SENDERS = frozenset({Kind.INGEST, Kind.SERVICE, Kind.STAFF})
-READERS = frozenset({Kind.PERSON, Kind.SERVICE, Kind.STAFF})
+# locations.use_cases. SERVICE is only for neighbours: the paths under /internal/ and the gRPC server, never a
+# client's REST path.
+SENDERS = frozenset({Kind.INGEST, Kind.STAFF})
+READERS = frozenset({Kind.PERSON, Kind.STAFF})
 OWNERS = frozenset({Kind.PERSON, Kind.STAFF})  # what is a person's own affair
 EDITORS = frozenset({Kind.STAFF})
 PROCESSES = frozenset({Kind.SERVICE})
-ANYBODY = frozenset(Kind)
+CLIENTS = frozenset(Kind) - PROCESSES
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """`people` are the first and last id of those whom it speaks for, None: everybody. `until` is when that
-    ends, in seconds since 1970."""
+    ends, in seconds since 1970. `noted_at_door`: a neighbour asks on behalf of a caller whose question it has
+    noted itself."""
 
     kind: Kind
     name: str
     people: tuple[int, int] | None = None
     until: float | None = None
+    noted_at_door: bool = False
 
     def may(self, kinds: frozenset[Kind]) -> bool:
         return self.kind is Kind.OPEN or self.kind in kinds
@@ -77,72 +87,80 @@ def begin(caller: Caller) -> None:
     _current.set(caller)
 
 
-class Asking(NamedTuple):
-    """What somebody wants to know or to change, and about whom; None: about everybody."""
-
-    what: str
-    person_id: int | None
-
-
 # --- who is meant --------------------------------------------------------------------------------
 
 
-def by_header(value: str, asking: Asking | None) -> Caller | None:
-    """Whom `Bearer …` means, the value of the header or of the metadata `authorization`.
+# A neighbour sends this header (over gRPC: metadata) with every question that its own door has noted. Anybody
+# with a service token could send it: the token is worth as much as the database's password.
+NOTED = "x-connect-noted"
 
-    None if it is nobody's, expired or revoked. What is asked is noted. Raises NeighbourUnavailable.
+
+def by_header(value: str, noted: str = "") -> Caller | None:
+    """The caller that `Bearer ...` means: the value of the header or of the metadata `authorization`.
+
+    None for a token that is unknown, expired or revoked. `noted` is the value of NOTED. Raises
+    NeighbourUnavailable.
     """
     if settings.ACCESS == "open":
         return EVERYBODY
     scheme, _, token = value.strip().partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
         return None
-    return _of("token", token.strip(), asking)
+    caller = _remembered.caller(f"token {token}", lambda: neighbours.access().of_token(token))
+    if caller is not None and caller.kind is Kind.SERVICE and noted:
+        return replace(caller, noted_at_door=True)
+    return caller
 
 
-def of_session(key: str, asking: Asking | None) -> Caller | None:
-    """The staff user who signed in; None if there is none, or one without the rights. It is noted, too."""
-    return _of("session", key, asking)
+def of_session(key: str) -> Caller | None:
+    """The staff user who signed in; None if there is none, or one without the rights."""
+    return _remembered.caller(f"session {key}", lambda: neighbours.access().of_session(key))
 
 
-def _of(form: str, shown: str, asking: Asking | None) -> Caller | None:
-    verbs = neighbours.access()
-    ask = verbs.of_token if form == "token" else verbs.of_session
-    return _remembered.caller(f"{form} {shown}", lambda: ask(shown, asking), asking)
+def note(caller: Caller, question: "Question") -> None:
+    """Writes a line of the audit log. Raises NeighbourUnavailable if it cannot be written."""
+    if caller.kind is Kind.OPEN or caller.noted_at_door:
+        return
+    try:
+        neighbours.access().note(caller, question)
+    except Error as fault:
+        logger.exception("The audit log cannot be written.")
+        raise NeighbourUnavailable("The audit log cannot be written.") from fault
 
 
 class Remembered:
-    """Remembers who was meant: devices and processes, which call often, for FRESH_S; who sends pings while
-    nobody can be asked, for as long as that lasts. So a door that needs only the broker takes pings without a
-    database. Whoever asks about people is always asked for, since that has to be noted.
+    """Cache of identities, for FRESH_S. Thread-safe. Tokens and session keys are kept as hashes only.
 
-    Thread-safe. What was shown is remembered by a hash.
+    While the source cannot be asked, identification fails, except for INGEST: for AWAY_S after it was last
+    confirmed, so that a door that needs only the broker takes pings without a database.
     """
 
-    FRESH_S = 1.0  # so long pings are still taken of a token that was revoked; nothing is read with it
-    AGAIN_S = 2.0  # between two tries for those who are remembered: each may take long
+    FRESH_S = 1.0  # so long a revoked token still works
+    AWAY_S = 600.0
+    AGAIN_S = (
+        2.0  # between two attempts for those who are served while the source is away: each may take long
+    )
     MOST = 100_000
-    OFTEN = frozenset({Kind.INGEST, Kind.SERVICE})
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._known: dict[bytes, tuple[Caller, float]] = {}  # and when; the longest ago first
+        self._known: dict[bytes, tuple[Caller, float]] = {}  # with the time of confirmation, oldest first
         self._away_until = float("-inf")
         self._lock = threading.Lock()
 
-    def caller(
-        self, shown: str, ask: Callable[[], Caller | None], asking: Asking | None = None
-    ) -> Caller | None:
+    def caller(self, shown: str, ask: Callable[[], Caller | None]) -> Caller | None:
         key = hashlib.sha256(shown.encode()).digest()
         now = self._clock()
         with self._lock:
             caller, since = self._known.get(key, (None, float("-inf")))
             away = now < self._away_until
-        often = caller is not None and caller.kind in self.OFTEN
-        in_need = caller if often or asking is None else None  # who will do while nobody can be asked
-        if caller is not None and often and now < since + self.FRESH_S:
+        if caller is not None and now < since + self.FRESH_S:
             return self._unless_over(caller)
-        if in_need is None or not away:
+        stale = caller if caller is not None and caller.kind is Kind.INGEST else None
+        if stale is not None and now >= since + self.AWAY_S:
+            stale = None
+        if stale is None or not away:
             try:
                 return self._learnt(key, ask(), now)
             except (OperationalError, InterfaceError):
@@ -150,9 +168,9 @@ class Remembered:
             except NeighbourUnavailable:
                 pass
             self._away_until = self._clock() + self.AGAIN_S
-        if in_need is None:
-            raise NeighbourUnavailable("Nobody can say who this is, and note what is asked.")
-        return self._unless_over(in_need)
+        if stale is None:
+            raise NeighbourUnavailable("The caller cannot be identified now.")
+        return self._unless_over(stale)
 
     def _learnt(self, key: bytes, found: Caller | None, now: float) -> Caller | None:
         with self._lock:

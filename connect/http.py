@@ -1,19 +1,22 @@
 """How one process asks another over HTTP: pooled connections, bounded times and retries, one failure.
 
-Only the http clients of the apps use it. They ask nothing but GET, so trying again is always safe: where no
-connection could be made, or one broke. Who keeps silent is not asked again, as the time for it is used up.
+Only the http clients of the apps use it. They ask by GET, and note by POST, where a repeat is harmless. So a
+retry is always safe: where no connection could be made, or one broke. Read timeouts are not retried: the time
+is spent.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import orjson
 import urllib3
 from django.conf import settings
 
 from connect import carried, places
+from connect.callers import NOTED
 from connect.neighbours import NeighbourUnavailable
 
 CONNECT_S = 2.0
@@ -29,7 +32,7 @@ class _Retry(urllib3.Retry):
         return super().increment(*args, **kwargs)
 
 
-RETRIES = _Retry(connect=3, read=1, status=0, redirect=0, other=0, backoff_factor=0.1)
+RETRIES = _Retry(connect=3, read=1, status=0, redirect=0, other=0, backoff_factor=0.1, allowed_methods=None)
 
 
 @cache
@@ -45,6 +48,7 @@ def _headers(silent_s: float) -> dict[str, str]:
         "Accept": "application/json, application/x-ndjson",
         carried.REQUEST_ID: carried.request_id(),
         carried.TIMEOUT_S: f"{silent_s:.3f}",
+        NOTED: "1",
     }
     if settings.SERVICE_TOKEN:
         headers["Authorization"] = f"Bearer {settings.SERVICE_TOKEN}"
@@ -53,15 +57,28 @@ def _headers(silent_s: float) -> dict[str, str]:
 
 @contextmanager
 def _answer(
-    url: str, query: list[tuple[str, str]], *, silent_s: float, whole: bool, more: Mapping[str, str]
+    url: str,
+    query: list[tuple[str, str]],
+    *,
+    silent_s: float,
+    whole: bool,
+    more: Mapping[str, str],
+    body: bytes | None = None,
 ) -> Iterator[urllib3.BaseHTTPResponse]:
     silent_s = carried.seconds_left(silent_s)
     timeout = urllib3.Timeout(connect=min(CONNECT_S, silent_s), read=silent_s)
     headers = {**_headers(silent_s), **more}
     try:
         with places.taken():
+            if query:
+                url = f"{url}?{urlencode(query)}"
             response = _pool().request(
-                "GET", url, fields=query, headers=headers, timeout=timeout, preload_content=whole
+                "GET" if body is None else "POST",
+                url,
+                body=body,
+                headers=headers,
+                timeout=timeout,
+                preload_content=whole,
             )
     except urllib3.exceptions.HTTPError as fault:
         raise NeighbourUnavailable(f"{url}: {fault}") from fault
@@ -91,6 +108,14 @@ def is_alive(url: str) -> bool:
         return _pool().request("GET", f"{url}/health/live", timeout=timeout, retries=False).status == 200
     except urllib3.exceptions.HTTPError:
         return False
+
+
+def tell(url: str, fact: Any, *, silent_s: float) -> None:
+    """Sends JSON. Anything but a 204 is NeighbourUnavailable."""
+    json = {"Content-Type": "application/json"}
+    with _answer(url, [], silent_s=silent_s, whole=True, more=json, body=orjson.dumps(fact)) as response:
+        if response.status != 204:
+            raise NeighbourUnavailable(f"{url} answered {response.status}")
 
 
 def ask_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:

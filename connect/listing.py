@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from connect import places
+from connect import audit, places
 from connect.authentication import caller_of
 from connect.callers import Caller
 from connect.database import BLOCK
@@ -42,8 +42,12 @@ def answer(
     key: Callable[[T], tuple[Any, ...]],
     look_up: Callable[[list[T]], object] | None = None,
     block_size: int = BLOCK,
+    notes_found: bool = False,
 ) -> HttpResponseBase:
     """The rows that `fetch` gives, at most as many as it is told.
+
+    The question is noted before the rows are read; with `notes_found` after that, by the middleware, together
+    with the people that `to_wire` has told connect.audit about.
 
     `to_wire` turns a block of rows into what is sent; `look_up` sees some blocks at once before it, where
     that is cheaper than one by one; `key` is a row's place in the order. An answer of less than a block is
@@ -52,9 +56,11 @@ def answer(
     if limit is None and isinstance(request.accepted_renderer, Page):
         limit = BROWSABLE_LIMIT
     with places.taken(caller_of(request)):
+        rows = fetch(None if limit is None else limit + 1)  # checks the question, and reads nothing yet
+        if not notes_found:
+            audit.note(request, 200)
         if limit is not None:
-            return _page(request, list(fetch(limit + 1)), limit, to_wire, key)
-        rows = fetch(None)
+            return _page(request, list(rows), limit, to_wire, key)
         block = list(islice(rows, block_size))
         # What the rows need besides is asked for now, while an answer can still be a 503.
         try:

@@ -12,6 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 
+from connect import audit
 from connect.questions import MAX_LIMIT
 from connect.wire import parse_instant
 
@@ -133,7 +134,9 @@ class Query(serializers.Serializer):
         """The validated parameters; those that were not given and have no default are None."""
         query = cls(data=request.query_params)
         query.is_valid(raise_exception=True)
-        return {name: query.validated_data.get(name) for name in query.fields.keys()}  # noqa: SIM118 - it iterates over keys, its stubs over fields
+        given = {name: query.validated_data.get(name) for name in query.fields.keys()}  # noqa: SIM118 - it iterates over keys, its stubs over fields
+        audit.asks(request, given)
+        return given
 
     def to_internal_value(self, data: Any) -> Any:
         errors = {

@@ -202,6 +202,8 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "rest_framework_api_key",
     "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "access",
     "persons",
     "locations",
@@ -227,7 +229,10 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "access.middleware.NotedInAdmin",
+    "django_otp.middleware.OTPMiddleware",
+    "access.second_factor.Required",
+    "access.middleware.SessionUse",
+    "access.middleware.AuditLog",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -286,6 +291,21 @@ ENCRYPTED = API_URL.startswith("https://")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENCRYPTED else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if ENCRYPTED else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENCRYPTED
+# With this prefix a browser takes the cookies from this host alone, over TLS, and sends them to no other.
+_COOKIE_PREFIX = "__Host-" if ENCRYPTED else ""
+SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}sessionid"
+CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrftoken"
+# Seconds after which a session of staff ends: since its login, and since its last use (access/sessions.py).
+SESSION_MAX_S = env.int("SESSION_MAX_S", default=12 * 3600)
+SESSION_IDLE_S = env.int("SESSION_IDLE_S", default=3600)
+if min(SESSION_MAX_S, SESSION_IDLE_S) < 1:
+    raise ImproperlyConfigured("SESSION_MAX_S and SESSION_IDLE_S must be 1 or more.")
+SESSION_ENGINE = "access.sessions"
+# Staff give a code of an authenticator app, too, before the admin site opens (access/second_factor.py).
+STAFF_SECOND_FACTOR = env.bool("STAFF_SECOND_FACTOR", default=False)
+OTP_TOTP_ISSUER = "Connect"
+SESSION_COOKIE_AGE = SESSION_IDLE_S  # of the row in the database; the cookie lasts as long as the browser
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 # The web app acts for staff who signed in at the admin site, from an origin of its own.
 CSRF_TRUSTED_ORIGINS = [*APP_ORIGINS, *([API_ORIGIN] if ENCRYPTED else [])]
 
@@ -308,20 +328,20 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 
-# Who fails to log in too often, by name or from an address, waits, also with the right password; no longer
-# for trying on meanwhile. (manage.py axes_reset lets everybody in again.)
+# After ten wrong passwords a name waits at that address, longer each time (access/lockout.py); also with the
+# right password, and no longer for trying on meanwhile. (manage.py axes_reset lets everybody in again.)
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
-AXES_FAILURE_LIMIT = 10
-AXES_COOLOFF_TIME = timedelta(minutes=15)
-AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+AXES_FAILURE_LIMIT = "access.lockout.failure_limit"
+AXES_COOLOFF_TIME = timedelta(days=1)  # failures count for so long
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_CLIENT_IP_CALLABLE = "connect.middleware.client_address"
-AXES_LOCKOUT_CALLABLE = "connect.admin.locked_out"
-AXES_DISABLE_ACCESS_LOG = True
+AXES_LOCKOUT_CALLABLE = "access.lockout.locked_out"
+AXES_DISABLE_ACCESS_LOG = False  # it says which addresses a name is known at
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 

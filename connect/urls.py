@@ -44,7 +44,7 @@ INTERNAL: dict[str, list[URLPattern | URLResolver]] = {
 
 MOUNTS: dict[str, list[URLPattern | URLResolver]] = {
     **APPS,
-    "admin": [path("admin/", admin.site.urls)],
+    "admin": [*access.admin_urlpatterns, path("admin/", admin.site.urls)],
     "internal": [one for app in settings.SERVED_APPS for one in INTERNAL.get(app, ())],
     "webapp": webapp.urlpatterns,
 }

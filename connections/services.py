@@ -103,17 +103,16 @@ def _check(caller: Caller, person_id: int, start: datetime, end: datetime, **ask
 
 
 def _of_somebody(person_id: int, rows: Iterator[Row]) -> Generator[Row, None, None]:
-    """The rows. Where there are none, raises UnknownPerson if there is no such person."""
-    for first in rows:
-        return _go_on([first], rows)
-    if not neighbours.persons().get_many([person_id]):
+    """The rows. Where there are none, raises UnknownPerson if there is no such person.
+
+    Nothing is asked before the first row is: the question is noted in between.
+    """
+    are_none = True
+    for row in rows:
+        are_none = False
+        yield row
+    if are_none and not neighbours.persons().get_many([person_id]):
         raise UnknownPerson(person_id)
-    return _go_on()
-
-
-def _go_on(*parts: Iterable[Row]) -> Generator[Row, None, None]:
-    for part in parts:
-        yield from part
 
 
 class Company:

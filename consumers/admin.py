@@ -7,14 +7,15 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Count, Max, Min, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from google.protobuf.message import DecodeError
 
-from connect import figures
+from connect import audit, figures
+from connect.audit import MOST_IDS, People
 from connect.figures import Figure, Part
 from connect.neighbours import NeighbourUnavailable
 from consumers.models import RejectedPing
@@ -76,12 +77,23 @@ class RejectedPingAdmin(admin.ModelAdmin):
 
     @admin.action(description="Record the selected pings again", permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[RejectedPing]) -> None:
+        audit.found(request, _people(queryset))
         *_, summary = (Summary(), *replay(queryset))
         level = messages.SUCCESS if summary.recorded else messages.WARNING
         self.message_user(request, f"Recorded again: {summary}.", level)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        return super().changelist_view(request, {"title": "Rejected pings", **(extra_context or {})})
+        response = super().changelist_view(request, {"title": "Rejected pings", **(extra_context or {})})
+        changelist = getattr(response, "context_data", {}).get("cl")
+        if changelist is not None and (changelist.query or changelist.has_active_filters):
+            audit.found(request, (each.person_id for each in changelist.result_list if each.person_id))
+        return response
+
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> RejectedPing | None:
+        found = super().get_object(request, *args, **kwargs)
+        if found is not None and found.person_id:
+            audit.found(request, [found.person_id])
+        return found
 
     # --- on the front page
 
@@ -122,8 +134,23 @@ class RejectedPingAdmin(admin.ModelAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
         """In numbers: there may be many."""
         count = objs.count() if isinstance(objs, QuerySet) else len(objs)
+        audit.found(
+            request, _people(objs) if isinstance(objs, QuerySet) else [each.person_id or 0 for each in objs]
+        )
         lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
         return [f"{count:,} rejected pings"], {self.opts.verbose_name_plural: count}, lacking, []
+
+
+def _people(rejected: QuerySet[RejectedPing]) -> People:
+    """Whom the audit log names for a bulk action."""
+    known = rejected.filter(person_id__gt=0).order_by()
+    ids: list[Any] = list(known.values_list("person_id", flat=True).distinct()[: MOST_IDS + 1])
+    if len(ids) <= MOST_IDS:
+        return People.of(ids)
+    span = known.aggregate(
+        count=Count("person_id", distinct=True), first=Min("person_id"), last=Max("person_id")
+    )
+    return People(**span)
 
 
 def unwritten() -> Figure:

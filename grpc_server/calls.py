@@ -24,11 +24,12 @@ from django.db import InterfaceError, OperationalError, connections
 from google.protobuf.message import DecodeError, Message
 
 from connect import callers, carried
-from connect.callers import READERS, Asking, Caller, Kind
+from connect.audit import Question
+from connect.callers import NOTED, Caller, Kind
 from connect.neighbours import NeighbourUnavailable
 from grpc_server.messages import in_words
 from grpc_server.rates import Rates
-from locations.pings import Refused, parse_id
+from locations.pings import Refused
 
 T = TypeVar("T")
 
@@ -70,6 +71,10 @@ class Method:
     sends_many: bool
     answers_many: bool
 
+    @property
+    def sends_pings(self) -> bool:
+        return Kind.INGEST in self.who
+
 
 class Calls:
     """Makes handlers of grpc.aio from synchronous functions. All its methods run in the event loop."""
@@ -106,7 +111,7 @@ class Calls:
     async def _serve(self, method: Method, context: Any) -> None:
         metadata = dict(context.invocation_metadata() or ())
         authorization = str(metadata.get("authorization", ""))
-        caller = await self._admit(method, context, authorization)
+        caller = await self._admit(method, context, authorization, str(metadata.get(NOTED, "")))
         left_s = context.time_remaining()
         most_s = settings.PERSON_TIMEOUT_S if caller.kind is Kind.PERSON else QUESTION_S
         carried.begin(metadata.get(carried.REQUEST_ID), min(math.inf if left_s is None else left_s, most_s))
@@ -119,7 +124,6 @@ class Calls:
             if raw is grpc.aio.EOF:
                 raise Failure(grpc.StatusCode.INVALID_ARGUMENT, "A message is expected.")
             request = _parsed(method, raw)
-            await self._note(method, caller, authorization, request)
             if method.answers_many:
                 await self._answer_stream(method, context, caller, request)
             else:
@@ -128,8 +132,9 @@ class Calls:
                     response = await self._work(pool, lambda: method.behaviour(request, None))
                 await context.write(response.SerializeToString())
 
-    async def _admit(self, method: Method, context: Any, authorization: str) -> Caller:
-        caller = await self._caller(authorization)
+    async def _admit(self, method: Method, context: Any, authorization: str, noted: str = "") -> Caller:
+        loop = asyncio.get_running_loop()
+        caller = await loop.run_in_executor(self._identity, callers.by_header, authorization, noted)
         if caller is None:
             self._count(self._rates.of_address(context.peer()))
             raise Failure(
@@ -137,14 +142,13 @@ class Calls:
             )
         self._count(self._rates.of_caller(caller, authorization, context.peer()))
         if not caller.may(method.who):
+            if not method.sends_pings:
+                refused = Question(method.name, outcome=grpc.StatusCode.PERMISSION_DENIED.name)
+                await loop.run_in_executor(self._identity, callers.note, caller, refused)
             text = f"A caller of the kind {caller.kind} may not make this call."
             raise Failure(grpc.StatusCode.PERMISSION_DENIED, text)
         callers.begin(caller)
         return caller
-
-    async def _caller(self, authorization: str) -> Caller | None:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._identity, callers.by_header, authorization, None)
 
     def _count(self, wait_s: int) -> None:
         if wait_s:
@@ -164,19 +168,6 @@ class Calls:
             self._open[caller.name] -= 1
             if not self._open[caller.name]:
                 del self._open[caller.name]
-
-    async def _note(self, method: Method, caller: Caller, authorization: str, request: Any) -> None:
-        """The audit log, before anything is answered."""
-        if method.who is not READERS or caller.kind is Kind.OPEN:
-            return
-        identity = parse_id(getattr(request, "id", ""))
-        person_id = identity[0] if identity else getattr(request, "person_id", 0)
-        asking = Asking(method.name, person_id if person_id > 0 else None)
-        loop = asyncio.get_running_loop()
-        if await loop.run_in_executor(self._identity, callers.by_header, authorization, asking) is None:
-            raise Failure(
-                grpc.StatusCode.UNAUTHENTICATED, "A valid token is needed: authorization: Bearer ..."
-            )
 
     @staticmethod
     def _share(caller: Caller, pool: "_Pool") -> int:

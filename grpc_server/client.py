@@ -24,6 +24,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from connect import carried
+from connect.callers import NOTED
 from connect.neighbours import NeighbourUnavailable
 from connect.questions import MAX_LIMIT
 from grpc_server import locations_pb2 as pb
@@ -358,7 +359,7 @@ def _carried(timeout_s: float) -> dict[str, Any]:
 
 
 def _metadata() -> list[tuple[str, str]]:
-    metadata = [(carried.REQUEST_ID, carried.request_id())]
+    metadata = [(carried.REQUEST_ID, carried.request_id()), (NOTED, "1")]
     if settings.SERVICE_TOKEN:
         metadata.append(("authorization", f"Bearer {settings.SERVICE_TOKEN}"))
     return metadata

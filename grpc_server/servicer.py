@@ -10,7 +10,8 @@ import grpc
 from django.core.exceptions import PermissionDenied
 
 from connect import callers
-from connect.callers import READERS, SENDERS
+from connect.audit import People, Question
+from connect.callers import PROCESSES, READERS, SENDERS
 from connect.database import BLOCK
 from connect.questions import OutOfBounds, UnknownPerson
 from connections import services as people_near
@@ -46,15 +47,19 @@ class LocationService(LocationServiceServicer):
 
     def GetLocation(self, request: pb.GetLocationRequest, context: Any) -> pb.Location:
         identity = parse_id(request.id)
-        with _in_words_of_grpc():
-            location = use_cases.get(callers.current(), *identity) if identity else None
-        if location is None:
-            raise Failure(grpc.StatusCode.NOT_FOUND, f"There is no location {request.id[:100]}.")
+        with _noted("GetLocation", {"person_id": identity[0] if identity else None}):
+            with _in_words_of_grpc():
+                location = use_cases.get(callers.current(), *identity) if identity else None
+            if location is None:
+                raise Failure(grpc.StatusCode.NOT_FOUND, f"There is no location {request.id[:100]}.")
         return messages.to_location(location)
 
     def ListLocations(self, request: pb.ListLocationsRequest, context: Any) -> Rows[pb.ListLocationsResponse]:
-        with _in_words_of_grpc():
-            found = use_cases.list_between(callers.current(), **questions.locations(request))
+        question = questions.locations(request)
+        if question["person_id"] is None:
+            question["person_id"] = callers.current().person_id
+        with _noted("ListLocations", question), _in_words_of_grpc():
+            found = use_cases.list_between(callers.current(), **question)
         with closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
                 response = pb.ListLocationsResponse()
@@ -64,9 +69,10 @@ class LocationService(LocationServiceServicer):
     def FindConnections(
         self, request: pb.FindConnectionsRequest, context: Any
     ) -> Rows[pb.FindConnectionsResponse]:
-        with _in_words_of_grpc():
-            found = people_near.connections(callers.current(), **questions.connections(request))
-        with closing(found) as rows:
+        question = questions.connections(request)
+        with _noted("FindConnections", question), _in_words_of_grpc():
+            found = people_near.connections(callers.current(), **question)
+        with _in_words_of_grpc(), closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
                 response = pb.FindConnectionsResponse()
                 messages.add_locations(response.locations, batch, with_ids=True)
@@ -75,15 +81,36 @@ class LocationService(LocationServiceServicer):
     def FindEncounters(
         self, request: pb.FindEncountersRequest, context: Any
     ) -> Rows[pb.FindEncountersResponse]:
-        caller = callers.current()
-        with _in_words_of_grpc():
-            found = people_near.encounters(caller, **questions.encounters(request))
+        caller, question = callers.current(), questions.encounters(request)
+        with _noted("FindEncounters", question), _in_words_of_grpc():
+            found = people_near.encounters(caller, **question)
         plausible_only = people_near.only_plausible(caller, asked=request.plausible_only)
-        with closing(found) as rows:
+        with _in_words_of_grpc(), closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
                 yield pb.FindEncountersResponse(
                     encounters=map(messages.to_encounter, batch), plausible_only=plausible_only
                 )
+
+
+@contextmanager
+def _noted(what: str, question: dict[str, Any]) -> Iterator[None]:
+    """Notes the validated question, before rows are read: with the status of a refusal inside, or as OK."""
+
+    def note(outcome: grpc.StatusCode) -> None:
+        person_id = question["person_id"]
+        people = People() if person_id is None else People.of([person_id])
+        asked = Question(what, people, question.get("start"), question.get("end"), outcome.name)
+        callers.note(callers.current(), asked)
+
+    try:
+        yield
+    except Refused:
+        note(grpc.StatusCode.INVALID_ARGUMENT)
+        raise
+    except Failure as failure:
+        note(failure.code)
+        raise
+    note(grpc.StatusCode.OK)
 
 
 def _record(request: pb.RecordLocationsRequest) -> pb.RecordLocationsResponse:
@@ -127,12 +154,12 @@ def _in_words_of_grpc() -> Iterator[None]:
 
 
 _WHO_MAY = {
-    "RecordLocation": SENDERS,
-    "RecordLocations": SENDERS,
-    "GetLocation": READERS,
-    "ListLocations": READERS,
-    "FindConnections": READERS,
-    "FindEncounters": READERS,
+    "RecordLocation": SENDERS | PROCESSES,
+    "RecordLocations": SENDERS | PROCESSES,
+    "GetLocation": READERS | PROCESSES,
+    "ListLocations": READERS | PROCESSES,
+    "FindConnections": READERS | PROCESSES,
+    "FindEncounters": READERS | PROCESSES,
 }
 _SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"]
 SERVICE = _SERVICE.full_name

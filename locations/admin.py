@@ -17,7 +17,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from rest_framework.exceptions import ValidationError
 
-from connect import figures, neighbours
+from connect import audit, figures, neighbours
 from connect.figures import Figure
 from connect.queries import Bound
 from connect.wire import format_degrees
@@ -231,6 +231,8 @@ class LocationAdmin(admin.ModelAdmin):
         wanted: dict[str, Any] = {}
         if self._may_view(request) and form.is_valid():
             wanted = form.cleaned_data
+            if wanted["person_id"]:
+                audit.found(request, [wanted["person_id"]])
             found = rows(**wanted, limit=PAGE + 1)
             if wanted["newer"] and len(found) <= PAGE:
                 # Nothing is newer than what this page shows, so it is the first one: fill it.

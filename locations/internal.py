@@ -14,6 +14,7 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from connect import audit
 from connect.callers import PROCESSES
 from connect.listing import answer
 from connect.rest import Framed
@@ -72,6 +73,10 @@ class Verb(APIView):
         try:
             question = exact.unpack(orjson.loads(request.query_params["question"]))
             rows = fetch(**question)
+            if question.get("person_id") is not None:
+                audit.found(request, [question["person_id"]])
+            else:
+                audit.found(request, question.get("person_ids", ()))
         except (KeyError, ValueError, TypeError, OverflowError) as fault:
             raise exceptions.ParseError(f"Not a question for {verb}: {fault}") from None
         return answer(

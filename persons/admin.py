@@ -12,7 +12,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Count, Max, Min, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -21,7 +21,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from connect import figures
+from connect import audit, figures
+from connect.audit import MOST_IDS, People
 from connect.figures import Figure
 from persons.importing import FINDABLE, Summary, WrongColumns, import_rows
 from persons.models import Person
@@ -114,6 +115,15 @@ def download(people: QuerySet[Person]) -> StreamingHttpResponse:
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="people.csv"'},
     )
+
+
+def all_of(people: QuerySet[Person]) -> People:
+    """Whom the audit log names for a query set."""
+    ids = list(people.order_by("id").values_list("id", flat=True)[: MOST_IDS + 1])
+    if len(ids) <= MOST_IDS:
+        return People.of(ids)
+    span = people.order_by().aggregate(count=Count("id"), first=Min("id"), last=Max("id"))
+    return People(**span)
 
 
 def lines_of(file: Any) -> Iterator[str]:
@@ -210,7 +220,11 @@ class PersonAdmin(admin.ModelAdmin):
             "has_import_permission": self.has_import_permission(request),
             **(extra_context or {}),
         }
-        return super().changelist_view(request, more)
+        response = super().changelist_view(request, more)
+        changelist = getattr(response, "context_data", {}).get("cl")
+        if changelist is not None and (changelist.query or changelist.has_active_filters):
+            audit.found(request, (person.id for person in changelist.result_list))
+        return response
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -264,12 +278,15 @@ class PersonAdmin(admin.ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
-            return download(self.get_changelist_instance(request).queryset)
+            people = self.get_changelist_instance(request).queryset
+            audit.found(request, all_of(people))
+            return download(people)
         except IncorrectLookupParameters:
             return redirect("admin:persons_person_changelist")
 
     @admin.action(description="Export the selected people as CSV", permissions=["view"])
     def export_selected(self, request: HttpRequest, queryset: QuerySet[Person]) -> HttpResponseBase:
+        audit.found(request, all_of(queryset))
         return download(queryset)
 
     # --- deleting
@@ -280,6 +297,8 @@ class PersonAdmin(admin.ModelAdmin):
         Nothing refers to people by a foreign key; their pings go by a trigger, in the same transaction.
         """
         people = objs.order_by("id") if isinstance(objs, QuerySet) else list(objs)
+        # Those who are deleted leave no id in the log, but their number.
+        audit.found(request, all_of(objs) if isinstance(objs, QuerySet) else [each.id for each in people])
         count = people.count() if isinstance(people, QuerySet) else len(people)
         named: list[Any] = [self._link(person) for person in people[:NAMED]]
         if count > NAMED:

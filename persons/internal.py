@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from connect import audit
 from connect.callers import PROCESSES
 from connect.rest import JsonRenderer
 from persons import services
@@ -26,4 +27,5 @@ class People(APIView):
             ids = [int(each) for each in request.query_params.getlist("id")]
         except ValueError as fault:
             raise exceptions.ParseError(f"Not a question for people: {fault}") from None
+        audit.found(request, ids)
         return Response([person.to_wire() for person in services.get_many(ids).values()])

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from connect import audit
 from connect.authentication import caller_of
 from connect.callers import EDITORS, OWNERS, READERS
 from connect.listing import answer
@@ -58,14 +59,23 @@ class People(_View):
     def get(self, request: Request) -> HttpResponseBase:
         query = PersonsQuery.of(request)
         after = query["after"] or (0,)
+        names: list[int] = []
+
+        def to_wire(people: list[services.Person]) -> list[dict[str, Any]]:
+            if query["search"]:
+                names.extend(person.id for person in people)
+                audit.found(request, names)
+            return [person.to_wire() for person in people]
+
         return answer(
             request,
             lambda limit: services.search(
                 caller_of(request), ids=query["id"], words=query["search"] or "", after=after[0], limit=limit
             ),
             limit=query["limit"],
-            to_wire=lambda people: [person.to_wire() for person in people],
+            to_wire=to_wire,
             key=lambda person: (person.id,),
+            notes_found=bool(query["search"]),
         )
 
     @extend_schema(

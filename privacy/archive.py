@@ -17,6 +17,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
+from access import services as access
 from access.models import Question, SignInCode, Token
 from connect import neighbours
 from connect.wire import format_time
@@ -40,7 +41,9 @@ rejected_pings.jsonl  pings that could not be stored: why, when, the bytes as th
                       they can be read, what they say
 tokens.jsonl          the tokens that are this person's, without what is secret of them
 sign_in_links.jsonl   the sign-in links that were made for this person, without their secrets
-questions.jsonl       who asked about this person, and when
+questions.jsonl       who asked about this person, when, about which range, and with what outcome; `people`
+                      is the number of people asked about. Of more than 500 only the lowest and the highest id
+                      are kept: such a line is here if this person's id lies between
 admin_log.jsonl       what staff changed about this person in the admin site
 erasures.jsonl        receipts of earlier erasures of the same id
 
@@ -159,8 +162,9 @@ def _sign_in_links(person_id: int) -> Iterator[str]:
 
 
 def _questions(person_id: int) -> Iterator[str]:
-    found = Question.objects.filter(person_id=person_id).order_by("at", "id")
-    return _lines(found.values("at", "kind", "caller", "what").iterator(chunk_size=BLOCK))
+    found = Question.objects.filter(access.may_be_about(person_id)).order_by("at", "id")
+    names = ("at", "kind", "caller", "what", "people", "range_start", "range_end", "outcome")
+    return _lines(found.values(*names).iterator(chunk_size=BLOCK))
 
 
 def _erasures(person_id: int) -> Iterator[str]:

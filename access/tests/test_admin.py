@@ -8,7 +8,8 @@ from django.test import Client
 
 from access import services
 from access.models import Question, Token
-from connect.callers import Asking, Caller, Kind
+from connect import audit
+from connect.callers import Caller, Kind
 from persons.models import Person
 
 pytestmark = pytest.mark.django_db
@@ -60,7 +61,10 @@ def test_nobody_mends_the_log(staff: Client, verb: str) -> None:
 def test_it_is_found_by_person(staff: Client, person: Callable[..., Person]) -> None:
     ann, bo = person("Ann"), person("Bo")
     for one in (ann, bo):
-        services.note(Caller(Kind.STAFF, "user other"), Asking(f"GET person {one.first_name}", one.id))
+        services.note(
+            Caller(Kind.STAFF, "user other"),
+            audit.Question(f"GET person {one.first_name}", audit.People.of([one.id])),
+        )
     shown = staff.get(f"/admin/access/question/?q={ann.id}").content.decode()
     assert "GET person Ann" in shown
     assert "GET person Bo" not in shown

@@ -1,16 +1,16 @@
-"""Who is remembered, for how long, and what that is good for while nobody can be asked."""
+"""How long identities are remembered, and for whom while their source is away."""
 
 import time
 
 import pytest
 
 from connect import listening
-from connect.callers import Asking, Caller, Kind, Remembered
+from connect.callers import Caller, Kind, Remembered
 from connect.neighbours import NeighbourUnavailable
 
 INGEST = Caller(Kind.INGEST, "token a", (1, 1))
 STAFF = Caller(Kind.STAFF, "user b")
-QUESTION = Asking("GET people", None)
+OTHERS = [STAFF, Caller(Kind.PERSON, "token c", (1, 1)), Caller(Kind.SERVICE, "token d")]
 
 
 class Asked:
@@ -36,48 +36,48 @@ def remembered(clock: list[float]) -> Remembered:
     return Remembered(clock=lambda: clock[0])
 
 
-def test_a_device_is_asked_for_once_a_second(remembered: Remembered, clock: list[float]) -> None:
-    ask = Asked(INGEST)
-    assert [remembered.caller("a", ask), remembered.caller("a", ask)] == [INGEST, INGEST]
+@pytest.mark.parametrize("caller", [INGEST, *OTHERS])
+def test_an_identity_is_remembered_for_a_second(
+    remembered: Remembered, clock: list[float], caller: Caller
+) -> None:
+    ask = Asked(caller)
+    assert [remembered.caller("a", ask), remembered.caller("a", ask)] == [caller, caller]
     assert ask.times == 1
     ask.answer = None
     clock[0] += 1.0
     assert remembered.caller("a", ask) is None
 
 
-@pytest.mark.parametrize("asking", [QUESTION, None])
-def test_others_are_asked_for_each_time(remembered: Remembered, asking: Asking | None) -> None:
-    ask = Asked(STAFF)
-    assert remembered.caller("b", ask, asking) == STAFF
-    ask.answer = None
-    assert remembered.caller("b", ask, asking) is None
-
-
-@pytest.mark.parametrize("caller", [INGEST, STAFF])
-def test_while_nobody_can_be_asked_pings_are_taken_of_whom_one_remembers(
+@pytest.mark.parametrize("caller", OTHERS)
+def test_while_the_source_is_away_nobody_reads(
     remembered: Remembered, clock: list[float], caller: Caller
 ) -> None:
     ask = Asked(caller)
     remembered.caller("a", ask)
     ask.away = True
-    clock[0] += 10_000
-    assert remembered.caller("a", ask) == caller
-    assert remembered.caller("a", ask) == caller
-    assert ask.times == 2  # asking takes long
+    clock[0] += 1.0
+    with pytest.raises(NeighbourUnavailable):
+        remembered.caller("a", ask)
+
+
+def test_while_the_source_is_away_pings_are_taken_for_ten_minutes(
+    remembered: Remembered, clock: list[float]
+) -> None:
+    ask = Asked(INGEST)
+    remembered.caller("a", ask)
+    ask.away = True
+    clock[0] += 599
+    assert remembered.caller("a", ask) == INGEST
+    assert remembered.caller("a", ask) == INGEST
+    assert ask.times == 2  # each attempt may take long
     with pytest.raises(NeighbourUnavailable):
         remembered.caller("stranger", ask)
-    clock[0] += Remembered.AGAIN_S
+    clock[0] += 1
+    with pytest.raises(NeighbourUnavailable):
+        remembered.caller("a", ask)
     ask.away = False
     ask.answer = None
     assert remembered.caller("a", ask) is None
-
-
-def test_what_cannot_be_noted_is_not_answered(remembered: Remembered) -> None:
-    ask = Asked(STAFF)
-    remembered.caller("b", ask, QUESTION)
-    ask.away = True
-    with pytest.raises(NeighbourUnavailable):
-        remembered.caller("b", ask, QUESTION)
 
 
 def test_one_that_expires_is_not_remembered_any_longer(remembered: Remembered) -> None:

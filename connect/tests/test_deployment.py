@@ -28,6 +28,8 @@ TOLD = [
     "SECURE_PROXY_SSL_HEADER",
     "SESSION_COOKIE_SECURE",
     "CSRF_COOKIE_SECURE",
+    "SESSION_COOKIE_NAME",
+    "CSRF_COOKIE_NAME",
     "SECURE_HSTS_SECONDS",
     "CSRF_TRUSTED_ORIGINS",
 ]
@@ -90,11 +92,14 @@ def test_all_that_tls_changes_follows_from_the_address_of_the_api() -> None:
         "SECURE_PROXY_SSL_HEADER": ["HTTP_X_FORWARDED_PROTO", "https"],
         "SESSION_COOKIE_SECURE": True,
         "CSRF_COOKIE_SECURE": True,
+        "SESSION_COOKIE_NAME": "__Host-sessionid",
+        "CSRF_COOKIE_NAME": "__Host-csrftoken",
         "SECURE_HSTS_SECONDS": 31_536_000,
         "CSRF_TRUSTED_ORIGINS": [DEPLOYMENT["APP_URL"], "https://connect.example.org"],
     }
     plain = told(**DEPLOYMENT | {"API_URL": "http://127.0.0.1:30001"})
     assert plain.pop("CSRF_TRUSTED_ORIGINS") == [DEPLOYMENT["APP_URL"]]
+    assert (plain.pop("SESSION_COOKIE_NAME"), plain.pop("CSRF_COOKIE_NAME")) == ("sessionid", "csrftoken")
     assert not any(plain.values())
 
 

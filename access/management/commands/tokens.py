@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from access import services
-from access.models import DAYS, SignInCode, Token
+from access.models import DAYS, NEVER, SignInCode, Token
 from connect.callers import Kind
 
 KINDS = [kind.value for kind in (Kind.INGEST, Kind.PERSON, Kind.SERVICE, Kind.STAFF)]
@@ -122,7 +122,8 @@ class Command(BaseCommand):
     def _row(self, one: Token | SignInCode, kind: str, used: date | None, *, usable: bool) -> None:
         if usable and one.state != "usable":
             return
-        expires, last = f"{one.expiry_date:%Y-%m-%d}", f"{used or 'never'}"
+        expires = "never" if one.expiry_date == NEVER else f"{one.expiry_date:%Y-%m-%d}"
+        last = f"{used or 'never'}"
         self.stdout.write(f"{one.prefix:<10}{kind:<9}{one.state:<9}{expires:<12}{last:<12}{one.name}")
 
     def _revoke(self, *, prefix: list[str], **_: Any) -> None:
