@@ -16,7 +16,7 @@ from django.utils import timezone
 from access import second_factor
 from access.models import NEVER, SignInCode, Token
 from connect.audit import MOST_IDS, People, Question
-from connect.callers import Caller, Kind
+from connect.callers import TOKEN_FORM, Caller, Kind
 
 # What a staff user must be allowed in the admin site to be staff at the other doors: these know no halves.
 STAFF_RIGHTS = (
@@ -26,7 +26,7 @@ STAFF_RIGHTS = (
     "persons.delete_person",
     "locations.view_location",
 )
-_WRITTEN = re.compile(r"[0-9A-Za-z]{8}\.[0-9A-Za-z]{32,100}", re.ASCII)
+_WRITTEN = re.compile(TOKEN_FORM, re.ASCII)
 GRACE = timedelta(days=1)
 
 

@@ -11,7 +11,6 @@ import gc
 import io
 import math
 import os
-import re
 import sys
 import tempfile
 import time
@@ -52,8 +51,6 @@ WAITING = 256  # requests that may wait for a thread; more are refused
 SLOW_READER_S = 30.0  # for a reader to take PIECE bytes
 PIECE = 64 * 1024
 IDENTITY_THREADS = 4
-
-_SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?")
 
 
 class _Known(NamedTuple):
@@ -220,7 +217,9 @@ class Application:
 
         request_id = environ.get("HTTP_X_REQUEST_ID")
         told = environ.get("HTTP_X_TIMEOUT_S", "")
-        carried.begin(request_id, min(self._timeout_s, float(told) if _SECONDS.fullmatch(told) else math.inf))
+        carried.begin(
+            request_id, min(self._timeout_s, float(told) if carried.SECONDS.fullmatch(told) else math.inf)
+        )
         head = _Head()
         response = self._wsgi(environ, head.start)
         carried.begin(request_id, None)  # a reader may take as long as it needs

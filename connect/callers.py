@@ -7,6 +7,7 @@ every process has the database that tokens are in.
 
 import hashlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+
+
+TOKEN_FORM = "[0-9A-Za-z]{8}\\.[0-9A-Za-z]{32,100}"  # noqa: S105 - a pattern
 
 
 class Kind(StrEnum):
@@ -93,6 +97,7 @@ def begin(caller: Caller) -> None:
 # A neighbour sends this header (over gRPC: metadata) with every question that its own door has noted. Anybody
 # with a service token could send it: the token is worth as much as the database's password.
 NOTED = "x-connect-noted"
+_BEARER = re.compile(rf"bearer +({TOKEN_FORM})", re.ASCII | re.IGNORECASE)
 
 
 def by_header(value: str, noted: str = "") -> Caller | None:
@@ -103,14 +108,24 @@ def by_header(value: str, noted: str = "") -> Caller | None:
     """
     if settings.ACCESS == "open":
         return EVERYBODY
-    scheme, _, token = value.strip().partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token:
+    if (token := token_in(value)) is None:
         return None
     caller = _remembered.caller(f"token {token}", lambda: neighbours.access().of_token(token))
     if caller is not None and caller.kind is Kind.SERVICE and noted:
         return replace(caller, noted_at_door=True)
     return caller
+
+
+def token_in(value: str) -> str | None:
+    """The token of `Bearer ...` if it has the form of one; however the scheme and the spaces are written."""
+    match = _BEARER.fullmatch(value.strip())
+    return match[1] if match else None
+
+
+def is_remembered(value: str) -> bool:
+    """Whether this header was valid before, so that its caller is not one among many guesses."""
+    token = token_in(value)
+    return token is not None and _remembered.has(f"token {token}")
 
 
 def of_session(key: str) -> Caller | None:
@@ -148,6 +163,10 @@ class Remembered:
         self._known: dict[bytes, tuple[Caller, float]] = {}  # with the time of confirmation, oldest first
         self._away_until = float("-inf")
         self._lock = threading.Lock()
+
+    def has(self, shown: str) -> bool:
+        with self._lock:
+            return hashlib.sha256(shown.encode()).digest() in self._known
 
     def caller(self, shown: str, ask: Callable[[], Caller | None]) -> Caller | None:
         key = hashlib.sha256(shown.encode()).digest()

@@ -7,6 +7,7 @@ no process works on for somebody who has given up.
 
 import logging
 import math
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from connect.neighbours import NeighbourUnavailable
 # Between processes these are headers over HTTP and metadata over gRPC, which has a deadline of its own.
 REQUEST_ID = "x-request-id"
 TIMEOUT_S = "x-timeout-s"
+SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?", re.ASCII)  # its form
 
 
 @dataclass(frozen=True, slots=True)

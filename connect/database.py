@@ -4,11 +4,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from connect import carried
+from connect.neighbours import QuestionTooLarge
 
-LATER_S = 1.0  # so that whoever waits says it first that the time is over
+EARLIER_S = 1.0  # so that the caller hears that the question is too large before its own time is over
+SHORT_S = 5.0  # a deadline so short is the caller's own affair: then the statement ends LATER_S after it
+LATER_S = 1.0
+QUERY_CANCELED = "57014"
 MOST_MS = 2**31 - 1  # that PostgreSQL can wait: some weeks; a gRPC call without a deadline has far more left
 BLOCK = 2000  # rows fetched at a time
 
@@ -16,14 +20,25 @@ BLOCK = 2000  # rows fetched at a time
 def cut_in_blocks(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
     """The rows of one statement, so of one snapshot, block by block through a server-side cursor.
 
-    The transaction lives as long as the generator: read it to its end or close it. What is asked for a call
-    that somebody waits for only so long is given up by the database after that time.
+    The transaction lives as long as the generator: read it to its end or close it. The database gives up what
+    takes longer than the call in hand may: QuestionTooLarge. A lock that is not free in time is an
+    OperationalError: the same question may be answered later.
     """
     with transaction.atomic(), connection.chunked_cursor() as cursor:
         if (left_s := carried.seconds_left()) < math.inf:
             with connection.cursor() as other:
-                timeout_ms = min(int((left_s + LATER_S) * 1000), MOST_MS)
-                other.execute("SET LOCAL statement_timeout = %s", [timeout_ms])
-        cursor.execute(sql, parameters)
-        while block := cursor.fetchmany(BLOCK):
-            yield block
+                allowed_s = left_s + LATER_S if left_s < SHORT_S else left_s - EARLIER_S
+                timeout_ms = min(int(allowed_s * 1000), MOST_MS)
+                other.execute(
+                    "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
+                    [str(timeout_ms), str(int(timeout_ms * 0.9))],
+                )
+        try:
+            cursor.execute(sql, parameters)
+            while block := cursor.fetchmany(BLOCK):
+                yield block
+        except OperationalError as fault:
+            cause: Any = fault.__cause__
+            if cause.pgcode == QUERY_CANCELED and "statement timeout" in str(fault):
+                raise QuestionTooLarge from fault
+            raise

@@ -17,7 +17,7 @@ from django.conf import settings
 
 from connect import carried, places
 from connect.callers import NOTED
-from connect.neighbours import NeighbourUnavailable
+from connect.neighbours import NeighbourUnavailable, QuestionTooLarge
 
 CONNECT_S = 2.0
 ALIVE_S = 1.0
@@ -124,6 +124,8 @@ def ask_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
     Its last line says how many there were; an answer that ends without it raises NeighbourUnavailable.
     """
     with _answer(url, query, silent_s=SILENT_S, whole=False, more=NO_HEADERS) as response:
+        if response.status == 413:
+            raise QuestionTooLarge
         if response.status != 200:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
         count = 0

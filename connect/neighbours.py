@@ -39,6 +39,15 @@ class NeighbourUnavailable(Exception):
     """What this call needs is out of reach. Asking again later is safe."""
 
 
+class QuestionTooLarge(Exception):
+    """The answer takes longer than a caller may have. Asking the same again does not help."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The question takes too long. Ask for a shorter range, a smaller distance or a smaller `within`."
+        )
+
+
 def asked(app: str) -> tuple[str, ...] | None:
     """The settings that name those whom an app asks; None for one that asks the database."""
     return _ASKED.get(app)

@@ -10,6 +10,8 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
+from connect.neighbours import QuestionTooLarge
+
 FINN: dict[str, Any] = {
     "id": 1000001,
     "first_name": "Finn",
@@ -23,7 +25,7 @@ DAVID: dict[str, Any] = {
     "company_name": "Indigo Foods",
 }
 
-BAD, MISSING, UNAVAILABLE = 400, 404, 503
+BAD, MISSING, TOO_LARGE, UNAVAILABLE = 400, 404, 413, 503
 
 
 class Detail(serializers.Serializer):
@@ -120,6 +122,8 @@ def errors(
             "What this call needs is out of reach. Sending it again is safe.",
         ),
     }
+    if not body:
+        said[TOO_LARGE] = ("The answer takes longer than a caller may have.", str(QuestionTooLarge()))
     answers = {
         code: shown(Detail, description, {"refused": {"detail": detail}})
         for code, (description, detail) in said.items()

@@ -13,7 +13,7 @@ from rest_framework import exceptions, parsers, renderers, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from connect.neighbours import NeighbourUnavailable
+from connect.neighbours import NeighbourUnavailable, QuestionTooLarge
 from connect.questions import OutOfBounds, UnknownPerson
 
 RETRY_AFTER_S = 2
@@ -39,6 +39,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     """
     if isinstance(exc, NeighbourUnavailable | OperationalError | InterfaceError):
         exc = Unavailable()
+    elif isinstance(exc, QuestionTooLarge):
+        exc = TooLarge(str(exc))
     elif isinstance(exc, OutOfBounds):
         exc = exceptions.ValidationError(
             {name.removesuffix("_m").removesuffix("_s"): texts for name, texts in exc.errors.items()}

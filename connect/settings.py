@@ -112,7 +112,7 @@ TILES_ATTRIBUTION = env.str("TILES_ATTRIBUTION", default="")
 # Requests a second, measured over 10 s, by one token and from one address; 0 is no limit. Where everybody may
 # ask everything there is none: who asks there is the one whose machine it is.
 RATE_PER_TOKEN = env.int("RATE_PER_TOKEN", default=500 if ACCESS == "tokens" else 0)
-RATE_PER_ADDRESS = env.int("RATE_PER_ADDRESS", default=1000 if ACCESS == "tokens" else 0)
+RATE_PER_ADDRESS = env.int("RATE_PER_ADDRESS", default=100 if ACCESS == "tokens" else 0)
 # The longest range of a question about connections or encounters, in days; 0 is no limit.
 MAX_RANGE_DAYS = env.int("MAX_RANGE_DAYS", default=0)
 if min(RATE_PER_TOKEN, RATE_PER_ADDRESS, MAX_RANGE_DAYS) < 0:

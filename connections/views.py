@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from connect.authentication import caller_of
 from connect.callers import READERS
 from connect.listing import answer
-from connect.openapi import DAVID, MISSING, NEXT_PAGE, PERSON_ID, UNAVAILABLE, errors, shown
+from connect.openapi import DAVID, MISSING, NEXT_PAGE, PERSON_ID, TOO_LARGE, UNAVAILABLE, errors, shown
 from connect.rest import JsonRenderer, Page
 from connect.wire import format_degrees, format_time
 from connections import services
@@ -93,7 +93,7 @@ class Connections(APIView):
                 "The locations of others, maybe none.",
                 {"near David": _CONNECTION},
             ),
-            **errors(MISSING, UNAVAILABLE, wrong=_NO_DISTANCE),
+            **errors(MISSING, TOO_LARGE, UNAVAILABLE, wrong=_NO_DISTANCE),
         },
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
@@ -163,7 +163,7 @@ class Encounters(APIView):
             ),
             (200, "application/geo+json"): shown(_COLLECTION, _MET, {"a map": _MAP}),
             (200, "text/csv"): shown(OpenApiTypes.STR, _MET, {"a table": _TABLE}),
-            **errors(MISSING, UNAVAILABLE, wrong=_NO_DISTANCE),
+            **errors(MISSING, TOO_LARGE, UNAVAILABLE, wrong=_NO_DISTANCE),
         },
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:

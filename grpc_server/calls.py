@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError, Message
 from connect import callers, carried
 from connect.audit import Question
 from connect.callers import NOTED, Caller, Kind
-from connect.neighbours import NeighbourUnavailable
+from connect.neighbours import NeighbourUnavailable, QuestionTooLarge
 from grpc_server.messages import in_words
 from grpc_server.rates import Rates
 from locations.pings import Refused
@@ -112,9 +112,15 @@ class Calls:
         metadata = dict(context.invocation_metadata() or ())
         authorization = str(metadata.get("authorization", ""))
         caller = await self._admit(method, context, authorization, str(metadata.get(NOTED, "")))
-        left_s = context.time_remaining()
-        most_s = settings.PERSON_TIMEOUT_S if caller.kind is Kind.PERSON else QUESTION_S
-        carried.begin(metadata.get(carried.REQUEST_ID), min(math.inf if left_s is None else left_s, most_s))
+        told = str(metadata.get(carried.TIMEOUT_S, ""))
+        carried.begin(
+            metadata.get(carried.REQUEST_ID),
+            min(
+                context.time_remaining() or math.inf,
+                float(told) if carried.SECONDS.fullmatch(told) else math.inf,
+                settings.PERSON_TIMEOUT_S if caller.kind is Kind.PERSON else QUESTION_S,
+            ),
+        )
         with self._counted(caller):
             if method.sends_many:
                 await self._take_batches(method, context, caller, authorization)
@@ -134,7 +140,11 @@ class Calls:
 
     async def _admit(self, method: Method, context: Any, authorization: str, noted: str = "") -> Caller:
         loop = asyncio.get_running_loop()
-        caller = await loop.run_in_executor(self._identity, callers.by_header, authorization, noted)
+        caller = None
+        if settings.ACCESS == "open" or callers.token_in(authorization):
+            if not callers.is_remembered(authorization):
+                self._count(self._rates.spent(context.peer()))
+            caller = await loop.run_in_executor(self._identity, callers.by_header, authorization, noted)
         if caller is None:
             self._count(self._rates.of_address(context.peer()))
             raise Failure(
@@ -387,6 +397,8 @@ def _failure(error: Exception) -> Failure:
         return error
     if isinstance(error, Refused):
         return Failure(grpc.StatusCode.INVALID_ARGUMENT, in_words(error.errors))
+    if isinstance(error, QuestionTooLarge):
+        return Failure(grpc.StatusCode.INVALID_ARGUMENT, str(error))
     if isinstance(error, NeighbourUnavailable | OperationalError | InterfaceError):
         logger.warning("Out of reach: %s", error)
         return Failure(

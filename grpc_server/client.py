@@ -25,7 +25,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from connect import carried
 from connect.callers import NOTED
-from connect.neighbours import NeighbourUnavailable
+from connect.neighbours import NeighbourUnavailable, QuestionTooLarge
 from connect.questions import MAX_LIMIT
 from grpc_server import locations_pb2 as pb
 from grpc_server import messages, tls
@@ -338,7 +338,8 @@ def _answer(method: str, request: Any) -> Generator[Any, None, None]:
     """What comes of asking once."""
     ask = getattr(_server(settings.LOCATIONS_URL).ask, method)
     begins_within_s = carried.seconds_left(settings.GRPC_STREAM_TIMEOUT_S)
-    answer = ask(request, timeout=settings.GRPC_STREAM_TIMEOUT_S, metadata=_metadata())
+    told = (carried.TIMEOUT_S, f"{min(begins_within_s, 99_999):.3f}")
+    answer = ask(request, timeout=settings.GRPC_STREAM_TIMEOUT_S, metadata=[*_metadata(), told])
     # Somebody waits so long for the first message; the last one comes when the reader has read all others.
     patience = threading.Timer(begins_within_s, answer.cancel)
     patience.daemon = True
@@ -366,6 +367,8 @@ def _metadata() -> list[tuple[str, str]]:
 
 
 def _in_our_words(error: grpc.RpcError) -> Exception:
+    if error.details() == str(QuestionTooLarge()):
+        return QuestionTooLarge()
     text = f"{error.code().name}: {error.details()}"
     if error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED):
         return ValueError(text)

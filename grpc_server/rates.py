@@ -37,9 +37,19 @@ class Rates:
         """The same for an unknown caller; `peer` is as gRPC says it: with a port."""
         return self._take(self._per_address, peer.rpartition(":")[0])
 
+    def spent(self, peer: str) -> int:
+        """The same, and counts nothing: whether an unknown token of this address is worth a look."""
+        item, whose = self._per_address, peer.rpartition(":")[0]
+        if item is None or self._limiter.test(item, whose):
+            return 0
+        return self._wait_s(item, whose)
+
     def _take(self, item: RateLimitItem | None, whose: str) -> int:
         if item is None or self._limiter.hit(item, whose):
             return 0
+        return self._wait_s(item, whose)
+
+    def _wait_s(self, item: RateLimitItem, whose: str) -> int:
         return max(1, math.ceil(self._limiter.get_window_stats(item, whose).reset_time - time.time()))
 
 

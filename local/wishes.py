@@ -27,7 +27,7 @@ NOT_PASSED_ON = {
 }
 TOKENS_RATE = {
     "RATE_PER_TOKEN": "500",
-    "RATE_PER_ADDRESS": "1000",
+    "RATE_PER_ADDRESS": "100",
 }  # as connect.settings and k8s/proxy have it
 
 

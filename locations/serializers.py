@@ -135,6 +135,7 @@ class LocationsQuery(PagedQuery):
     order = serializers.ChoiceField(
         choices=["oldest", "newest"],
         default="oldest",
+        initial="oldest",
         help_text="`oldest` first, by time, then person; or `newest` first, the same backwards.",
         error_messages={"invalid_choice": "Must be oldest or newest."},
     )

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from connect.authentication import caller_of
 from connect.callers import READERS, SENDERS, Caller
 from connect.listing import answer
-from connect.openapi import LOCATION_ID, MISSING, NEXT_PAGE, PLACE, UNAVAILABLE, errors, shown
+from connect.openapi import LOCATION_ID, MISSING, NEXT_PAGE, PLACE, TOO_LARGE, UNAVAILABLE, errors, shown
 from connect.queries import Query
 from connect.rest import TooLarge
 from connect.wire import format_time
@@ -76,7 +76,12 @@ class Locations(APIView):
         parameters=[LocationsQuery, NEXT_PAGE],
         responses={
             200: shown(LocationSerializer(many=True), "Those found, maybe none.", {"a location": _LOCATION}),
-            **errors(MISSING, UNAVAILABLE, wrong={"bbox": ["Must be four numbers: west,south,east,north."]}),
+            **errors(
+                MISSING,
+                TOO_LARGE,
+                UNAVAILABLE,
+                wrong={"bbox": ["Must be four numbers: west,south,east,north."]},
+            ),
         },
     )
     def get(self, request: Request) -> HttpResponseBase:

@@ -74,7 +74,7 @@ def proxy(
         "APP_URL": "http://127.0.0.1:30000",
         "PROXY_SECRET": "of-this-test",
         "RATE_PER_TOKEN": "500",
-        "RATE_PER_ADDRESS": "1000",
+        "RATE_PER_ADDRESS": "100",
         **more,
     }
     with subprocess.Popen([executable(), "-W", "-db", *files], env=environ) as process:

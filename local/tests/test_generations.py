@@ -429,6 +429,6 @@ def test_where_tokens_are_asked_for_there_are_limits(place: Place, monkeypatch: 
     monkeypatch.setenv("ACCESS", "open")
     assert limits() == ("0", "0")
     monkeypatch.setenv("ACCESS", "tokens")
-    assert limits() == ("500", "1000")
+    assert limits() == ("500", "100")
     monkeypatch.setenv("RATE_PER_TOKEN", "7")
-    assert limits() == ("7", "1000")
+    assert limits() == ("7", "100")

@@ -1,0 +1,104 @@
+"""A question that takes longer than a caller may have: the answer says what to narrow, at every door."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+import pytest
+from django.db import OperationalError, connection, connections, transaction
+from rest_framework.test import APIClient
+
+from connect import carried, database
+from connect.neighbours import QuestionTooLarge
+from grpc_server import client
+from grpc_server import locations_pb2 as pb
+from grpc_server.locations_pb2_grpc import LocationServiceStub
+from grpc_server.messages import to_timestamp
+from grpc_server.server import LocationServer
+from grpc_server.tests.process import LocationProcess
+from locations import partitions
+from persons.models import Person
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+START, END = datetime(2026, 5, 11, tzinfo=UTC), datetime(2026, 5, 12, tzinfo=UTC)
+DAY = "start_date=2026-05-11&end_date=2026-05-11"
+PINGS = 20_000  # of each of two people, one a second: some 140 million pairs within an hour
+WHAT_TO_DO = "Ask for a shorter range, a smaller distance or a smaller `within`."
+QUESTION: dict[str, Any] = {"start": START, "end": END, "distance_m": 5, "within_s": 3600, "max_gap_s": 75}
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule for long deadlines holds for short ones, too, so that no test waits long."""
+    monkeypatch.setattr(database, "SHORT_S", 0)
+    monkeypatch.setattr(database, "EARLIER_S", 0.1)
+
+
+@pytest.fixture
+def crowded(person: Callable[..., Person]) -> int:
+    """A person with too many pings in one place."""
+    own, other = person("Ann").pk, person("Bo").pk
+    partitions.ensure(partitions.months_of([START]))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO locations_location (person_id, creation_time, latitude, longitude) "
+            "SELECT id, %s + n * interval '1 s', 1, 2 "
+            "FROM generate_series(1, %s) AS n, unnest(%s::bigint[]) AS id",
+            [START, PINGS, [own, other]],
+        )
+    return own
+
+
+def test_by_rest_it_is_a_413_that_says_what_to_narrow(api: APIClient, crowded: int) -> None:
+    with carried.begun("a-test", 0.6):
+        answer = api.get(f"/api/persons/{crowded}/encounters?{DAY}&within=3600")
+    assert answer.status_code == 413
+    assert answer.json()["detail"].endswith(WHAT_TO_DO)
+
+
+@pytest.fixture
+def server(settings: Any) -> Iterator[str]:
+    running = LocationServer("127.0.0.1:0")
+    running.start()
+    try:
+        yield f"127.0.0.1:{running.port}"
+    finally:
+        assert running.stop(10)
+
+
+def test_by_grpc_it_is_an_invalid_argument(server: str, crowded: int) -> None:
+    request = pb.FindEncountersRequest(
+        person_id=crowded, start=to_timestamp(START), end=to_timestamp(END), within_s=3600
+    )
+    with grpc.insecure_channel(server) as channel:
+        answer = LocationServiceStub(channel).FindEncounters(request, metadata=[(carried.TIMEOUT_S, "0.6")])
+        with pytest.raises(grpc.RpcError) as raised:
+            list(answer)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details().endswith(WHAT_TO_DO)
+
+
+def test_a_neighbour_that_asks_by_grpc_says_the_same(crowded: int, settings: Any) -> None:
+    with LocationProcess() as server:
+        settings.LOCATIONS_URL = server.url
+        asking = client.encounters(crowded, **QUESTION)
+        with carried.begun("a-test", 5.5), pytest.raises(QuestionTooLarge):
+            next(asking)
+
+
+def test_a_lock_that_is_not_free_in_time_is_another_fault(crowded: int) -> None:
+    def ask() -> None:
+        try:
+            with carried.begun("a-test", 0.6):
+                list(database.cut_in_blocks("SELECT * FROM locations_location", []))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE locations_location IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            pool.submit(ask).result(20)
