@@ -49,8 +49,9 @@ def begun(request_id: str | None, timeout_s: float | None) -> Iterator[None]:
 
 
 def shorten(timeout_s: float) -> None:
-    """The call in hand has at most so long from now on."""
-    begin(request_id(), seconds_left(timeout_s))
+    """The call in hand has at most so long from now on, if it has a deadline at all."""
+    if _current.get().until is not None:
+        begin(request_id(), seconds_left(timeout_s))
 
 
 def request_id() -> str:
