@@ -78,7 +78,14 @@ if not SECRET_KEY or (SECRET_KEY == LAPTOP_KEY and ACCESS != "open"):
 PROXY_SECRET = env.str("PROXY_SECRET", default="")
 
 # What k8s/secrets/secrets.env.example has where an operator's own value belongs.
-for name in ("SECRET_KEY", "SERVICE_TOKEN", "SERVICE_TOKENS", "PROXY_SECRET", "DATABASE_URL"):
+for name in (
+    "SECRET_KEY",
+    "SERVICE_TOKEN",
+    "SERVICE_TOKENS",
+    "PROXY_SECRET",
+    "DATABASE_URL",
+    "KAFKA_PASSWORD",
+):
     if "change-me" in env.str(name, default=""):
         raise ImproperlyConfigured(f"{name} has the value of the example. Put your own there.")
 

@@ -137,6 +137,7 @@ def test_the_page_starts_without_a_secret_and_without_a_database() -> None:
 def test_the_values_of_the_example_are_refused(line: str) -> None:
     name, _, value = line.partition("=")
     name = "SERVICE_TOKEN" if name.startswith("SERVICE_TOKEN_") else name
+    name = "KAFKA_PASSWORD" if name.startswith("KAFKA_") else name
     done = run("manage.py", "check", **DEPLOYMENT | {name: value})
     assert done.returncode != 0
     assert f"{name} has the value of the example" in done.stderr

@@ -171,7 +171,7 @@ def test_calls_that_end_before_they_begin_leave_every_thread_free(stub: Location
         for call in cancelled:
             call.cancel()
         for call in late:
-            assert call.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.NOT_FOUND)
+            assert call.code() is not grpc.StatusCode.OK  # there is no such location, whoever says so first
 
     with held("locations_location"):
         calls = [
