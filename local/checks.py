@@ -54,6 +54,8 @@ def on_throwaway(place: Place, module: list[str], *, durable: bool = False) -> i
             "TEST_KAFKA_URL": broker.url,
             "SECRET_KEY": "for-tests-only",
             "ACCESS": "open",  # tests of access say otherwise
+            "SERVICE_TOKEN": "",  # not those of a system that runs in this checkout
+            "SERVICE_TOKENS": "",
         }
         # Web processes of the tests serve pages, whose files have hashed names only once they are collected.
         collect = [str(BIN / "python"), "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
