@@ -210,3 +210,22 @@ def test_a_reader_that_takes_nothing_is_cut_off(
         assert not ended
         assert not text.endswith(b"]")
         assert len(server.get(path).json()) == HUGE
+
+
+def test_a_process_that_stops_finishes_its_answers_and_closes_idle_connections(
+    fill: Callable[[int], None], ann: Person, reader: Callable[..., Reader]
+) -> None:
+    fill(HUGE)
+    with Server(WEB_WORKERS="1") as stopping:
+        idle = http.client.HTTPConnection("127.0.0.1", stopping.port, timeout=20)
+        idle.request("GET", "/health/live")
+        idle.getresponse().read()
+        streaming = reader(f"/api/locations?person_id={ann.pk}", stopping)
+
+        stopping.process.terminate()
+
+        assert idle.sock.recv(1) == b""
+        body, is_whole = streaming.read()
+        assert is_whole
+        assert len(json.loads(body)) == HUGE
+        assert stopping.process.wait(20) == 0
