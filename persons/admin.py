@@ -169,8 +169,8 @@ class PersonAdmin(admin.ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     actions = ("export_selected",)
-    # With a callable default Django compares with a hidden field of the form, which a client fills as it likes:
-    # the log of changes would leave out that somebody was made findable.
+    # With a callable default Django compares with a hidden field of the form, which a client can fill at
+    # will: the log of changes would leave out that somebody was made findable.
     formfield_overrides = {models.BooleanField: {"show_hidden_initial": False}}
 
     class Media:
