@@ -12,6 +12,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
+from django.db import models
 from django.db.models import Count, Max, Min, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -168,6 +169,9 @@ class PersonAdmin(admin.ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     actions = ("export_selected",)
+    # With a callable default Django compares with a hidden field of the form, which a client can fill at
+    # will: the log of changes would leave out that somebody was made findable.
+    formfield_overrides = {models.BooleanField: {"show_hidden_initial": False}}
 
     class Media:
         css = {"all": ["persons/admin.css"]}

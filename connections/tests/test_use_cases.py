@@ -87,8 +87,9 @@ def test_others_are_as_if_they_did_not_exist(ann: Person, bo: Person, meet: None
     for person_id in (bo.pk, 999_999):
         with pytest.raises(UnknownPerson):
             services.encounters(of(ann), person_id=person_id, **DAY)
-    with pytest.raises(UnknownPerson):
-        services.encounters(STAFF, person_id=999_999, **DAY)
+    for ask in (services.connections, services.encounters):
+        with pytest.raises(UnknownPerson):
+            list(ask(STAFF, person_id=999_999, **DAY))
 
 
 def test_devices_ask_nothing(ann: Person) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
@@ -177,6 +178,18 @@ def test_staff_hides_a_person_and_finds_those_who_are_hidden(admin_client: Clien
     assert found(admin_client, findable__exact="0") == ["Lovelace"]
     assert admin_client.post(page, names | {"findable": "on"}).status_code == 302
     assert found(admin_client, findable__exact="0") == []
+
+
+def test_the_log_of_changes_does_not_believe_what_a_form_says_was_stored(
+    admin_client: Client, ada: Person
+) -> None:
+    Person.objects.filter(pk=ada.pk).update(findable=False)
+    names = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}
+    forged = names | {"findable": "on", "initial-findable": "True"}
+    assert admin_client.post(f"{LIST}{ada.pk}/change/", forged).status_code == 302
+    assert LogEntry.objects.get().get_change_message() == "Changed May be found."
+    assert admin_client.post(f"{LIST}{ada.pk}/change/", names | {"findable": "on"}).status_code == 302
+    assert LogEntry.objects.latest("id").get_change_message() == "No fields changed."
 
 
 # --- deleting ------------------------------------------------------------------------------------

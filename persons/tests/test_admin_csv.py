@@ -6,8 +6,9 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from persons.importing import MAX_EXAMPLES
+from persons.importing import MAX_EXAMPLES, Refusal
 from persons.models import Person
+from privacy.models import ErasureReceipt
 
 pytestmark = pytest.mark.django_db
 
@@ -57,6 +58,12 @@ def upload(client: Client, content: bytes | str | None, **fields: str) -> Any:
     return answer
 
 
+def start_anew() -> None:
+    """Leaves what a system has that never had a person: nobody, and no receipt of an erasure."""
+    Person.objects.all().delete()
+    ErasureReceipt.objects.all().delete()
+
+
 def test_what_was_exported_comes_back_exactly(admin_client: Client) -> None:
     Person.objects.bulk_create(
         Person(first_name=a, last_name=b, company_name=a) for a in NASTY for b in NASTY
@@ -65,7 +72,7 @@ def test_what_was_exported_comes_back_exactly(admin_client: Client) -> None:
     exported = admin_client.get(EXPORT).getvalue()
     summary = upload(admin_client, exported).context["summary"]
     assert (summary.read, summary.repeats) == (len(before), len(before))
-    Person.objects.all().delete()
+    start_anew()
     summary = upload(admin_client, exported).context["summary"]
     assert (summary.created, summary.refused) == (len(before), [])
     assert stored() == before
@@ -75,9 +82,21 @@ def test_what_was_exported_comes_back_exactly(admin_client: Client) -> None:
 def test_who_is_hidden_stays_hidden_on_the_way_out_and_in(admin_client: Client) -> None:
     Person.objects.create(first_name="A", last_name="B", company_name="C", findable=False)
     exported = admin_client.get(EXPORT).getvalue()
-    Person.objects.all().delete()
+    start_anew()
     assert upload(admin_client, exported).context["summary"].created == 1
     assert Person.objects.get().findable is False
+
+
+def test_a_person_who_was_erased_does_not_come_back_with_an_export(admin_client: Client) -> None:
+    person = Person.objects.create(first_name="A", last_name="B", company_name="C")
+    number = person.id
+    exported = admin_client.get(EXPORT).getvalue()
+    person.delete()
+    for fields in ({}, {"update": "on"}):
+        summary = upload(admin_client, exported, **fields).context["summary"]
+        reason = f"id: person {number} was erased, and its id is not given again."
+        assert summary.refused == [Refusal(2, reason)]
+    assert not Person.objects.exists()
 
 
 def test_an_export_is_streamed_in_blocks(admin_client: Client, django_assert_max_num_queries: Any) -> None:

@@ -29,8 +29,12 @@ DAYS = 365
 def _a_year(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.RETENTION_DAYS = DAYS
     monkeypatch.setattr(partitions, "TRIES", 3)
+    _drop_months()  # those that other tests left, which drop_old_locations would drop, too
     yield
-    # Tests make months of their own.
+    _drop_months()
+
+
+def _drop_months() -> None:
     with connection.cursor() as cursor:
         for name in set(months()) - {"locations_location_before", "locations_location_after"}:
             cursor.execute(f"DROP TABLE {name}")
