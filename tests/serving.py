@@ -61,7 +61,7 @@ class Server:
                 stderr=self.log,
             )
         try:
-            until(self._alive)
+            until(self._alive, at_most_s=60)
         except BaseException:
             self._stop()
             raise

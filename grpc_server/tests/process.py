@@ -32,7 +32,7 @@ class LocationProcess:
     def __enter__(self) -> Self:
         self.start()
         try:
-            self.address = until(self._listens)
+            self.address = until(self._listens, at_most_s=60)
         except BaseException:
             self.stop()
             raise
