@@ -4,10 +4,8 @@ import { API, exchange, getAs } from "./api.js";
 import { nameOf } from "./parts.js";
 import { follow, fromAddress, OPEN, SESSION, show, shown } from "./shown.js";
 
-const READS_NOTHING = {
-  ingest: "This token is a device’s: it sends pings, and nothing can be read with it.",
-  service: "This token is for Connect’s own processes, not for people.",
-};
+const SENDS_PINGS = "This token is a device’s: it sends pings, and nothing can be read with it.";
+const OF_A_PROCESS = "This token is for Connect’s own processes, not for people.";
 const NOT_VALID = "This token is not valid: it may be mistyped, expired or revoked.";
 const NO_SESSION = "The admin site does not vouch for you: you are not signed in there, or your user there may not see and change everybody.";
 const ENDED = "You were signed out: your token has expired or was revoked.";
@@ -61,13 +59,15 @@ export function useSignIn() {
     set((old) => ({ loading: true, out: old.out })); // what was typed stays
     try {
       const caller = await getAs(what, "/api/caller");
-      if (!READS_NOTHING[caller.kind]) return tell({ caller });
+      if (caller.kind !== "ingest") return tell({ caller });
       show(null);
-      tell({ out: true, why: READS_NOTHING[caller.kind] });
+      tell({ out: true, why: SENDS_PINGS });
     } catch (fault) {
-      if (fault.status !== 401) return tell({ fault });
+      if (![401, 403].includes(fault.status)) return tell({ fault });
       if (shown() === what) show(null);
-      tell({ out: true, why: what === SESSION ? NO_SESSION : NOT_VALID });
+      // 403: this call refuses only the tokens of processes.
+      const why = what === SESSION ? NO_SESSION : NOT_VALID;
+      tell({ out: true, why: fault.status === 403 ? OF_A_PROCESS : why });
     }
   };
 
