@@ -31,6 +31,7 @@ AGE_S = 0.25  # how long the first of a batch waits for the others
 REPORT_S = 15.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
+CLOSE_S = 10.0  # for the brokers to answer what is still asked of them
 
 CONFIG = {
     "enable.auto.commit": False,  # only what is in the database is committed
@@ -84,18 +85,20 @@ class Writer:
         self._written: dict[Partition, Offset] = {}  # and not yet committed: where to go on
         self._next: dict[Partition, Offset] = {}  # the first offset that is not yet stored
         self._statistics: Statistics | None = None
+        self._committing = 0  # requests whose answer has not come
         self._broken: KafkaError | None = None
         self._lanes = Lanes(LANES)
         self._in_hand: deque[_InHand] = deque()
         self.total = Tally()
         config = topic.client_config(group_id=settings.KAFKA_GROUP) | CONFIG
-        self._consumer = Consumer(config | {"error_cb": self._heard, "stats_cb": self._measured})
+        callbacks = {"error_cb": self._heard, "stats_cb": self._measured, "on_commit": self._committed}
+        self._consumer = Consumer(config | callbacks)
         self._consumer.subscribe(
             [settings.KAFKA_TOPIC], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
 
     def step(self) -> Tally:
-        """One batch: whatever came within AGE_S, stored, and committed after that.
+        """One batch: whatever came within AGE_S, stored. After that the brokers are asked to commit it.
 
         One that raised was the last: what it had in hand is delivered again, but to another writer.
         """
@@ -108,7 +111,8 @@ class Writer:
             for each in self._in_hand[0].storing:
                 tally.add(each.result())
             self._note_what_is_stored(self._in_hand.popleft())
-        self._commit()
+        if not self._committing:
+            self._commit()
         self.total.add(tally)
         return tally
 
@@ -134,8 +138,17 @@ class Writer:
         return self._statistics is None or self._statistics.is_connected
 
     def close(self) -> None:
-        """Leaves the group, so that others need not wait until it is missed. Idempotent."""
-        self._consumer.close()
+        """Leaves the group, so that others need not wait until it is missed. Idempotent.
+
+        librdkafka waits without an end for a commit that brokers that are away do not answer. So it closes in
+        a thread of its own; after CLOSE_S that thread is left behind, for the process to end.
+        """
+        wait(storing for batch in self._in_hand for storing in batch.storing)
+        closing = threading.Thread(target=self._consumer.close, name="close", daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
+        if closing.is_alive():
+            logger.warning("The brokers do not answer. They miss this writer after its session timeout.")
         self._lanes.close()
         while self._in_hand:
             for each in self._in_hand.popleft().storing:
@@ -177,19 +190,16 @@ class Writer:
             self._next[partition] = self._written[partition]
 
     def _commit(self) -> None:
+        """Does not wait for the answer: a request to brokers that go away is repeated until they are back."""
         if not self._written:
             return
         offsets = [TopicPartition(settings.KAFKA_TOPIC, *each) for each in self._written.items()]
         try:
-            answers = self._consumer.commit(offsets=offsets, asynchronous=False)
+            self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as fault:
             self._pass_or_raise(fault.args[0])
-            return
-        for each in answers or ():
-            if each.error is not None:
-                self._pass_or_raise(each.error)
-            else:
-                self._written.pop(each.partition, None)
+        else:
+            self._committing += 1
 
     def _pass_or_raise(self, error: KafkaError) -> None:
         """Logs an error that passes; raises NeighbourUnavailable for one that does not.
@@ -198,10 +208,13 @@ class Writer:
         and found stored. A topic that this writer reads and that is gone was deleted: made anew it counts its
         offsets from 0, so the writer must not go on from where it was.
         """
-        is_deleted = error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and self._mine
-        if topic.is_fatal(error) or is_deleted:
+        if self._ends_the_writer(error):
             raise topic.unavailable(error)
         passing.warning("%s: %s. The writer waits until this is over.", error.name(), error.str())
+
+    def _ends_the_writer(self, error: KafkaError) -> bool:
+        is_deleted = error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and bool(self._mine)
+        return topic.is_fatal(error) or is_deleted
 
     # --- called by librdkafka, within consume and close ------------------------------------------
 
@@ -234,6 +247,18 @@ class Writer:
     def _share_out(self) -> None:
         wait(storing for batch in self._in_hand for storing in batch.storing)
         self._lanes.share_out(self._mine)
+
+    def _committed(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        self._committing -= 1
+        for each in partitions:
+            fault = error or each.error
+            if fault is None:
+                if self._written.get(each.partition) == each.offset:
+                    del self._written[each.partition]
+            elif self._ends_the_writer(fault):
+                self._broken = fault
+            else:
+                passing.warning("%s: %s. It is committed later.", fault.name(), fault.str())
 
     def _heard(self, error: KafkaError) -> None:
         if topic.is_fatal(error):

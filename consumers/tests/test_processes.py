@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from consumers import topic
 from consumers.models import RejectedPing
@@ -171,6 +171,36 @@ def test_it_waits_for_a_broker_that_is_frozen(kafka: str, settings: Any, sender:
             sender()(at(1, 0))
             until(lambda: count() == 1, at_most_s=60)
             assert writer.stop() == 0, writer.output()
+
+
+@pytest.mark.parametrize("waits_before", [True, False])
+def test_a_broker_that_dies_before_it_answers_a_commit_does_not_keep_it_from_stopping(
+    kafka: str, settings: Any, sender: Callable[[], Callable], waits_before: bool
+):
+    with local_kafka.throwaway_storage() as broker:
+        settings.PINGS_URL = broker.url
+        with local_kafka.running(broker) as process, WriterProcess() as writer:
+            topic.ensure(3)
+            writer.until_said("Writes the partitions [0, 1, 2].")
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE locations_location IN EXCLUSIVE MODE")
+                sender()(at(1, 0))
+                until(is_anybody_locked_out)
+                process.send_signal(signal.SIGSTOP)
+            until(lambda: count() == 1)
+            process.kill()
+            if waits_before:
+                until(lambda: is_waiting(writer), at_most_s=60)
+            assert writer.stop() == 0, writer.output()
+
+
+def is_anybody_locked_out() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def is_waiting(writer: WriterProcess) -> bool:
