@@ -5,14 +5,16 @@ remembered) raises NeighbourUnavailable; then some of it may be stored, and send
 """
 
 import atexit
+import contextlib
 import logging
 import os
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
 from django.conf import settings
 
 from connect import carried, places
@@ -76,11 +78,20 @@ def submit(pings: Sequence[Ping]) -> Receipt:
 
 
 def is_alive(_url: str) -> bool:
-    """Whether the brokers answer and have the topic."""
+    """Whether the brokers answer and have the topic.
+
+    The client of this question is no producer: a process that only watches the topic may not write to it.
+    """
     try:
-        return bool(topic.partitions_of(_link(topic.brokers()).client, timeout_s=ALIVE_S))
+        return bool(topic.partitions_of(_asker(os.getpid(), topic.brokers()), timeout_s=ALIVE_S))
     except NeighbourUnavailable:
         return False
+
+
+@cache
+def _asker(_pid: int, _brokers: str) -> AdminClient:
+    """The process's own: a client does not outlive a fork."""
+    return topic.admin()
 
 
 # --- the process's one producer ------------------------------------------------------------------
@@ -110,16 +121,11 @@ class _Link:
         self._pid = os.getpid()
         timeout_ms = int(settings.KAFKA_TIMEOUT_S * 1000)
         config = topic.client_config() | CONFIG | {"message.timeout.ms": timeout_ms}
-        self._producer = Producer(config | {"error_cb": self._heard})
+        self._producer = Producer(config)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="delivery reports", daemon=True)
         self._thread.start()
         atexit.register(self.close)
-
-    @property
-    def client(self) -> Producer:
-        """For questions about the topic."""
-        return self._producer
 
     def hand_in(self, pings: Sequence[Ping]) -> None:
         """Returns when the brokers have them all; raises NeighbourUnavailable."""
@@ -160,15 +166,21 @@ class _Link:
 
     def _poll(self) -> None:
         while not self._closing.is_set():
-            self._producer.poll(LOOK_EVERY_S)
+            try:
+                self._producer.poll(LOOK_EVERY_S)
+            except KafkaException as fault:
+                self._give_up(fault)
 
-    def _heard(self, error: KafkaError) -> None:
-        """After a fatal error an idempotent producer takes nothing more: the next batch makes another."""
-        if error.fatal():
-            logger.error("The producer is done for: %s", error.str())
-            _forget(self)
-            self._closing.set()
-            atexit.unregister(self.close)
+    def _give_up(self, fault: KafkaException) -> None:
+        """Polling raises a fatal error. The producer takes nothing more; the next batch makes another."""
+        logger.error("The producer cannot go on: %s", fault.args[0].str())
+        _forget(self)
+        self._closing.set()
+        atexit.unregister(self.close)
+        self._producer.purge()
+        while len(self._producer):  # the reports of what was purged
+            with contextlib.suppress(KafkaException):
+                self._producer.poll(LOOK_EVERY_S)
 
     def close(self) -> None:
         """What was handed in and given up on may still be on its way: it gets its chance."""

@@ -304,3 +304,26 @@ def test_a_producer_with_a_wrong_password_says_that_nothing_is_taken(
     settings.KAFKA_USER, settings.KAFKA_PASSWORD, settings.KAFKA_TIMEOUT_S = "producer", WRONG, 2.0
     with pytest.raises(NeighbourUnavailable):
         producer.submit([at(1, 0)])
+
+
+def test_an_observer_sees_that_the_broker_is_alive(
+    secured: Broker, made: None, act_as: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+):
+    """The question makes no producer: that of a user without WRITE ends with a fatal error."""
+    monkeypatch.setattr(producer, "_links", {})
+    act_as("observer")
+    assert producer.is_alive(secured.url)
+    assert producer._links == {}
+
+
+def test_a_producer_with_a_fatal_error_is_replaced(
+    secured: Broker, made: None, act_as: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(producer, "known", KnownPersons())
+    monkeypatch.setattr(producer, "_links", {})
+    act_as("observer")  # may not write
+    with pytest.raises(NeighbourUnavailable):
+        producer.submit([at(1, 0)])
+    until(lambda: not producer._links)
+    act_as("producer")
+    assert producer.submit([at(1, 0)]).refused == []
