@@ -231,7 +231,9 @@ def test_a_person_cannot_look_around_from_afar(event: Event, question: dict[str,
     assert "for a person's token" in answer.text
     assert event.ask("staff", "GET", address).status_code == 200
     if has(event.system.stage or "", 5):
-        fields = {f"{name}_{'m' if name == 'distance' else 's'}": value for name, value in question.items()}
+        fields: dict[str, Any] = {
+            f"{name}_{'m' if name == 'distance' else 's'}": value for name, value in question.items()
+        }
         asked = pb.FindEncountersRequest(**range_of_a_day(event.ids["own"]), **fields)
         ask = lambda stub, how: list(stub.FindEncounters(asked, timeout=20, metadata=how))  # noqa: E731
         assert event.grpc("person", ask) == "INVALID_ARGUMENT"
@@ -422,8 +424,9 @@ def test_what_processes_ask_each_other_is_for_them_alone(
         return  # there is nobody to ask but oneself
     token = event.tokens[caller]
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    url = event.system.url(path, PERSONS)
-    assert requests.get(url, headers=headers, timeout=30).status_code == status
+    process = f"http://127.0.0.1:{event.system.processes()['persons'].port}"
+    assert requests.get(process + path, headers=headers, timeout=30).status_code == status
+    assert requests.get(event.system.url(path, PERSONS), headers=headers, timeout=30).status_code == 404
 
 
 def test_no_route_leads_to_what_processes_ask_each_other(event: Event) -> None:
