@@ -87,6 +87,7 @@ class Calls:
         self._short = _Pool(threads - streams, "call")
         self._long = _Pool(streams, "answer")
         self._open: Counter[str] = Counter()
+        self._lookups = 0  # of tokens that were not valid before
         self._stopping = asyncio.Event()
         self._busy: set[_Work] = set()
         self._changed = asyncio.Condition()
@@ -142,9 +143,14 @@ class Calls:
         loop = asyncio.get_running_loop()
         caller = None
         if settings.ACCESS == "open" or callers.token_in(authorization):
-            if not callers.is_remembered(authorization):
+            unknown = not callers.is_remembered(authorization)
+            if unknown and self._lookups:  # of an address that guesses, one token at a time is looked up
                 self._count(self._rates.spent(context.peer()))
-            caller = await loop.run_in_executor(self._identity, callers.by_header, authorization, noted)
+            self._lookups += unknown
+            try:
+                caller = await loop.run_in_executor(self._identity, callers.by_header, authorization, noted)
+            finally:
+                self._lookups -= unknown
         if caller is None:
             self._count(self._rates.of_address(context.peer()))
             raise Failure(
