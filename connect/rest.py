@@ -137,7 +137,9 @@ class Text(serializers.CharField):
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
-        some = "" if self.allow_blank else r"[^\s\u0000\u001c-\u001f\u0085][^\u0000]*"  # what str.strip leaves
+        some = (
+            "" if self.allow_blank else r"[^\s\u0000\u001c-\u001f\u0085][^\u0000]*"
+        )  # what str.strip leaves
         length = {"maxLength": self.max_length} if self.max_length else {}
         set_override(self, "field", {"type": "string", "pattern": rf"^[^\u0000]*{some}$", **length})
 
