@@ -36,16 +36,15 @@ CALL_S = 60  # how long an attacker waits for an answer
 class Attack:
     run: Callable[[Target, float], None]
     what: str
-    short: bool  # whether `make test` has it
     anonymous: bool
 
 
 ATTACKS: dict[str, Attack] = {}
 
 
-def attack(what: str, *, short: bool = True, anonymous: bool = True) -> Callable:
+def attack(what: str, *, anonymous: bool = True) -> Callable:
     def register(run: Callable[[Target, float], None]) -> Callable[[Target, float], None]:
-        ATTACKS[run.__name__.replace("_", "-")] = Attack(run, what, short, anonymous)
+        ATTACKS[run.__name__.replace("_", "-")] = Attack(run, what, anonymous)
         return run
 
     return register
@@ -80,7 +79,7 @@ def trickling_bodies(target: Target, seconds: float) -> None:
     trickle(bodies(target, token=None, at_once=40_000), seconds)
 
 
-@attack("150 sockets send a body of 60 MB, a byte every 2 s", short=False)
+@attack("150 sockets send a body of 60 MB, a byte every 2 s")
 def trickling_bodies_from_the_first_byte(target: Target, seconds: float) -> None:
     trickle(bodies(target, token=None, at_once=0), seconds)
 
@@ -103,7 +102,7 @@ def trickling_heads(target: Target, seconds: float) -> None:
     trickle(crowds, seconds)
 
 
-@attack("32 sockets to each HTTP port send a head, a byte every 2 s", short=False)
+@attack("32 sockets to each HTTP port send a head, a byte every 2 s")
 def few_trickling_heads(target: Target, seconds: float) -> None:
     ports = (target.app, target.api, target.persons)
     crowds = [Crowd(port, 32, first=b"GET / HTTP/1.1\r\nX-A: ", more=lambda: b"a") for port in ports]
@@ -120,7 +119,7 @@ def silent_connections_to_the_api(target: Target, seconds: float) -> None:
     trickle([Crowd(target.api, 2000)], seconds)
 
 
-@attack("one HTTP/2 connection with 24 HEADERS frames without a message", short=False)
+@attack("one HTTP/2 connection with 24 HEADERS frames without a message")
 def few_bare_headers(target: Target, seconds: float) -> None:
     hold([Http2(target.locations, GRPC + "GetLocation", streams=24)], seconds)
 
@@ -135,7 +134,7 @@ def idle_reflection(target: Target, seconds: float) -> None:
     hold([Http2(target.locations, REFLECTION, streams=50) for _ in range(2)], seconds)
 
 
-@attack("200 idle RecordLocations streams without a token", short=False)
+@attack("200 idle RecordLocations streams without a token")
 def idle_senders(target: Target, seconds: float) -> None:
     hold([Http2(target.locations, GRPC + "RecordLocations", streams=100) for _ in range(2)], seconds)
 
@@ -205,7 +204,7 @@ def unknown_callers(target: Target, seconds: float) -> None:
     in_threads(16, seconds, lambda: void(exchange(target.api, next(requests))), per_s=300)
 
 
-@attack("1,500 requests a second that get a 401 or a 404, from the address of all others", short=False)
+@attack("1,500 requests a second that get a 401 or a 404, from the address of all others")
 def flood_of_unknown_callers(target: Target, seconds: float) -> None:
     paths = [("/api/persons", None), ("/api/persons", UNKNOWN_TOKEN), ("/nothing", None)]
     requests = itertools.cycle([request("GET", *one) for one in paths])
@@ -387,7 +386,7 @@ def uploads_that_never_end(target: Target, seconds: float) -> None:
     trickle([Crowd(target.api, 60, first=first, more=lambda: b" ")], seconds)
 
 
-@attack("200 idle RecordLocations streams with the token of one phone", short=False, anonymous=False)
+@attack("200 idle RecordLocations streams with the token of one phone", anonymous=False)
 def idle_senders_with_a_token(target: Target, seconds: float) -> None:
     token = target.attacker.ingest
     connections = [
