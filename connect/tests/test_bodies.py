@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import requests
+from django.contrib.auth import get_user_model
 
-from tests.serving import Server
+from access import services
+from connect.callers import Kind
+from tests.serving import Server, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,3 +107,77 @@ def test_a_body_that_trickles_holds_no_thread_for_long() -> None:
             assert (answer.status, answer.getheader("Content-Type")) == (408, "application/json")
             assert list(json.loads(answer.read())) == ["detail"]
         assert server.post("/api/locations", json=[]).json() == {"accepted": 0}
+
+
+# --- who may send a body --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guarded() -> Iterator[Server]:
+    """One worker of two threads, with ACCESS=tokens."""
+    with Server(ACCESS="tokens", SECRET_KEY="k" * 50, WEB_WORKERS="1", WEB_THREADS="2") as running:
+        yield running
+
+
+@pytest.fixture
+def staff_token() -> str:
+    user = get_user_model().objects.create_superuser("sam")
+    return services.make(name="of a test", kind=Kind.STAFF, user=user)[1]
+
+
+def trickling(server: Server, path: str, headers: str, length: int, first: bytes) -> socket.socket:
+    """A client that sends a head and the beginning of a body, and then nothing."""
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    client.sendall(
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n".encode()
+        + first
+    )
+    return client
+
+
+def status_of(client: socket.socket) -> int:
+    answer = http.client.HTTPResponse(client)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
+@pytest.mark.parametrize(
+    "shown", ["", f"Authorization: Bearer {8 * 'a'}.{64 * 'b'}\r\n"], ids=["none", "bad"]
+)
+@pytest.mark.parametrize("length", [100, 60_000_000])
+def test_a_client_without_a_valid_token_is_refused_before_its_body(
+    guarded: Server, shown: str, length: int
+) -> None:
+    headers = f"Content-Type: application/json\r\n{shown}"
+    clients = [trickling(guarded, "/api/locations", headers, length, b"[") for _ in range(30)]
+    try:
+        assert guarded.get("/health/live").status_code == 200
+        assert [status_of(client) for client in clients] == [401] * 30
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_a_known_caller_who_sends_slowly_holds_no_thread_and_few_bodies(
+    guarded: Server, staff_token: str
+) -> None:
+    headers = f"Content-Type: application/json\r\nAuthorization: Bearer {staff_token}\r\n"
+    slow = [trickling(guarded, "/api/locations", headers, 3_000_000, b"[") for _ in range(3)]
+    try:
+        shown = {"Authorization": f"Bearer {staff_token}"}
+        for _ in range(5):
+            assert guarded.get("/api/persons?limit=1", headers=shown).status_code == 200
+        until(lambda: status_of(trickling(guarded, "/api/locations", headers, 3_000_000, b"[")) == 429)
+    finally:
+        for client in slow:
+            client.close()
+    answer = guarded.post("/api/persons", data=padded(3_000_000), headers=JSON | shown)
+    assert answer.status_code == 201
+
+
+def test_a_file_for_the_login_page_is_not_received(guarded: Server) -> None:
+    answer = requests.post(
+        guarded.url("/admin/login/"), files={"file": b"x" * 20_000_000}, timeout=60, allow_redirects=False
+    )
+    assert answer.status_code in (400, 403, 413)
