@@ -434,7 +434,7 @@ def _application() -> Application:
     get_resolver().url_patterns  # noqa: B018 - loaded now, so that what is wrong stops the process at start
 
     def identify(path: str, authorization: str, session_key: str) -> _Known | None:
-        caller = callers.by_header(authorization)
+        caller = callers.by_header(authorization, sends=path == "/api/locations")
         if caller is None and session_key and not authorization:
             caller = callers.of_session(session_key)
         if caller is None:

@@ -10,7 +10,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from connect import callers, carried
-from connect.callers import EDITORS, NOTED, Caller, Kind
+from connect.callers import EDITORS, NOTED, SENDERS, Caller, Kind
 from connect.middleware import KNOWN
 
 
@@ -21,7 +21,10 @@ class Bearer(BaseAuthentication):
         shown = request.headers.get("Authorization")
         if settings.ACCESS != "open" and shown is None:
             return None
-        caller = callers.by_header(shown or "", request.headers.get(NOTED, ""))
+        allowed = kinds((request.parser_context or {}).get("view"), request.method or "")
+        caller = callers.by_header(
+            shown or "", request.headers.get(NOTED, ""), sends=request.method == "POST" and allowed == SENDERS
+        )
         if caller is None:
             raise exceptions.AuthenticationFailed("This token is not valid.")
         if settings.ACCESS != "open":

@@ -100,17 +100,17 @@ NOTED = "x-connect-noted"
 _BEARER = re.compile(rf"bearer +({TOKEN_FORM})", re.ASCII | re.IGNORECASE)
 
 
-def by_header(value: str, noted: str = "") -> Caller | None:
+def by_header(value: str, noted: str = "", *, sends: bool = False) -> Caller | None:
     """The caller that `Bearer ...` means: the value of the header or of the metadata `authorization`.
 
-    None for a token that is unknown, expired or revoked. `noted` is the value of NOTED. Raises
-    NeighbourUnavailable.
+    None for a token that is unknown, expired or revoked. `noted` is the value of NOTED. A call that only
+    sends pings is served from memory while nobody can be asked. Raises NeighbourUnavailable.
     """
     if settings.ACCESS == "open":
         return EVERYBODY
     if (token := token_in(value)) is None:
         return None
-    caller = _remembered.caller(f"token {token}", lambda: neighbours.access().of_token(token))
+    caller = _remembered.caller(f"token {token}", lambda: neighbours.access().of_token(token), sends=sends)
     if caller is not None and caller.kind is Kind.SERVICE and noted:
         return replace(caller, noted_at_door=True)
     return caller
@@ -147,8 +147,8 @@ def note(caller: Caller, question: "Question") -> None:
 class Remembered:
     """Cache of identities, for FRESH_S. Thread-safe. Tokens and session keys are kept as hashes only.
 
-    While the source cannot be asked, identification fails, except for INGEST: for AWAY_S after it was last
-    confirmed, so that a door that needs only the broker takes pings without a database.
+    While the source cannot be asked, identification fails, except for calls that send pings: for AWAY_S after
+    the caller was last confirmed, so that a door that needs only the broker takes pings without a database.
     """
 
     FRESH_S = 1.0  # so long a revoked token still works
@@ -168,7 +168,7 @@ class Remembered:
         with self._lock:
             return hashlib.sha256(shown.encode()).digest() in self._known
 
-    def caller(self, shown: str, ask: Callable[[], Caller | None]) -> Caller | None:
+    def caller(self, shown: str, ask: Callable[[], Caller | None], *, sends: bool = False) -> Caller | None:
         key = hashlib.sha256(shown.encode()).digest()
         now = self._clock()
         with self._lock:
@@ -176,7 +176,7 @@ class Remembered:
             away = now < self._away_until
         if caller is not None and now < since + self.FRESH_S:
             return self._unless_over(caller)
-        stale = caller if caller is not None and caller.kind is Kind.INGEST else None
+        stale = caller if sends else None
         if stale is not None and now >= since + self.AWAY_S:
             stale = None
         if stale is None or not away:

@@ -148,7 +148,8 @@ class Calls:
                 self._count(self._rates.spent(context.peer()))
             self._lookups += unknown
             try:
-                caller = await loop.run_in_executor(self._identity, callers.by_header, authorization, noted)
+                identify = partial(callers.by_header, authorization, noted, sends=method.sends_pings)
+                caller = await loop.run_in_executor(self._identity, identify)
             finally:
                 self._lookups -= unknown
         if caller is None:

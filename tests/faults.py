@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from http.client import RemoteDisconnected
@@ -164,7 +164,9 @@ class Site:
     def described(self, name: str) -> Process:
         """A process as the manifests have it, its environment as it is natively."""
         state = read_json(running_file(self.place))
-        secrets = self.secrets | self.broker.secrets()
+        secrets = defaultdict(
+            lambda: "-", self.secrets | self.broker.secrets()
+        )  # others are not the writer's
         stage = manifests.read_stage(self.place, state["stage"], secrets, brokers_url=self.broker.url)
         process = next(one for one in stage.processes if one.name == name)
         return Process(**{**vars(process), "environ": native_environ(self.place, stage, process)})

@@ -213,8 +213,21 @@ def a_system(folder: Path, *, access: str = "open") -> Iterator[System]:
         try:
             yield System(place, urlsplit(given)._replace(path=f"/{name}").geturl(), access)
         finally:
-            with at(given) as connection, connection.cursor() as cursor:
+            drop_database(given, name)
+
+
+def drop_database(given: str, name: str) -> None:
+    """Ends the sessions in it; waits for an autovacuum worker, whose session only a superuser may end."""
+
+    def is_dropped() -> bool:
+        with at(given) as connection, connection.cursor() as cursor:
+            try:
                 cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            except psycopg2.errors.InsufficientPrivilege:
+                return False
+        return True
+
+    until(is_dropped, at_most_s=60)
 
 
 @contextlib.contextmanager

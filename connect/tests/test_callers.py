@@ -64,20 +64,20 @@ def test_while_the_source_is_away_pings_are_taken_for_ten_minutes(
     remembered: Remembered, clock: list[float]
 ) -> None:
     ask = Asked(INGEST)
-    remembered.caller("a", ask)
+    remembered.caller("a", ask, sends=True)
     ask.away = True
     clock[0] += 599
-    assert remembered.caller("a", ask) == INGEST
-    assert remembered.caller("a", ask) == INGEST
+    assert remembered.caller("a", ask, sends=True) == INGEST
+    assert remembered.caller("a", ask, sends=True) == INGEST
     assert ask.times == 2  # each attempt may take long
     with pytest.raises(NeighbourUnavailable):
-        remembered.caller("stranger", ask)
+        remembered.caller("stranger", ask, sends=True)
     clock[0] += 1
     with pytest.raises(NeighbourUnavailable):
-        remembered.caller("a", ask)
+        remembered.caller("a", ask, sends=True)
     ask.away = False
     ask.answer = None
-    assert remembered.caller("a", ask) is None
+    assert remembered.caller("a", ask, sends=True) is None
 
 
 def test_one_that_expires_is_not_remembered_any_longer(remembered: Remembered) -> None:

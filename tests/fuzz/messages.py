@@ -118,7 +118,9 @@ def scalar(chance: Random, field: FieldDescriptor, words: Vocabulary) -> object:
     if field.type == FieldDescriptor.TYPE_STRING:
         valid = text(chance).encode("utf-8", "ignore").decode()
         return chance.choice((f"{chance.choice(words.ids)}-1778493600000000", valid))
-    if field.type == FieldDescriptor.TYPE_INT32:
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return chance.random() < 0.5
+    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_ENUM):
         return chance.choice((1, 100, 10_000, 0, -1, 10_001, 2**31 - 1, -(2**31)))
     return integer(chance, words.ids)
 

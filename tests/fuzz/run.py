@@ -32,6 +32,8 @@ GOOD_CODES = {
     "RESOURCE_EXHAUSTED",
     "UNIMPLEMENTED",
 }
+# HAProxy 2.6 answers so by itself when it cannot parse a request, and has no setting for it.
+UNPARSABLE = b"<html><body><h1>400 Bad request</h1>\nYour browser sent an invalid request.\n</body></html>\n"
 PAGES = re.compile(rb"(https?:/)?/*(admin|static|api/docs|api/redoc|api/schema)")
 
 T = TypeVar("T", Input, Call)
@@ -165,6 +167,8 @@ def judged(given: Input, answer: bytes) -> tuple[str, str | None]:
     if status >= 500 and not (status == 503 and "retry-after" in headers):
         return str(status), f"{status}: {body[:300]!r}"
     kind = headers.get("content-type", "")
+    if body == UNPARSABLE:
+        return f"{status} by HAProxy", None
     if given.wants_json and body and not PAGES.match(given.path) and "json" not in kind:
         return str(status), f"{status} is {kind or 'of no type'} for a client of JSON: {body[:200]!r}"
     return str(status), None
