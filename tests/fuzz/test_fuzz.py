@@ -16,7 +16,7 @@ def fuzz(guarded: System) -> Fuzz:
 def test_rest(fuzz: Fuzz) -> None:
     report = fuzz.send_rest(range(1500))
     assert report.failures == [], report.lines()
-    assert {"200", "202", "400", "404"} <= report.statuses.keys()
+    assert {"200", "201", "400", "404"} <= report.statuses.keys()
     assert fuzz.restarted() == 0
 
 
