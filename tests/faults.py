@@ -69,8 +69,8 @@ PEOPLE = group(
     door="persons",
     needs="postgis",
 )
-# Not in the table, because it fails while anything is away.
-READINESS = group("newcomer: readiness", door="persons", needs="postgis kafka location-writer")
+# Not in the table, because it needs nothing but its door.
+LIVENESS = group("newcomer: liveness", door="persons", needs="")
 GROUPS = (PINGS_BY_REST, PINGS_BY_GRPC, QUESTIONS, LOCATIONS, PEOPLE)
 
 
@@ -155,6 +155,7 @@ class Site:
         name = "location-writer-another"
         process = self.described("location-writer")
         environ = {**process.environ, **own_settings(self.place, process, name, 0), "PGAPPNAME": name}
+        environ |= self.broker.settings_of("writer")
         self.supervisor.add(Program(name, process.command, self.place.checkout, environ))
         try:
             yield name
@@ -302,7 +303,7 @@ class UnderLoad:
             return False
         recent = [one for one in self.calls if one.ended >= since]
         return (
-            {one.kind for one in recent} == {kind for each in (*GROUPS, READINESS) for kind in each.kinds}
+            {one.kind for one in recent} == {kind for each in (*GROUPS, LIVENESS) for kind in each.kinds}
             and all(one.error is None for one in recent)
             and self.site.stores_promptly()
         )
@@ -321,7 +322,7 @@ class UnderLoad:
         return found
 
     def nobody_noticed_more_than_they_may(self) -> None:
-        for each in (*GROUPS, READINESS):
+        for each in (*GROUPS, LIVENESS):
             for call in each.of(self.calls):
                 if call.error is not None:
                     trouble = next(

@@ -288,7 +288,7 @@ class Load:
         paths = {
             "locations": "/api/locations?limit=5",
             "person": f"/api/persons/{self.people[0]}",
-            "readiness": "/health/ready",
+            "liveness": "/health/live",
         }
         turns = itertools.cycle(paths.items())
 

@@ -1,6 +1,7 @@
 """Replays the requests of tests/parity against a system, and writes down what a client sees in answer."""
 
 import dataclasses
+import gzip
 import http.client
 import json
 import re
@@ -124,6 +125,8 @@ class Replay:
             connection.request(request.verb, path, body, headers, encode_chunked=chunked)
             answer = connection.getresponse()
             content = answer.read()
+            if answer.headers.get("Content-Encoding") == "gzip":
+                content = gzip.decompress(content)
         finally:
             connection.close()
         self.sent |= answer.status in (202, 207)
