@@ -168,7 +168,7 @@ class Refusals:
             refused = "too large"
         match refused:
             case "too large":
-                detail = f"The body has {length} bytes or more; {settings.BODY_LIMIT} are allowed."
+                detail = f"The body has {length} bytes; {settings.BODY_LIMIT} are allowed."
                 return JsonResponse({"detail": detail}, status=413)
             case "late":
                 return JsonResponse({"detail": "The request did not arrive in time."}, status=408)
