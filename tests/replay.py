@@ -22,6 +22,7 @@ COMPARED = re.compile(
     "content-type|content-disposition|link|location|allow|vary|retry-after|cache-control|www-authenticate"
     "|access-control-.*"
 )
+NEEDS = re.compile(r'"needs":\{[^}]*\}')  # of the process that answers, so another at each stage
 TOKEN = re.compile(r"\b[A-Za-z0-9]{64}\b")  # against forged requests; new in each page
 
 FIRST = int(datetime(2026, 5, 12, 10, 13, 20, tzinfo=UTC).timestamp())
@@ -164,6 +165,7 @@ class Replay:
     def named(self, text: str) -> str:
         for value, name in self.names.items():
             text = text.replace(value, name)
+        text = NEEDS.sub('"needs":{...}', text)
         return TOKEN.sub("<token>", text).replace(self.origin, "<app>")
 
 
