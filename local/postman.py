@@ -46,6 +46,12 @@ ONE_MORE = Check(
 # --- steps that several folders take -------------------------------------------------------------
 
 
+def ready(operation_id: str) -> Iterator[Call]:
+    says_so = Check("It is ready", (f'pm.expect({BODY}.status).to.eql("ready");',))
+    yield Call(operation_id, "Ready?", checks=(says_so,))
+    yield from refusals(operation_id)
+
+
 def make(who: dict[str, Any], variable: str) -> Call:
     names = {name: value for name, value in who.items() if name != "id"}
     return Call(
@@ -100,16 +106,10 @@ def health() -> Iterator[Call]:
     """Whether a process answers, has what it needs, and where its API begins: paths of every web process."""
     yield Call("health_retrieve", "Alive?", equals="healthy")
     yield Call("health_live_retrieve", "Alive, for probes?", equals="healthy")
-    ready = Check("It is ready", (f'pm.expect({BODY}.status).to.eql("ready");',))
-    yield Call("health_ready_retrieve", "Ready?", checks=(ready,))
     yield Call("listEntryPoints", "Where to begin?")
-    for operation_id in (
-        "health_retrieve",
-        "health_live_retrieve",
-        "health_ready_retrieve",
-        "listEntryPoints",
-    ):
+    for operation_id in ("health_retrieve", "health_live_retrieve", "listEntryPoints"):
         yield from refusals(operation_id)
+    yield from ready("health_ready_retrieve")
 
 
 def access() -> Iterator[Call]:
@@ -160,6 +160,7 @@ def persons() -> Iterator[Call]:
 
 def locations() -> Iterator[Call]:
     """Pings are sent, one and many, good and bad, and looked at where they are stored."""
+    yield from ready("health_ready_locations_retrieve")
     yield make(FINN, "person_id")
     one, two = shown("sendPings", "202", "OnePing"), ping(FINN, "09:31:00", BOOTH)
     sent = {name: value for name, value in one.items() if name != "id"}
@@ -186,6 +187,7 @@ def locations() -> Iterator[Call]:
 
 def connections() -> Iterator[Call]:
     """Who was near whom, and together for how long, in every form that there is."""
+    yield from ready("health_ready_connections_retrieve")
     yield make(FINN, "person_id")
     yield make(DAVID, "other_id")
     near = [ping(DAVID, "10:00:20", BESIDE), ping(DAVID, "10:01:00", BESIDE), ping(DAVID, "11:00:00", BOOTH)]

@@ -29,7 +29,10 @@ from tests.serving import until
 
 APP, API, PERSONS, LOCATIONS = 30000, 30001, 30002, 30003
 STAGES = manifests.stage_names(Place(state=CHECKOUT))
-SOMEBODY = "INSERT INTO persons_person (first_name, last_name, company_name) VALUES ('A', 'B', 'C')"
+SOMEBODY = """
+INSERT INTO persons_person (first_name, last_name, company_name, findable)
+SELECT 'A', 'B', 'C', true WHERE NOT EXISTS (SELECT FROM persons_person)
+"""
 
 
 class Showing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
@@ -87,9 +90,7 @@ class System(Addresses):
             "FINDABLE_BY_DEFAULT": "true",  # as with ACCESS=open, so that tests need not ask each new person
             "DJANGO_SUPERUSER_PASSWORD": secrets.token_hex(8),
         }
-        # In a database that has somebody in it `up` simulates no event.
         self.run("manage.py", "migrate", "-v0")
-        self.sql(SOMEBODY)
         if access == "tokens":
             self.run(
                 "manage.py", "createsuperuser", "--noinput", "--username", STAFF_USER, "--email", "a@b.cc"
@@ -99,6 +100,7 @@ class System(Addresses):
     def go(self, stage: str) -> None:
         if stage != self.stage:
             self.stage = None
+            self.sql(SOMEBODY)  # into a database that has nobody in it `up` simulates an event
             self.run("-m", "local", "up", stage)
             self.stage = stage
 

@@ -38,7 +38,7 @@ def test_nobody_notices_the_walk(terminal: Terminal, capsys: pytest.CaptureFixtu
 
 
 def it_runs_what_the_manifests_say(place: Place, name: str) -> None:
-    secrets = dict(line.split("=", 1) for line in (place.state / "env").read_text().splitlines())
+    secrets = kept_secrets(place)
     stage = manifests.read_stage(place, name, secrets | kafka.NO_PASSWORDS)
     if kafka.NAME in stage.stateful:
         broker = kafka.private_broker(place, running=True)
@@ -55,3 +55,11 @@ def it_runs_what_the_manifests_say(place: Place, name: str) -> None:
         environ = {*described.joinpath("environ").read_text().split("\0")}
         wanted = generations.native_environ(place, stage, process) | {"ACCESS": "tokens"}
         assert {f"{key}={value}" for key, value in wanted.items()} <= environ, process.name
+
+
+def kept_secrets(place: Place) -> dict[str, str]:
+    """What stands on this machine for the cluster's Secret, as `make up` left it in files."""
+    lines = (place.state / "env").read_text().splitlines()
+    tokens = {file.name: file.read_text().strip() for file in (place.state / "service-tokens").iterdir()}
+    of_proxy = {"PROXY_SECRET": (place.state / "proxy-secret").read_text().strip()}
+    return dict(line.split("=", 1) for line in lines) | tokens | of_proxy
