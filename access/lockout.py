@@ -17,6 +17,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
+from connect import middleware
+
 LIMIT = 10
 FIRST_WAIT = timedelta(minutes=1)  # after LIMIT failures; twice as long after each further one
 LONGEST_WAIT = timedelta(hours=1)
@@ -54,6 +56,11 @@ def locked_out(request: HttpRequest, _answer: HttpResponse, credentials: Any) ->
     answer = render(request, "admin/locked_out.html", shown, status=429)
     answer["Retry-After"] = str(seconds)
     return answer
+
+
+def client_address(request: HttpRequest) -> str:
+    """AXES_CLIENT_IP_CALLABLE."""
+    return middleware.client_address(request.META)
 
 
 def forget_addresses(**_: Any) -> None:

@@ -1,80 +1,34 @@
 """The ASGI application that gunicorn serves.
 
-The event loop receives a request; only then does Django answer it, in one thread of a bounded pool. A client
-that sends slowly holds a connection and at most SMALL_BODY bytes of memory, and no thread. Larger bodies are
-received only for callers who are known. A long answer is written from its thread, so that its database
-cursor stays in one thread; a reader that is too slow is cut off.
+The event loop receives a request (connect.receiving); only then does Django answer it, in one thread of a
+bounded pool. A long answer is written from its thread, so that its database cursor stays in one thread; a
+reader that is too slow is cut off.
 """
 
 import asyncio
 import gc
-import io
 import math
 import os
 import sys
-import tempfile
-import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from http import cookies
-from typing import IO, Any, NamedTuple, cast
+from typing import Any
 from urllib.parse import unquote_to_bytes
 from weakref import WeakValueDictionary
 
 from django.core.wsgi import get_wsgi_application
 
-from connect.middleware import REFUSED, Request
-from connect.neighbours import NeighbourUnavailable
+from connect.middleware import REFUSED, Request, client_address
+from connect.receiving import NO_BODY, UPLOAD_LIMIT, Bodies, Environ, Gone, Known, Message, Receive, drain
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Environ = dict[str, Any]
 
-SMALL_BODY = 64 * 1024  # bytes that every client may send
-AT_ONCE_S = 0.2  # for a small body to arrive before its sender has to be known
-SMALL_BODY_S = 10.0  # for a small body outside of /api
-IN_MEMORY = 8 * 1024 * 1024  # bytes of a body that are not on disk
-BODY_S = 30.0  # for a body of a known caller, and a second more for each PACE bytes of it
-PACE = 100_000
-UPLOAD_LIMIT = 100 * 1024 * 1024  # bytes of a file that staff upload on the admin site
-DRAINED = 64 * 1024 * 1024  # bytes of a refused body that are read, so that the client sees the answer
-DRAIN_S = 30.0
-DRAINED_UNKNOWN, DRAIN_UNKNOWN_S = 1024 * 1024, 5.0  # the same for a caller who is not known
-LARGE_BODIES = 32  # at the same time in this process
-LARGE_BODIES_OF_ONE = 3  # of them by one caller
 WAITING = 256  # requests that may wait for a thread; more are refused
 SLOW_READER_S = 30.0  # for a reader to take PIECE bytes
 PIECE = 64 * 1024
-IDENTITY_THREADS = 4
-
-
-class _Known(NamedTuple):
-    """A caller whose large body is received: its name, and how many bytes it may send."""
-
-    name: str
-    limit: int
-
-
-class _Body(NamedTuple):
-    """A received body. `refused` says why it was not received; then `file` is empty."""
-
-    file: IO[bytes]
-    length: int
-    refused: str = ""
-    known: bool = False
-    whole: bool = True  # nothing more of it is to come
-
-
-_NO_BODY = _Body(io.BytesIO(), 0)
-
-
-class _Gone(Exception):
-    """The client closed the connection, or reads too slowly."""
 
 
 class Application:
@@ -85,106 +39,41 @@ class Application:
         threads: int,
         share: int,
         timeout_s: float,
-        identify: Callable[[str, str, str], _Known | None],
+        bodies: Bodies,
+        sender: Callable[[Environ], str],
     ):
-        """`share` is how many of the threads one caller may have at the same time.
-
-        `identify` gets the path, the Authorization header and the session's key; it may block.
-        """
+        """`sender` names who sends a request, without asking anybody. Each may have `share` threads."""
         self._wsgi = wsgi
         self._timeout_s = timeout_s
-        self._identify = identify
-        self._identity = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
+        self._bodies = bodies
+        self._sender = sender
         self._threads = ThreadPoolExecutor(threads, "request")
         self._share = share
         self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._capacity = threads + WAITING
         self._in_hand = 0
-        self._large: Counter[str] = Counter()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         environ = _environ(scope)
-        body = _NO_BODY
+        body = NO_BODY
         if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
             try:
-                body = await self._body(environ, receive)
-            except _Gone:
+                body = await self._bodies.received(environ, receive)
+            except Gone:
                 return
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = body.file, str(body.length)
         if body.refused:
             environ[REFUSED] = body.refused
         try:
             await self._respond(environ, receive, send)
-        except _Gone:
+        except Gone:
             return
         finally:
             body.file.close()
         if not body.whole:
-            await _drain(receive, known=body.known)
-
-    # --- the body --------------------------------------------------------------------------------
-
-    async def _body(self, environ: Environ, receive: Receive) -> _Body:
-        """What comes at once is received for every client; slow and large bodies only for known callers.
-
-        A small body outside of /api, such as a login, may take SMALL_BODY_S.
-        """
-        length = None if "HTTP_TRANSFER_ENCODING" in environ else int(environ["CONTENT_LENGTH"])
-        body = _Arriving(receive)
-        if length is None or length <= SMALL_BODY:
-            within_s = AT_ONCE_S if environ["PATH_INFO"].startswith("/api") else SMALL_BODY_S
-            if await body.arrives(limit=SMALL_BODY, within_s=within_s):
-                return body.received()
-            if within_s == SMALL_BODY_S and body.size <= SMALL_BODY:
-                return _Body(io.BytesIO(), 0, "late")
-        known = await self._known(environ)
-        if isinstance(known, str):
-            return body.refused(known)
-        if length is not None and length > known.limit:
-            return body.refused("too large", length=length, known=True)
-        return await self._large_body(body, length or known.limit, known)
-
-    async def _large_body(self, body: "_Arriving", length: int, known: _Known) -> _Body:
-        with self._room(known.name) as there_is_room:
-            if not there_is_room:
-                return body.refused("too many", known=True)
-            if await body.arrives(limit=known.limit, within_s=BODY_S + length / PACE):
-                return body.received()
-        if body.size > known.limit:
-            return body.refused("too large", length=body.size, known=True)
-        return _Body(io.BytesIO(), 0, "late")
-
-    async def _known(self, environ: Environ) -> _Known | str:
-        """The caller, or why there is none: unknown or unavailable."""
-        arguments = (
-            environ["PATH_INFO"],
-            environ.get("HTTP_AUTHORIZATION", ""),
-            _session_key(environ.get("HTTP_COOKIE", "")),
-        )
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._identity, self._identify, *arguments) or "unknown"
-        except NeighbourUnavailable:
-            return "unavailable"
-
-    @contextmanager
-    def _room(self, name: str) -> Iterator[bool]:
-        """Whether one more large body of this caller may be received now."""
-        there_is = self._large[name] < LARGE_BODIES_OF_ONE and self._large.total() < LARGE_BODIES
-        if not there_is:
-            yield False
-            return
-        self._large[name] += 1
-        try:
-            yield True
-        finally:
-            self._large[name] -= 1
-            if not self._large[name]:
-                del self._large[name]
-
-    # --- the answer ------------------------------------------------------------------------------
+            await drain(receive, known=body.known)
 
     async def _respond(self, environ: Environ, receive: Receive, send: Send) -> None:
         if self._in_hand >= self._capacity:
@@ -203,12 +92,10 @@ class Application:
             await _send_whole(send, *whole)
 
     def _place(self, environ: Environ) -> asyncio.Semaphore:
-        """All that show the same token or session, or nothing from the same address, share some threads."""
-        shown = environ.get("HTTP_AUTHORIZATION") or _session_key(environ.get("HTTP_COOKIE", ""))
-        key = shown or environ.get("HTTP_X_FORWARDED_FOR") or environ["REMOTE_ADDR"]
-        place = self._places.get(key)
+        name = self._sender(environ)
+        place = self._places.get(name)
         if place is None:
-            place = self._places[key] = asyncio.Semaphore(self._share)
+            place = self._places[name] = asyncio.Semaphore(self._share)
         return place
 
     def _work(self, environ: Environ, stream: "_Stream") -> "tuple[int, Headers, bytes] | None":
@@ -291,7 +178,7 @@ class _Stream:
             try:
                 self._sending.result()
             except CancelledError:
-                raise _Gone from None
+                raise Gone from None
 
     async def _begin(self, message: Message) -> None:
         self._watcher = self._loop.create_task(self._watch())
@@ -307,61 +194,13 @@ class _Stream:
     async def _deliver(self, chunk: bytes) -> None:
         for begin in range(0, len(chunk), PIECE):
             if self._gone:
-                raise _Gone
+                raise Gone
             piece = chunk[begin : begin + PIECE]
             message = {"type": "http.response.body", "body": piece, "more_body": True}
             try:
                 await asyncio.wait_for(self._send(message), SLOW_READER_S)
             except TimeoutError:
-                raise _Gone from None
-
-
-class _Arriving:
-    """A body on its way: in memory at first, a large one on disk."""
-
-    def __init__(self, receive: Receive):
-        self._receive = receive
-        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed after the answer
-        self._whole = False
-        self.size = 0
-
-    async def arrives(self, *, limit: int, within_s: float) -> bool:
-        """Whether it is there in time and not larger than `limit`. Raises _Gone."""
-        try:
-            async with asyncio.timeout(within_s):
-                while not self._whole and self.size <= limit:
-                    message = await self._receive()
-                    if message["type"] != "http.request":
-                        self._file.close()
-                        raise _Gone
-                    self._whole = not message.get("more_body", False)
-                    self.size += self._file.write(message.get("body", b""))
-        except TimeoutError:
-            return False
-        return self.size <= limit
-
-    def received(self) -> _Body:
-        self._file.seek(0)
-        return _Body(cast("IO[bytes]", self._file), self.size)
-
-    def refused(self, why: str, *, length: int = 0, known: bool = False) -> _Body:
-        self._file.close()
-        return _Body(io.BytesIO(), length, why, known=known, whole=self._whole)
-
-
-async def _drain(receive: Receive, *, known: bool) -> None:
-    """Reads what a client still sends of a refused body: one in mid-send would not see the answer."""
-    left, within_s = (DRAINED, DRAIN_S) if known else (DRAINED_UNKNOWN, DRAIN_UNKNOWN_S)
-    deadline = time.monotonic() + within_s
-    try:
-        while left > 0:
-            async with asyncio.timeout(max(0, deadline - time.monotonic())):
-                message = await receive()
-            left -= len(message.get("body", b""))
-            if not message.get("more_body", False):
-                return
-    except TimeoutError:
-        return
+                raise Gone from None
 
 
 async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
@@ -433,14 +272,21 @@ def _application() -> Application:
 
     get_resolver().url_patterns  # noqa: B018 - loaded now, so that what is wrong stops the process at start
 
-    def identify(path: str, authorization: str, session_key: str) -> _Known | None:
+    def identify(environ: Environ) -> Known | None:
+        authorization, path = environ.get("HTTP_AUTHORIZATION", ""), environ["PATH_INFO"]
+        session_key = _session_key(environ.get("HTTP_COOKIE", ""))
         caller = callers.by_header(authorization, sends=path == "/api/locations")
         if caller is None and session_key and not authorization:
             caller = callers.of_session(session_key)
         if caller is None:
             return None
-        limit = settings.BODY_LIMIT if path.startswith("/api") else UPLOAD_LIMIT
-        return _Known(caller.name, limit)
+        return Known(caller.name, settings.BODY_LIMIT if path.startswith("/api") else UPLOAD_LIMIT)
+
+    def sender(environ: Environ) -> str:
+        """A token or session that was valid before; all others of an address are one."""
+        authorization = environ.get("HTTP_AUTHORIZATION", "")
+        session_key = "" if authorization else _session_key(environ.get("HTTP_COOKIE", ""))
+        return callers.remembered(authorization, session_key) or client_address(environ)
 
     return Application(
         django,
@@ -448,7 +294,8 @@ def _application() -> Application:
         # Where everybody may ask everything, callers are not told apart.
         share=settings.WEB_THREADS if settings.ACCESS == "open" else settings.WEB_PLACES,
         timeout_s=settings.REQUEST_TIMEOUT_S,
-        identify=identify,
+        bodies=Bodies(identify),
+        sender=sender,
     )
 
 

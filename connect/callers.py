@@ -122,10 +122,11 @@ def token_in(value: str) -> str | None:
     return match[1] if match else None
 
 
-def is_remembered(value: str) -> bool:
-    """Whether this header was valid before, so that its caller is not one among many guesses."""
-    token = token_in(value)
-    return token is not None and _remembered.has(f"token {token}")
+def remembered(authorization: str, session_key: str = "") -> str | None:
+    """What a caller shows, if it was valid before, so that the caller is not one among many guesses."""
+    token = token_in(authorization)
+    shown = f"session {session_key}" if token is None else f"token {token}"
+    return shown if _remembered.has(shown) else None
 
 
 def of_session(key: str) -> Caller | None:

@@ -3,7 +3,7 @@
 import hmac
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from encodings.aliases import aliases
 from typing import Any
 
@@ -18,19 +18,19 @@ KNOWN = "connect.known"  # in the environ: the caller showed a valid token or se
 REFUSED = "connect.refused"  # in the environ: why connect.asgi did not receive the body
 
 
-def client_address(request: HttpRequest) -> str:
-    """The client's address, which the proxy says in X-Forwarded-For (k8s/proxy/defaults.cfg).
+def client_address(environ: Mapping[str, Any]) -> str:
+    """The client's address by a WSGI environ: the proxy says it in X-Forwarded-For (k8s/proxy/defaults.cfg).
 
     A process that is reached without the proxy does not believe that header: the proxy alone knows
     PROXY_SECRET, and overwrites what a client sends in X-Connect-Proxy.
     """
-    shown = request.headers.get("X-Connect-Proxy", "").encode()
+    shown = environ.get("HTTP_X_CONNECT_PROXY", "").encode()
     is_proxy = bool(shown) and hmac.compare_digest(shown, settings.PROXY_SECRET.encode())
-    said = request.headers.get("X-Forwarded-For", "").strip() if is_proxy else ""
+    said = environ.get("HTTP_X_FORWARDED_FOR", "").strip() if is_proxy else ""
     try:
         return str(ipaddress.ip_address(said))
     except ValueError:
-        return str(request.META.get("REMOTE_ADDR") or "127.0.0.1")
+        return str(environ.get("REMOTE_ADDR") or "127.0.0.1")
 
 
 # --- headers that Django would decode with a codec that the client picks -------------------------

@@ -346,7 +346,7 @@ AXES_COOLOFF_TIME = timedelta(days=1)  # failures count for so long
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_CLIENT_IP_CALLABLE = "connect.middleware.client_address"
+AXES_CLIENT_IP_CALLABLE = "access.lockout.client_address"
 AXES_LOCKOUT_CALLABLE = "access.lockout.locked_out"
 AXES_DISABLE_ACCESS_LOG = False  # it says which addresses a name is known at
 AXES_ENABLE_ADMIN = False

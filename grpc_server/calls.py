@@ -143,7 +143,7 @@ class Calls:
         loop = asyncio.get_running_loop()
         caller = None
         if settings.ACCESS == "open" or callers.token_in(authorization):
-            unknown = not callers.is_remembered(authorization)
+            unknown = callers.remembered(authorization) is None
             if unknown and self._lookups:  # of an address that guesses, one token at a time is looked up
                 self._count(self._rates.spent(context.peer()))
             self._lookups += unknown

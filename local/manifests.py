@@ -19,6 +19,7 @@ NAME_LABEL = "app.kubernetes.io/name"
 BROKERS_URL = "kafka://kafka:9092"
 BEFORE_IT_GOES = "connect/before-it-goes"
 ROUTES = "routes.map"
+DOOR = "-door"  # the end of a Service's name that clients reach another one by
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def parse(name: str, rendering: str, secrets: Mapping[str, str]) -> Stage:
         name=name,
         processes=tuple(one for one in processes if one.name not in proxies),
         jobs=tuple(process(one, maps, secrets) for one in of_kind("Job")),
-        services=tuple(found for one in of_kind("Service") for found in service_ports(one, answering)),
+        services=tuple(services([*of_kind("Service")], answering)),
         routes=next((one[ROUTES] for one in maps.values() if ROUTES in one), None) if proxies else None,
         scheduled=tuple(process(a_job(one), maps, secrets) for one in of_kind("CronJob")),
         stateful=tuple(one["metadata"]["name"] for one in of_kind("StatefulSet")),
@@ -161,11 +162,21 @@ def token_keys(place: Place) -> list[str]:
     return sorted({key for text in texts for key in re.findall(r"\bkey: (SERVICE_TOKEN_\w+)", text)})
 
 
-def service_ports(one: dict[str, Any], answering: Mapping[str, str | None]) -> Iterator[Service]:
-    selected = one["spec"]["selector"][NAME_LABEL]
-    if selected in answering:
-        for port in one["spec"]["ports"]:
-            yield Service(one["metadata"]["name"], answering[selected], port["port"], port.get("nodePort"))
+def services(objects: list[dict[str, Any]], answering: Mapping[str, str | None]) -> Iterator[Service]:
+    """Those of processes. `<name>-door` leads through the proxy to `<name>`, which has its node port here."""
+    doors = {}
+    for one in objects:
+        if one["metadata"]["name"].endswith(DOOR):
+            [port] = one["spec"]["ports"]
+            doors[one["metadata"]["name"].removesuffix(DOOR)] = port["nodePort"]
+    for one in objects:
+        name, selected = one["metadata"]["name"], one["spec"]["selector"][NAME_LABEL]
+        if selected in answering and not name.endswith(DOOR):
+            for port in one["spec"]["ports"]:
+                node_port = doors.pop(name, port.get("nodePort"))
+                yield Service(name, answering[selected], port["port"], node_port)
+    if doors:
+        raise Refused(f"There is no Service for {', '.join(doors)}, which has a door.")
 
 
 def natively(key: str, value: str, place: Place, services: tuple[Service, ...]) -> str:

@@ -23,6 +23,17 @@ from local.supervision import Program, Supervisor, tail
 TAKEOVER_TIMEOUT_S = 20
 
 
+# Rules of frontends, as in k8s/proxy/cluster.cfg: how many connections an address may have, and that a connection
+# to the gRPC server which does not begin to speak is closed.
+COUNTED = [
+    "tcp-request connection track-sc2 src table connections-per-address "
+    'if { so_name public } !{ src -- "${TRUSTED_PROXIES[*]}" }',
+    "tcp-request connection reject if { sc2_conn_cur gt 4000 }",
+]
+SPOKEN_TO = [
+    "tcp-request inspect-delay 3s",
+    "tcp-request content reject if { so_name public } !{ req.len ge 24 }",
+]
 # Marks the frontends of Services that the stage no longer has.
 LEAVING = "leaving-"
 
@@ -99,10 +110,8 @@ def configuration(
 
 
 def frontend(name: str, binds: Sequence[str], to: str, *, grpc: bool = False) -> str:
-    defaults = "tunnel-door" if grpc else "door"
-    return "\n".join(
-        [f"frontend {name} from {defaults}", *(f"    bind {bind}" for bind in binds), f"    {to}"]
-    )
+    lines = [f"bind {bind}" for bind in binds] + COUNTED + (SPOKEN_TO if grpc else []) + [to]
+    return "\n    ".join([f"frontend {name} from {'tunnel' if grpc else 'door'}", *lines])
 
 
 def backend(name: str, upstream: Upstream) -> str:

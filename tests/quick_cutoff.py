@@ -11,7 +11,7 @@ from connect.gunicorn import *  # noqa: E402, F403
 
 def post_fork(server: Any, worker: Any) -> None:
     """Before the worker loads the application: it reads these when it serves."""
-    from connect import asgi  # noqa: PLC0415 - in the worker, not in gunicorn's master
+    from connect import asgi, receiving  # noqa: PLC0415 - in the worker, not in gunicorn's master
 
-    asgi.SLOW_READER_S = asgi.SMALL_BODY_S = asgi.BODY_S = 1
-    asgi.PACE = 10**9
+    asgi.SLOW_READER_S = receiving.SMALL_BODY_S = receiving.BODY_S = 1
+    receiving.PACE = 10**9

@@ -18,6 +18,7 @@ from django.conf import settings
 from local import manifests, rendering
 from local.kafka import USERS, secret_name
 from local.place import CHECKOUT
+from local.proxy import COUNTED, SPOKEN_TO
 from tests.rendered import PLACE, SECRETS, STAGES, as_read, containers, objects, of_kind, pods, processes
 
 SECRET_VARIABLES = {*SECRETS, "POSTGRES_PASSWORD"}
@@ -72,7 +73,9 @@ def test_with_tls_every_door_has_the_certificate_and_those_who_ask_its_authority
             [container] = one["spec"]["template"]["spec"]["containers"]
             values = [variable.get("value", "") for variable in container["env"]]
             told[one["metadata"]["name"]] = " ".join(value for value in values if "connect-tls" in value)
-    assert doors == {"proxy", "webapp", "locations"} == {name for name in told if "tls.crt" in told[name]}
+    # What the gRPC server speaks goes through the proxy as it is.
+    assert doors == {"proxy"}
+    assert {name for name in told if "tls.crt" in told[name]} == {"proxy", "locations"}
     asking = {name for name in processes(stage) if "LOCATIONS_URL" in processes(stage)[name].environ}
     assert asking == {name for name in told if "ca.crt" in told[name]}
 
@@ -282,6 +285,32 @@ def test_the_kind_cluster_has_the_addresses_that_clients_know() -> None:
     mapped = sorted(node["extraPortMappings"], key=itemgetter("hostPort"))
     ports = sorted(one.node_port for one in as_read(STAGES[-1]).services if one.node_port)
     assert mapped == [{"containerPort": one, "hostPort": one, "listenAddress": "127.0.0.1"} for one in ports]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_address_outside_leads_to_the_proxy(stage: str) -> None:
+    doors = {
+        name: service["spec"]
+        for name, service in of_kind(stage, "Service").items()
+        if service["spec"].get("type", "ClusterIP") != "ClusterIP"
+    }
+    assert {spec["selector"][manifests.NAME_LABEL] for spec in doors.values()} == {"proxy"}
+    configuration = (CHECKOUT / "k8s" / "proxy" / "cluster.cfg").read_text()
+    [container] = of_kind(stage, "Deployment")["proxy"]["spec"]["template"]["spec"]["containers"]
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    for name, spec in doors.items():
+        [port] = spec["ports"]
+        frontend = re.search(
+            rf"^frontend (\S+) from (\S+)\n    bind :{ports[port['targetPort']]} name public",
+            configuration,
+            re.MULTILINE,
+        )
+        speaks_grpc = port["name"] == "grpc"
+        assert frontend, name
+        assert frontend[1] == f"{name.removesuffix(manifests.DOOR)}{'-grpc' if speaks_grpc else ''}"
+        assert frontend[2] == ("tunnel" if speaks_grpc else "door")
+    assert configuration.count("\n    ".join(COUNTED)) == configuration.count("name public")
+    assert "\n    ".join(SPOKEN_TO) in configuration
 
 
 def test_a_port_answers_from_its_stage_on() -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import socket
 import zipfile
 from datetime import UTC, datetime
 
@@ -12,7 +13,7 @@ import requests
 
 from grpc_server import locations_pb2 as pb
 from tests.serving import until
-from tests.system import APP, LOCATIONS, PERSONS, System
+from tests.system import API, APP, LOCATIONS, PERSONS, System
 
 DAY = "start_date=2026-05-11&end_date=2026-05-11"
 BOOTH = {"latitude": "52.5200000", "longitude": "13.4000000"}
@@ -155,6 +156,15 @@ def test_locations_speak_rest_at_their_address_at_stages_3_and_4(fresh: System, 
     else:
         with pytest.raises(requests.RequestException):
             fresh.get("/api/locations?limit=1", port=LOCATIONS)
+
+
+def test_a_connection_that_says_nothing_is_closed(system: System, stage: str) -> None:
+    system.go(stage)
+    doors = [APP, API, *([PERSONS] if has(stage, 1) else ()), *([LOCATIONS] if has(stage, 3) else ())]
+    for door in doors:
+        with socket.create_connection(("127.0.0.1", system.port(door)), timeout=20) as silent:
+            silent.recv(1000)  # an answer, or none; in time
+            assert silent.recv(1) == b""
 
 
 def test_there_are_pages_to_look_at(system: System, stage: str) -> None:

@@ -17,22 +17,22 @@ from hypothesis import strategies as st
 
 from locations import partitions
 from persons.models import Person
+from tests.rendered import STAGES
 from tests.serving import Server, until
-from tests.test_proxy_in_the_cluster import WITH_ROUTES, free_ports, proxy
+from tests.test_proxy_in_the_cluster import UPSTREAMS, free_ports, proxy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 APP, ALSO_APP = "http://127.0.0.1:30000", "http://localhost:30000"
 JSON = {"Accept": "application/json"}
-PROCESSES = ("web", "persons", "locations", "locations-rest", "connections")
 
 
 @pytest.fixture(scope="module")
 def door(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The proxy's port."""
-    traffic, probe = free_ports(2)
-    upstreams = dict.fromkeys(PROCESSES, server.port)
-    with proxy(WITH_ROUTES[-1], tmp_path_factory.mktemp("proxy"), [traffic, probe], upstreams):
+    [traffic] = free_ports(1)
+    upstreams = dict.fromkeys(UPSTREAMS, server.port)
+    with proxy(STAGES[-1], tmp_path_factory.mktemp("proxy"), {8000: traffic}, upstreams):
         until(lambda: answers(traffic))
         yield traffic
 

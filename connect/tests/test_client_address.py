@@ -17,4 +17,4 @@ def test_the_header_of_the_proxy_alone_is_believed(settings: Any, configured: st
     headers = {"X-Forwarded-For": "9.9.9.9"} | ({} if shown is None else {"X-Connect-Proxy": shown})
     request = RequestFactory().get("/admin/login/", headers=headers, REMOTE_ADDR="10.0.0.7")
     believed = configured == SHOWN == shown
-    assert client_address(request) == ("9.9.9.9" if believed else "10.0.0.7")
+    assert client_address(request.META) == ("9.9.9.9" if believed else "10.0.0.7")

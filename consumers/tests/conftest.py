@@ -63,7 +63,8 @@ def sender() -> Callable[[], Callable[..., None]]:
 
 
 def a_sender() -> Callable[..., None]:
-    sender = Producer(topic.client_config() | {"partitioner": "murmur2_random"})
+    as_doors = {name: producer.CONFIG[name] for name in ("partitioner", "message.max.bytes")}
+    sender = Producer(topic.client_config() | as_doors)
 
     def put(*messages: Ping | tuple[bytes | None, bytes | None], **how: Any) -> None:
         errors: list[KafkaError | None] = []

@@ -23,16 +23,29 @@ def test_stage_0_is_the_monolith_and_the_page() -> None:
     served = {process.name: process.environ["SERVED_APPS"] for process in read.processes}
     assert served == {"web": "persons,locations,connections,admin", "webapp": "webapp"}
     services = {one.name: (one.process, one.node_port) for one in read.services}
-    assert services == {"api": ("web", 30001), "web": ("web", None), "webapp": ("webapp", 30000)}
+    assert services == {"api": (None, 30001), "web": ("web", None), "webapp": ("webapp", 30000)}
     assert [job.command for job in read.jobs] == [("python", "manage.py", "migrate", "--noinput")]
-    assert read.routes is None
 
 
-def test_from_stage_2_on_the_routes_say_who_answers() -> None:
-    read = manifests.read_stage(PLACE, "2-proxy", SECRETS)
+@pytest.mark.parametrize("stage", ["0-monolith", "2-proxy"])
+def test_the_routes_say_who_answers(stage: str) -> None:
+    read = manifests.read_stage(PLACE, stage, SECRETS)
     assert [one.process for one in read.services if one.name == "api"] == [None]
     assert "proxy" not in {process.name for process in read.processes}
-    assert read.routes == (PLACE.checkout / "k8s" / "2-proxy" / "routes.map").read_text()
+    assert read.routes == (PLACE.checkout / "k8s" / stage / "routes.map").read_text()
+
+
+def test_a_door_gives_its_node_port_to_the_service_behind_it() -> None:
+    ports = {one.name: one.node_port for one in manifests.read_stage(PLACE, "5-grpc", SECRETS).services}
+    assert ports["api"] == 30001
+    assert (ports["webapp"], ports["persons"], ports["locations"]) == (30000, 30002, 30003)
+    assert ports["connections"] is ports["locations-rest"] is None
+
+
+def test_a_door_to_nobody_is_refused() -> None:
+    text = (PLACE.rendered / "0-monolith.yaml").read_text()
+    with pytest.raises(Refused, match="no Service for nobody, which has a door"):
+        manifests.parse("0-monolith", text.replace("webapp-door", "nobody-door"), SECRETS)
 
 
 def test_from_stage_5_on_locations_speak_grpc() -> None:
