@@ -23,8 +23,8 @@ from local.supervision import Program, Supervisor, tail
 TAKEOVER_TIMEOUT_S = 20
 
 
-# Rules of frontends, as in k8s/proxy/cluster.cfg: how many connections an address may have, and that one to the
-# gRPC server which does not begin to speak is closed.
+# Rules of frontends, as in k8s/proxy/cluster.cfg: how many connections an address may have, and that one to
+# the gRPC server which does not begin to speak is closed.
 COUNTED_IF = '{ so_name public } !{ src -- "${TRUSTED_PROXIES[*]}" }'
 COUNTED = [
     f"tcp-request connection track-sc2 src table connections-per-address if {COUNTED_IF}",
