@@ -25,14 +25,15 @@ TAKEOVER_TIMEOUT_S = 20
 
 # Rules of frontends, as in k8s/proxy/cluster.cfg: how many connections an address may have, and that one to
 # the gRPC server which does not begin to speak is closed.
-COUNTED_IF = '{ so_name public } !{ src -- "${TRUSTED_PROXIES[*]}" }'
 COUNTED = [
-    f"tcp-request connection track-sc2 src table connections-per-address if {COUNTED_IF}",
+    "acl outside so_name public",
+    'acl trusted src -- "${TRUSTED_PROXIES[*]}"',
+    "tcp-request connection track-sc2 src table connections-per-address if outside !trusted",
     "tcp-request connection reject if { sc2_conn_cur gt 4000 }",
 ]
 SPOKEN_TO = [
     "tcp-request inspect-delay 3s",
-    "tcp-request content reject if { so_name public } !{ req.len ge 24 }",
+    "tcp-request content reject if outside !{ req.len ge 24 }",
 ]
 # Marks the frontends of Services that the stage no longer has.
 LEAVING = "leaving-"

@@ -65,6 +65,7 @@ def for_proxy(place: Place) -> dict[str, str]:
             raise Refused(f"{name} is {rate!r}; it must be a whole number of requests a second, or 0.")
     told = {
         "APP_URL": wished.get("APP_URL", f"http://127.0.0.1:{place.node_port(30000)}"),
+        "PROXY_FILES": str(place.checkout / "k8s" / "proxy"),
         "PROXY_SECRET": kept_secret(place.state / "proxy-secret"),
         "TRUSTED_PROXIES": " ".join(networks(wished.get("TRUSTED_PROXIES", ""))),
         **rates,

@@ -309,7 +309,7 @@ def test_every_address_outside_leads_to_the_proxy(stage: str) -> None:
         assert frontend, name
         assert frontend[1] == f"{name.removesuffix(manifests.DOOR)}{'-grpc' if speaks_grpc else ''}"
         assert frontend[2] == ("tunnel" if speaks_grpc else "door")
-    assert configuration.count("\n    ".join(COUNTED)) == configuration.count("name public")
+    assert configuration.count("\n    ".join(COUNTED)) == configuration.count(" name public")
     assert "\n    ".join(SPOKEN_TO) in configuration
 
 

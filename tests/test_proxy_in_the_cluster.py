@@ -77,6 +77,7 @@ def proxy(
     (folder / "routes.map").write_text(as_read(stage).routes or "")
     files = ["-f", str(CHECKOUT / "k8s" / "proxy" / "defaults.cfg"), "-f", str(folder / "cluster.cfg")]
     environ = os.environ | {
+        "PROXY_FILES": str(CONFIGURATION.parent),
         "ROUTES": str(folder / "routes.map"),
         "APP_URL": "http://127.0.0.1:30000",
         "PROXY_SECRET": "of-this-test",
