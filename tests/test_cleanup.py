@@ -15,7 +15,7 @@ from tests.test_network_policies import selects
 LAST = STAGES[-1]
 # What other programs than ours read.
 OTHERS = {
-    "proxy": {"APP_URL", "PROXY_SECRET", "RATE_PER_ADDRESS", "RATE_PER_TOKEN", "ROUTES"},
+    "proxy": {"APP_URL", "PROXY_FILES", "PROXY_SECRET", "RATE_PER_ADDRESS", "RATE_PER_TOKEN", "ROUTES"},
     "postgis": {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "PGDATA"},
     "kafka": {"KAFKA_HEAP_OPTS", "LOG_DIR"},
 }
@@ -41,9 +41,11 @@ def test_every_service_is_asked_by_somebody() -> None:
     secrets = (CHECKOUT / "k8s" / "secrets" / "secrets.env.example").read_text()
     asked_for = {urlsplit(url).hostname for url in wired()} | {name for _, name in routed()}
     asked_for.add(urlsplit(re.findall(r"^DATABASE_URL=(.*)$", secrets, re.MULTILINE)[0]).hostname)
-    for name, service in of_kind(LAST, "Service").items():
-        has_node_port = any("nodePort" in port for port in service["spec"]["ports"])
-        assert has_node_port or name in asked_for, name
+    services = of_kind(LAST, "Service")
+    asked_for |= {name.removesuffix(manifests.DOOR) for name in services if name.endswith(manifests.DOOR)}
+    for name, service in services.items():
+        is_door = any("nodePort" in port for port in service["spec"]["ports"])
+        assert is_door or name in asked_for, name
 
 
 def test_every_process_is_reached_or_reaches_for_its_work() -> None:

@@ -147,7 +147,8 @@ def test_who_speaks_grpc_is_marked_for_the_cluster(stage: str) -> None:
     speaks_grpc = {one.name: one.speaks_grpc for one in processes(stage).values()}
     for name, service in of_kind(stage, "Service").items():
         marked = {port.get("appProtocol") == H2C for port in service["spec"]["ports"]}
-        assert marked == {speaks_grpc.get(service["spec"]["selector"][manifests.NAME_LABEL], False)}, name
+        behind = name.removesuffix(manifests.DOOR)
+        assert marked == {speaks_grpc.get(behind, False)}, name
 
 
 @pytest.mark.parametrize("stage", STAGES)
