@@ -73,6 +73,8 @@ export function drawHeat(map, keep) {
     },
     remove() {
       map.off("zoomend", scale);
+      // The layer would still draw in the next frame, on a map that it no longer has.
+      L.Util.cancelAnimFrame(layer._frame);
       layer.remove();
     },
   };
