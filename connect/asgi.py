@@ -20,7 +20,19 @@ from weakref import WeakValueDictionary
 from django.core.wsgi import get_wsgi_application
 
 from connect.middleware import REFUSED, Request, client_address
-from connect.receiving import NO_BODY, UPLOAD_LIMIT, Bodies, Environ, Gone, Known, Message, Receive, drain
+from connect.receiving import (
+    DRAIN,
+    KNOWN_DRAIN,
+    NO_BODY,
+    UNKNOWN_DRAIN,
+    UPLOAD_LIMIT,
+    Bodies,
+    Environ,
+    Gone,
+    Known,
+    Message,
+    Receive,
+)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
@@ -66,14 +78,14 @@ class Application:
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = body.file, str(body.length)
         if body.refused:
             environ[REFUSED] = body.refused
+        if not body.whole:
+            scope[DRAIN] = KNOWN_DRAIN if body.known else UNKNOWN_DRAIN
         try:
             await self._respond(environ, receive, send)
         except Gone:
             return
         finally:
             body.file.close()
-        if not body.whole:
-            await drain(receive, known=body.known)
 
     async def _respond(self, environ: Environ, receive: Receive, send: Send) -> None:
         if self._in_hand >= self._capacity:
@@ -188,8 +200,6 @@ class _Stream:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._gone = True
-        if self._sending is not None:
-            self._sending.cancel()  # gunicorn leaves a send waiting whose client has gone
 
     async def _deliver(self, chunk: bytes) -> None:
         for begin in range(0, len(chunk), PIECE):
@@ -198,7 +208,8 @@ class _Stream:
             piece = chunk[begin : begin + PIECE]
             message = {"type": "http.response.body", "body": piece, "more_body": True}
             try:
-                await asyncio.wait_for(self._send(message), SLOW_READER_S)
+                async with asyncio.timeout(SLOW_READER_S):
+                    await self._send(message)
             except TimeoutError:
                 raise Gone from None
 

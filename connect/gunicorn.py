@@ -1,81 +1,138 @@
 """Gunicorn's configuration for web processes: `gunicorn --config python:connect.gunicorn connect.asgi`."""
 
+import asyncio
 import json
+import logging
 import os
 import socket
 from http import HTTPStatus
-from typing import Any
-from weakref import WeakSet
+from typing import Any, NoReturn, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from gunicorn.arbiter import Arbiter
-from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.errors import HaltServer
-from gunicorn.workers import gasgi
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn_worker import UvicornWorker
 
 from connect import listening
+from connect.receiving import DRAIN, UNKNOWN_DRAIN, Drain
 
 SLOW_READER_S = 30
+LINE_LIMIT = 8190  # bytes of an address: 300 long ids, what connections ask persons for at once
+FIELDS_LIMIT = 100
+HEAD_LIMIT = 64 * 1024  # bytes of a whole head
 
 bind = "127.0.0.1:8000" if settings.ACCESS == "open" else "0.0.0.0:8000"
 worker_class = "connect.gunicorn.Worker"
-asgi_lifespan = "off"
-asgi_loop = "uvloop"
 workers = settings.WEB_WORKERS
 keepalive = 75
-limit_request_line = 8190  # 300 long ids, what connections ask persons for at once
 timeout = 60
 graceful_timeout = 60
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - a heartbeat file, on memory so that a busy disk kills no worker
 errorlog = "-"
 accesslog = None
 control_socket_disable = True  # it would be one file for all processes of a user
-forwarded_allow_ips = "*"
 
 
-class Protocol(ASGIProtocol):
-    """One connection to a client."""
+class Protocol(HttpToolsProtocol):
+    """One connection to a client.
 
-    def __init__(self, worker: "Worker") -> None:
-        super().__init__(worker)
-        worker.connections.add(self)
-
-    def close_if_idle(self) -> None:
-        if self._awaiting_request:
-            self._keepalive_timeout()
-
-    def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
-        """Answer a request that never reaches Django in DRF's shape instead of plain text."""
-        reason = HTTPStatus(status).phrase
-        if status == HTTPStatus.REQUEST_URI_TOO_LONG:
-            message = f"At most {limit_request_line} bytes are allowed."
-        body = json.dumps({"detail": f"{reason}. {message}"})
-        head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        more = "".join(f"{name}: {value}\r\n" for name, value in extra_headers)
-        answer = f"{head}{more}Content-Length: {len(body)}\r\n\r\n{body}"
-        self._safe_write(answer.encode("ascii", "replace"))
-
-
-gasgi.ASGIProtocol = Protocol  # gunicorn has no setting for it
-
-
-class Worker(gasgi.ASGIWorker):
-    """Closes idle connections when it is asked to stop.
-
-    Gunicorn's own worker waits for all clients to leave, for `graceful_timeout`.
+    Refuses what is no HTTP, and heads over the limits, in DRF's shape. What a client still sends of a refused
+    body is thrown away for a while (connect.receiving.Drain): a client in mid-send would not see the answer.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._in_head, self._head_size = True, 0
+        self._refusal = HTTPStatus.BAD_REQUEST, "This is not a request that HTTP allows."
+        self._draining: asyncio.TimerHandle | None = None
+        self._left_to_drain = 0
+
+    def data_received(self, data: bytes) -> None:
+        if self._draining is not None:
+            self._left_to_drain -= len(data)
+            if self._left_to_drain < 0:
+                self.transport.close()
+                return
+        was_in_head = self._in_head
+        super().data_received(data)
+        if was_in_head and self._in_head and not self.transport.is_closing():
+            self._head_size += len(data)
+            if self._head_size > HEAD_LIMIT:
+                self._refusal = self._too_large
+                self.send_400_response("")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if len(self.headers) > FIELDS_LIMIT:
+            self._refuse(*self._too_large)
+
+    def on_headers_complete(self) -> None:
+        if len(self.url) > LINE_LIMIT:
+            self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG, f"At most {LINE_LIMIT} bytes are allowed.")
+        super().on_headers_complete()
+        self._in_head, self._head_size = False, 0
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_head = True
+        if self._draining is not None:
+            self._draining.cancel()
+            self._draining = None
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def on_response_complete(self) -> None:
+        cycle = self.cycle
+        super().on_response_complete()
+        if cycle.more_body and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            drain: Drain = cast("dict[str, Any]", cycle.scope).get(DRAIN, UNKNOWN_DRAIN)
+            self._left_to_drain = drain.size
+            self._draining = self.loop.call_later(drain.within_s, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._draining is not None:
+            self._draining.cancel()
+        super().connection_lost(exc)
+
+    _too_large = (
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        f"At most {FIELDS_LIMIT} header fields and {HEAD_LIMIT} bytes are allowed.",
+    )
+
+    def _refuse(self, status: HTTPStatus, message: str) -> NoReturn:
+        """From within the parser, which then calls send_400_response."""
+        self._refusal = status, message
+        raise ValueError(message)
+
+    def send_400_response(self, msg: str) -> None:
+        status, message = self._refusal
+        body = json.dumps({"detail": message})
+        head = f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        self.transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        self.transport.close()
+
+
+class Worker(UvicornWorker):
+    CONFIG_KWARGS = {
+        "loop": "uvloop",
+        "http": Protocol,
+        "ws": "none",
+        "lifespan": "off",
+        "interface": "asgi3",
+        "proxy_headers": False,  # connect.middleware says whose word is believed
+        "server_header": False,
+        "access_log": False,
+    }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.connections: WeakSet[Protocol] = WeakSet()
-
-    async def _shutdown(self) -> None:
-        for each in tuple(self.connections):
-            each.close_if_idle()
-        await super()._shutdown()
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 def when_ready(server: Arbiter) -> None:

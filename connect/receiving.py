@@ -7,7 +7,6 @@ SMALL_BODY bytes of memory. Slow and large bodies are received only for callers 
 import asyncio
 import io
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +26,6 @@ IN_MEMORY = 8 * 1024 * 1024  # bytes of a body that are not on disk
 BODY_S = 30.0  # for a body of a known caller, and a second more for each PACE bytes of it
 PACE = 100_000
 UPLOAD_LIMIT = 100 * 1024 * 1024  # bytes of a file that staff upload on the admin site
-DRAINED = 64 * 1024 * 1024  # bytes of a refused body that are read, so that the client sees the answer
-DRAIN_S = 30.0
-DRAINED_UNKNOWN, DRAIN_UNKNOWN_S = 1024 * 1024, 5.0  # the same for a caller who is not known
 LARGE_BODIES = 32  # at the same time in this process
 LARGE_BODIES_OF_ONE = 3  # of them by one caller
 IDENTITY_THREADS = 4
@@ -50,6 +46,17 @@ class Body(NamedTuple):
     refused: str = ""
     known: bool = False
     whole: bool = True  # nothing more of it is to come
+
+
+class Drain(NamedTuple):
+    """How much of a refused body is read, and for how long, so that its sender sees the answer."""
+
+    size: int
+    within_s: float
+
+
+DRAIN = "connect.drain"  # in the scope of a request: its Drain (connect.gunicorn)
+KNOWN_DRAIN, UNKNOWN_DRAIN = Drain(64 * 1024 * 1024, 30.0), Drain(1024 * 1024, 5.0)
 
 
 NO_BODY = Body(io.BytesIO(), 0)
@@ -152,18 +159,3 @@ class _Arriving:
     def refused(self, why: str, *, length: int = 0, known: bool = False) -> Body:
         self._file.close()
         return Body(io.BytesIO(), length, why, known=known, whole=self._whole)
-
-
-async def drain(receive: Receive, *, known: bool) -> None:
-    """Reads what a client still sends of a refused body: one in mid-send would not see the answer."""
-    left, within_s = (DRAINED, DRAIN_S) if known else (DRAINED_UNKNOWN, DRAIN_UNKNOWN_S)
-    deadline = time.monotonic() + within_s
-    try:
-        while left > 0:
-            async with asyncio.timeout(max(0, deadline - time.monotonic())):
-                message = await receive()
-            left -= len(message.get("body", b""))
-            if not message.get("more_body", False):
-                return
-    except TimeoutError:
-        return
