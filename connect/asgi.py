@@ -38,6 +38,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
 Send = Callable[[Message], Awaitable[None]]
 
+UNKNOWN_SHARE = 2  # threads for all of an address who show nothing valid
 WAITING = 256  # requests that may wait for a thread; more are refused
 SLOW_READER_S = 30.0  # for a reader to take PIECE bytes
 PIECE = 64 * 1024
@@ -50,17 +51,21 @@ class Application:
         *,
         threads: int,
         share: int,
+        unknown_share: int,
         timeout_s: float,
         bodies: Bodies,
-        sender: Callable[[Environ], str],
+        sender: Callable[[Environ], tuple[str, bool]],
     ):
-        """`sender` names who sends a request, without asking anybody. Each may have `share` threads."""
+        """`sender` names who sends a request, and says whether it is a known caller, without asking anybody.
+
+        A known caller may have `share` threads at once, all unknown ones of an address `unknown_share`.
+        """
         self._wsgi = wsgi
         self._timeout_s = timeout_s
         self._bodies = bodies
         self._sender = sender
         self._threads = ThreadPoolExecutor(threads, "request")
-        self._share = share
+        self._share, self._unknown_share = share, unknown_share
         self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._capacity = threads + WAITING
         self._in_hand = 0
@@ -96,22 +101,25 @@ class Application:
         self._in_hand += 1
         try:
             async with self._place(environ):
-                whole = await loop.run_in_executor(self._threads, self._work, environ, stream)
+                answer = await loop.run_in_executor(self._threads, self._work, environ, stream)
         finally:
             self._in_hand -= 1
             stream.end()
-        if whole is not None:
-            await _send_whole(send, *whole)
+        if isinstance(answer, _File):
+            await answer.send(send)
+        elif answer is not None:
+            await _send_whole(send, *answer)
 
     def _place(self, environ: Environ) -> asyncio.Semaphore:
-        name = self._sender(environ)
+        name, is_known = self._sender(environ)
         place = self._places.get(name)
         if place is None:
-            place = self._places[name] = asyncio.Semaphore(self._share)
+            share = self._share if is_known else self._unknown_share
+            place = self._places[name] = asyncio.Semaphore(share)
         return place
 
-    def _work(self, environ: Environ, stream: "_Stream") -> "tuple[int, Headers, bytes] | None":
-        """In a thread of the pool: a short answer as a whole, or None once a long one has been sent."""
+    def _work(self, environ: Environ, stream: "_Stream") -> "tuple[int, Headers, bytes] | _File | None":
+        """In a thread of the pool: a short answer, a file, or None once a long answer has been sent."""
         from connect import carried  # noqa: PLC0415 - it needs Django's settings
 
         request_id = environ.get("HTTP_X_REQUEST_ID")
@@ -122,6 +130,8 @@ class Application:
         head = _Head()
         response = self._wsgi(environ, head.start)
         carried.begin(request_id, None)  # a reader may take as long as it needs
+        if getattr(response, "file_to_stream", None) is not None:
+            return _File(head, response)
         try:
             if not getattr(response, "streaming", False):
                 return head.status, head.headers, b"".join(response)
@@ -148,6 +158,25 @@ class _Head:
     def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
         self.status = int(status[:3])
         self.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+class _File:
+    """A static file, which the event loop sends: anybody may ask for it, and read it slowly."""
+
+    def __init__(self, head: _Head, response: Any):
+        self._head = head
+        self._response = response
+
+    async def send(self, send: Send) -> None:
+        try:
+            await send(
+                {"type": "http.response.start", "status": self._head.status, "headers": self._head.headers}
+            )
+            while piece := self._response.file_to_stream.read(PIECE):
+                await _send_piece(send, piece)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._response.close()
 
 
 class _Stream:
@@ -205,13 +234,16 @@ class _Stream:
         for begin in range(0, len(chunk), PIECE):
             if self._gone:
                 raise Gone
-            piece = chunk[begin : begin + PIECE]
-            message = {"type": "http.response.body", "body": piece, "more_body": True}
-            try:
-                async with asyncio.timeout(SLOW_READER_S):
-                    await self._send(message)
-            except TimeoutError:
-                raise Gone from None
+            await _send_piece(self._send, chunk[begin : begin + PIECE])
+
+
+async def _send_piece(send: Send, piece: bytes) -> None:
+    """Raises Gone if the client reads too slowly."""
+    try:
+        async with asyncio.timeout(SLOW_READER_S):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except TimeoutError:
+        raise Gone from None
 
 
 async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
@@ -293,17 +325,18 @@ def _application() -> Application:
             return None
         return Known(caller.name, settings.BODY_LIMIT if path.startswith("/api") else UPLOAD_LIMIT)
 
-    def sender(environ: Environ) -> str:
-        """A token or session that was valid before; all others of an address are one."""
+    def sender(environ: Environ) -> tuple[str, bool]:
         authorization = environ.get("HTTP_AUTHORIZATION", "")
         session_key = "" if authorization else _session_key(environ.get("HTTP_COOKIE", ""))
-        return callers.remembered(authorization, session_key) or client_address(environ)
+        shown = callers.remembered(authorization, session_key)
+        return (client_address(environ), False) if shown is None else (shown, True)
 
     return Application(
         django,
         threads=settings.WEB_THREADS,
         # Where everybody may ask everything, callers are not told apart.
         share=settings.WEB_THREADS if settings.ACCESS == "open" else settings.WEB_PLACES,
+        unknown_share=settings.WEB_THREADS if settings.ACCESS == "open" else UNKNOWN_SHARE,
         timeout_s=settings.REQUEST_TIMEOUT_S,
         bodies=Bodies(identify),
         sender=sender,

@@ -152,16 +152,17 @@ class Remembered:
     the caller was last confirmed, so that a door that needs only the broker takes pings without a database.
     """
 
-    FRESH_S = 1.0  # so long a revoked token still works
+    FRESH_S = 1.0  # so long a revoked token still works, and an unknown one stays unknown
     AWAY_S = 600.0
     AGAIN_S = (
         2.0  # between two attempts for those who are served while the source is away: each may take long
     )
-    MOST = 100_000
+    MOST, MOST_UNKNOWN = 100_000, 10_000
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
         self._known: dict[bytes, tuple[Caller, float]] = {}  # with the time of confirmation, oldest first
+        self._unknown: dict[bytes, float] = {}  # when it was asked for, oldest first
         self._away_until = float("-inf")
         self._lock = threading.Lock()
 
@@ -175,6 +176,8 @@ class Remembered:
         with self._lock:
             caller, since = self._known.get(key, (None, float("-inf")))
             away = now < self._away_until
+            if now < self._unknown.get(key, float("-inf")) + self.FRESH_S:
+                return None
         if caller is not None and now < since + self.FRESH_S:
             return self._unless_over(caller)
         stale = caller if sends else None
@@ -195,10 +198,15 @@ class Remembered:
     def _learnt(self, key: bytes, found: Caller | None, now: float) -> Caller | None:
         with self._lock:
             self._known.pop(key, None)
+            self._unknown.pop(key, None)
             if found is not None:
                 self._known[key] = (found, now)
                 while len(self._known) > self.MOST:
                     del self._known[next(iter(self._known))]
+            else:
+                self._unknown[key] = now
+                while len(self._unknown) > self.MOST_UNKNOWN:
+                    del self._unknown[next(iter(self._unknown))]
         return found
 
     @staticmethod

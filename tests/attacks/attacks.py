@@ -299,12 +299,18 @@ def slow_readers(target: Target, seconds: float) -> None:
         (f"/api/locations?person_id={attacker.person_id}", attacker.person),
         ("/api/locations?start=2026-05-11&end=2026-05-12", target.greedy_staff),
     ]
-    readers: list[socket.socket | None] = [None] * 48
+    asked = [request("GET", *one) for one in lists]
+    read_slowly([(target.api, one) for one in asked] * 24, seconds)
+
+
+def read_slowly(questions: list[tuple[int, bytes]], seconds: float) -> None:
+    """Reads 2 kB of each answer a second; who is cut off asks again."""
+    readers: list[socket.socket | None] = [None] * len(questions)
     for _ in ticks(seconds, every_s=1):
         for place, reader in enumerate(readers):
             try:
                 if reader is None:
-                    readers[place] = slow_reader(target.api, request("GET", *lists[place % 2]))
+                    readers[place] = slow_reader(*questions[place])
                 elif not reader.recv(2048):
                     raise ConnectionResetError
             except BlockingIOError:
@@ -323,6 +329,12 @@ def slow_reader(port: int, asked: bytes) -> socket.socket:
     reader.sendall(asked)
     reader.setblocking(False)
     return reader
+
+
+@attack("60 readers of a static file take 2 kB a second")
+def slow_readers_of_files(target: Target, seconds: float) -> None:
+    asked = request("GET", "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js")
+    read_slowly([(port, asked) for port in (target.app, target.api, target.persons)] * 20, seconds)
 
 
 @attack("one phone sends 500 single pings a second", anonymous=False)

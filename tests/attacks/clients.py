@@ -35,8 +35,8 @@ class Refused(Exception):
 class Http:
     """One HTTP/1.1 connection at a time; a fresh one for each call unless it is to be kept."""
 
-    def __init__(self, port: int, token: str | None, *, keep: bool) -> None:
-        self.port, self.token, self.keep = port, token, keep
+    def __init__(self, port: int, token: str | None, *, keep: bool, accept: str = "application/json") -> None:
+        self.port, self.token, self.keep, self.accept = port, token, keep, accept
         self.reader: Any = None
         self.writer: Any = None
 
@@ -53,7 +53,7 @@ class Http:
         if self.writer is None or self.reader.at_eof() or self.writer.is_closing():
             self.close()
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
-        head = f"{verb} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAccept: application/json\r\n"
+        head = f"{verb} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAccept: {self.accept}\r\n"
         if self.token:
             head += f"Authorization: Bearer {self.token}\r\n"
         if body:
@@ -192,7 +192,7 @@ class Clients:
         return turn
 
     async def page(self) -> None:
-        http = Http(self.target.app, None, keep=False)
+        http = Http(self.target.app, None, keep=False, accept="text/html")
         await self.call("page", lambda: http.ask("GET", "/"))
 
     async def staff(self) -> None:
