@@ -38,7 +38,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
 Send = Callable[[Message], Awaitable[None]]
 
-UNKNOWN_SHARE = 2  # threads for all of an address who show nothing valid
+UNKNOWN_SHARE = 2  # threads for all of an address who show nothing that is known
 WAITING = 256  # requests that may wait for a thread; more are refused
 SLOW_READER_S = 30.0  # for a reader to take PIECE bytes
 PIECE = 64 * 1024
@@ -50,22 +50,16 @@ class Application:
         wsgi: Callable[..., Iterable[bytes]],
         *,
         threads: int,
-        share: int,
-        unknown_share: int,
         timeout_s: float,
         bodies: Bodies,
-        sender: Callable[[Environ], tuple[str, bool]],
+        sender: Callable[[Environ], tuple[str, int]],
     ):
-        """`sender` names who sends a request, and says whether it is a known caller, without asking anybody.
-
-        A known caller may have `share` threads at once, all unknown ones of an address `unknown_share`.
-        """
+        """`sender` names who sends a request, and how many threads that one may have at the same time."""
         self._wsgi = wsgi
         self._timeout_s = timeout_s
         self._bodies = bodies
         self._sender = sender
         self._threads = ThreadPoolExecutor(threads, "request")
-        self._share, self._unknown_share = share, unknown_share
         self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._capacity = threads + WAITING
         self._in_hand = 0
@@ -111,10 +105,9 @@ class Application:
             await _send_whole(send, *answer)
 
     def _place(self, environ: Environ) -> asyncio.Semaphore:
-        name, is_known = self._sender(environ)
+        name, share = self._sender(environ)
         place = self._places.get(name)
         if place is None:
-            share = self._share if is_known else self._unknown_share
             place = self._places[name] = asyncio.Semaphore(share)
         return place
 
@@ -325,18 +318,22 @@ def _application() -> Application:
             return None
         return Known(caller.name, settings.BODY_LIMIT if path.startswith("/api") else UPLOAD_LIMIT)
 
-    def sender(environ: Environ) -> tuple[str, bool]:
+    def sender(environ: Environ) -> tuple[str, int]:
+        """Callers who are not known are one for each address. Nobody is asked who it is."""
+        if settings.ACCESS == "open":
+            return "anybody", settings.WEB_THREADS
         authorization = environ.get("HTTP_AUTHORIZATION", "")
         session_key = "" if authorization else _session_key(environ.get("HTTP_COOKIE", ""))
-        shown = callers.remembered(authorization, session_key)
-        return (client_address(environ), False) if shown is None else (shown, True)
+        caller = callers.remembered(authorization, session_key)
+        if caller is None:
+            return client_address(environ), UNKNOWN_SHARE
+        if caller.kind is callers.Kind.SERVICE:  # another process asks for many callers
+            return caller.name, settings.WEB_PLACES
+        return caller.name, max(1, settings.WEB_PLACES // 2)
 
     return Application(
         django,
         threads=settings.WEB_THREADS,
-        # Where everybody may ask everything, callers are not told apart.
-        share=settings.WEB_THREADS if settings.ACCESS == "open" else settings.WEB_PLACES,
-        unknown_share=settings.WEB_THREADS if settings.ACCESS == "open" else UNKNOWN_SHARE,
         timeout_s=settings.REQUEST_TIMEOUT_S,
         bodies=Bodies(identify),
         sender=sender,

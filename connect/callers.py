@@ -122,11 +122,10 @@ def token_in(value: str) -> str | None:
     return match[1] if match else None
 
 
-def remembered(authorization: str, session_key: str = "") -> str | None:
-    """What a caller shows, if it was valid before, so that the caller is not one among many guesses."""
+def remembered(authorization: str, session_key: str = "") -> Caller | None:
+    """Whose token or session was valid before, so that the caller is not one among many guesses."""
     token = token_in(authorization)
-    shown = f"session {session_key}" if token is None else f"token {token}"
-    return shown if _remembered.has(shown) else None
+    return _remembered.lately(f"session {session_key}" if token is None else f"token {token}")
 
 
 def of_session(key: str) -> Caller | None:
@@ -166,9 +165,9 @@ class Remembered:
         self._away_until = float("-inf")
         self._lock = threading.Lock()
 
-    def has(self, shown: str) -> bool:
+    def lately(self, shown: str) -> Caller | None:
         with self._lock:
-            return hashlib.sha256(shown.encode()).digest() in self._known
+            return self._known.get(hashlib.sha256(shown.encode()).digest(), (None,))[0]
 
     def caller(self, shown: str, ask: Callable[[], Caller | None], *, sends: bool = False) -> Caller | None:
         key = hashlib.sha256(shown.encode()).digest()
