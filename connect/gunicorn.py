@@ -46,7 +46,7 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._in_head, self._head_size = True, 0
+        self._heads, self._in_head, self._head_size = 0, True, 0
         self._refusal = HTTPStatus.BAD_REQUEST, "This is not a request that HTTP allows."
         self._draining: asyncio.TimerHandle | None = None
         self._left_to_drain = 0
@@ -57,9 +57,9 @@ class Protocol(HttpToolsProtocol):
             if self._left_to_drain < 0:
                 self.transport.close()
                 return
-        was_in_head = self._in_head
+        before = self._heads, self._in_head
         super().data_received(data)
-        if was_in_head and self._in_head and not self.transport.is_closing():
+        if (self._heads, self._in_head) == before == (self._heads, True) and not self.transport.is_closing():
             self._head_size += len(data)
             if self._head_size > HEAD_LIMIT:
                 self._refusal = self._too_large
@@ -74,7 +74,7 @@ class Protocol(HttpToolsProtocol):
         if len(self.url) > LINE_LIMIT:
             self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG, f"At most {LINE_LIMIT} bytes are allowed.")
         super().on_headers_complete()
-        self._in_head, self._head_size = False, 0
+        self._heads, self._in_head, self._head_size = self._heads + 1, False, 0
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

@@ -1,5 +1,6 @@
 """How large a body may be, over real HTTP: the client hears a clean answer, and the next call works."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -75,6 +76,32 @@ def test_a_longer_question_is_a_414_in_json(server: Server) -> None:
     answer = server.get("/api/persons", params={"search": "x" * 10_000})
     assert (answer.status_code, answer.headers["Content-Type"]) == (414, "application/json")
     assert "8190" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("more", [b"X: 1\r\n" * 101 + b"\r\n", b"X: " + b"a" * 300_000], ids=["many", "long"])
+def test_a_large_head_is_a_431_in_json(server: Server, more: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(b"GET /api/persons HTTP/1.1\r\nHost: localhost\r\n")
+        with contextlib.suppress(ConnectionError):
+            client.sendall(more)
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        assert (answer.status, answer.getheader("Content-Type")) == (431, "application/json")
+        assert list(json.loads(answer.read())) == ["detail"]
+
+
+def test_what_comes_in_one_piece_is_not_all_head(server: Server) -> None:
+    """A request whose head and body arrive together, again and again on one connection."""
+    body = padded(200_000)
+    head = b"POST /api/persons HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    piece = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        for _ in range(5):
+            client.sendall(piece)
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            assert answer.status == 201
+            answer.read()
 
 
 @pytest.mark.parametrize(
