@@ -319,14 +319,18 @@ def _application() -> Application:
         return Known(caller.name, settings.BODY_LIMIT if path.startswith("/api") else UPLOAD_LIMIT)
 
     def sender(environ: Environ) -> tuple[str, int]:
-        """Callers who are not known are one for each address. Nobody is asked who it is."""
+        """Callers who are not known are one for each address; so are probes, which come past the proxy.
+
+        Nobody is asked who it is.
+        """
         if settings.ACCESS == "open":
             return "anybody", settings.WEB_THREADS
         authorization = environ.get("HTTP_AUTHORIZATION", "")
         session_key = "" if authorization else _session_key(environ.get("HTTP_COOKIE", ""))
         caller = callers.remembered(authorization, session_key)
         if caller is None:
-            return client_address(environ), UNKNOWN_SHARE
+            is_probe = "HTTP_X_CONNECT_PROXY" not in environ
+            return "probes" if is_probe else client_address(environ), UNKNOWN_SHARE
         if caller.kind is callers.Kind.SERVICE:  # another process asks for many callers
             return caller.name, settings.WEB_PLACES
         return caller.name, max(1, settings.WEB_PLACES // 2)

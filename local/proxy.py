@@ -29,7 +29,7 @@ COUNTED = [
     "acl outside so_name public",
     'acl trusted src -- "${TRUSTED_PROXIES[*]}"',
     "tcp-request connection track-sc2 src table connections-per-address if outside !trusted",
-    "tcp-request connection reject if { sc2_conn_cur gt 4000 }",
+    "tcp-request connection reject if { sc2_conn_cur gt 6600 }",
 ]
 SPOKEN_TO = [
     "tcp-request inspect-delay 3s",
