@@ -24,6 +24,7 @@ SLOW_READER_S = 30
 LINE_LIMIT = 8190  # bytes of an address: 300 long ids, what connections ask persons for at once
 FIELDS_LIMIT = 100
 HEAD_LIMIT = 64 * 1024  # bytes of a whole head
+CLOSES = "connect.closes"  # in the scope of a request: its connection ends with it
 
 bind = "127.0.0.1:8000" if settings.ACCESS == "open" else "0.0.0.0:8000"
 worker_class = "connect.gunicorn.Worker"
@@ -74,6 +75,9 @@ class Protocol(HttpToolsProtocol):
         if len(self.url) > LINE_LIMIT:
             self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG, f"At most {LINE_LIMIT} bytes are allowed.")
         super().on_headers_complete()
+        # Uvicorn would close right after the answer, also while the client still sends.
+        cast("dict[str, Any]", self.scope)[CLOSES] = not self.cycle.keep_alive
+        self.cycle.keep_alive = True
         self._heads, self._in_head, self._head_size = self._heads + 1, False, 0
 
     def on_message_complete(self) -> None:
@@ -82,18 +86,25 @@ class Protocol(HttpToolsProtocol):
         if self._draining is not None:
             self._draining.cancel()
             self._draining = None
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            if self.scope.get(CLOSES):
+                self.transport.close()
+            else:
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
 
     def on_response_complete(self) -> None:
         cycle = self.cycle
         super().on_response_complete()
-        if cycle.more_body and not self.transport.is_closing():
+        if self.transport.is_closing() or not cycle.response_complete:  # another one ended
+            return
+        if cycle.more_body:
             self._unset_keepalive_if_required()
             drain: Drain = cast("dict[str, Any]", cycle.scope).get(DRAIN, UNKNOWN_DRAIN)
             self._left_to_drain = drain.size
             self._draining = self.loop.call_later(drain.within_s, self.transport.close)
+        elif cycle.scope.get(CLOSES):
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._draining is not None:

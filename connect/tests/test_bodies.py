@@ -52,6 +52,21 @@ def test_a_larger_one_is_a_413_in_json(server: Server, send: Any, length: int, p
         assert session.get(server.url("/api/persons"), timeout=30).json() == []
 
 
+@pytest.mark.parametrize("length", [LIMIT + 1, 50_000_000])
+def test_who_closes_the_connection_afterwards_sees_the_413_too(server: Server, length: int) -> None:
+    """As the proxy asks: it takes one answer from a connection."""
+    close = {"Connection": "close"}
+    answer = server.post("/api/persons", data=padded(length), headers=JSON | close)
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("ends", [b"HTTP/1.0\r\n", b"HTTP/1.1\r\nConnection: close\r\n"])
+def test_a_connection_ends_with_its_last_answer(server: Server, ends: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(b"GET /health/live " + ends + b"Host: localhost\r\n\r\n")
+        assert client.makefile("rb").read().endswith(b'"healthy"')
+
+
 def test_the_web_app_can_read_a_413(server: Server) -> None:
     origin = {"Origin": "http://127.0.0.1:30000"}
     answer = server.post("/api/persons", data=padded(LIMIT + 1), headers=JSON | origin)
