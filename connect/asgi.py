@@ -24,7 +24,6 @@ from connect.receiving import (
     DRAIN,
     KNOWN_DRAIN,
     NO_BODY,
-    UNKNOWN_DRAIN,
     UPLOAD_LIMIT,
     Bodies,
     Environ,
@@ -77,8 +76,8 @@ class Application:
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = body.file, str(body.length)
         if body.refused:
             environ[REFUSED] = body.refused
-        if not body.whole:
-            scope[DRAIN] = KNOWN_DRAIN if body.known else UNKNOWN_DRAIN
+        if body.known:
+            scope[DRAIN] = KNOWN_DRAIN
         try:
             await self._respond(environ, receive, send)
         except Gone:
@@ -162,12 +161,10 @@ class _File:
 
     async def send(self, send: Send) -> None:
         try:
-            await send(
-                {"type": "http.response.start", "status": self._head.status, "headers": self._head.headers}
-            )
+            await send(_start(self._head.status, self._head.headers))
             while piece := self._response.file_to_stream.read(PIECE):
                 await _send_piece(send, piece)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send(_end())
         finally:
             self._response.close()
 
@@ -184,14 +181,14 @@ class _Stream:
         self._gone = False
 
     def send_head(self, status: int, headers: Headers) -> None:
-        self._next(self._begin({"type": "http.response.start", "status": status, "headers": headers}))
+        self._next(self._begin(_start(status, headers)))
 
     def send_body(self, chunk: bytes) -> None:
         if chunk:
             self._next(self._deliver(chunk))
 
     def send_end(self) -> None:
-        self._next(self._send({"type": "http.response.body", "body": b"", "more_body": False}))
+        self._next(self._send(_end()))
         self._wait()
 
     def end(self) -> None:
@@ -230,6 +227,14 @@ class _Stream:
             await _send_piece(self._send, chunk[begin : begin + PIECE])
 
 
+def _start(status: int, headers: Headers) -> Message:
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+def _end(body: bytes = b"") -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": False}
+
+
 async def _send_piece(send: Send, piece: bytes) -> None:
     """Raises Gone if the client reads too slowly."""
     try:
@@ -240,8 +245,8 @@ async def _send_piece(send: Send, piece: bytes) -> None:
 
 
 async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    await send(_start(status, headers))
+    await send(_end(body))
 
 
 _BUSY_BODY = b'{"detail":"What this call needs is out of reach. Sending it again is safe."}'
@@ -288,14 +293,18 @@ def _environ(scope: Message) -> Environ:
     return environ
 
 
-def _session_key(cookie: str) -> str:
+def _shown(environ: Environ) -> tuple[str, str]:
+    """The Authorization header and, without one, the key of the session; empty where there is none."""
     from django.conf import settings  # noqa: PLC0415 - only after _application has configured them
 
+    authorization: str = environ.get("HTTP_AUTHORIZATION", "")
+    if authorization:
+        return authorization, ""
     try:
-        found = cookies.SimpleCookie(cookie).get(settings.SESSION_COOKIE_NAME)
+        found = cookies.SimpleCookie(environ.get("HTTP_COOKIE", "")).get(settings.SESSION_COOKIE_NAME)
     except cookies.CookieError:
-        return ""
-    return found.value if found else ""
+        return "", ""
+    return "", found.value if found else ""
 
 
 def _application() -> Application:
@@ -309,10 +318,9 @@ def _application() -> Application:
     get_resolver().url_patterns  # noqa: B018 - loaded now, so that what is wrong stops the process at start
 
     def identify(environ: Environ) -> Known | None:
-        authorization, path = environ.get("HTTP_AUTHORIZATION", ""), environ["PATH_INFO"]
-        session_key = _session_key(environ.get("HTTP_COOKIE", ""))
+        path, (authorization, session_key) = environ["PATH_INFO"], _shown(environ)
         caller = callers.by_header(authorization, sends=path == "/api/locations")
-        if caller is None and session_key and not authorization:
+        if caller is None and session_key:
             caller = callers.of_session(session_key)
         if caller is None:
             return None
@@ -325,9 +333,7 @@ def _application() -> Application:
         """
         if settings.ACCESS == "open":
             return "anybody", settings.WEB_THREADS
-        authorization = environ.get("HTTP_AUTHORIZATION", "")
-        session_key = "" if authorization else _session_key(environ.get("HTTP_COOKIE", ""))
-        caller = callers.remembered(authorization, session_key)
+        caller = callers.remembered(*_shown(environ))
         if caller is None:
             is_probe = "HTTP_X_CONNECT_PROXY" not in environ
             return "probes" if is_probe else client_address(environ), UNKNOWN_SHARE

@@ -123,7 +123,7 @@ def token_in(value: str) -> str | None:
 
 
 def remembered(authorization: str, session_key: str = "") -> Caller | None:
-    """Whose token or session was valid before, so that the caller is not one among many guesses."""
+    """The caller of a token or session that was valid when it was last asked about. A guess gives None."""
     token = token_in(authorization)
     return _remembered.lately(f"session {session_key}" if token is None else f"token {token}")
 

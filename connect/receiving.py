@@ -39,13 +39,15 @@ class Known(NamedTuple):
 
 
 class Body(NamedTuple):
-    """A received body. `refused` says why it was not received; then `file` is empty."""
+    """A received body. `refused` says why it was not received; then `file` is empty.
+
+    `known`: it was refused, and its sender is a known caller.
+    """
 
     file: IO[bytes]
     length: int
     refused: str = ""
     known: bool = False
-    whole: bool = True  # nothing more of it is to come
 
 
 class Drain(NamedTuple):
@@ -55,10 +57,8 @@ class Drain(NamedTuple):
     within_s: float
 
 
-DRAIN = "connect.drain"  # in the scope of a request: its Drain (connect.gunicorn)
+DRAIN = "connect.drain"  # in the scope of a request: its Drain, else it is UNKNOWN_DRAIN (connect.gunicorn)
 KNOWN_DRAIN, UNKNOWN_DRAIN = Drain(64 * 1024 * 1024, 30.0), Drain(1024 * 1024, 5.0)
-
-
 NO_BODY = Body(io.BytesIO(), 0)
 
 
@@ -158,4 +158,4 @@ class _Arriving:
 
     def refused(self, why: str, *, length: int = 0, known: bool = False) -> Body:
         self._file.close()
-        return Body(io.BytesIO(), length, why, known=known, whole=self._whole)
+        return Body(io.BytesIO(), length, why, known=known)

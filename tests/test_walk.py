@@ -58,7 +58,7 @@ def it_runs_what_the_manifests_say(place: Place, name: str) -> None:
 
 
 def kept_secrets(place: Place) -> dict[str, str]:
-    """What stands on this machine for the cluster's Secret, as `make up` left it in files."""
+    """The values of the cluster's Secret on this machine, from the files that `make up` wrote."""
     lines = (place.state / "env").read_text().splitlines()
     tokens = {file.name: file.read_text().strip() for file in (place.state / "service-tokens").iterdir()}
     of_proxy = {"PROXY_SECRET": (place.state / "proxy-secret").read_text().strip()}
