@@ -16,7 +16,7 @@ NOT_PASSED_ON = {
     "SECRET_KEY": "local.runner: the given key or a generated one, for processes that sign",
     "SERVICE_TOKEN": "local.runner: a generated one for each process that asks neighbours",
     "SERVICE_TOKENS": "local.runner: all of them, for the migration",
-    "PROXY_SECRET": "local.runner: a generated one, for HAProxy and for processes that count logins",
+    "PROXY_SECRET": "local.runner: a generated one, for HAProxy and the web processes",
     "ACCESS": "local.place: open unless given",
     "SERVED_APPS": "the manifests",
     "PERSONS_URL": "the manifests",

@@ -27,6 +27,7 @@ from tests.rendered import (
 )
 
 MOVED = Place(state=Path("/nowhere"), port_base=31000)
+SECRETS_OF_PROCESSES = ("SECRET_KEY", "SERVICE_TOKEN", "SERVICE_TOKENS", "PROXY_SECRET")
 H2C = "kubernetes.io/h2c"
 # What any web process answers, whatever it serves besides.
 EVERYWHERE = (
@@ -44,18 +45,21 @@ EVERYWHERE = (
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_process_knows_the_secrets_that_it_needs_and_no_others(stage: str) -> None:
-    """The key where the admin site or its sessions are, a token of its own where it asks neighbours."""
+    """The key where the admin site or its sessions are, a token of its own where it asks neighbours, and the
+    proxy's secret where it answers HTTP.
+    """
     shown = []
     for name, process in processes(stage).items():
         environ = process.environ
-        known = {key for key in ("SECRET_KEY", "SERVICE_TOKEN", "SERVICE_TOKENS") if key in environ}
+        known = {key for key in SECRETS_OF_PROCESSES if key in environ}
         asks = {environ.get(setting, "local:").partition(":")[0] for setting in NEIGHBOURS} & {"http", "grpc"}
         is_local = environ.get("PERSONS_URL", "local:") == "local:"
         signs = "admin" in served(process) or (is_local and not served(process) <= {"webapp", ""})
         # The monolith has its token before it has neighbours.
         shows = bool(asks) or name == "web"
-        needed = {key for key, needs in {"SECRET_KEY": signs, "SERVICE_TOKEN": shows}.items() if needs}
-        assert known == needed, name
+        answers = process.command[0] == "gunicorn"
+        needs = {"SECRET_KEY": signs, "SERVICE_TOKEN": shows, "PROXY_SECRET": answers}
+        assert known == {key for key, needed in needs.items() if needed}, name
         shown += [environ["SERVICE_TOKEN"]] if "SERVICE_TOKEN" in environ else []
     assert len(set(shown)) == len(shown)
     webapp = processes(stage)["webapp"].environ
