@@ -38,12 +38,21 @@ def database_url() -> str:
 class Server:
     """Started on entry, alive then; stopped on exit. Keywords go into its environment.
 
-    `{port}` in a value is the server's own port.
+    `{port}` in a value is the server's own port. Another `checkout` has its own .venv.
     """
 
-    def __init__(self, *, config: str = "python:connect.gunicorn", **environ: str):
+    def __init__(
+        self,
+        *,
+        config: str = "python:connect.gunicorn",
+        checkout: Path = ROOT,
+        application: str = "connect.asgi",
+        **environ: str,
+    ):
         self.config = config
-        self.environ = {"DATABASE_URL": database_url()} | environ
+        self.checkout = checkout
+        self.application = application
+        self.environ = environ if "DATABASE_URL" in environ else {"DATABASE_URL": database_url()} | environ
         self.log = tempfile.NamedTemporaryFile(prefix="serving-", suffix=".log")  # noqa: SIM115
 
     def __enter__(self) -> Self:
@@ -52,8 +61,8 @@ class Server:
             self.port = listener.getsockname()[1]
             bind = ["--bind", f"fd://{listener.fileno()}"]
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "--config", self.config, *bind, "connect.asgi"],
-                cwd=ROOT,
+                [self._python(), "-m", "gunicorn", "--config", self.config, *bind, self.application],
+                cwd=self.checkout,
                 env=os.environ
                 | {name: value.replace("{port}", str(self.port)) for name, value in self.environ.items()},
                 pass_fds=[listener.fileno()],
@@ -71,6 +80,9 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+
+    def _python(self) -> str:
+        return sys.executable if self.checkout == ROOT else str(self.checkout / ".venv/bin/python")
 
     def _stop(self) -> None:
         self.process.terminate()
