@@ -102,7 +102,7 @@ def main(rounds: int) -> None:
                     ACCESS=access,
                     SERVED_APPS="locations,connections",
                     PERSONS_URL=one[access].url(""),
-                    **database,
+                    DATABASE_URL=os.environ["DATABASE_URL"],
                 )
             )
             for access in ("open", "tokens")
