@@ -145,7 +145,8 @@ class Trial:
         processes = []
         try:
             for name in names:
-                command = ["nice", f"-{nice}", sys.executable, "-m", "tests.attacks.attacks", name, str(most_s)]
+                module = ["-m", "tests.attacks.attacks", name, str(most_s)]
+                command = ["nice", f"-{nice}", sys.executable, *module]
                 process = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, text=True)
                 processes.append(process)
                 assert process.stdin is not None
