@@ -88,7 +88,6 @@ def main(rounds: int) -> None:
     manage("migrate", verbosity=0)
     manage("simulate", verbosity=0, stderr=io.StringIO())
     shown = tokens()
-    database = {"DATABASE_URL": os.environ["DATABASE_URL"]}
     with ExitStack() as stack:
         one = {
             access: stack.enter_context(

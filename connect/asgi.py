@@ -122,7 +122,7 @@ class Application:
         )
         head = _Head()
         response = self._wsgi(environ, head.start)
-        carried.begin(request_id, None)  # a reader may take as long as it needs
+        carried.end_deadline()
         if getattr(response, "file_to_stream", None) is not None:
             return _File(head, response)
         try:

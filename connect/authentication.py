@@ -27,6 +27,8 @@ class Bearer(BaseAuthentication):
         )
         if caller is None:
             raise exceptions.AuthenticationFailed("This token is not valid.")
+        if caller.kind not in (Kind.OPEN, Kind.SERVICE):
+            carried.in_share(caller.share)
         if settings.ACCESS != "open":
             request.META[KNOWN] = True
         if caller.kind is Kind.PERSON:
@@ -46,6 +48,7 @@ class Session(SessionAuthentication):
         if caller is None:
             return None
         self.enforce_csrf(request)
+        carried.in_share(caller.share)
         request.META[KNOWN] = True
         return None, caller
 

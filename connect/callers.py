@@ -71,6 +71,11 @@ class Caller:
         return self.people is None or self.people[0] <= person_id <= self.people[1]
 
     @property
+    def share(self) -> str:
+        """Names its share of a process's threads: its kind, and what no other caller has."""
+        return f"{self.kind}-{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
+
+    @property
     def person_id(self) -> int | None:
         """Of one who is a person; None for those who read of everybody."""
         return self.people[0] if self.kind is Kind.PERSON and self.people else None

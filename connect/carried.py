@@ -1,8 +1,9 @@
-"""What a call carries along to all that it asks: its id, and until when somebody waits for it.
+"""What a call carries along to all that it asks: its id, until when somebody waits for it, and whose it is.
 
 A web request has to begin its answer in time (connect.asgi), a gRPC call has the deadline that its client
 gave it (grpc_server.calls). What it asks of a neighbour or of the database gets what is left of that, so that
-no process works on for somebody who has given up.
+no process works on for somebody who has given up. Whose it is decides in whose share of another process's
+threads it works (grpc_server.calls): a caller has no more of them because it asks by REST.
 """
 
 import logging
@@ -12,13 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from connect.neighbours import NeighbourUnavailable
 
 # Between processes these are headers over HTTP and metadata over gRPC, which has a deadline of its own.
 REQUEST_ID = "x-request-id"
 TIMEOUT_S = "x-timeout-s"
+SHARE = "x-connect-share"
 SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?", re.ASCII)  # its form
 
 
@@ -26,6 +28,7 @@ SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?", re.ASCII)  # its form
 class _Call:
     request_id: str
     until: float | None  # on the clock of time.monotonic
+    share: str = ""
 
 
 _NONE = _Call("-", None)
@@ -51,7 +54,23 @@ def begun(request_id: str | None, timeout_s: float | None) -> Iterator[None]:
 def shorten(timeout_s: float) -> None:
     """The call in hand has at most so long from now on, if it has a deadline at all."""
     if _current.get().until is not None:
-        begin(request_id(), seconds_left(timeout_s))
+        until = time.monotonic() + seconds_left(timeout_s)
+        _current.set(replace(_current.get(), until=until))
+
+
+def end_deadline() -> None:
+    """The answer has begun: from now on it may take as long as its reader does."""
+    _current.set(replace(_current.get(), until=None))
+
+
+def in_share(share: str) -> None:
+    """What the call in hand asks of others is in the share of this caller (callers.Caller.share)."""
+    _current.set(replace(_current.get(), share=share))
+
+
+def share() -> str:
+    """Empty where the call is nobody's in particular."""
+    return _current.get().share
 
 
 def request_id() -> str:

@@ -38,7 +38,7 @@ IDLE_S = 120.0  # between two messages of a stream
 PATIENCE_S = 2.0  # for a free place among the long answers
 QUESTION_S = 120.0  # the longest statement; a person's own token has PERSON_TIMEOUT_S
 OPEN_CALLS = 64  # of one caller at the same time; neighbours have as many as they need
-PERSON_LONG = 2  # long answers of one person at the same time
+PERSON_PLACES = 2  # of a pool, for one person at the same time
 LAST_WORDS_S = 2.0  # to tell a client how its call ended
 IDENTITY_THREADS = 4
 SMALL_PAGE = 200  # rows
@@ -122,9 +122,12 @@ class Calls:
                 settings.PERSON_TIMEOUT_S if caller.kind is Kind.PERSON else QUESTION_S,
             ),
         )
+        share = caller.share
+        if caller.kind is Kind.SERVICE:  # a neighbour says for whom it asks
+            share = str(metadata.get(carried.SHARE, share))
         with self._counted(caller):
             if method.sends_many:
-                await self._take_batches(method, context, caller, authorization)
+                await self._take_batches(method, context, share, authorization)
                 return
             async with _within(FIRST_MESSAGE_S, "No message came."):
                 raw = await context.read()
@@ -132,11 +135,10 @@ class Calls:
                 raise Failure(grpc.StatusCode.INVALID_ARGUMENT, "A message is expected.")
             request = _parsed(method, raw)
             if method.answers_many:
-                await self._answer_stream(method, context, caller, request)
+                await self._answer_stream(method, context, share, request)
             else:
-                pool, most = self._short, self._share(caller, self._short)
-                async with pool.place(caller.name, most):
-                    response = await self._work(pool, lambda: method.behaviour(request, None))
+                async with self._short.place(share):
+                    response = await self._work(self._short, lambda: method.behaviour(request, None))
                 await context.write(response.SerializeToString())
 
     async def _admit(self, method: Method, context: Any, authorization: str, noted: str = "") -> Caller:
@@ -186,15 +188,7 @@ class Calls:
             if not self._open[caller.name]:
                 del self._open[caller.name]
 
-    @staticmethod
-    def _share(caller: Caller, pool: "_Pool") -> int:
-        """How many threads of the pool one caller may have at the same time."""
-        if caller.kind in (Kind.SERVICE, Kind.OPEN):
-            return pool.size
-        most = max(1, pool.size // 2)
-        return min(most, PERSON_LONG) if caller.kind is Kind.PERSON else most
-
-    async def _take_batches(self, method: Method, context: Any, caller: Caller, authorization: str) -> None:
+    async def _take_batches(self, method: Method, context: Any, share: str, authorization: str) -> None:
         """An answer for each batch, in order. Between two batches the call holds no thread."""
         first = True
         while True:
@@ -202,9 +196,9 @@ class Calls:
             if raw is grpc.aio.EOF:
                 return
             if not first:  # a token can be revoked in between
-                caller = await self._admit(method, context, authorization)
+                await self._admit(method, context, authorization)
             first = False
-            async with self._short.place(caller.name, self._share(caller, self._short)):
+            async with self._short.place(share):
                 answer = await self._work(self._short, partial(_answered, method, raw))
             await context.write(answer)
 
@@ -225,7 +219,7 @@ class Calls:
             if not reading.done():
                 reading.cancel()
 
-    async def _answer_stream(self, method: Method, context: Any, caller: Caller, request: Any) -> None:
+    async def _answer_stream(self, method: Method, context: Any, share: str, request: Any) -> None:
         small = method.name == "ListLocations" and 0 < request.limit <= SMALL_PAGE
         pool = self._short if small else self._long
         sender = _Sender(asyncio.get_running_loop(), context.write, self._slow_reader_s)
@@ -236,7 +230,7 @@ class Calls:
                     sender.send(response.SerializeToString())
             sender.wait()
 
-        async with pool.place(caller.name, self._share(caller, pool), patience_s=PATIENCE_S):
+        async with pool.place(share, patience_s=PATIENCE_S):
             await self._work(pool, produce)
 
     async def _work(self, pool: "_Pool", work: Callable[[], T]) -> T:
@@ -288,11 +282,12 @@ class _Pool:
         self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def place(self, name: str, most: int, *, patience_s: float | None = None) -> AsyncIterator[None]:
-        """RESOURCE_EXHAUSTED when no place is free in time; without `patience_s` it waits."""
+    async def place(self, name: str, *, patience_s: float | None = None) -> AsyncIterator[None]:
+        """For a caller, by the name of its share. RESOURCE_EXHAUSTED when no place is free in time; without
+        `patience_s` it waits."""
         share = self._shares.get(name)
         if share is None:
-            share = self._shares[name] = asyncio.Semaphore(most)
+            share = self._shares[name] = asyncio.Semaphore(self._most(name))
         taken: list[asyncio.Semaphore] = []
         try:
             try:
@@ -307,6 +302,14 @@ class _Pool:
         finally:
             for semaphore in taken:
                 semaphore.release()
+
+    def _most(self, name: str) -> int:
+        """How many of the threads a caller may have at the same time."""
+        kind = Kind(name.partition("-")[0])
+        if kind in (Kind.SERVICE, Kind.OPEN):
+            return self.size
+        most = max(1, self.size // 2)
+        return min(most, PERSON_PLACES) if kind is Kind.PERSON else most
 
 
 class _Work:

@@ -363,6 +363,8 @@ def _metadata() -> list[tuple[str, str]]:
     metadata = [(carried.REQUEST_ID, carried.request_id()), (NOTED, "1")]
     if settings.SERVICE_TOKEN:
         metadata.append(("authorization", f"Bearer {settings.SERVICE_TOKEN}"))
+    if share := carried.share():
+        metadata.append((carried.SHARE, share))
     return metadata
 
 

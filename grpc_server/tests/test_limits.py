@@ -9,8 +9,10 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from access import services
-from connect.callers import Kind
+from connect.callers import Caller, Kind
+from connect.carried import SHARE
 from grpc_server import locations_pb2 as pb
+from grpc_server.calls import PERSON_PLACES
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from grpc_server.messages import to_timestamp
 from grpc_server.probe import is_serving
@@ -102,6 +104,31 @@ def test_each_batch_of_a_stream_is_counted_and_those_before_are_answered(
         next(answers)
     assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "retry-after" in dict(raised.value.trailing_metadata())
+
+
+def test_what_a_neighbour_asks_is_in_the_share_of_whom_it_asks_for(
+    crowd: int, token: Callable[[Kind], str]
+) -> None:
+    """Two long answers at the same time for one person, and a neighbour has many people to ask for."""
+    ours = token(Kind.SERVICE)
+    request = pb.ListLocationsRequest(start=to_timestamp(NOON - timedelta(36_500)), end=to_timestamp(NOON))
+    with LocationProcess(ACCESS="tokens", GRPC_THREADS="16") as running, running.channel() as channel:
+        stub = LocationServiceStub(channel)
+
+        def begin(share: str) -> Any:
+            how = shown(ours)
+            answer = stub.ListLocations(request, **how | {"metadata": [*how["metadata"], (SHARE, share)]})
+            next(answer)  # the rest stays unread, so the answer keeps its place
+            return answer
+
+        greedy = Caller(Kind.PERSON, "person 1").share
+        held = [begin(greedy) for _ in range(PERSON_PLACES)]
+        with pytest.raises(grpc.RpcError) as raised:
+            begin(greedy)
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        held.append(begin(Caller(Kind.PERSON, "person 2").share))
+        for answer in held:
+            answer.cancel()
 
 
 @pytest.mark.parametrize("method", ["FindConnections", "FindEncounters"])
