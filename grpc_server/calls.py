@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 FIRST_MESSAGE_S = 10.0  # from the head of a call to its first message
 IDLE_S = 120.0  # between two messages of a stream
-PATIENCE_S = 2.0  # for a free place among the long answers
+PATIENCE_S = 5.0  # for a free place among the long answers
 QUESTION_S = 120.0  # the longest statement; a person's own token has PERSON_TIMEOUT_S
 OPEN_CALLS = 64  # of one caller at the same time; neighbours have as many as they need
 PERSON_PLACES = 2  # of a pool, for one person at the same time
