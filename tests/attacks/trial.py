@@ -24,7 +24,6 @@ TIMES = 3  # the p99 under attack may be so many times the quiet one
 NOISE_S = 0.05  # a quiet p99 below this counts as this: on a busy machine it is noise
 BUILD_UP_S = 2  # from the start of an attack until the calls of the clients count
 AFTER_S = 4
-NICE = 10  # of attacks that run together: their programs must not win over the system by number alone
 MEMORY_MB = 200  # what may come on top during an attack: a hundred bodies of 5 MB do not fit
 TEMPORARY_MB = 1
 KINDS = {"pings": ("ping", "gRPC ping"), "questions": ("question", "gRPC question", "page")}
@@ -124,7 +123,7 @@ class Trial:
     def together(self, names: Collection[str], *, slices: int) -> Iterator[Result]:
         """The clients' runs one after the other while all these attacks go on; each run is a result."""
         before = footprint(self.system.place)
-        with self._attacks(names, most_s=slices * (self.seconds + 60), nice=NICE):
+        with self._attacks(names, most_s=slices * (self.seconds + 60)):
             for _ in range(slices):
                 with self._watched(before) as watched:
                     during = self.clients(self.seconds)
@@ -141,12 +140,11 @@ class Trial:
         assert poll(lambda: self.clients(1).success == 1, 120, every_s=1)
 
     @contextmanager
-    def _attacks(self, names: Collection[str], *, most_s: float, nice: int = 0) -> Iterator[None]:
+    def _attacks(self, names: Collection[str], *, most_s: float) -> Iterator[None]:
         processes = []
         try:
             for name in names:
-                module = ["-m", "tests.attacks.attacks", name, str(most_s)]
-                command = ["nice", f"-{nice}", sys.executable, *module]
+                command = [sys.executable, "-m", "tests.attacks.attacks", name, str(most_s)]
                 process = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, text=True)
                 processes.append(process)
                 assert process.stdin is not None
