@@ -102,6 +102,8 @@ class Calls:
                 await _end(context, Failure(grpc.StatusCode.CANCELLED, "The client takes nothing."))
             except (grpc.aio.AbortError, asyncio.CancelledError):
                 raise
+            except grpc.aio.BaseError:
+                logger.debug("The client is gone.", exc_info=True)
             except Exception as error:  # noqa: BLE001 - every one becomes a status
                 await _end(context, _failure(error))
 
@@ -419,7 +421,12 @@ def _failure(error: Exception) -> Failure:
 
 
 async def _end(context: Any, failure: Failure) -> None:
-    """Tells the client, unless a message that it does not take is in the way."""
+    """Tells the client, unless it is gone or a message that it does not take is in the way."""
     trailing = () if failure.wait_s is None else (("retry-after", str(failure.wait_s)),)
-    async with asyncio.timeout(LAST_WORDS_S):
-        await context.abort(failure.code, failure.details, trailing)
+    try:
+        async with asyncio.timeout(LAST_WORDS_S):
+            await context.abort(failure.code, failure.details, trailing)
+    except grpc.aio.AbortError:
+        raise
+    except grpc.aio.BaseError:
+        logger.debug("The client is gone.", exc_info=True)

@@ -163,8 +163,11 @@ def test_streams_that_wait_for_their_client_hold_no_thread(stub: LocationService
         assert list(hand.answers) == []
 
 
-def test_calls_that_end_before_they_begin_leave_every_thread_free(stub: LocationServiceStub):
+def test_calls_that_end_before_they_begin_leave_every_thread_free(
+    stub: LocationServiceStub, location_server: LocationProcess
+):
     """300 calls at once: some pass their deadline in the queue, the others are cancelled there."""
+    logged = location_server.output()
     for _ in range(3):
         late = [stub.GetLocation.future(pb.GetLocationRequest(id="1-1"), timeout=0.05) for _ in range(300)]
         cancelled = [stub.GetLocation.future(pb.GetLocationRequest(id="1-1"), **SOON) for _ in range(300)]
@@ -179,6 +182,7 @@ def test_calls_that_end_before_they_begin_leave_every_thread_free(stub: Location
         ]
         until(lambda: waiting() == SHORT_THREADS)  # no statement is cancelled
     assert all(call.result(20).id for call in calls)
+    assert "Traceback" not in location_server.output().removeprefix(logged)
 
 
 def test_reflection_and_watches_of_health_end_and_are_few(monkeypatch: pytest.MonkeyPatch, people: None):
