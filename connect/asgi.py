@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from http import cookies
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -20,6 +21,7 @@ from weakref import WeakValueDictionary
 from django.core.wsgi import get_wsgi_application
 
 from connect.middleware import REFUSED, Request, client_address
+from connect.neighbours import NeighbourUnavailable
 from connect.receiving import (
     DRAIN,
     KNOWN_DRAIN,
@@ -38,6 +40,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
 Send = Callable[[Message], Awaitable[None]]
 
+IDENTITY_THREADS = 4
 UNKNOWN_SHARE = 2  # threads for all of an address who show nothing that is known
 WAITING = 256  # requests that may wait for a thread; more are refused
 SLOW_READER_S = 30.0  # for a reader to take PIECE bytes
@@ -52,9 +55,9 @@ class Application:
         threads: int,
         timeout_s: float,
         bodies: Bodies,
-        sender: Callable[[Environ], tuple[str, int]],
+        sender: Callable[[Environ], Awaitable[tuple[str, int]]],
     ):
-        """`sender` names who sends a request, and how many threads that one may have at the same time."""
+        """`sender` names the caller of a request, and how many threads this caller may have."""
         self._wsgi = wsgi
         self._timeout_s = timeout_s
         self._bodies = bodies
@@ -94,7 +97,7 @@ class Application:
         stream = _Stream(loop, receive, send)
         self._in_hand += 1
         try:
-            async with self._place(environ):
+            async with await self._place(environ):
                 answer = await loop.run_in_executor(self._threads, self._work, environ, stream)
         finally:
             self._in_hand -= 1
@@ -104,8 +107,8 @@ class Application:
         elif answer is not None:
             await _send_whole(send, *answer)
 
-    def _place(self, environ: Environ) -> asyncio.Semaphore:
-        name, share = self._sender(environ)
+    async def _place(self, environ: Environ) -> asyncio.Semaphore:
+        name, share = await self._sender(environ)
         place = self._places.get(name)
         if place is None:
             place = self._places[name] = asyncio.Semaphore(share)
@@ -318,23 +321,35 @@ def _application() -> Application:
 
     get_resolver().url_patterns  # noqa: B018 - loaded now, so that what is wrong stops the process at start
 
-    def identify(environ: Environ) -> Known | None:
-        path, (authorization, session_key) = environ["PATH_INFO"], _shown(environ)
-        caller = callers.by_header(authorization, sends=path == "/api/locations")
-        if caller is None and session_key:
-            caller = callers.of_session(session_key)
+    threads = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
+
+    def caller_of(environ: Environ) -> callers.Caller | None:
+        authorization, session_key = _shown(environ)
+        caller = callers.by_header(authorization, sends=environ["PATH_INFO"] == "/api/locations")
+        return callers.of_session(session_key) if caller is None and session_key else caller
+
+    async def identified(environ: Environ) -> callers.Caller | None:
+        return await asyncio.get_running_loop().run_in_executor(threads, caller_of, environ)
+
+    async def known(environ: Environ) -> Known | None:
+        caller = await identified(environ)
         if caller is None:
             return None
-        return Known(caller.name, settings.BODY_LIMIT if path.startswith("/api") else UPLOAD_LIMIT)
+        is_api = environ["PATH_INFO"].startswith("/api")
+        return Known(caller.name, settings.BODY_LIMIT if is_api else UPLOAD_LIMIT)
 
-    def sender(environ: Environ) -> tuple[str, int]:
-        """Callers who are not known are one for each address; so are probes, which come past the proxy.
+    async def sender(environ: Environ) -> tuple[str, int]:
+        """All unknown callers of an address are one caller; so are probes, which do not use the proxy.
 
-        Nobody is asked who it is.
+        Tokens are identified first, because hundreds of phones behind one address may begin at the same time.
         """
         if settings.ACCESS == "open":
             return "anybody", settings.WEB_THREADS
-        caller = callers.remembered(*_shown(environ))
+        shown = _shown(environ)
+        caller = callers.remembered(*shown)
+        if caller is None and any(shown):
+            with suppress(NeighbourUnavailable):
+                caller = await identified(environ)
         if caller is None:
             is_probe = "HTTP_X_CONNECT_PROXY" not in environ
             return "probes" if is_probe else client_address(environ), UNKNOWN_SHARE
@@ -348,7 +363,7 @@ def _application() -> Application:
         django,
         threads=settings.WEB_THREADS,
         timeout_s=settings.REQUEST_TIMEOUT_S,
-        bodies=Bodies(identify),
+        bodies=Bodies(known),
         sender=sender,
     )
 

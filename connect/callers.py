@@ -157,6 +157,7 @@ class Remembered:
     """
 
     FRESH_S = 1.0  # so long a revoked token still works, and an unknown one stays unknown
+    FRESH_TO_SEND_S = 5.0  # the same for calls that send pings: a phone sends one each second
     AWAY_S = 600.0
     AGAIN_S = (
         2.0  # between two attempts for those who are served while the source is away: each may take long
@@ -182,7 +183,7 @@ class Remembered:
             away = now < self._away_until
             if now < self._unknown.get(key, float("-inf")) + self.FRESH_S:
                 return None
-        if caller is not None and now < since + self.FRESH_S:
+        if caller is not None and now < since + (self.FRESH_TO_SEND_S if sends else self.FRESH_S):
             return self._unless_over(caller)
         stale = caller if sends else None
         if stale is not None and now >= since + self.AWAY_S:

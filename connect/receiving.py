@@ -9,7 +9,6 @@ import io
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple, cast
 
@@ -27,8 +26,7 @@ BODY_S = 30.0  # for a body of a known caller, and a second more for each PACE b
 PACE = 100_000
 UPLOAD_LIMIT = 100 * 1024 * 1024  # bytes of a file that staff upload on the admin site
 LARGE_BODIES = 32  # at the same time in this process
-LARGE_BODIES_OF_ONE = 3  # of them by one caller
-IDENTITY_THREADS = 4
+BODIES_OF_ONE = 3  # of them by one caller, and as many small ones that arrive slowly
 
 
 class Known(NamedTuple):
@@ -67,11 +65,11 @@ class Gone(Exception):
 
 
 class Bodies:
-    """Receives the bodies of a process's requests. `identify` says who sends a request; it may block."""
+    """Receives the bodies of a process's requests. `identify` finds the caller of a request."""
 
-    def __init__(self, identify: Callable[[Environ], Known | None]):
+    def __init__(self, identify: Callable[[Environ], Awaitable[Known | None]]):
         self._identify = identify
-        self._threads = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
+        self._slow: Counter[str] = Counter()
         self._large: Counter[str] = Counter()
 
     async def received(self, environ: Environ, receive: Receive) -> Body:
@@ -92,10 +90,10 @@ class Bodies:
             return body.refused(known)
         if length is not None and length > known.limit:
             return body.refused("too large", length=length, known=True)
-        return await self._large_body(body, length or known.limit, known)
+        return await self._slow_or_large_body(body, length or known.limit, known)
 
-    async def _large_body(self, body: "_Arriving", length: int, known: Known) -> Body:
-        with self._room(known.name) as there_is_room:
+    async def _slow_or_large_body(self, body: "_Arriving", length: int, known: Known) -> Body:
+        with self._room(known.name, length) as there_is_room:
             if not there_is_room:
                 return body.refused("too many", known=True)
             if await body.arrives(limit=known.limit, within_s=BODY_S + length / PACE):
@@ -106,26 +104,27 @@ class Bodies:
 
     async def _known(self, environ: Environ) -> Known | str:
         """The caller, or why there is none: unknown or unavailable."""
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._threads, self._identify, environ) or "unknown"
+            return await self._identify(environ) or "unknown"
         except NeighbourUnavailable:
             return "unavailable"
 
     @contextmanager
-    def _room(self, name: str) -> Iterator[bool]:
-        """Whether one more large body of this caller may be received now."""
-        there_is = self._large[name] < LARGE_BODIES_OF_ONE and self._large.total() < LARGE_BODIES
-        if not there_is:
+    def _room(self, name: str, length: int) -> Iterator[bool]:
+        """Whether one more body of this caller may be received now. Small ones take no memory worth counting:
+        hundreds of phones on a bad network send slowly at the same time."""
+        is_large = length > SMALL_BODY
+        bodies = self._large if is_large else self._slow
+        if bodies[name] >= BODIES_OF_ONE or (is_large and bodies.total() >= LARGE_BODIES):
             yield False
             return
-        self._large[name] += 1
+        bodies[name] += 1
         try:
             yield True
         finally:
-            self._large[name] -= 1
-            if not self._large[name]:
-                del self._large[name]
+            bodies[name] -= 1
+            if not bodies[name]:
+                del bodies[name]
 
 
 class _Arriving:

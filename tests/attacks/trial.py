@@ -91,7 +91,7 @@ class Trial:
 
     def __init__(self, system: System, target: Target, *, seconds: float) -> None:
         self.system, self.target, self.seconds = system, target, seconds
-        self.clients(2)  # the first calls of all fill caches and pools
+        self.clients(2 + len(target.phones) // 50)  # the first calls of all fill caches and pools
         self.quiet = self.clients(seconds)
 
     def look(self) -> None:
