@@ -9,12 +9,19 @@ from connect.audit import Question
 from connect.callers import Caller, Kind
 
 SILENT_S = 10.0
+SHORT_SILENT_S = 2.0  # phones wait for it
 TOKEN, SESSION = "X-Connect-Token", "X-Connect-Session"
 
 
 def of_token(token: str) -> Caller | None:
     """The caller, or None. Raises NeighbourUnavailable."""
     return _ask(TOKEN, token)
+
+
+def token_changes() -> int:
+    """See access.services. Raises NeighbourUnavailable."""
+    url = f"{settings.PERSONS_URL}/internal/token-changes"
+    return int(http.ask(url, [], silent_s=SHORT_SILENT_S)["number"])
 
 
 def of_session(key: str) -> Caller | None:

@@ -1,4 +1,6 @@
-"""`/internal/callers` identifies a caller, `/internal/questions` notes a question: for access.http_client."""
+"""For access.http_client: `/internal/callers` identifies a caller, `/internal/token-changes` counts changes
+of tokens, `/internal/questions` notes a question.
+"""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -29,6 +31,17 @@ class Callers(APIView):
         else:
             caller = services.of_session(request.headers.get(SESSION, ""))
         return Response(asdict(caller) if caller else {})
+
+
+class TokenChanges(APIView):
+    """The number of changes of tokens so far."""
+
+    callers = {"GET": PROCESSES}
+    renderer_classes = [JsonRenderer]
+    schema = None  # not for the public
+
+    def get(self, request: Request) -> Response:
+        return Response({"number": services.token_changes()})
 
 
 class Questions(APIView):

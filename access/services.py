@@ -46,6 +46,13 @@ def of_token(token: str) -> Caller | None:
     return _caller(found)
 
 
+def token_changes() -> int:
+    """A number that is another one once any token was revoked, deleted or otherwise changed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT number FROM access_token_changes")
+        return int(cursor.fetchone()[0])
+
+
 def of_session(key: str) -> Caller | None:
     """The staff user who signed in to the admin site with this session; None without all of STAFF_RIGHTS."""
     request: Any = HttpRequest()

@@ -15,5 +15,6 @@ admin_urlpatterns: list[URLPattern | URLResolver] = [
 # For other processes, not for clients: served where persons are, and where SERVED_APPS says so.
 internal_urlpatterns: list[URLPattern | URLResolver] = [
     path("internal/callers", internal.Callers.as_view(), name="internal-callers"),
+    path("internal/token-changes", internal.TokenChanges.as_view(), name="internal-token-changes"),
     path("internal/questions", internal.Questions.as_view(), name="internal-questions"),
 ]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
@@ -149,48 +149,67 @@ def note(caller: Caller, question: "Question") -> None:
         raise NeighbourUnavailable("The audit log cannot be written.") from fault
 
 
-class Remembered:
-    """Cache of identities, for FRESH_S. Thread-safe. Tokens and session keys are kept as hashes only.
+class _Entry(NamedTuple):
+    caller: Caller
+    asked: float  # when the source identified the caller
+    confirmed: float  # when that was last known to hold
+    changes: int | None  # token_changes before the source was asked
 
-    While the source cannot be asked, identification fails, except for calls that send pings: for AWAY_S after
-    the caller was last confirmed, so that a door that needs only the broker takes pings without a database.
+
+class Remembered:
+    """Cache of identities. Thread-safe. Tokens and session keys are kept as hashes only.
+
+    An identity holds for FRESH_S. That of a phone's or person's token holds for ASK_AGAIN_S while no token
+    changes, which one question a second tells for all: hundreds of phones send a ping each second. While the
+    source cannot be asked, identification fails, except for calls that send pings: for AWAY_S after the
+    caller was last confirmed, so that a door that needs only the broker takes pings without a database.
     """
 
     FRESH_S = 1.0  # so long a revoked token still works, and an unknown one stays unknown
-    FRESH_TO_SEND_S = 5.0  # the same for calls that send pings: a phone sends one each second
+    ASK_AGAIN_S = 600.0
     AWAY_S = 600.0
     AGAIN_S = (
         2.0  # between two attempts for those who are served while the source is away: each may take long
     )
     MOST, MOST_UNKNOWN = 100_000, 10_000
+    KINDS_BY_CHANGES = frozenset({Kind.INGEST, Kind.PERSON})  # others depend on a user's rights, too
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        token_changes: Callable[[], int] = lambda: neighbours.access().token_changes(),
+    ):
         self._clock = clock
-        self._known: dict[bytes, tuple[Caller, float]] = {}  # with the time of confirmation, oldest first
+        self._token_changes = token_changes
+        self._known: dict[bytes, _Entry] = {}  # oldest first
         self._unknown: dict[bytes, float] = {}  # when it was asked for, oldest first
+        self._changes: int | None = None
+        self._changes_at = float("-inf")
         self._away_until = float("-inf")
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
 
     def lately(self, shown: str) -> Caller | None:
         with self._lock:
-            return self._known.get(hashlib.sha256(shown.encode()).digest(), (None,))[0]
+            entry = self._known.get(hashlib.sha256(shown.encode()).digest())
+        return entry.caller if entry else None
 
     def caller(self, shown: str, ask: Callable[[], Caller | None], *, sends: bool = False) -> Caller | None:
         key = hashlib.sha256(shown.encode()).digest()
         now = self._clock()
         with self._lock:
-            caller, since = self._known.get(key, (None, float("-inf")))
+            entry = self._known.get(key)
             away = now < self._away_until
             if now < self._unknown.get(key, float("-inf")) + self.FRESH_S:
                 return None
-        if caller is not None and now < since + (self.FRESH_TO_SEND_S if sends else self.FRESH_S):
-            return self._unless_over(caller)
-        stale = caller if sends else None
-        if stale is not None and now >= since + self.AWAY_S:
-            stale = None
+        if entry is not None and self._holds(key, entry, now, sends=sends):
+            return self._unless_over(entry.caller)
+        stale = entry.caller if entry is not None and sends and now < entry.confirmed + self.AWAY_S else None
         if stale is None or not away:
             try:
-                return self._learnt(key, ask(), now)
+                changes = self._current_changes(wait=not sends)
+                return self._learnt(key, ask(), now, changes)
             except (OperationalError, InterfaceError):
                 connection.close_if_unusable_or_obsolete()
             except NeighbourUnavailable:
@@ -200,12 +219,41 @@ class Remembered:
             raise NeighbourUnavailable("The caller cannot be identified now.")
         return self._unless_over(stale)
 
-    def _learnt(self, key: bytes, found: Caller | None, now: float) -> Caller | None:
+    def _holds(self, key: bytes, entry: _Entry, now: float, *, sends: bool) -> bool:
+        if entry.changes is None or entry.caller.kind not in self.KINDS_BY_CHANGES:
+            return now < entry.asked + self.FRESH_S
+        if now >= entry.asked + self.ASK_AGAIN_S or self._current_changes(wait=not sends) != entry.changes:
+            return False
+        with self._lock:
+            if key in self._known:
+                self._known[key] = entry._replace(confirmed=now)
+        return True
+
+    def _current_changes(self, *, wait: bool) -> int | None:
+        """As it was at most FRESH_S ago; None if it cannot be learnt. Without `wait` it may be older while
+        another thread asks."""
+        if not self._asking.acquire(blocking=wait):
+            return self._changes
+        try:
+            if self._clock() >= self._changes_at + self.FRESH_S:
+                try:
+                    self._changes = self._token_changes()
+                except (OperationalError, InterfaceError):
+                    self._changes = None
+                    connection.close_if_unusable_or_obsolete()
+                except NeighbourUnavailable:
+                    self._changes = None
+                self._changes_at = self._clock()
+            return self._changes
+        finally:
+            self._asking.release()
+
+    def _learnt(self, key: bytes, found: Caller | None, now: float, changes: int | None) -> Caller | None:
         with self._lock:
             self._known.pop(key, None)
             self._unknown.pop(key, None)
             if found is not None:
-                self._known[key] = (found, now)
+                self._known[key] = _Entry(found, now, now, changes)
                 while len(self._known) > self.MOST:
                     del self._known[next(iter(self._known))]
             else:

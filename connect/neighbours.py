@@ -24,7 +24,10 @@ LOCATIONS = {
 PINGS = {"local": "locations.services", "grpc": "grpc_server.client", "kafka": "consumers.producer"}  # submit
 # Each of these that is remote also has `is_alive(url)`; it answers within a second or two (connect/needs.py).
 # Tokens are kept where persons are: the same URL says where.
-ACCESS = {"local": "access.services", "http": "access.http_client"}  # of_token, of_session, note
+ACCESS = {
+    "local": "access.services",
+    "http": "access.http_client",
+}  # of_token, token_changes, of_session, note
 
 # Whom the apps ask along the seam: persons also whose tokens they are shown, and a door to a topic, which
 # refuses nobody, whose pings it is to take. The page asks nobody, and every other app asks the database.

@@ -72,6 +72,38 @@ def test_an_expired_or_a_revoked_one_is_nobodys() -> None:
     assert services.of_token(revoked) is None
 
 
+CHANGES: dict[str, Callable[[Token], object]] = {
+    "revoked": lambda token: Token.objects.filter(pk=token.pk).update(revoked=True),
+    "saved by the admin site": lambda token: token.save(),
+    "ends earlier": lambda token: Token.objects.filter(pk=token.pk).update(expiry_date=timezone.now()),
+    "deleted": lambda token: token.delete(),
+    "gone with the person": lambda token: Person.objects.filter(pk=token.first_person_id).delete(),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_of_a_token_is_counted(ann: Person, what: str) -> None:
+    made(first_person_id=ann.pk, last_person_id=ann.pk)
+    before = services.token_changes()
+    CHANGES[what](Token.objects.get())
+    end_transaction()
+    assert services.token_changes() > before
+
+
+def test_the_use_of_a_token_is_no_change() -> None:
+    before = services.token_changes()
+    assert services.of_token(made()) is not None
+    end_transaction()
+    assert Token.objects.get().last_used
+    assert services.token_changes() == before
+
+
+def end_transaction() -> None:
+    """What waits for its end happens now."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
 @pytest.mark.parametrize("shown", ["", ".", "a" * 8, "a" * 8 + "." + "b" * 32, "\0", "é" * 41])
 def test_what_nobody_has_made_is_nobodys(shown: str) -> None:
     assert services.of_token(shown) is None

@@ -1,6 +1,7 @@
 """How long identities are remembered, and for whom while their source is away."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -10,16 +11,19 @@ from connect.neighbours import NeighbourUnavailable
 
 INGEST = Caller(Kind.INGEST, "token a", (1, 1))
 STAFF = Caller(Kind.STAFF, "user b")
-OTHERS = [STAFF, Caller(Kind.PERSON, "token c", (1, 1)), Caller(Kind.SERVICE, "token d")]
+PERSON = Caller(Kind.PERSON, "token c", (1, 1))
+USERS = [STAFF, Caller(Kind.SERVICE, "token d")]
+OTHERS = [PERSON, *USERS]
+PHONES = [INGEST, PERSON]
 
 
 class Asked:
     """Answers, or is away, and counts."""
 
-    def __init__(self, answer: Caller | None) -> None:
+    def __init__(self, answer: Any) -> None:
         self.answer, self.times, self.away = answer, 0, False
 
-    def __call__(self) -> Caller | None:
+    def __call__(self) -> Any:
         self.times += 1
         if self.away:
             raise NeighbourUnavailable
@@ -32,11 +36,57 @@ def clock() -> list[float]:
 
 
 @pytest.fixture
-def remembered(clock: list[float]) -> Remembered:
-    return Remembered(clock=lambda: clock[0])
+def changes() -> Asked:
+    """The number of changes of tokens so far."""
+    return Asked(7)
 
 
-@pytest.mark.parametrize("caller", [INGEST, *OTHERS])
+@pytest.fixture
+def remembered(clock: list[float], changes: Asked) -> Remembered:
+    return Remembered(clock=lambda: clock[0], token_changes=changes)
+
+
+@pytest.mark.parametrize("caller", PHONES)
+@pytest.mark.parametrize("sends", [True, False])
+def test_the_token_of_a_phone_holds_while_no_token_changes(
+    remembered: Remembered, clock: list[float], changes: Asked, caller: Caller, sends: bool
+) -> None:
+    asks = {name: Asked(caller) for name in "abc"}
+    for _ in range(10):
+        assert [remembered.caller(name, ask, sends=sends) for name, ask in asks.items()] == [caller] * 3
+        clock[0] += 1.0
+    assert [ask.times for ask in asks.values()] == [1, 1, 1]
+    assert changes.times == 10  # once a second for all of them
+    changes.answer = 8
+    asks["a"].answer = None
+    assert remembered.caller("a", asks["a"], sends=sends) is None
+    assert remembered.caller("b", asks["b"], sends=sends) == caller
+    assert asks["b"].times == 2
+
+
+def test_the_token_of_a_phone_is_asked_about_again_after_ten_minutes(
+    remembered: Remembered, clock: list[float]
+) -> None:
+    ask = Asked(INGEST)
+    remembered.caller("a", ask)
+    clock[0] += 600
+    remembered.caller("a", ask)
+    assert ask.times == 2
+
+
+def test_where_changes_cannot_be_learnt_each_token_is_asked_about(
+    remembered: Remembered, clock: list[float], changes: Asked
+) -> None:
+    """Persons is away, or it runs older code."""
+    changes.away = True
+    ask = Asked(INGEST)
+    remembered.caller("a", ask)
+    clock[0] += 1.0
+    remembered.caller("a", ask)
+    assert ask.times == 2
+
+
+@pytest.mark.parametrize("caller", USERS)
 def test_an_identity_is_remembered_for_a_second(
     remembered: Remembered, clock: list[float], caller: Caller
 ) -> None:
@@ -50,22 +100,22 @@ def test_an_identity_is_remembered_for_a_second(
 
 @pytest.mark.parametrize("caller", OTHERS)
 def test_while_the_source_is_away_nobody_reads(
-    remembered: Remembered, clock: list[float], caller: Caller
+    remembered: Remembered, clock: list[float], changes: Asked, caller: Caller
 ) -> None:
     ask = Asked(caller)
     remembered.caller("a", ask)
-    ask.away = True
+    ask.away = changes.away = True
     clock[0] += 1.0
     with pytest.raises(NeighbourUnavailable):
         remembered.caller("a", ask)
 
 
 def test_while_the_source_is_away_pings_are_taken_for_ten_minutes(
-    remembered: Remembered, clock: list[float]
+    remembered: Remembered, clock: list[float], changes: Asked
 ) -> None:
     ask = Asked(INGEST)
     remembered.caller("a", ask, sends=True)
-    ask.away = True
+    ask.away = changes.away = True
     clock[0] += 599
     assert remembered.caller("a", ask, sends=True) == INGEST
     assert remembered.caller("a", ask, sends=True) == INGEST
@@ -75,7 +125,8 @@ def test_while_the_source_is_away_pings_are_taken_for_ten_minutes(
     clock[0] += 1
     with pytest.raises(NeighbourUnavailable):
         remembered.caller("a", ask, sends=True)
-    ask.away = False
+    clock[0] += 1
+    ask.away = changes.away = False
     ask.answer = None
     assert remembered.caller("a", ask, sends=True) is None
 
