@@ -322,8 +322,11 @@ def _application() -> Application:
     get_resolver().url_patterns  # noqa: B018 - loaded now, so that what is wrong stops the process at start
 
     threads = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
+    only_pages = {*settings.SERVED_APPS} <= {"webapp"}  # with nobody to ask about a cookie of the admin site
 
     def caller_of(environ: Environ) -> callers.Caller | None:
+        if only_pages:
+            return None
         authorization, session_key = _shown(environ)
         caller = callers.by_header(authorization, sends=environ["PATH_INFO"] == "/api/locations")
         return callers.of_session(session_key) if caller is None and session_key else caller
