@@ -27,8 +27,7 @@ class Bearer(BaseAuthentication):
         )
         if caller is None:
             raise exceptions.AuthenticationFailed("This token is not valid.")
-        if caller.kind not in (Kind.OPEN, Kind.SERVICE):
-            carried.in_share(caller.share)
+        carried.in_share(caller.share)
         if settings.ACCESS != "open":
             request.META[KNOWN] = True
         if caller.kind is Kind.PERSON:

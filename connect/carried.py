@@ -1,9 +1,9 @@
-"""What a call carries along to all that it asks: its id, until when somebody waits for it, and whose it is.
+"""The context of a call, which it passes to all that it asks: its id, its deadline, and its caller's share.
 
 A web request has to begin its answer in time (connect.asgi), a gRPC call has the deadline that its client
 gave it (grpc_server.calls). What it asks of a neighbour or of the database gets what is left of that, so that
-no process works on for somebody who has given up. Whose it is decides in whose share of another process's
-threads it works (grpc_server.calls): a caller has no more of them because it asks by REST.
+no process works on for somebody who has given up. The gRPC server counts what it asks in its caller's share
+of threads (grpc_server.calls): a caller gets no more of them by asking through REST.
 """
 
 import logging
@@ -64,12 +64,12 @@ def end_deadline() -> None:
 
 
 def in_share(share: str) -> None:
-    """What the call in hand asks of others is in the share of this caller (callers.Caller.share)."""
+    """Sets the share of threads that the call uses in other processes: callers.Caller.share."""
     _current.set(replace(_current.get(), share=share))
 
 
 def share() -> str:
-    """Empty where the call is nobody's in particular."""
+    """The share that in_share set; empty outside of a caller's call."""
     return _current.get().share
 
 

@@ -306,7 +306,7 @@ class _Pool:
                 semaphore.release()
 
     def _most(self, name: str) -> int:
-        """How many of the threads a caller may have at the same time."""
+        """The number of threads that one caller may hold at the same time."""
         kind = Kind(name.partition("-")[0])
         if kind in (Kind.SERVICE, Kind.OPEN):
             return self.size

@@ -99,7 +99,7 @@ def test_the_use_of_a_token_is_no_change() -> None:
 
 
 def end_transaction() -> None:
-    """What waits for its end happens now."""
+    """Runs deferred triggers now, as the end of the transaction would."""
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
