@@ -47,6 +47,8 @@ CONFIG = {
     "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 16 * 1024,
     "fetch.max.bytes": 8 * 1024 * 1024,
+    # A topic that is not found is taken for one that is still being made for so long; then it was deleted.
+    "topic.metadata.propagation.max.ms": 5000,
     # How soon more is read ahead once there is room: with the usual second a writer mostly waits.
     "fetch.queue.backoff.ms": 20,
     # What the lag report is made of: without a request to the brokers.
@@ -261,7 +263,8 @@ class Writer:
                 passing.warning("%s: %s. It is committed later.", fault.name(), fault.str())
 
     def _heard(self, error: KafkaError) -> None:
-        if topic.is_fatal(error):
+        """What concerns no message. librdkafka tells of a deleted topic here or in place of a message."""
+        if self._ends_the_writer(error):
             self._broken = error
         else:
             passing.warning("%s: %s", error.name(), error.str())
