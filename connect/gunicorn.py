@@ -51,12 +51,14 @@ class Protocol(HttpToolsProtocol):
         self._refusal = HTTPStatus.BAD_REQUEST, "This is not a request that HTTP allows."
         self._draining: asyncio.TimerHandle | None = None
         self._left_to_drain = 0
+        self._is_refused = False
 
     def data_received(self, data: bytes) -> None:
         if self._draining is not None:
             self._left_to_drain -= len(data)
             if self._left_to_drain < 0:
                 self.transport.close()
+            if self._is_refused or self.transport.is_closing():
                 return
         before = self._heads, self._in_head
         super().data_received(data)
@@ -100,11 +102,13 @@ class Protocol(HttpToolsProtocol):
             return
         if cycle.more_body:
             self._unset_keepalive_if_required()
-            drain: Drain = cast("dict[str, Any]", cycle.scope).get(DRAIN, UNKNOWN_DRAIN)
-            self._left_to_drain = drain.size
-            self._draining = self.loop.call_later(drain.within_s, self.transport.close)
+            self._drain(cast("dict[str, Any]", cycle.scope).get(DRAIN, UNKNOWN_DRAIN))
         elif cycle.scope.get(CLOSES):
             self.transport.close()
+
+    def _drain(self, drain: Drain) -> None:
+        self._left_to_drain = drain.size
+        self._draining = self.loop.call_later(drain.within_s, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._draining is not None:
@@ -126,7 +130,12 @@ class Protocol(HttpToolsProtocol):
         body = json.dumps({"detail": message})
         head = f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         self.transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-        self.transport.close()
+        if self._is_refused or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self._is_refused = True
+        self._drain(UNKNOWN_DRAIN)
 
 
 class Worker(UvicornWorker):

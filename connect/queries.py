@@ -133,7 +133,9 @@ class Query(serializers.Serializer):
     def of(cls, request: Request) -> dict[str, Any]:
         """The validated parameters; those that were not given and have no default are None."""
         query = cls(data=request.query_params)
-        query.is_valid(raise_exception=True)
+        if not query.is_valid():
+            # As a plain dict: the browsable page takes errors that know their serializer for those of a body.
+            raise exceptions.ValidationError(dict(query.errors))
         given = {name: query.validated_data.get(name) for name in query.fields.keys()}  # noqa: SIM118 - it iterates over keys, its stubs over fields
         audit.asks(request, given)
         return given

@@ -35,6 +35,54 @@ SPOKEN_TO = [
     "tcp-request inspect-delay 3s",
     "tcp-request content reject if outside !{ req.len ge 24 }",
 ]
+# HAProxy before 3.2 refuses in HTML what it cannot parse (haproxy/haproxy#3032). There a frontend reads the
+# first head of a connection as bytes, and only then as HTTP. Its first rule waits until the head is complete.
+# Any other rule with a condition on what may still come would wait, too, so the others look at variables.
+# What cannot be parsed later in a connection is still refused in HTML.
+OLD = ".if !version_atleast(3.2)"
+READ_FIRST = [
+    OLD,
+    "mode tcp",
+    (
+        'log-format "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %[var(txn.status)] %B %tsc %ac/%fc/%bc/%sc/%rc '
+        '%[var(txn.method)] %{+Q}[var(txn.path)] %[var(txn.id)]"'
+    ),
+    "tcp-request inspect-delay 5s",
+    r'acl complete req.payload(0,0) -m sub "\r\n\r\n" "\n\n" "\n\r\n"',
+    "tcp-request content set-var(txn.status) str(400) if complete",
+    "tcp-request content set-var(txn.sent) req.len",
+    "tcp-request content reject if { var(txn.sent) -m int eq 0 }",
+    "acl whole var(txn.status) -m found",
+    "acl longest var(txn.sent) -m int ge 31744",  # tune.bufsize without tune.maxrewrite
+    "tcp-request content set-var(txn.status) str(431) if longest !whole",
+    "tcp-request content set-var(txn.status) str(408) if !longest !whole",
+    "tcp-request content set-var(txn.readable) req.proto_http",
+    # It has no room to take an address of 16 KB apart.
+    r'acl line req.payload(0,16384) -m sub "\n"',
+    "acl large var(txn.sent) -m int ge 16384",
+    "tcp-request content set-var(txn.status) str(431) if large !line",
+    "tcp-request content set-var(txn.version) req.ver",
+    "tcp-request content set-var(txn.coding) req.fhdr(Transfer-Encoding),lower",
+    "acl readable var(txn.readable) -m bool",
+    "acl early var(txn.version) -m beg 0",
+    "acl coded var(txn.coding) -m found",
+    "acl chunked var(txn.coding) -m str chunked",
+    "tcp-request content set-var(txn.status) str(422) if coded !chunked",
+    # Of the first chunk only; one of no size waits here in vain.
+    r'acl sized req.payload(0,0) -m reg "^([^\r\n]++\r?\n)++\r?\n(\\z|[0-9A-Fa-f]{1,15}([;\\s]|\\z))"',
+    "tcp-request content set-var(txn.sized) bool(true) if chunked sized",
+    "acl chunks var(txn.sized) -m bool",
+    "tcp-request content switch-mode http if readable !early !coded or readable !early chunks",
+    "tcp-request content set-var(txn.refused) bool(true)",
+    "use_backend refused if { var(txn.refused) -m bool }",
+    "http-after-response set-var(txn.status) status",
+    ".endif",
+]
+REFUSED = f"""{OLD}
+backend refused
+    mode tcp
+    tcp-request content use-service lua.refuse
+.endif"""
 # Marks the frontends of Services that the stage no longer has.
 LEAVING = "leaving-"
 
@@ -81,13 +129,18 @@ def configuration(
             binds.append(f"{wishes.doors(place)}:{place.node_port(service.node_port)}{options}")
         if service.process is None:
             routes = routes_file(place, stage)
-            # A path that cannot be decoded is led where the root is: that process has an answer for it.
-            lines = [f'use_backend %[{what},map_reg("{routes}")]' for what in ("path,url_dec", "str(/)")]
+            lines = [
+                "http-request set-var(txn.route) path,url_dec",
+                # A path that cannot be decoded is led where the root is: that process has an answer for it.
+                "http-request set-var(txn.route) str(/) unless { var(txn.route) -m found }",
+                f'use_backend %[var(txn.route),map_reg("{routes}")]',
+            ]
             blocks.append(frontend(service.name, binds, "\n    ".join(lines)))
         else:
             to = f"default_backend {service.process}"
             blocks.append(frontend(service.name, binds, to, grpc=is_grpc(upstreams[service.process])))
     blocks += [backend(name, upstream) for name, upstream in sorted(upstreams.items()) if upstream.port]
+    blocks.append(REFUSED)
     body = "\n\n".join(blocks) + "\n"
     told = "".join(f'    setenv {name} "{value}"\n' for name, value in wishes.for_proxy(place).items())
     rules = f"{rules_file(place).read_text()}\n"
@@ -106,12 +159,13 @@ def configuration(
         f'    stats socket "{place.sockets() / "haproxy.sock"}" mode 600 level admin expose-fd listeners\n'
         "    hard-stop-after 1h\n"
         f"{told}"
+        f'{OLD}\n    lua-load "{place.checkout / "local" / "refusals.lua"}"\n.endif\n'
     )
     return f"{head}\n{rules}{body}"
 
 
 def frontend(name: str, binds: Sequence[str], to: str, *, grpc: bool = False) -> str:
-    lines = [f"bind {bind}" for bind in binds] + COUNTED + (SPOKEN_TO if grpc else []) + [to]
+    lines = [f"bind {bind}" for bind in binds] + COUNTED + (SPOKEN_TO if grpc else READ_FIRST) + [to]
     return "\n    ".join([f"frontend {name} from {'tunnel' if grpc else 'door'}", *lines])
 
 

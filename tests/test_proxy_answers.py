@@ -5,9 +5,7 @@ A real HAProxy with the cluster's configuration, and a real web process behind a
 
 import gzip
 import json
-import re
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from django.db import connection
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from local.proxy import executable
 from locations import partitions
 from persons.models import Person
 from tests.rendered import STAGES
@@ -28,9 +25,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 APP, ALSO_APP = "http://127.0.0.1:30000", "http://localhost:30000"
 JSON = {"Accept": "application/json"}
-# What it cannot parse, HAProxy refuses with a page of its own before 3.2 (haproxy/haproxy#3032).
-VERSION = subprocess.run([executable(), "-v"], capture_output=True, text=True, check=True).stdout
-IS_OLD = tuple(int(part) for part in re.findall(r"\d+", VERSION)[:2]) < (3, 2)
 
 
 @pytest.fixture(scope="module")
@@ -106,33 +100,6 @@ def test_more_headers_than_a_process_takes_are_refused_in_json(door: int) -> Non
     head, body = raw(door, b"GET /api/persons HTTP/1.1\r\nHost: localhost\r\n" + many + b"\r\n")
     assert head.startswith(b"HTTP/1.1 4")
     assert list(json.loads(body)) == ["detail"]
-
-
-ASKED = b"GET /api/persons HTTP/1.1\r\nHost: localhost\r\n"
-SENT = ASKED.replace(b"GET", b"POST")
-UNPARSABLE = {
-    "space": (400, b"GET /api/per sons HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-    "control character": (400, b"GET /api/per\x01sons HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-    "length": (400, SENT + b"Content-Length: abc\r\n\r\n"),
-    "two lengths": (400, SENT + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\n"),
-    "coding": (422, SENT + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
-    "headers": (400, ASKED + b"".join(b"X-%d: 1\r\n" % number for number in range(2500)) + b"\r\n"),
-    "a large one": (431, ASKED + b"X: " + b"a" * 32_500 + b"\r\n\r\n"),
-}
-
-
-@pytest.mark.parametrize("what", UNPARSABLE)
-def test_what_haproxy_cannot_parse_is_refused_in_json(door: int, what: str) -> None:
-    status, request = UNPARSABLE[what]
-    head, body = raw(door, request)
-    if IS_OLD:
-        assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 422 "))
-        assert b"<h1>" in body, "This HAProxy says it in JSON, too: take this exception out."
-    else:
-        if what == "two lengths" and not head:
-            return  # 3.2 closes the connection without a word
-        assert head.startswith(b"HTTP/1.1 %d " % status)
-        assert list(json.loads(body)) == ["detail"]
 
 
 def test_where_to_begin(door: int) -> None:

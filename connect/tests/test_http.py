@@ -316,6 +316,12 @@ def test_a_browser_keeps_its_page(api: APIClient, path: str) -> None:
     assert "Accept" in answer["Vary"]
 
 
+def test_a_wrong_parameter_beside_a_body_that_cannot_be_read_is_a_400_for_a_browser(api: APIClient) -> None:
+    answer = api.generic("POST", "/api/persons?Limit=1", "{", content_type="", headers=BROWSER)
+    assert answer.status_code == 400
+    assert b"Unknown parameter." in answer.content
+
+
 # --- where to begin ------------------------------------------------------------------------------
 
 
