@@ -1,6 +1,8 @@
 """The seam's `http:` for access: the same verbs as access.services, asked of the persons process."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 from django.conf import settings
 
@@ -10,12 +12,13 @@ from connect.callers import Caller, Kind
 
 SILENT_S = 10.0
 SHORT_SILENT_S = 2.0  # phones wait for it
-TOKEN, SESSION = "X-Connect-Token", "X-Connect-Session"
+SESSION = "X-Connect-Session"
 
 
-def of_token(token: str) -> Caller | None:
-    """The caller, or None. Raises NeighbourUnavailable."""
-    return _ask(TOKEN, token)
+def of_tokens(tokens: Iterable[str]) -> dict[str, Caller]:
+    """See access.services. Raises NeighbourUnavailable."""
+    found = http.ask(f"{settings.PERSONS_URL}/internal/callers", [], silent_s=SILENT_S, body=list(tokens))
+    return {token: _caller(fields) for token, fields in found.items()}
 
 
 def token_changes() -> int:
@@ -25,7 +28,12 @@ def token_changes() -> int:
 
 
 def of_session(key: str) -> Caller | None:
-    return _ask(SESSION, key)
+    """See access.services. Raises NeighbourUnavailable."""
+    if not key.isascii() or not key.isprintable():
+        return None
+    url = f"{settings.PERSONS_URL}/internal/callers"
+    found = http.ask(url, [], silent_s=SILENT_S, headers={SESSION: key})
+    return _caller(found) if found else None
 
 
 def note(caller: Caller, question: Question) -> None:
@@ -34,12 +42,6 @@ def note(caller: Caller, question: Question) -> None:
     http.tell(f"{settings.PERSONS_URL}/internal/questions", fact, silent_s=SILENT_S)
 
 
-def _ask(header: str, shown: str) -> Caller | None:
-    if not shown.isascii() or not shown.isprintable():
-        return None
-    url = f"{settings.PERSONS_URL}/internal/callers"
-    found = http.ask(url, [], silent_s=SILENT_S, headers={header: shown})
-    if not found or "kind" not in found:
-        return None
-    people = found["people"]
-    return Caller(Kind(found["kind"]), found["name"], tuple(people) if people else None, found["until"])
+def _caller(fields: dict[str, Any]) -> Caller:
+    people = fields["people"]
+    return Caller(Kind(fields["kind"]), fields["name"], tuple(people) if people else None, fields["until"])

@@ -12,25 +12,30 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from access import services
-from access.http_client import SESSION, TOKEN
+from access.http_client import SESSION
 from connect.audit import People, Question
 from connect.callers import PROCESSES, Caller, Kind
 from connect.rest import JsonRenderer, object_body
 
 
 class Callers(APIView):
-    """The caller that a token or a session means; an empty object for none."""
+    """POST takes an array of tokens, and gives the caller of each that is valid. GET gives the caller of a
+    session; an empty object for none.
+    """
 
-    callers = {"GET": PROCESSES}
+    callers = {"GET": PROCESSES, "POST": PROCESSES}
     renderer_classes = [JsonRenderer]
     schema = None  # not for the public
 
     def get(self, request: Request) -> Response:
-        if token := request.headers.get(TOKEN):
-            caller = services.of_token(token)
-        else:
-            caller = services.of_session(request.headers.get(SESSION, ""))
+        caller = services.of_session(request.headers.get(SESSION, ""))
         return Response(asdict(caller) if caller else {})
+
+    def post(self, request: Request) -> Response:
+        if not isinstance(request.data, list):
+            raise exceptions.ParseError("Not an array of tokens.")
+        found = services.of_tokens(map(str, request.data))
+        return Response({token: asdict(caller) for token, caller in found.items()})
 
 
 class TokenChanges(APIView):

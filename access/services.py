@@ -1,6 +1,7 @@
 """Identifies tokens and sessions, and writes the audit log: the seam's `local:` for access. Makes tokens."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from importlib import import_module
 from typing import Any, cast
@@ -30,20 +31,25 @@ _WRITTEN = re.compile(TOKEN_FORM, re.ASCII)
 GRACE = timedelta(days=1)
 
 
-def of_token(token: str) -> Caller | None:
-    """The caller; None for a token that is unknown, expired or revoked. Notes the day on which it is used."""
-    if not _WRITTEN.fullmatch(token):
-        return None
-    try:
-        found = cast("Token", Token.objects.get_from_key(token))
-    except Token.DoesNotExist:
-        return None
-    if found.has_expired or (found.user is not None and not _is_staff(found.user)):
-        return None
+def of_tokens(tokens: Iterable[str]) -> dict[str, Caller]:
+    """The callers of those tokens that are not unknown, expired or revoked. Notes the day of use."""
+    written = {shown: shown.partition(".")[0] for shown in tokens if _WRITTEN.fullmatch(shown)}
+    known = {
+        token.prefix: token for token in Token.objects.get_usable_keys().filter(prefix__in=written.values())
+    }
+    found = {
+        shown: token
+        for shown, prefix in written.items()
+        if (token := known.get(prefix)) is not None and token.is_valid(shown) and _is_usable(token)
+    }
     today = timezone.now().date()
-    if found.last_used != today:
-        Token.objects.filter(pk=found.pk).update(last_used=today)
-    return _caller(found)
+    if first_today := [token.pk for token in found.values() if token.last_used != today]:
+        Token.objects.filter(pk__in=first_today).update(last_used=today)
+    return {shown: _caller(token) for shown, token in found.items()}
+
+
+def _is_usable(token: Token) -> bool:
+    return not token.has_expired and (token.user is None or _is_staff(token.user))
 
 
 def token_changes() -> int:

@@ -40,7 +40,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
 Send = Callable[[Message], Awaitable[None]]
 
-IDENTITY_THREADS = 4
+IDENTITY_THREADS = 32  # their tokens are asked about together
 UNKNOWN_SHARE = 2  # threads for all of an address who show nothing that is known
 WAITING = 256  # requests that may wait for a thread; more are refused
 SLOW_READER_S = 30.0  # for a reader to take PIECE bytes

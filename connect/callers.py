@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from connect import neighbours
+from connect.coalescing import Coalesced
 from connect.neighbours import NeighbourUnavailable
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def by_header(value: str, noted: str = "", *, sends: bool = False) -> Caller | N
         return EVERYBODY
     if (token := token_in(value)) is None:
         return None
-    caller = _remembered.caller(f"token {token}", lambda: neighbours.access().of_token(token), sends=sends)
+    caller = _remembered.caller(f"token {token}", lambda: _tokens({token}).get(token), sends=sends)
     if caller is not None and caller.kind is Kind.SERVICE and noted:
         return replace(caller, noted_at_door=True)
     return caller
@@ -268,3 +269,4 @@ class Remembered:
 
 
 _remembered = Remembered()
+_tokens: Coalesced[str, Caller] = Coalesced(lambda tokens: neighbours.access().of_tokens(tokens), most=500)

@@ -1,6 +1,6 @@
 """How one process asks another over HTTP: pooled connections, bounded times and retries, one failure.
 
-Only the http clients of the apps use it. They ask by GET, and note by POST, where a repeat is harmless. So a
+Only the http clients of the apps use it. They ask, and note what was asked, where a repeat is harmless. So a
 retry is always safe: where no connection could be made, or one broke. Read timeouts are not retried: the time
 is spent.
 """
@@ -22,6 +22,7 @@ from connect.neighbours import NeighbourUnavailable, QuestionTooLarge
 CONNECT_S = 2.0
 ALIVE_S = 1.0
 NO_HEADERS: Mapping[str, str] = {}
+JSON = {"Content-Type": "application/json"}
 SILENT_S = 60.0  # between two bytes of an answer of rows; the whole of it may take longer
 
 
@@ -92,10 +93,18 @@ def _answer(
 
 
 def ask(
-    url: str, query: list[tuple[str, str]], *, silent_s: float, headers: Mapping[str, str] = NO_HEADERS
+    url: str,
+    query: list[tuple[str, str]],
+    *,
+    silent_s: float,
+    headers: Mapping[str, str] = NO_HEADERS,
+    body: Any = None,
 ) -> Any:
-    """The JSON of the answer. An error, or so long a silence, is NeighbourUnavailable."""
-    with _answer(url, query, silent_s=silent_s, whole=True, more=headers) as response:
+    """The JSON of the answer, to a POST where there is a body. An error, or so long a silence, is
+    NeighbourUnavailable.
+    """
+    more, packed = (headers, None) if body is None else ({**headers, **JSON}, orjson.dumps(body))
+    with _answer(url, query, silent_s=silent_s, whole=True, more=more, body=packed) as response:
         if response.status != 200:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
         return orjson.loads(response.data)
@@ -112,8 +121,7 @@ def is_alive(url: str) -> bool:
 
 def tell(url: str, fact: Any, *, silent_s: float) -> None:
     """Sends JSON. Anything but a 204 is NeighbourUnavailable."""
-    json = {"Content-Type": "application/json"}
-    with _answer(url, [], silent_s=silent_s, whole=True, more=json, body=orjson.dumps(fact)) as response:
+    with _answer(url, [], silent_s=silent_s, whole=True, more=JSON, body=orjson.dumps(fact)) as response:
         if response.status != 204:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 from django.db import InterfaceError, OperationalError, connection
 
 from connect import neighbours
+from connect.coalescing import Coalesced
 from connect.neighbours import NeighbourUnavailable
 
 FRESH_S = 60.0
 AGAIN_S = 2.0
 MOST = 1_000_000  # ids remembered; some 100 MB
+TOGETHER = 500  # ids of single pings that are asked about together
 
 
 class KnownPersons:
@@ -26,6 +28,7 @@ class KnownPersons:
         self._found: dict[int, float] = {}  # when last; the longest ago first
         self._away_until = float("-inf")
         self._lock = threading.Lock()
+        self._persons = Coalesced[int, object](lambda ids: neighbours.persons().get_many(ids), most=TOGETHER)
 
     def among(self, person_ids: Iterable[int]) -> set[int]:
         """Those who exist. Asks once at most; raises NeighbourUnavailable if that is in vain and matters."""
@@ -52,7 +55,7 @@ class KnownPersons:
     def _ask(self, doubtful: set[int]) -> set[int] | None:
         """None when persons is away."""
         try:
-            return set(neighbours.persons().get_many(doubtful))
+            return doubtful & self._persons(doubtful).keys()
         except (OperationalError, InterfaceError):
             connection.close_if_unusable_or_obsolete()
         except NeighbourUnavailable:

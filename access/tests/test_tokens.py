@@ -20,6 +20,11 @@ from persons.models import Person
 
 pytestmark = pytest.mark.django_db
 
+
+def of_token(shown: str) -> Caller | None:
+    return services.of_tokens([shown]).get(shown)
+
+
 ORGANISER = Caller(Kind.STAFF, "user organiser")
 
 
@@ -43,7 +48,7 @@ def tokens(*arguments: str) -> str:
 
 
 def test_whoever_shows_one_is_who_it_was_made_for() -> None:
-    assert services.of_token(made()) == Caller(
+    assert of_token(made()) == Caller(
         Kind.INGEST,
         f"token {Token.objects.get().prefix}",
         (1, 9),
@@ -61,15 +66,15 @@ def test_nothing_that_is_stored_can_be_shown() -> None:
 def test_the_day_on_which_it_is_used_is_noted_once() -> None:
     shown = made()
     assert Token.objects.get().last_used is None
-    assert services.of_token(shown)
+    assert of_token(shown)
     assert Token.objects.get().last_used == timezone.now().date()
 
 
 def test_an_expired_or_a_revoked_one_is_nobodys() -> None:
     expired, revoked = made(expiry_date=timezone.now()), made()
     tokens("revoke", revoked.partition(".")[0])
-    assert services.of_token(expired) is None
-    assert services.of_token(revoked) is None
+    assert of_token(expired) is None
+    assert of_token(revoked) is None
 
 
 CHANGES: dict[str, Callable[[Token], object]] = {
@@ -92,7 +97,7 @@ def test_a_change_of_a_token_is_counted(ann: Person, what: str) -> None:
 
 def test_the_use_of_a_token_is_no_change() -> None:
     before = services.token_changes()
-    assert services.of_token(made()) is not None
+    assert of_token(made()) is not None
     end_transaction()
     assert Token.objects.get().last_used
     assert services.token_changes() == before
@@ -106,19 +111,19 @@ def end_transaction() -> None:
 
 @pytest.mark.parametrize("shown", ["", ".", "a" * 8, "a" * 8 + "." + "b" * 32, "\0", "é" * 41])
 def test_what_nobody_has_made_is_nobodys(shown: str) -> None:
-    assert services.of_token(shown) is None
+    assert of_token(shown) is None
 
 
 def test_a_staff_token_has_the_rights_of_its_user_as_they_are_now(organiser: User) -> None:
     shown = made(Kind.STAFF, user=organiser)
-    assert services.of_token(shown).name == "user organiser"  # type: ignore[union-attr]
+    assert of_token(shown).name == "user organiser"  # type: ignore[union-attr]
     User.objects.update(is_superuser=False)
-    assert services.of_token(shown) is None
+    assert of_token(shown) is None
     rights = [right.partition(".")[2] for right in services.STAFF_RIGHTS]
     organiser.user_permissions.set(Permission.objects.filter(codename__in=rights))
-    assert services.of_token(shown)
+    assert of_token(shown)
     User.objects.update(is_active=False)
-    assert services.of_token(shown) is None
+    assert of_token(shown) is None
 
 
 @pytest.mark.parametrize(
@@ -213,10 +218,10 @@ def test_an_unlisted_number_of_people_is_bounded() -> None:
 
 def test_the_command_makes_lists_and_revokes(organiser: User) -> None:
     shown = tokens("make", "ingest", "--people", "1-200", "--name", "Gate 3").strip()
-    assert services.of_token(shown).people == (1, 200)  # type: ignore[union-attr]
+    assert of_token(shown).people == (1, 200)  # type: ignore[union-attr]
     prefix = shown.partition(".")[0]
     staff = tokens("make", "staff", "--user", "organiser", "--days", "1").strip()
-    assert services.of_token(staff).kind is Kind.STAFF  # type: ignore[union-attr]
+    assert of_token(staff).kind is Kind.STAFF  # type: ignore[union-attr]
     listed = tokens("list")
     assert shown not in listed
     assert any(prefix in line and "usable" in line and "Gate 3" in line for line in listed.splitlines())
@@ -259,20 +264,20 @@ def test_migrating_admits_the_processes(settings: Any) -> None:
     settings.SERVICE_TOKENS = {"persons": process("b"), "locations": process("c")}
     migrate()
     migrate()
-    assert {services.of_token(process(each)).kind for each in "abc"} == {Kind.SERVICE}  # type: ignore[union-attr]
+    assert {of_token(process(each)).kind for each in "abc"} == {Kind.SERVICE}  # type: ignore[union-attr]
     assert set(Token.objects.values_list("name", flat=True)) == {"SERVICE_TOKEN", "persons", "locations"}
 
 
 def test_a_configured_token_does_not_expire(settings: Any) -> None:
     settings.SERVICE_TOKEN = process("a")
     migrate()
-    found = services.of_token(process("a"))
+    found = of_token(process("a"))
     assert found is not None
     assert found.until > (timezone.now() + timedelta(days=100 * 366)).timestamp()  # type: ignore[operator]
     Token.objects.update(expiry_date=timezone.now() - timedelta(days=1))  # as one of before may have
-    assert services.of_token(process("a")) is None
+    assert of_token(process("a")) is None
     migrate()
-    assert services.of_token(process("a")) == found
+    assert of_token(process("a")) == found
 
 
 def test_a_configured_token_can_be_revoked(settings: Any) -> None:
@@ -280,7 +285,7 @@ def test_a_configured_token_can_be_revoked(settings: Any) -> None:
     migrate()
     tokens("revoke", "processa")
     migrate()
-    assert services.of_token(process("a")) is None
+    assert of_token(process("a")) is None
 
 
 def test_a_token_that_is_configured_no_longer_ends_within_a_day(settings: Any) -> None:
@@ -292,7 +297,7 @@ def test_a_token_that_is_configured_no_longer_ends_within_a_day(settings: Any) -
     expiry = dict(Token.objects.values_list("prefix", "expiry_date"))
     assert expiry["processb"] == expiry["processc"] == NEVER
     assert timezone.now() < expiry["processa"] < timezone.now() + timedelta(days=1, minutes=1)
-    assert services.of_token(process("a"))  # its process is being replaced
+    assert of_token(process("a"))  # its process is being replaced
     migrate()
     assert Token.objects.get(prefix="processa").expiry_date == expiry["processa"]
 
