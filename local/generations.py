@@ -35,6 +35,7 @@ READY_TIMEOUT_S = 90
 DRAIN_S = 120
 # And for calls by gRPC: then no connection takes new ones (grpc_server.server); the server itself waits on.
 DRAIN_CALLS_S = 10
+AS_IN_THE_IMAGE = {"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}  # Dockerfile
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def start(
     if process.before_it_goes is not None:
         task = {"command": process.before_it_goes, "environ": dict(environ)}
         write(owed_file(place, process.name), json.dumps(task))
-    environ = {**environ, **own_settings(place, process, program, port), "PYTHONUNBUFFERED": "1"}
+    environ = {**environ, **own_settings(place, process, program, port), **AS_IN_THE_IMAGE}
     supervisor.add(Program(program, process.command, place.checkout, environ))
     tls = process.speaks_grpc and "TLS_CERTIFICATE" in environ
     return Generation(program, port, process.ready_path, fingerprint, process.ready_command, tls)
