@@ -91,3 +91,11 @@ def test_a_page_leads_up_to_the_paths_above_whoever_serves_them(alone: tuple[str
     path = PATHS_OF[served][-1]
     above = "/".join(path.split("/")[:3])
     assert f'<li><a href="{above}">' in server.get(path, headers={"Accept": "text/html"}).text
+
+
+@pytest.mark.parametrize("shown", [{}, {"Authorization": "Bearer a"}, {"Cookie": "sessionid=a"}])
+@pytest.mark.parametrize("path", ["/", "/api/schema"])
+def test_the_process_of_pages_asks_nobody_who_calls(path: str, shown: dict[str, str]) -> None:
+    token = "process0." + "k" * 32
+    with Server(SERVED_APPS="webapp", DATABASE_URL="", ACCESS="tokens", SERVICE_TOKEN=token) as server:
+        assert server.get(path, headers=shown).status_code == 200

@@ -185,6 +185,19 @@ def test_calls_that_end_before_they_begin_leave_every_thread_free(
     assert "Traceback" not in location_server.output().removeprefix(logged)
 
 
+def test_a_stream_outlives_the_age_of_its_connection(channel: grpc.Channel, stub: LocationServiceStub):
+    seen: list[grpc.ChannelConnectivity] = []
+    hand = Hand(stub)
+    hand.send(batch(location(1)))
+    assert next(hand.answers).accepted == 1
+    channel.subscribe(seen.append)
+    until(lambda: grpc.ChannelConnectivity.IDLE in seen)  # the server told it to make another one
+    hand.send(batch(location(2)))
+    hand.close()
+    assert next(hand.answers).accepted == 1
+    assert list(hand.answers) == []
+
+
 def test_reflection_and_watches_of_health_end_and_are_few(monkeypatch: pytest.MonkeyPatch, people: None):
     monkeypatch.setattr(anonymous, "OPEN_CALLS", 2)
     monkeypatch.setattr(anonymous, "FIRST_MESSAGE_S", 1.0)
