@@ -3,7 +3,9 @@
 `make attack` takes longer, and measures more exactly what the clients of the system notice.
 """
 
+import asyncio
 import csv
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -13,12 +15,15 @@ from random import Random
 import pytest
 
 from tests.attacks.attacks import ATTACKS
-from tests.attacks.filling import make_tokens, prepare
+from tests.attacks.clients import Http, now
+from tests.attacks.filling import MAKE_PEOPLE, make_tokens, prepare
 from tests.attacks.target import Holder
 from tests.attacks.trial import MEMORY_MB, TEMPORARY_MB, Trial
+from tests.serving import until
 from tests.system import System, a_system, at
 
 PHONES = 50
+BEGINNERS = 250
 SECONDS = 5
 LEAST = 0.99  # of some 330 calls: one that fails is no finding yet, three are
 VICTIMS, HALL_M, FORGED_EVERY_M = 20, 60, 7
@@ -45,6 +50,33 @@ def test_clients_go_on_while_it_is_attacked(trial: Trial, name: str) -> None:
     assert result.end.pids == result.before.pids
     assert result.peak.memory_mb <= result.before.memory_mb + MEMORY_MB
     assert result.peak.temporary_mb <= result.before.temporary_mb + TEMPORARY_MB
+
+
+def test_phones_that_begin_together_all_become_known(trial: Trial, system: System) -> None:
+    """Behind one address, whose calls are bounded until the tokens are known."""
+    with at(system.database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(MAKE_PEOPLE, [BEGINNERS])
+        ids = [row[0] for row in cursor.fetchall()]
+    tokens = make_tokens(system, [("ingest", person_id) for person_id in ids])
+    phones = [Http(trial.target.api, token, keep=False) for token in tokens]
+
+    def sent() -> int:
+        """How many of one ping of each phone, all at the same time, are taken."""
+        return asyncio.run(all_at_once())
+
+    async def all_at_once() -> int:
+        pings = [
+            {"person_id": person_id, "latitude": 52.52, "longitude": 13.4, "creation_time": now()}
+            for person_id in ids
+        ]
+        calls = (
+            phone.ask("POST", "/api/locations", json.dumps(ping).encode())
+            for phone, ping in zip(phones, pings, strict=True)
+        )
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        return sum(isinstance(answer, float) for answer in answers)
+
+    until(lambda: sent() == BEGINNERS, at_most_s=60)
 
 
 def test_the_future_makes_no_partitions(trial: Trial, system: System) -> None:
