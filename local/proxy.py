@@ -64,6 +64,12 @@ READ_FIRST = [
     "tcp-request content set-var(txn.version) req.ver",
     "tcp-request content set-var(txn.coding) req.fhdr(Transfer-Encoding),lower",
     "acl readable var(txn.readable) -m bool",
+    # It takes no body of such a request, nor any request before 1.0.
+    "tcp-request content set-var(txn.length) req.fhdr(Content-Length)",
+    'acl bodiless req.payload(0,4) -m beg "GET " HEAD DELE',
+    "acl counted_body var(txn.length) -m found",
+    "acl first_version var(txn.version) -m str 1.0",
+    "tcp-request content set-var(txn.version) str(0) if first_version counted_body bodiless",
     "acl early var(txn.version) -m beg 0",
     "acl coded var(txn.coding) -m found",
     "acl chunked var(txn.coding) -m str chunked",

@@ -15,6 +15,10 @@ UNREADABLE = {
     "control character": (400, b"GET /api/per\x01sons HTTP/1.1\r\nHost: localhost\r\n\r\n"),
     "letters": (400, "GET /api/persons?search=Müller HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()),
     "early version": (400, b"GET /api/persons HTTP/0.9\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"),
+    "a body of an early GET": (
+        400,
+        b"GET /api/persons HTTP/1.0\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n[]",
+    ),
     "connect": (404, b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
     "colon": (400, ASKED + b"Nothing\r\n\r\n"),
     "length": (400, SENT + b"Content-Length: abc\r\n\r\n"),
