@@ -62,7 +62,9 @@ class Protocol(HttpToolsProtocol):
                 return
         before = self._heads, self._in_head
         super().data_received(data)
-        if (self._heads, self._in_head) == before == (self._heads, True) and not self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
+            return
+        if (self._heads, self._in_head) == before == (self._heads, True):
             self._head_size += len(data)
             if self._head_size > HEAD_LIMIT:
                 self._refusal = self._too_large
@@ -130,12 +132,13 @@ class Protocol(HttpToolsProtocol):
         body = json.dumps({"detail": message})
         head = f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         self.transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-        if self._is_refused or not self.transport.can_write_eof():
+        is_idle = self._draining is None and (self.cycle is None or self.cycle.response_complete)
+        if is_idle and self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._is_refused = True
+            self._drain(UNKNOWN_DRAIN)
+        else:  # another answer is on its way: it ends with the connection
             self.transport.close()
-            return
-        self.transport.write_eof()
-        self._is_refused = True
-        self._drain(UNKNOWN_DRAIN)
 
 
 class Worker(UvicornWorker):

@@ -52,6 +52,31 @@ def test_a_larger_one_is_a_413_in_json(server: Server, send: Any, length: int, p
         assert session.get(server.url("/api/persons"), timeout=30).json() == []
 
 
+@pytest.mark.parametrize("length", [0, 100, 60_000, 600_000])
+def test_a_head_that_is_no_http_is_refused_before_its_body_ends(server: Server, length: int) -> None:
+    before = server.output()
+    head = f"POST /api/persons HTTP/1.1\r\nHost: localhost\r\nX: \x17\r\nContent-Length: {length}\r\n\r\n"
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+            client.sendall(head.encode() + bytes(length))
+            status, *lines = client.makefile("rb").read().split(b"\r\n")
+        assert status == b"HTTP/1.1 400 Bad Request"
+        assert json.loads(lines[-1]) == {"detail": "This is not a request that HTTP allows."}
+    assert server.output() == before
+
+
+def test_a_chunk_that_is_none_ends_the_call_at_once(server: Server) -> None:
+    """While the call waits for the rest of its body."""
+    before = server.output()
+    head = "POST /api/persons HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(head.encode() + b"2\r\n[]\r\nzz\r\n")
+        answers = client.makefile("rb").read()
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert server.output() == before
+
+
 @pytest.mark.parametrize("length", [LIMIT + 1, 50_000_000])
 def test_who_closes_the_connection_afterwards_sees_the_413_too(server: Server, length: int) -> None:
     """As the proxy asks: it takes one answer from a connection."""
