@@ -269,4 +269,4 @@ class Remembered:
 
 
 _remembered = Remembered()
-_tokens: Coalesced[str, Caller] = Coalesced(lambda tokens: neighbours.access().of_tokens(tokens), most=500)
+_tokens: Coalesced[str, Caller] = Coalesced(lambda tokens: neighbours.access().of_tokens(tokens))

@@ -1,9 +1,11 @@
-"""Combines the questions that several threads have at the same time into one."""
+"""Combines the questions that several threads ask at the same time into one."""
 
 import threading
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Generic, TypeVar
+
+MOST = 500  # keys in a question
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
@@ -13,11 +15,11 @@ Ask = Callable[[AbstractSet[Key]], Mapping[Key, Answer]]
 class Coalesced(Generic[Key, Answer]):
     """Asks one question at a time. Keys that come meanwhile are asked about together in the next one.
 
-    So hundreds of phones that begin at the same moment cost a few calls. `ask` gives the answers of the keys
-    that have one; what it raises, all raise whose keys were in the question. Thread-safe.
+    So hundreds of phones that begin at the same moment cost a few calls. `ask` returns the answers of the
+    keys that have one; each thread whose key was in a question raises what `ask` raises. Thread-safe.
     """
 
-    def __init__(self, ask: Ask[Key, Answer], *, most: int):
+    def __init__(self, ask: Ask[Key, Answer], *, most: int = MOST):
         """No key joins a question that has `most` keys; more keys than that are a question of their own."""
         self._ask = ask
         self._most = most

@@ -13,7 +13,6 @@ from connect.neighbours import NeighbourUnavailable
 FRESH_S = 60.0
 AGAIN_S = 2.0
 MOST = 1_000_000  # ids remembered; some 100 MB
-TOGETHER = 500  # ids of single pings that are asked about together
 
 
 class KnownPersons:
@@ -28,7 +27,7 @@ class KnownPersons:
         self._found: dict[int, float] = {}  # when last; the longest ago first
         self._away_until = float("-inf")
         self._lock = threading.Lock()
-        self._persons = Coalesced[int, object](lambda ids: neighbours.persons().get_many(ids), most=TOGETHER)
+        self._persons = Coalesced[int, object](lambda ids: neighbours.persons().get_many(ids))
 
     def among(self, person_ids: Iterable[int]) -> set[int]:
         """Those who exist. Asks once at most; raises NeighbourUnavailable if that is in vain and matters."""

@@ -263,7 +263,7 @@ class Writer:
                 passing.warning("%s: %s. It is committed later.", fault.name(), fault.str())
 
     def _heard(self, error: KafkaError) -> None:
-        """What concerns no message. librdkafka tells of a deleted topic here or in place of a message."""
+        """Errors outside of messages. librdkafka reports a deleted topic either here or in a message."""
         if self._ends_the_writer(error):
             self._broken = error
         else:

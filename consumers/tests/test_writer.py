@@ -312,7 +312,7 @@ def test_a_topic_that_is_deleted_ends_the_writer(kafka: str, settings: Any, new_
     client = topic.admin()
     client.delete_topics([settings.KAFKA_TOPIC])[settings.KAFKA_TOPIC].result(20)
 
-    # A topic that the client has known for a few seconds may be one that is not made everywhere yet.
+    # For its first seconds the client takes a missing topic for one that some brokers do not know yet.
     with pytest.raises(NeighbourUnavailable, match="UNKNOWN_TOPIC"):
         until(lambda: not writer.step(), at_most_s=60)
 

@@ -61,7 +61,7 @@ def test_phones_that_begin_together_all_become_known(trial: Trial, system: Syste
     phones = [Http(trial.target.api, token, keep=False) for token in tokens]
 
     def sent() -> int:
-        """How many of one ping of each phone, all at the same time, are taken."""
+        """Sends a ping from each phone at the same time; returns how many were accepted."""
         return asyncio.run(all_at_once())
 
     async def all_at_once() -> int:
