@@ -31,6 +31,8 @@ from local.sources import digest
 from local.supervision import Program, Supervisor, inherited, tail
 
 READY_TIMEOUT_S = 90
+# From all processes that take traffic to a whole system.
+WHOLE_TIMEOUT_S = 60
 # How long a long answer may go on behind an old worker before its process is told to end.
 DRAIN_S = 120
 # And for calls by gRPC: then no connection takes new ones (grpc_server.server); the server itself waits on.
@@ -177,6 +179,18 @@ def wait_ready(place: Place, supervisor: Supervisor, generation: Generation) -> 
         return
     lines = tail(place.logs / f"{generation.program}.log", 30)
     raise Refused(f"{generation.program} does not get ready. The last lines of its log:\n{lines}")
+
+
+def wait_whole(place: Place) -> None:
+    """Waits until every process of the system has what it needs: the writer joins its group last."""
+
+    def lacking() -> list[str]:
+        known = read_json(running_file(place))["processes"].values()
+        return sorted(one["program"] for one in known if not is_ready(place, Generation(**one)))
+
+    if not poll(lambda: not lacking(), WHOLE_TIMEOUT_S, every_s=0.2) and (names := lacking()):
+        lines = "\n".join(tail(place.logs / f"{name}.log", 10) for name in names)
+        raise Refused(f"Not ready in {WHOLE_TIMEOUT_S} s: {', '.join(names)}. Last lines of the logs:\n{lines}")
 
 
 def takes_traffic(place: Place, generation: Generation) -> bool:

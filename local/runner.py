@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 
 from local import kafka, manifests, postgis, wishes
-from local.generations import move, native_environ, node_ports, owed, running_file
+from local.generations import move, native_environ, node_ports, owed, running_file, wait_whole
 from local.kafka import Broker
 from local.manifests import Stage
 from local.place import (
@@ -67,6 +67,7 @@ def up(place: Place, wanted: str | None) -> None:
             run(place, name, command, {**environ, **here, **user})
 
         move(place, supervisor, stage, own, finish=finish)
+        wait_whole(place)
 
 
 def choose_database(place: Place, *, kept: set[str]) -> tuple[Cluster | None, dict[str, str]]:
