@@ -190,7 +190,7 @@ def wait_whole(place: Place) -> None:
 
     if not poll(lambda: not lacking(), WHOLE_TIMEOUT_S, every_s=0.2) and (names := lacking()):
         lines = "\n".join(tail(place.logs / f"{name}.log", 10) for name in names)
-        raise Refused(f"Not ready in {WHOLE_TIMEOUT_S} s: {', '.join(names)}. Last lines of the logs:\n{lines}")
+        raise Refused(f"Not ready in {WHOLE_TIMEOUT_S} s: {', '.join(names)}. Lines of their logs:\n{lines}")
 
 
 def takes_traffic(place: Place, generation: Generation) -> bool:
