@@ -13,9 +13,9 @@ from django.contrib.staticfiles.storage import StaticFilesStorage
 from rest_framework.test import APIClient
 
 from consumers import producer, topic
-from consumers.known import KnownPersons
+from consumers.person_cache import KnownPersons
 from persons.models import Person
-from tests.serving import Server
+from tests.gunicorn_server import Server
 
 
 @pytest.fixture(scope="session")

@@ -22,11 +22,11 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework_api_key.models import APIKey
 
 from access import services
+from access.audit import MOST_IDS
+from access.callers import Kind
 from access.models import DAYS, NEVER, Question, SignInCode, Token
 from access.services import STAFF_RIGHTS, make_link
 from connect import neighbours
-from connect.audit import MOST_IDS
-from connect.callers import Kind
 
 # The library's own model is not used, so nobody should find it and make keys that open nothing.
 admin.site.unregister(APIKey)

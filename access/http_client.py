@@ -6,9 +6,9 @@ from typing import Any
 
 from django.conf import settings
 
+from access.audit import Question
+from access.callers import Caller, Kind
 from connect import http
-from connect.audit import Question
-from connect.callers import Caller, Kind
 
 SILENT_S = 10.0
 SHORT_SILENT_S = 2.0  # phones wait for it

@@ -12,10 +12,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from access import services
+from access.audit import People, Question
+from access.callers import PROCESSES, Caller, Kind
 from access.http_client import SESSION
-from connect.audit import People, Question
-from connect.callers import PROCESSES, Caller, Kind
-from connect.rest import JsonRenderer, object_body
+from connect.web.rest import JsonRenderer, object_body
 
 
 class Callers(APIView):

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
+from access import audit, callers
+from access.audit import People, Question
+from access.callers import Caller, Kind
 from access.sessions import SessionStore
-from connect import audit, callers
-from connect.audit import People, Question
-from connect.callers import Caller, Kind
-from connect.neighbours import NeighbourUnavailable
-from connect.rest import RETRY_AFTER_S, Unavailable
+from connect.errors import NeighbourUnavailable
+from connect.web.rest import RETRY_AFTER_S, Unavailable
 
 _ABOUT_PEOPLE = ("persons_", "locations_", "consumers_", "privacy_")
 _NOT_BY_PERSON = ("consumers_", "privacy_erasure")  # the id in the path is not a person's

@@ -11,8 +11,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey, APIKeyManager
 
-from connect.audit import MOST_IDS
-from connect.callers import Kind
+from access.audit import MOST_IDS
+from access.callers import Kind
 
 DAYS = 30
 NEVER = datetime(
@@ -160,7 +160,7 @@ class Question(models.Model):
     """A line of the audit log: one caller, one question, and one of the people it is about.
 
     `person_id` is empty for a question about everybody (`people` is 0), about unknown people, about more than
-    connect.audit.MOST_IDS, and once that person is erased. `first_person_id` and `last_person_id` stand for
+    access.audit.MOST_IDS, and once that person is erased. `first_person_id` and `last_person_id` stand for
     people who are too many to be listed.
     """
 

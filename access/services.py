@@ -15,9 +15,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from access import second_factor
+from access.audit import MOST_IDS, People, Question
+from access.callers import TOKEN_FORM, Caller, Kind
 from access.models import NEVER, SignInCode, Token
-from connect.audit import MOST_IDS, People, Question
-from connect.callers import TOKEN_FORM, Caller, Kind
 
 # What a staff user must be allowed in the admin site to be staff at the other doors: these know no halves.
 STAFF_RIGHTS = (

@@ -9,12 +9,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from access import services
-from connect.authentication import caller_of
-from connect.callers import CLIENTS, Kind
-from connect.openapi import FINN, MISSING, UNAVAILABLE, errors, shown
-from connect.queries import Query
-from connect.rest import JsonRenderer, StrictSerializer, Text, object_body
-from connect.wire import format_time
+from access.authentication import caller_of
+from access.callers import CLIENTS, Kind
+from connect.web.openapi import FINN, MISSING, UNAVAILABLE, errors, shown
+from connect.web.query_parameters import Query
+from connect.web.rest import JsonRenderer, StrictSerializer, Text, object_body
+from connect.wire_format import format_time
 
 
 @extend_schema_serializer(component_name="Caller")

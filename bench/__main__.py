@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def measured(people: int, names: list[str] | tuple[str, ...], days: list[int]) -> Iterator[Part]:
-    from bench import doors, event, feel, ingest, plans, question, scale  # noqa: PLC0415 - the settings come first
+    from bench import doors, event, ingest, page_load, plans, question, scale  # noqa: PLC0415 - the settings come first
 
     if "question" in names:
         yield from question.parts(event.store(people // 10), judged=False)
@@ -58,7 +58,7 @@ def measured(people: int, names: list[str] | tuple[str, ...], days: list[int]) -
         yield from plans.parts(stored)
     if "scale" in names:
         yield from scale.parts(stored, days)
-    for each in (doors, feel, ingest):
+    for each in (doors, page_load, ingest):
         if each.__name__.rpartition(".")[2] in names:
             yield from each.parts(stored)
 

@@ -83,7 +83,7 @@ def timed(session: requests.Session, url: str, call: str, token: str | None) -> 
 
 
 def main(rounds: int) -> None:
-    from tests.serving import Server  # noqa: PLC0415 - the settings come first
+    from tests.gunicorn_server import Server  # noqa: PLC0415 - the settings come first
 
     manage("migrate", verbosity=0)
     manage("simulate", verbosity=0, stderr=io.StringIO())

@@ -12,16 +12,16 @@ from urllib.parse import urlencode, urlsplit
 
 import psutil
 
+from bench.alternatives import rows
 from bench.event import WHOLE, Event
-from bench.others import rows
 from bench.question import WITHIN_S, Statement, ever, met, near
 from bench.report import Part, Spread, in_turn, seconds
 from grpc_server import locations_pb2 as pb
+from grpc_server.converter import to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from grpc_server.messages import to_timestamp
 from local.supervision import Supervisor
-from local.tests.terminal import a_place
-from tests.serving import Server, database_url
+from local.tests.terminal import an_instance
+from tests.gunicorn_server import Server, database_url
 from tests.system import API, STAGES, System
 
 FAR_M = 100  # of the large answer
@@ -115,7 +115,7 @@ class Doors(NamedTuple):
         if way == REST:
             heads = [self.beside.process.pid]
         else:
-            rpc, running = Supervisor(self.system.place).rpc, self.system.processes()
+            rpc, running = Supervisor(self.system.instance).rpc, self.system.processes()
             names = ["locations"] if way == GRPC else ["locations", "connections"]
             heads = [rpc.getProcessInfo(running[name].program)["pid"] for name in names]
         return [each for head in map(psutil.Process, heads) for each in (head, *head.children())]
@@ -123,8 +123,8 @@ class Doors(NamedTuple):
 
 @contextmanager
 def doors() -> Iterator[Doors]:
-    with tempfile.TemporaryDirectory() as folder, a_place(Path(folder)) as place:
-        system = System(place, database_url(), "open")
+    with tempfile.TemporaryDirectory() as folder, an_instance(Path(folder)) as instance:
+        system = System(instance, database_url(), "open")
         system.go(STAGES[-1])
         with (
             Server(ACCESS="open", SERVED_APPS="persons,locations,connections") as beside,

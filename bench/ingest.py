@@ -16,17 +16,17 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management import call_command
 
-from bench import in_use, load
+from bench import load, mixed_load
 from bench.event import Event
 from bench.report import Part, Spread, in_turn, seconds
 from bench.system import BATCH, ROUNDS, System, copied, durability, month_start, truncate, unwritten
-from consumers.standing import Observer
+from consumers.lag import Observer
 from local import kafka
 from locations import partitions
 from locations.pings import MAX_BATCH, Ping
-from locations.services import record
+from locations.storage import record
 from persons.models import Person
-from tests.serving import Server, until
+from tests.gunicorn_server import Server, until
 
 UDACONNECT_PER_S = 295  # POST /api/locations of a UdaConnect API with two workers on two cores
 
@@ -42,8 +42,8 @@ def parts(event: Event) -> Iterator[Part]:
         partitions.ensure((month_start(month).year, month_start(month).month) for month in range(8))
         yield _writer(system)
         yield _doors(system)
-        yield in_use.live(system)
-        yield in_use.end_to_end(system)
+        yield mixed_load.live(system)
+        yield mixed_load.end_to_end(system)
         yield _files(system)
         yield _growth(system)
 

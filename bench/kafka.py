@@ -173,7 +173,7 @@ def main(count: int) -> None:
     from django.core.management import call_command  # noqa: PLC0415
     from django.db import connection  # noqa: PLC0415
 
-    from connect import garbage  # noqa: PLC0415
+    from connect import gc_tuning  # noqa: PLC0415
     from consumers import producer, topic, writer  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
@@ -209,7 +209,7 @@ def main(count: int) -> None:
         producer.submit(pings[first : first + 10_000])
     print(f"\nThrough the writer, one process, {count:,} pings of {PEOPLE:,} people waiting:\n")
     print("| messages a batch | pings/s | ms a batch |\n| --- | --- | --- |")
-    with garbage.rarely_searched():  # as in the writer's process
+    with gc_tuning.rarely_searched():  # as in the writer's process
         for size, (rate, each_ms) in in_turn(SIZES, write):
             chosen = " (chosen)" if size == writer.SIZE else ""
             print(f"| {size:,}{chosen} | {rate:,.0f} | {each_ms:.0f} |")

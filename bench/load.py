@@ -15,8 +15,8 @@ from typing import Self
 import grpc
 
 from grpc_server import locations_pb2 as pb
+from grpc_server.converter import add_locations
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from grpc_server.messages import add_locations
 from locations.pings import Ping
 
 EVERY_S = 5.0  # from a person's ping to the next

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from bench.alternatives import rows
 from bench.event import Event
-from bench.others import rows
 from bench.question import Statement, ever, met, near
 from bench.report import Part
 

@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from bench import others
+from bench import alternatives
+from bench.alternatives import Rows
 from bench.event import Event
-from bench.others import Rows
 from bench.report import Part, Spread, in_turn, seconds
-from connect import questions
-from locations import proximity
+from locations import limits, proximity
 
 DISTANCE_M = 5
-WITHIN_S = questions.WITHIN_S
+WITHIN_S = limits.WITHIN_S
 ROUNDS = 3  # with the slow ways; afterwards as many again of the quick ones alone
 LOOP_STEPS = 3
 
@@ -39,7 +38,7 @@ def met(event: Event, distance_m: float = DISTANCE_M) -> Statement:
         event.person_id,
         **event.question(distance_m),
         within_s=WITHIN_S,
-        max_gap_s=questions.MAX_GAP_S,
+        max_gap_s=limits.MAX_GAP_S,
         min_duration_s=0,
         after=None,
         limit=None,
@@ -48,8 +47,8 @@ def met(event: Event, distance_m: float = DISTANCE_M) -> Statement:
 
 def parts(event: Event, *, judged: bool = True) -> Iterator[Part]:
     """`judged`: whether it is the event that the targets are about."""
-    others.build()
-    memory = others.InMemory(event, DISTANCE_M, WITHIN_S)
+    alternatives.build()
+    memory = alternatives.InMemory(event, DISTANCE_M, WITHIN_S)
     found: dict[str, Rows] = {}
 
     def keep(name: str, ask: Any) -> float:
@@ -59,17 +58,17 @@ def parts(event: Event, *, judged: bool = True) -> Iterator[Part]:
         return seconds(act)
 
     slow = {
-        "plain self-join, within": partial(others.self_join, event, DISTANCE_M, WITHIN_S),
-        "plain self-join, any time": partial(others.self_join, event, DISTANCE_M, None),
-        "loop": partial(others.loop, event, DISTANCE_M, LOOP_STEPS),
+        "plain self-join, within": partial(alternatives.self_join, event, DISTANCE_M, WITHIN_S),
+        "plain self-join, any time": partial(alternatives.self_join, event, DISTANCE_M, None),
+        "loop": partial(alternatives.loop, event, DISTANCE_M, LOOP_STEPS),
     }
     quick = {
         "self-join, position and time": partial(
-            others.self_join, event, DISTANCE_M, WITHIN_S, table="bench_points_time"
+            alternatives.self_join, event, DISTANCE_M, WITHIN_S, table="bench_points_time"
         ),
-        "connection, within": partial(others.rows, *near(event)),
-        "connection, any time": partial(others.rows, *ever(event)),
-        "encounters": partial(others.rows, *met(event)),
+        "connection, within": partial(alternatives.rows, *near(event)),
+        "connection, any time": partial(alternatives.rows, *ever(event)),
+        "encounters": partial(alternatives.rows, *met(event)),
         "k-d tree": memory.places,
         "k-d tree, rows": memory.rows,
     }

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from django.db import connection
 
 from bench import plans
+from bench.alternatives import rows
 from bench.event import INTERVAL_S, Event
-from bench.others import rows
 from bench.question import DISTANCE_M, Statement, ever, near
 from bench.report import Part, in_turn, seconds
 

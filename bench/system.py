@@ -13,15 +13,15 @@ from django.db import connection
 from bench import load
 from bench.event import WHOLE, Event
 from bench.report import seconds
-from connect.neighbours import NeighbourUnavailable
+from connect.errors import NeighbourUnavailable
 from consumers import topic
-from consumers.standing import Observer
+from consumers.lag import Observer
 from consumers.tests.process import WriterProcess
 from grpc_server.tests.process import LocationProcess
 from local import kafka
 from locations import partitions
 from locations.pings import MAX_BATCH, Ping
-from tests.serving import until
+from tests.gunicorn_server import until
 
 ROUNDS = 3
 BATCH = 1000  # pings that a client hands in at once

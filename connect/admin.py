@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 
 from connect import loopback
-from connect.figures import Figure
+from connect.dashboard import Figure
 
 
 class Site(admin.AdminSite):
@@ -37,7 +37,7 @@ class Site(admin.AdminSite):
 
     def figures_view(self, request: HttpRequest) -> HttpResponse:
         """What the front page fetches again and again."""
-        return TemplateResponse(request, "admin/figures.html", {"figures": self.figures(request)})
+        return TemplateResponse(request, "admin/dashboard.html", {"figures": self.figures(request)})
 
     def app_view(self, request: HttpRequest) -> HttpResponse:
         """Leads staff who have signed in back to where they were in the app, which asks by their session."""

@@ -4,7 +4,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from access import urls as access
 from connect import health
-from connect.entry_points import EntryPoints
+from connect.web.entry_points import EntryPoints
 from connections import urls as connections
 from locations import urls as locations
 from persons import urls as persons

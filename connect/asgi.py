@@ -1,6 +1,6 @@
 """The ASGI application that gunicorn serves.
 
-The event loop receives a request (connect.receiving); only then does Django answer it, in one thread of a
+The event loop receives a request (connect.request_body); only then does Django answer it, in one thread of a
 bounded pool. A long answer is written from its thread, so that its database cursor stays in one thread; a
 reader that is too slow is cut off.
 """
@@ -20,9 +20,10 @@ from weakref import WeakValueDictionary
 
 from django.core.wsgi import get_wsgi_application
 
+import access.callers
+from connect.errors import NeighbourUnavailable
 from connect.middleware import REFUSED, Request, client_address
-from connect.neighbours import NeighbourUnavailable
-from connect.receiving import (
+from connect.request_body import (
     DRAIN,
     KNOWN_DRAIN,
     NO_BODY,
@@ -116,16 +117,17 @@ class Application:
 
     def _work(self, environ: Environ, stream: "_Stream") -> "tuple[int, Headers, bytes] | _File | None":
         """In a thread of the pool: a short answer, a file, or None once a long answer has been sent."""
-        from connect import carried  # noqa: PLC0415 - it needs Django's settings
+        from connect import request_context  # noqa: PLC0415 - it needs Django's settings
 
         request_id = environ.get("HTTP_X_REQUEST_ID")
         told = environ.get("HTTP_X_TIMEOUT_S", "")
-        carried.begin(
-            request_id, min(self._timeout_s, float(told) if carried.SECONDS.fullmatch(told) else math.inf)
+        request_context.begin(
+            request_id,
+            min(self._timeout_s, float(told) if request_context.SECONDS.fullmatch(told) else math.inf),
         )
         head = _Head()
         response = self._wsgi(environ, head.start)
-        carried.end_deadline()
+        request_context.end_deadline()
         if getattr(response, "file_to_stream", None) is not None:
             return _File(head, response)
         try:
@@ -317,21 +319,19 @@ def _application() -> Application:
     from django.conf import settings  # noqa: PLC0415 - only now is it configured
     from django.urls import get_resolver  # noqa: PLC0415
 
-    from connect import callers  # noqa: PLC0415
-
     get_resolver().url_patterns  # noqa: B018 - loaded now, so that what is wrong stops the process at start
 
     threads = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
     only_pages = {*settings.SERVED_APPS} <= {"webapp"}  # with nobody to ask about a cookie of the admin site
 
-    def caller_of(environ: Environ) -> callers.Caller | None:
+    def caller_of(environ: Environ) -> access.callers.Caller | None:
         if only_pages:
             return None
         authorization, session_key = _shown(environ)
-        caller = callers.by_header(authorization, sends=environ["PATH_INFO"] == "/api/locations")
-        return callers.of_session(session_key) if caller is None and session_key else caller
+        caller = access.callers.by_header(authorization, sends=environ["PATH_INFO"] == "/api/locations")
+        return access.callers.of_session(session_key) if caller is None and session_key else caller
 
-    async def identified(environ: Environ) -> callers.Caller | None:
+    async def identified(environ: Environ) -> access.callers.Caller | None:
         return await asyncio.get_running_loop().run_in_executor(threads, caller_of, environ)
 
     async def known(environ: Environ) -> Known | None:
@@ -349,14 +349,14 @@ def _application() -> Application:
         if settings.ACCESS == "open":
             return "anybody", settings.WEB_THREADS
         shown = _shown(environ)
-        caller = callers.remembered(*shown)
+        caller = access.callers.remembered(*shown)
         if caller is None and any(shown):
             with suppress(NeighbourUnavailable):
                 caller = await identified(environ)
         if caller is None:
             is_probe = "HTTP_X_CONNECT_PROXY" not in environ
             return "probes" if is_probe else client_address(environ), UNKNOWN_SHARE
-        if caller.kind is callers.Kind.SERVICE:  # another process asks for many callers
+        if caller.kind is access.callers.Kind.SERVICE:  # another process asks for many callers
             return caller.name, settings.WEB_PLACES
         if int(environ["CONTENT_LENGTH"]) > SMALL_BODY:  # it takes as long as hundreds of others
             return f"{caller.name}: large bodies", 1

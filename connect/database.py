@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db import OperationalError, connection, transaction
 
-from connect import carried
-from connect.neighbours import QuestionTooLarge
+from connect import request_context
+from connect.errors import QuestionTooLarge
 
 EARLIER_S = 1.0  # so that the caller hears that the question is too large before its own time is over
 SHORT_S = 5.0  # a deadline so short is the caller's own affair: then the statement ends LATER_S after it
@@ -25,7 +25,7 @@ def cut_in_blocks(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> It
     OperationalError: the same question may be answered later.
     """
     with transaction.atomic(), connection.chunked_cursor() as cursor:
-        if (left_s := carried.seconds_left()) < math.inf:
+        if (left_s := request_context.seconds_left()) < math.inf:
             with connection.cursor() as other:
                 allowed_s = left_s + LATER_S if left_s < SHORT_S else left_s - EARLIER_S
                 timeout_ms = min(int(allowed_s * 1000), MOST_MS)

@@ -17,8 +17,8 @@ from gunicorn.errors import HaltServer
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
-from connect import listening
-from connect.receiving import DRAIN, UNKNOWN_DRAIN, Drain
+from connect import bind_check
+from connect.request_body import DRAIN, UNKNOWN_DRAIN, Drain
 
 SLOW_READER_S = 30
 LINE_LIMIT = 8190  # bytes of an address: 300 long ids, what connections ask persons for at once
@@ -42,7 +42,7 @@ class Protocol(HttpToolsProtocol):
     """One connection to a client.
 
     Refuses what is no HTTP, and heads over the limits, in DRF's shape. What a client still sends of a refused
-    body is thrown away for a while (connect.receiving.Drain): a client in mid-send would not see the answer.
+    body is discarded for a while (connect.request_body.Drain): a client in mid-send would not see the answer.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -165,7 +165,7 @@ def when_ready(server: Arbiter) -> None:
     Not the send timeout, which a send that had room for its beginning waits for twice.
     """
     try:
-        server.log.info(listening.check([listener.sock.getsockname()[0] for listener in server.LISTENERS]))
+        server.log.info(bind_check.check([listener.sock.getsockname()[0] for listener in server.LISTENERS]))
     except ImproperlyConfigured as fault:
         raise HaltServer(str(fault), exit_status=2) from None
     for listener in server.LISTENERS:

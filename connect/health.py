@@ -11,9 +11,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from connect.needs import AWAY, OK, look
-from connect.openapi import errors, shown
-from connect.queries import Query
-from connect.rest import RETRY_AFTER_S, JsonRenderer
+from connect.web.openapi import errors, shown
+from connect.web.query_parameters import Query
+from connect.web.rest import RETRY_AFTER_S, JsonRenderer
 
 
 @extend_schema_serializer(component_name="Readiness")

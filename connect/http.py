@@ -15,9 +15,9 @@ import orjson
 import urllib3
 from django.conf import settings
 
-from connect import carried, places
-from connect.callers import NOTED
-from connect.neighbours import NeighbourUnavailable, QuestionTooLarge
+from access.callers import NOTED
+from connect import bulkhead, request_context
+from connect.errors import NeighbourUnavailable, QuestionTooLarge
 
 CONNECT_S = 2.0
 ALIVE_S = 1.0
@@ -47,8 +47,8 @@ def _pool() -> urllib3.PoolManager:
 def _headers(silent_s: float) -> dict[str, str]:
     headers = {
         "Accept": "application/json, application/x-ndjson",
-        carried.REQUEST_ID: carried.request_id(),
-        carried.TIMEOUT_S: f"{silent_s:.3f}",
+        request_context.REQUEST_ID: request_context.request_id(),
+        request_context.TIMEOUT_S: f"{silent_s:.3f}",
         NOTED: "1",
     }
     if settings.SERVICE_TOKEN:
@@ -66,11 +66,11 @@ def _answer(
     more: Mapping[str, str],
     body: bytes | None = None,
 ) -> Iterator[urllib3.BaseHTTPResponse]:
-    silent_s = carried.seconds_left(silent_s)
+    silent_s = request_context.seconds_left(silent_s)
     timeout = urllib3.Timeout(connect=min(CONNECT_S, silent_s), read=silent_s)
     headers = {**_headers(silent_s), **more}
     try:
-        with places.taken():
+        with bulkhead.taken():
             if query:
                 url = f"{url}?{urlencode(query)}"
             response = _pool().request(

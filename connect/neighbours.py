@@ -17,11 +17,11 @@ from django.core.exceptions import ImproperlyConfigured
 # For each neighbour: the scheme of its URL, and the module whose functions are its verbs.
 PERSONS = {"local": "persons.services", "http": "persons.http_client"}  # get_many
 LOCATIONS = {
-    "local": "locations.services",
+    "local": "locations.storage",
     "http": "locations.http_client",
     "grpc": "grpc_server.client",
 }  # get, list_between, connections, encounters
-PINGS = {"local": "locations.services", "grpc": "grpc_server.client", "kafka": "consumers.producer"}  # submit
+PINGS = {"local": "locations.storage", "grpc": "grpc_server.client", "kafka": "consumers.producer"}  # submit
 # Each of these that is remote also has `is_alive(url)`; it answers within a second or two (connect/needs.py).
 # Tokens are kept where persons are: the same URL says where.
 ACCESS = {
@@ -36,19 +36,6 @@ _ASKED: dict[str, tuple[str, ...]] = {
     "locations": ("LOCATIONS_URL", "PINGS_URL", "PERSONS_URL"),
     "webapp": (),
 }
-
-
-class NeighbourUnavailable(Exception):
-    """What this call needs is out of reach. Asking again later is safe."""
-
-
-class QuestionTooLarge(Exception):
-    """The answer takes longer than a caller may have. Asking the same again does not help."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The question takes too long. Ask for a shorter range, a smaller distance or a smaller `within`."
-        )
 
 
 def asked(app: str) -> tuple[str, ...] | None:

@@ -29,7 +29,7 @@ class Environment(environ.Env):
 
 
 env = Environment()
-# The folder in which `make up` keeps the system's data and settings (local/place.py).
+# The folder in which `make up` keeps the system's data and settings (local/instance.py).
 STATE_DIR = Path(env.str("CONNECT_STATE_DIR", default="") or BASE_DIR / ".local").absolute()
 # The environment wins over .env, and .env over what `make up` has made. supervisord gives its processes a
 # complete environment; they read no file.
@@ -40,7 +40,7 @@ if not env.bool("SUPERVISOR_ENABLED", default=False):
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
-# --- who may call (connect/callers.py) -----------------------------------------------------------
+# --- who may call (access/callers.py) -----------------------------------------------------------
 
 # open: whoever reaches a process may do everything, so it listens on 127.0.0.1 alone. tokens: who shows one.
 ACCESS = env.str("ACCESS", default="tokens")
@@ -145,7 +145,7 @@ WEB_WORKERS = env.int("WEB_WORKERS", default=2)
 WEB_THREADS = env.int("WEB_THREADS", default=8)
 if min(WEB_WORKERS, WEB_THREADS) < 1:
     raise ImproperlyConfigured("WEB_WORKERS and WEB_THREADS must be 1 or more.")
-# Two threads stay for short calls: the others may wait for answers that take long (connect.places), and two
+# Two threads stay for short calls: the others may wait for answers that take long (connect.bulkhead), and two
 # in three of these may stream, which lasts as long as the reader reads.
 WEB_PLACES = max(1, WEB_THREADS - 2)
 WEB_STREAMS = max(1, WEB_PLACES * 2 // 3)
@@ -375,15 +375,15 @@ CORS_EXPOSE_HEADERS = ["Link", "Location", "Retry-After"]
 CORS_URLS_REGEX = r"^/(api|health)"
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["connect.authentication.Bearer", "connect.authentication.Session"],
-    "DEFAULT_PERMISSION_CLASSES": ["connect.authentication.Allowed"],
-    "DEFAULT_PARSER_CLASSES": ["connect.rest.Json"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["access.authentication.Bearer", "access.authentication.Session"],
+    "DEFAULT_PERMISSION_CLASSES": ["access.authentication.Allowed"],
+    "DEFAULT_PARSER_CLASSES": ["connect.web.rest.Json"],
     "DEFAULT_RENDERER_CLASSES": [
-        "connect.rest.JsonRenderer",
-        "connect.rest.Page",
+        "connect.web.rest.JsonRenderer",
+        "connect.web.rest.Page",
     ],
-    "DEFAULT_SCHEMA_CLASS": "connect.openapi.Schema",
-    "EXCEPTION_HANDLER": "connect.rest.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "connect.web.openapi.Schema",
+    "EXCEPTION_HANDLER": "connect.web.rest.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -391,7 +391,7 @@ REST_FRAMEWORK = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"call": {"()": "connect.carried.InLog"}, "refusals": {"()": "connect.logs.Refusals"}},
+    "filters": {"call": {"()": "connect.request_context.InLog"}, "refusals": {"()": "connect.logs.Refusals"}},
     "formatters": {
         "line": {
             "()": "connect.logs.Line",
@@ -421,8 +421,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_URLCONF": "connect.api_urls",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "connect.openapi.strict_bodies",
-        "connect.openapi.retry_after",
+        "connect.web.openapi.strict_bodies",
+        "connect.web.openapi.retry_after",
     ],
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api",

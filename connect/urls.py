@@ -10,7 +10,7 @@ from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitV
 from access import urls as access
 from connect import neighbours
 from connect.api_urls import APPS, ENTRY, HEALTH
-from connect.entry_points import Schema, root
+from connect.web.entry_points import Schema, root
 from locations import urls as locations
 from persons import urls as persons
 from webapp import urls as webapp
@@ -55,7 +55,7 @@ for app, patterns in MOUNTS.items():
         urlpatterns += patterns
 urlpatterns.append(path("", root, name="root"))  # where the web app is served, its page comes first
 
-handler400 = "connect.rest.bad_request"
-handler403 = "connect.rest.permission_denied"
-handler404 = "connect.rest.not_found"
-handler500 = "connect.rest.server_error"
+handler400 = "connect.web.rest.bad_request"
+handler403 = "connect.web.rest.permission_denied"
+handler404 = "connect.web.rest.not_found"
+handler500 = "connect.web.rest.server_error"

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from connect.rest import Framed
+from connect.web.rest import Framed
 
 _PERSON = ("id", "first_name", "last_name", "company_name")
 _MEETING = ("start", "end", "duration_s", "pings", "min_distance_m", "latitude", "longitude")

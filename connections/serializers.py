@@ -6,8 +6,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import exceptions, serializers
 
-from connect import questions
-from connect.queries import After, Bound, Number, PagedQuery, check_order
+from connect.web.query_parameters import After, Bound, Number, PagedQuery, check_order
+from locations import limits
 
 
 @extend_schema_field(
@@ -16,7 +16,7 @@ from connect.queries import After, Bound, Number, PagedQuery, check_order
         "format": "double",
         "minimum": 0,
         "exclusiveMinimum": True,
-        "maximum": questions.MAX_DISTANCE_M,
+        "maximum": limits.MAX_DISTANCE_M,
     }
 )
 class _Distance(Number):
@@ -31,18 +31,18 @@ class _RangeQuery(PagedQuery):
     start_date = Bound(is_end=False)
     end_date = Bound(is_end=True)
     distance = _Distance(
-        default=questions.DISTANCE_M,
-        initial=questions.DISTANCE_M,
+        default=limits.DISTANCE_M,
+        initial=limits.DISTANCE_M,
         help_text=(
             "Metres, geodesic: how far apart counts as near; more than 0, up to 10,000, for a person's token "
             "up to 10; 5 if left out."
         ),
-        max_value=questions.MAX_DISTANCE_M,
+        max_value=limits.MAX_DISTANCE_M,
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         check_order(self, attrs, "start_date", "end_date")
-        if wrong := questions.too_long(attrs["start_date"], attrs["end_date"]):
+        if wrong := limits.too_long(attrs["start_date"], attrs["end_date"]):
             raise exceptions.ValidationError({"end_date": [wrong]})
         return attrs
 
@@ -51,8 +51,8 @@ class ConnectionsQuery(_RangeQuery):
     within = Number(
         required=False,
         min_value=0,
-        max_value=questions.MAX_WITHIN_S,
-        initial=questions.WITHIN_S,
+        max_value=limits.MAX_WITHIN_S,
+        initial=limits.WITHIN_S,
         help_text=(
             "Seconds that the two pings may be apart, 0 to 3,600. Without it any time in the range counts."
         ),
@@ -62,20 +62,20 @@ class ConnectionsQuery(_RangeQuery):
 
 class EncountersQuery(_RangeQuery):
     within = Number(
-        default=questions.WITHIN_S,
+        default=limits.WITHIN_S,
         min_value=0,
-        max_value=questions.MAX_WITHIN_S,
-        initial=questions.WITHIN_S,
+        max_value=limits.MAX_WITHIN_S,
+        initial=limits.WITHIN_S,
         help_text=(
             "Seconds that the two pings of a pair may be apart, 0 to 3,600, for a person's token up to 60; "
             "60 if left out."
         ),
     )
     max_gap = Number(
-        default=questions.MAX_GAP_S,
+        default=limits.MAX_GAP_S,
         min_value=0,
-        max_value=questions.LONGEST_GAP_S,
-        initial=questions.MAX_GAP_S,
+        max_value=limits.LONGEST_GAP_S,
+        initial=limits.MAX_GAP_S,
         help_text=(
             "Seconds without a pair that an encounter outlasts, 0 to 86,400, for a person's token up to 120; "
             "75 if left out."
@@ -93,7 +93,7 @@ class EncountersQuery(_RangeQuery):
     after = After(shape=(datetime, int, int), required=False)
 
     def validate_min_duration(self, value: float) -> float:
-        return min(value, questions.LONGEST_S)
+        return min(value, limits.LONGEST_S)
 
 
 @extend_schema_serializer(component_name="PersonMet")

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from django.core.exceptions import PermissionDenied
 
-from connect import neighbours, questions
-from connect.callers import PROCESSES, READERS, Caller, Kind
-from connect.questions import OutOfBounds, UnknownPerson
+from access.callers import PROCESSES, READERS, Caller, Kind
+from connect import neighbours
+from connect.errors import OutOfBounds, UnknownPerson
+from locations import limits
 
 PERSONS_AT_ONCE = 300  # ids in one question to persons
 _MAY_ASK = READERS | PROCESSES
@@ -26,7 +27,7 @@ def connections(
     person_id: int,
     start: datetime,
     end: datetime,
-    distance_m: float = questions.DISTANCE_M,
+    distance_m: float = limits.DISTANCE_M,
     within_s: float | None = None,
     after: tuple[datetime, int] | None = None,
     limit: int | None = None,
@@ -56,9 +57,9 @@ def encounters(
     person_id: int,
     start: datetime,
     end: datetime,
-    distance_m: float = questions.DISTANCE_M,
-    within_s: float = questions.WITHIN_S,
-    max_gap_s: float = questions.MAX_GAP_S,
+    distance_m: float = limits.DISTANCE_M,
+    within_s: float = limits.WITHIN_S,
+    max_gap_s: float = limits.MAX_GAP_S,
     min_duration_s: float | None = None,
     plausible_only: bool = False,
     after: tuple[datetime, int, int] | None = None,
@@ -71,7 +72,7 @@ def encounters(
     """
     is_person = caller.kind is Kind.PERSON
     if min_duration_s is None:
-        min_duration_s = questions.PERSON_BOUNDS["min_duration_s"][0] if is_person else 0.0
+        min_duration_s = limits.PERSON_BOUNDS["min_duration_s"][0] if is_person else 0.0
     asked = {"distance_m": distance_m, "within_s": within_s}
     asked |= {"max_gap_s": max_gap_s, "min_duration_s": min_duration_s}
     _check(caller, person_id, start, end, **asked)
@@ -97,8 +98,8 @@ def _check(caller: Caller, person_id: int, start: datetime, end: datetime, **ask
         raise PermissionDenied
     if not caller.speaks_for(person_id):
         raise UnknownPerson(person_id)
-    questions.check_bounds(is_person=caller.kind is Kind.PERSON, **asked)
-    if wrong := questions.too_long(start, end):
+    limits.check_bounds(is_person=caller.kind is Kind.PERSON, **asked)
+    if wrong := limits.too_long(start, end):
         raise OutOfBounds({"end": [wrong]})
 
 

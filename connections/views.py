@@ -10,12 +10,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connect.authentication import caller_of
-from connect.callers import READERS
-from connect.listing import answer
-from connect.openapi import DAVID, MISSING, NEXT_PAGE, PERSON_ID, TOO_LARGE, UNAVAILABLE, errors, shown
-from connect.rest import JsonRenderer, Page
-from connect.wire import format_degrees, format_time
+from access.authentication import caller_of
+from access.callers import READERS
+from connect.web.openapi import DAVID, MISSING, NEXT_PAGE, PERSON_ID, TOO_LARGE, UNAVAILABLE, errors, shown
+from connect.web.rest import JsonRenderer, Page
+from connect.web.streaming import answer
+from connect.wire_format import format_degrees, format_time
 from connections import services
 from connections.renderers import Csv, GeoJson
 from connections.serializers import (

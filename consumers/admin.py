@@ -14,16 +14,17 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from google.protobuf.message import DecodeError
 
-from connect import audit, figures
-from connect.audit import MOST_IDS, People
-from connect.figures import Figure, Part
-from connect.neighbours import NeighbourUnavailable
+from access import audit
+from access.audit import MOST_IDS, People
+from connect import dashboard
+from connect.dashboard import Figure, Part
+from connect.errors import NeighbourUnavailable
+from consumers.batch_store import MAX_ROWS
+from consumers.lag import Observer
 from consumers.models import RejectedPing
 from consumers.replay import Summary, replay
-from consumers.standing import Observer
-from consumers.storing import MAX_ROWS
 from grpc_server import locations_pb2 as pb
-from locations.services import MAX_ID
+from locations.storage import MAX_ID
 
 MAX_SHOWN = 4096  # bytes of a value
 BROKERS_S = 1.0  # that the brokers may take to say how far the writers are
@@ -167,7 +168,7 @@ def unwritten() -> Figure:
     if standing.oldest_s is None:
         note = "in the topic, and not yet written." if standing.unwritten else "in the topic: all is written."
     else:
-        since = figures.in_short(standing.oldest_s)
+        since = dashboard.in_short(standing.oldest_s)
         note = f"in the topic, and not yet written, the oldest sent {since} ago."
     return Figure(key, label, f"{standing.unwritten:,}", note, is_alarm=(standing.oldest_s or 0) > LATE_S)
 
@@ -183,9 +184,9 @@ SELECT reason, count(*), sum(count(*)) OVER ()
 def rejected() -> Figure:
     """How many, and why, with where they can be recorded again."""
     key, label, url = "rejected", "Rejected pings", reverse("admin:consumers_rejectedping_changelist")
-    with figures.in_time() as cursor:
-        size = figures.size(cursor, "rejected_pings")
-        cursor.execute(_REASONS, [figures.FEW, REASONS])
+    with dashboard.in_time() as cursor:
+        size = dashboard.size(cursor, "rejected_pings")
+        cursor.execute(_REASONS, [dashboard.FEW, REASONS])
         found = cursor.fetchall()
     if not found:
         return Figure(key, label, "0", "Nothing had to be set aside.", url)
@@ -194,7 +195,7 @@ def rejected() -> Figure:
     if sum(part.number for part in parts) < found[0][2]:
         notes.append("There are more reasons.")
     if not size.is_exact:
-        notes.append(f"Counted are those of the newest {figures.FEW:,}.")
+        notes.append(f"Counted are those of the newest {dashboard.FEW:,}.")
     if size.rows >= MAX_ROWS:
         notes.append(
             "The table is full: more are only logged by the writer. Record them again or delete them."

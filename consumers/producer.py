@@ -17,12 +17,12 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 from django.conf import settings
 
-from connect import carried, places
-from connect.neighbours import NeighbourUnavailable
+from connect import bulkhead, request_context
+from connect.errors import NeighbourUnavailable
 from consumers import topic
-from consumers.known import KnownPersons
+from consumers.person_cache import KnownPersons
 from locations.pings import MAX_BATCH, Ping, unknown_person
-from locations.services import MAX_ID, Receipt
+from locations.storage import MAX_ID, Receipt
 
 # A broker that is away must not hold all threads of a door: who waits for longer than this takes one of the
 # places for that. A broker that has just started takes a second for a producer's first batch.
@@ -129,7 +129,7 @@ class _Link:
 
     def hand_in(self, pings: Sequence[Ping]) -> None:
         """Returns when the brokers have them all; raises NeighbourUnavailable."""
-        deadline = time.monotonic() + carried.seconds_left(settings.KAFKA_TIMEOUT_S)
+        deadline = time.monotonic() + request_context.seconds_left(settings.KAFKA_TIMEOUT_S)
         reports = _Reports(len(pings))
         send = partial(self._producer.produce, settings.KAFKA_TOPIC, on_delivery=reports.take)
         for ping in pings:
@@ -159,7 +159,7 @@ class _Link:
         if not _until(deadline):
             return False
         try:
-            with places.taken():
+            with bulkhead.taken():
                 return reports.all.wait(_until(deadline))
         except NeighbourUnavailable:
             return reports.all.is_set()  # meanwhile, perhaps

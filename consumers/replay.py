@@ -7,10 +7,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from consumers import topic
+from consumers.batch_store import DATA_FAULTS
 from consumers.models import RejectedPing
-from consumers.storing import DATA_FAULTS
-from locations import partitions, people
-from locations.services import prepare, record_prepared
+from locations import partitions, person_rows
+from locations.storage import prepare, record_prepared
 
 BLOCK = 1000
 
@@ -65,7 +65,7 @@ def _in_one_transaction(ids: Sequence[int]) -> tuple[int, int, int]:
     batch = prepare(list(pings.values()))
     partitions.ensure(batch.months)
     with transaction.atomic():
-        people.hold(batch.person_ids)
+        person_rows.hold(batch.person_ids)
         # Rows that another replay has are left to it; those of a person who was deleted are gone.
         held = list(rejected.select_for_update(skip_locked=True).values_list("id", flat=True))
         good = [row_id for row_id in held if row_id in pings]

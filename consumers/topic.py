@@ -23,11 +23,11 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from google.protobuf.message import DecodeError
 
-from connect.neighbours import NeighbourUnavailable
+from connect.errors import NeighbourUnavailable
+from grpc_server import converter
 from grpc_server import locations_pb2 as pb
-from grpc_server import messages
 from locations.pings import Ping, Refused
-from locations.services import MAX_ID
+from locations.storage import MAX_ID
 
 _ITEM = pb.RecordLocationsRequest.LOCATIONS_FIELD_NUMBER << 3 | 2  # the field, and that it has a length
 RETENTION_MS = 24 * 60 * 60 * 1000
@@ -67,7 +67,7 @@ class TooFewPartitions(Exception):
 
 def encode(ping: Ping) -> tuple[bytes, bytes]:
     """Key and value."""
-    return b"%d" % ping.person_id, messages.without_id(ping).SerializeToString()
+    return b"%d" % ping.person_id, converter.without_id(ping).SerializeToString()
 
 
 def read_good(values: Sequence[bytes | None]) -> tuple[list[Ping], list[int]]:
@@ -80,7 +80,7 @@ def read_good(values: Sequence[bytes | None]) -> tuple[list[Ping], list[int]]:
     except (DecodeError, ValueError):  # one is no location, not even there, or long
         found = [(ping, index) for index, value in enumerate(values) if (ping := read(None, value).ping)]
         return [ping for ping, _ in found], [index for _, index in found]
-    good, indexes, _ = messages.to_pings(batch.locations)
+    good, indexes, _ = converter.to_pings(batch.locations)
     return good, indexes
 
 
@@ -102,10 +102,10 @@ def read(key: bytes | None, value: bytes | None) -> Read:
     except DecodeError:
         return Read(None, _person_in(key), "The value is not a location.")
     try:
-        ping = messages.to_ping(location)
+        ping = converter.to_ping(location)
     except Refused as refused:
         person_id = location.person_id if location.HasField("person_id") else _person_in(key)
-        return Read(None, person_id, messages.in_words(refused.errors))
+        return Read(None, person_id, converter.in_words(refused.errors))
     return Read(ping, ping.person_id)
 
 

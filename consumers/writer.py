@@ -17,13 +17,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from django.conf import settings
 from django.db import Error, connection
 
-from connect.neighbours import NeighbourUnavailable
+from connect.errors import NeighbourUnavailable
 from consumers import topic
-from consumers.lanes import Lanes
+from consumers.batch_store import Tally, read
+from consumers.lag import Observer, Standing, Statistics
 from consumers.models import RejectedPing
-from consumers.standing import Observer, Standing, Statistics
 from consumers.state_file import StateFile
-from consumers.storing import Tally, read
+from consumers.store_workers import Lanes
 
 SIZE = 20_000  # messages in a batch, and at most twice as many in hand
 LANES = 2  # as many cores as a small machine has

@@ -7,9 +7,9 @@ from functools import cache
 from confluent_kafka import KafkaException
 from django.conf import settings
 
-from connect.neighbours import NeighbourUnavailable
+from connect.errors import NeighbourUnavailable
 from consumers import topic
-from consumers.standing import Observer
+from consumers.lag import Observer
 
 WITHIN_S = 2.0
 # A ping that waits for so long behind an offset that does not move has no working writer. A writer's longest

@@ -23,12 +23,13 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 from google.protobuf.message import DecodeError, Message
 
-from connect import callers, carried
-from connect.audit import Question
-from connect.callers import NOTED, Caller, Kind
-from connect.neighbours import NeighbourUnavailable, QuestionTooLarge
-from grpc_server.messages import in_words
-from grpc_server.rates import Rates
+from access import callers
+from access.audit import Question
+from access.callers import NOTED, Caller, Kind
+from connect import request_context
+from connect.errors import NeighbourUnavailable, QuestionTooLarge
+from grpc_server.converter import in_words
+from grpc_server.rate_limits import Rates
 from locations.pings import Refused
 
 T = TypeVar("T")
@@ -115,18 +116,18 @@ class Calls:
         metadata = dict(context.invocation_metadata() or ())
         authorization = str(metadata.get("authorization", ""))
         caller = await self._admit(method, context, authorization, str(metadata.get(NOTED, "")))
-        told = str(metadata.get(carried.TIMEOUT_S, ""))
-        carried.begin(
-            metadata.get(carried.REQUEST_ID),
+        told = str(metadata.get(request_context.TIMEOUT_S, ""))
+        request_context.begin(
+            metadata.get(request_context.REQUEST_ID),
             min(
                 context.time_remaining() or math.inf,
-                float(told) if carried.SECONDS.fullmatch(told) else math.inf,
+                float(told) if request_context.SECONDS.fullmatch(told) else math.inf,
                 settings.PERSON_TIMEOUT_S if caller.kind is Kind.PERSON else QUESTION_S,
             ),
         )
         share = caller.share
         if caller.kind is Kind.SERVICE:  # a neighbour says for whom it asks
-            share = str(metadata.get(carried.SHARE, share))
+            share = str(metadata.get(request_context.SHARE, share))
         with self._counted(caller):
             if method.sends_many:
                 await self._take_batches(method, context, share, authorization)

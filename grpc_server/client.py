@@ -1,4 +1,4 @@
-"""The seam's `grpc:` for locations and pings: the same verbs as locations.services, asked of the server.
+"""The seam's `grpc:` for locations and pings: the same verbs as locations.storage, asked of the server.
 
 What may be asked again safely is everything: questions until their first row, and pings because a repeat is
 stored once. That is done a few times while there is time; then it is NeighbourUnavailable.
@@ -23,16 +23,16 @@ from django.core.exceptions import ImproperlyConfigured
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from connect import carried
-from connect.callers import NOTED
-from connect.neighbours import NeighbourUnavailable, QuestionTooLarge
-from connect.questions import MAX_LIMIT
+from access.callers import NOTED
+from connect import request_context
+from connect.errors import NeighbourUnavailable, QuestionTooLarge
+from connect.web.query_parameters import MAX_LIMIT
+from grpc_server import converter, tls
 from grpc_server import locations_pb2 as pb
-from grpc_server import messages, tls
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from locations.pings import EARLIEST, LATEST, MAX_BATCH, Ping, Refusal, make_id, unknown_person
 from locations.proximity import Encounter
-from locations.services import MAX_ID, Bounds, Receipt
+from locations.storage import MAX_ID, Bounds, Receipt
 
 Row = TypeVar("Row")
 Key = TypeVar("Key")
@@ -135,7 +135,7 @@ def submit(pings: Sequence[Ping]) -> Receipt:
             stored = stored + answer.stored if stored is not None and answer.HasField("stored") else None
             late += [
                 Refusal(first + possible[refusal.index], refusal.status, refusal.errors)
-                for refusal in map(messages.from_refusal, answer.refused)
+                for refusal in map(converter.from_refusal, answer.refused)
             ]
         refused += sorted(late, key=attrgetter("index"))
     return Receipt(stored, refused)
@@ -143,7 +143,7 @@ def submit(pings: Sequence[Ping]) -> Receipt:
 
 def _record(pings: Sequence[Ping]) -> pb.RecordLocationsResponse:
     request = pb.RecordLocationsRequest()
-    messages.add_locations(request.locations, pings, with_ids=False)
+    converter.add_locations(request.locations, pings, with_ids=False)
     try:
         return _server(settings.PINGS_URL).record(request, **_carried(settings.GRPC_TIMEOUT_S))
     except grpc.RpcError as error:
@@ -163,7 +163,7 @@ def get(person_id: int, creation_time: datetime) -> Ping | None:
         if error.code() is grpc.StatusCode.NOT_FOUND:
             return None
         raise _in_our_words(error) from error
-    return messages.from_location(found)
+    return converter.from_location(found)
 
 
 def list_between(
@@ -194,7 +194,7 @@ def list_between(
             **_limited(limit),
         )
         for batch in _batches("ListLocations", request):
-            yield from map(messages.from_location, batch.locations)
+            yield from map(converter.from_location, batch.locations)
 
     return _pages(page, _place, after=after, limit=limit)
 
@@ -224,7 +224,7 @@ def connections(
             **_limited(limit),
         )
         for batch in _batches("FindConnections", request):
-            yield from map(messages.from_location, batch.locations)
+            yield from map(converter.from_location, batch.locations)
 
     return _pages(page, _place, after=after, limit=limit)
 
@@ -266,13 +266,13 @@ def encounters(
         for batch in _batches("FindEncounters", request):
             if plausible_only and not batch.plausible_only:
                 raise NeighbourUnavailable("The gRPC server is of an older release than the question.")
-            yield from map(messages.from_encounter, batch.encounters)
+            yield from map(converter.from_encounter, batch.encounters)
 
     return _pages(page, lambda met: (met.start, met.person_id, met.nth), after=after, limit=limit)
 
 
 def _moment(moment: datetime | None) -> Timestamp | None:
-    return None if moment is None else messages.to_timestamp(moment)
+    return None if moment is None else converter.to_timestamp(moment)
 
 
 def _location_key(key: tuple[datetime, int] | None) -> pb.LocationKey | None:
@@ -331,14 +331,14 @@ def _batches(method: str, request: Any) -> Iterator[Any]:
                 raise _in_our_words(error) from error
         else:
             return
-        time.sleep(carried.seconds_left(pause_s * random.uniform(0.8, 1.2)))  # noqa: S311 - no secret
+        time.sleep(request_context.seconds_left(pause_s * random.uniform(0.8, 1.2)))  # noqa: S311 - no secret
 
 
 def _answer(method: str, request: Any) -> Generator[Any, None, None]:
     """What comes of asking once."""
     ask = getattr(_server(settings.LOCATIONS_URL).ask, method)
-    begins_within_s = carried.seconds_left(settings.GRPC_STREAM_TIMEOUT_S)
-    told = (carried.TIMEOUT_S, f"{min(begins_within_s, 99_999):.3f}")
+    begins_within_s = request_context.seconds_left(settings.GRPC_STREAM_TIMEOUT_S)
+    told = (request_context.TIMEOUT_S, f"{min(begins_within_s, 99_999):.3f}")
     answer = ask(request, timeout=settings.GRPC_STREAM_TIMEOUT_S, metadata=[*_metadata(), told])
     # Somebody waits so long for the first message; the last one comes when the reader has read all others.
     patience = threading.Timer(begins_within_s, answer.cancel)
@@ -356,15 +356,15 @@ def _answer(method: str, request: Any) -> Generator[Any, None, None]:
 
 def _carried(timeout_s: float) -> dict[str, Any]:
     """What a call takes along that has one answer."""
-    return {"timeout": carried.seconds_left(timeout_s), "metadata": _metadata()}
+    return {"timeout": request_context.seconds_left(timeout_s), "metadata": _metadata()}
 
 
 def _metadata() -> list[tuple[str, str]]:
-    metadata = [(carried.REQUEST_ID, carried.request_id()), (NOTED, "1")]
+    metadata = [(request_context.REQUEST_ID, request_context.request_id()), (NOTED, "1")]
     if settings.SERVICE_TOKEN:
         metadata.append(("authorization", f"Bearer {settings.SERVICE_TOKEN}"))
-    if share := carried.share():
-        metadata.append((carried.SHARE, share))
+    if share := request_context.share():
+        metadata.append((request_context.SHARE, share))
     return metadata
 
 

@@ -20,7 +20,7 @@ from connect import needs
 from grpc_server import tls
 from grpc_server.anonymous import Bounded
 from grpc_server.calls import LAST_WORDS_S, Calls
-from grpc_server.rates import Rates
+from grpc_server.rate_limits import Rates
 from grpc_server.servicer import METHODS, SERVICE
 
 T = TypeVar("T")

@@ -9,20 +9,20 @@ from typing import Any, TypeVar
 import grpc
 from django.core.exceptions import PermissionDenied
 
-from connect import callers
-from connect.audit import People, Question
-from connect.callers import PROCESSES, READERS, SENDERS
+from access import callers
+from access.audit import People, Question
+from access.callers import PROCESSES, READERS, SENDERS
 from connect.database import BLOCK
-from connect.questions import OutOfBounds, UnknownPerson
+from connect.errors import OutOfBounds, UnknownPerson
 from connections import services as people_near
+from grpc_server import converter, request_parser
 from grpc_server import locations_pb2 as pb
-from grpc_server import messages, questions
 from grpc_server.calls import Failure, Method
 from grpc_server.locations_pb2_grpc import LocationServiceServicer
-from locations import use_cases
+from locations import services
 from locations.pings import MAX_BATCH, Ping, Refused, parse_id
 from locations.quota import TooManyPings
-from locations.services import Receipt
+from locations.storage import Receipt
 
 Row = TypeVar("Row")
 Rows = Generator[Row, None, None]
@@ -35,12 +35,12 @@ class LocationService(LocationServiceServicer):
     """
 
     def RecordLocation(self, request: pb.Location, context: Any) -> pb.Location:
-        ping = messages.to_ping(request, now=datetime.now(UTC))
+        ping = converter.to_ping(request, now=datetime.now(UTC))
         for refusal in _submit([ping]).refused:
             if refusal.status == 404:
                 raise Failure(grpc.StatusCode.NOT_FOUND, refusal.errors["person_id"][0])
             raise Refused(refusal.errors)
-        return messages.to_location(ping)
+        return converter.to_location(ping)
 
     def RecordLocations(self, request: pb.RecordLocationsRequest, context: Any) -> pb.RecordLocationsResponse:
         return _record(request)
@@ -49,46 +49,46 @@ class LocationService(LocationServiceServicer):
         identity = parse_id(request.id)
         with _noted("GetLocation", {"person_id": identity[0] if identity else None}):
             with _in_words_of_grpc():
-                location = use_cases.get(callers.current(), *identity) if identity else None
+                location = services.get(callers.current(), *identity) if identity else None
             if location is None:
                 raise Failure(grpc.StatusCode.NOT_FOUND, f"There is no location {request.id[:100]}.")
-        return messages.to_location(location)
+        return converter.to_location(location)
 
     def ListLocations(self, request: pb.ListLocationsRequest, context: Any) -> Rows[pb.ListLocationsResponse]:
-        question = questions.locations(request)
+        question = request_parser.locations(request)
         if question["person_id"] is None:
             question["person_id"] = callers.current().person_id
         with _noted("ListLocations", question), _in_words_of_grpc():
-            found = use_cases.list_between(callers.current(), **question)
+            found = services.list_between(callers.current(), **question)
         with closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
                 response = pb.ListLocationsResponse()
-                messages.add_locations(response.locations, batch, with_ids=True)
+                converter.add_locations(response.locations, batch, with_ids=True)
                 yield response
 
     def FindConnections(
         self, request: pb.FindConnectionsRequest, context: Any
     ) -> Rows[pb.FindConnectionsResponse]:
-        question = questions.connections(request)
+        question = request_parser.connections(request)
         with _noted("FindConnections", question), _in_words_of_grpc():
             found = people_near.connections(callers.current(), **question)
         with _in_words_of_grpc(), closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
                 response = pb.FindConnectionsResponse()
-                messages.add_locations(response.locations, batch, with_ids=True)
+                converter.add_locations(response.locations, batch, with_ids=True)
                 yield response
 
     def FindEncounters(
         self, request: pb.FindEncountersRequest, context: Any
     ) -> Rows[pb.FindEncountersResponse]:
-        caller, question = callers.current(), questions.encounters(request)
+        caller, question = callers.current(), request_parser.encounters(request)
         with _noted("FindEncounters", question), _in_words_of_grpc():
             found = people_near.encounters(caller, **question)
         plausible_only = people_near.only_plausible(caller, asked=request.plausible_only)
         with _in_words_of_grpc(), closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
                 yield pb.FindEncountersResponse(
-                    encounters=map(messages.to_encounter, batch), plausible_only=plausible_only
+                    encounters=map(converter.to_encounter, batch), plausible_only=plausible_only
                 )
 
 
@@ -120,7 +120,7 @@ def _record(request: pb.RecordLocationsRequest) -> pb.RecordLocationsResponse:
     if count > MAX_BATCH:
         text = f"locations: The batch has {count}; {MAX_BATCH} are allowed."
         raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-    good, indexes, refusals = messages.to_pings(request.locations)
+    good, indexes, refusals = converter.to_pings(request.locations)
     receipt = _submit(good)
     refused = {refusal.index: refusal for refusal in refusals}
     for late in receipt.refused:
@@ -128,14 +128,14 @@ def _record(request: pb.RecordLocationsRequest) -> pb.RecordLocationsResponse:
         refused[index] = type(late)(index, late.status, late.errors)
     return pb.RecordLocationsResponse(
         accepted=count - len(refused),
-        refused=[messages.to_refusal(refused[index]) for index in sorted(refused)],
+        refused=[converter.to_refusal(refused[index]) for index in sorted(refused)],
         stored=receipt.stored,
     )
 
 
 def _submit(good: list[Ping]) -> Receipt:
     with _in_words_of_grpc():
-        return use_cases.submit(callers.current(), good)
+        return services.submit(callers.current(), good)
 
 
 @contextmanager

@@ -7,77 +7,77 @@ from collections.abc import Callable
 from types import FrameType
 
 from local import checks, rendering, report, runner
-from local.place import Place, Refused, complain, say
+from local.instance import Instance, Refused, complain, say
 
 
-def up(place: Place, arguments: list[str]) -> int:
+def up(instance: Instance, arguments: list[str]) -> int:
     """bring the whole system to a stage (name or number; the last one if left out)"""
-    runner.up(place, arguments[0] if arguments else None)
-    report.addresses(place)
+    runner.up(instance, arguments[0] if arguments else None)
+    report.addresses(instance)
     return 0
 
 
-def down(place: Place, _arguments: list[str]) -> int:
+def down(instance: Instance, _arguments: list[str]) -> int:
     """stop everything; the data stays"""
-    say("Stopped." if runner.down(place) else "Nothing was running.")
+    say("Stopped." if runner.down(instance) else "Nothing was running.")
     return 0
 
 
-def status(place: Place, _arguments: list[str]) -> int:
+def status(instance: Instance, _arguments: list[str]) -> int:
     """what runs and whether it is ready"""
-    return report.status(place)
+    return report.status(instance)
 
 
-def logs(place: Place, _arguments: list[str]) -> int:
+def logs(instance: Instance, _arguments: list[str]) -> int:
     """the last lines of all logs; follows them on a terminal"""
-    return report.logs(place)
+    return report.logs(instance)
 
 
-def stage(place: Place, _arguments: list[str]) -> int:
+def stage(instance: Instance, _arguments: list[str]) -> int:
     """the name of the stage that runs"""
-    return report.stage(place)
+    return report.stage(instance)
 
 
-def diff(place: Place, arguments: list[str]) -> int:
+def diff(instance: Instance, arguments: list[str]) -> int:
     """what a stage changes, as rendered"""
-    rendering.diff(place, arguments[0] if arguments else None)
+    rendering.diff(instance, arguments[0] if arguments else None)
     return 0
 
 
-def render(place: Place, _arguments: list[str]) -> int:
+def render(instance: Instance, _arguments: list[str]) -> int:
     """write the renderings of k8s/ anew, and what docs/migration.md shows of them"""
-    rendering.render(place)
+    rendering.render(instance)
     return 0
 
 
-def lint(place: Place, _arguments: list[str]) -> int:
+def lint(instance: Instance, _arguments: list[str]) -> int:
     """every check that runs no code of the project"""
-    return checks.lint(place)
+    return checks.lint(instance)
 
 
-def test(place: Place, arguments: list[str]) -> int:
+def test(instance: Instance, arguments: list[str]) -> int:
     """run the tests on a throw-away database; the arguments are pytest's"""
     if arguments:
-        return checks.on_throwaway(place, ["pytest", *arguments])
-    return checks.every_test(place)
+        return checks.on_throwaway(instance, ["pytest", *arguments])
+    return checks.every_test(instance)
 
 
-def bench(place: Place, arguments: list[str]) -> int:
+def bench(instance: Instance, arguments: list[str]) -> int:
     """measure on a throw-away database; --help says more"""
-    return checks.on_throwaway(place, ["bench", *arguments], durable=True)
+    return checks.on_throwaway(instance, ["bench", *arguments], durable=True)
 
 
-def attack(place: Place, arguments: list[str]) -> int:
+def attack(instance: Instance, arguments: list[str]) -> int:
     """attack a system of its own while clients use it; --help says more"""
-    return checks.on_throwaway(place, ["tests.attacks", *arguments])
+    return checks.on_throwaway(instance, ["tests.attacks", *arguments])
 
 
-def fuzz(place: Place, arguments: list[str]) -> int:
+def fuzz(instance: Instance, arguments: list[str]) -> int:
     """send a system of its own what no client should; --help says more"""
-    return checks.on_throwaway(place, ["tests.fuzz", *arguments])
+    return checks.on_throwaway(instance, ["tests.fuzz", *arguments])
 
 
-COMMANDS: dict[str, Callable[[Place, list[str]], int]] = {
+COMMANDS: dict[str, Callable[[Instance, list[str]], int]] = {
     one.__name__: one
     for one in (up, down, status, logs, stage, diff, render, lint, test, bench, attack, fuzz)
 }
@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
-    return COMMANDS[options.command](Place.from_environment(), options.arguments)
+    return COMMANDS[options.command](Instance.from_environment(), options.arguments)
 
 
 def end(number: int, _frame: FrameType | None) -> None:

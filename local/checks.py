@@ -5,8 +5,8 @@ import signal
 import subprocess
 import tomllib
 
+from local.instance import VENV, Instance, say
 from local.kafka import throwaway_broker
-from local.place import VENV, Place, say
 from local.postgis import throwaway_cluster
 
 BIN = VENV / "bin"
@@ -19,30 +19,30 @@ LINTERS = (
 )
 
 
-def lint(place: Place) -> int:
+def lint(instance: Instance) -> int:
     """Runs every check, also after one that failed; 0 when none did."""
     failed = []
     environ = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     for command in LINTERS:
         say(f"$ {' '.join(command)}")
         if subprocess.run(
-            [BIN / command[0], *command[1:]], cwd=place.checkout, env=environ, check=False
+            [BIN / command[0], *command[1:]], cwd=instance.checkout, env=environ, check=False
         ).returncode:
             failed.append(" ".join(command))
     say(f"Failed: {'; '.join(failed)}" if failed else "All checks passed.")
     return 1 if failed else 0
 
 
-def every_test(place: Place) -> int:
+def every_test(instance: Instance) -> int:
     """The apps' tests two at a time, then those of whole systems, which have the machine to themselves."""
-    with (place.checkout / "pyproject.toml").open("rb") as file:
+    with (instance.checkout / "pyproject.toml").open("rb") as file:
         of_apps = tomllib.load(file)["tool"]["pytest"]["ini_options"]["testpaths"]
     of_apps.remove("tests")
-    failed = [on_throwaway(place, ["pytest", *each]) for each in (["-n", "2", *of_apps], ["tests"])]
+    failed = [on_throwaway(instance, ["pytest", *each]) for each in (["-n", "2", *of_apps], ["tests"])]
     return max(failed)
 
 
-def on_throwaway(place: Place, module: list[str], *, durable: bool = False) -> int:
+def on_throwaway(instance: Instance, module: list[str], *, durable: bool = False) -> int:
     """Runs `python -m module` on a cluster and a broker of its own, beside whatever runs.
 
     Gives its exit status. The broker's address goes by a name that is no setting: only who asks has it.
@@ -59,8 +59,8 @@ def on_throwaway(place: Place, module: list[str], *, durable: bool = False) -> i
         }
         # Web processes of the tests serve pages, whose files have hashed names only once they are collected.
         collect = [str(BIN / "python"), "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
-        subprocess.run(collect, cwd=place.checkout, env=environ, check=True)
-        process = subprocess.Popen([BIN / "python", "-m", *module], cwd=place.checkout, env=environ)
+        subprocess.run(collect, cwd=instance.checkout, env=environ, check=True)
+        process = subprocess.Popen([BIN / "python", "-m", *module], cwd=instance.checkout, env=environ)
         try:
             return process.wait()
         except KeyboardInterrupt:

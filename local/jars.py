@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from local.place import CHECKOUT, Refused, private_directory, say
+from local.instance import CHECKOUT, Refused, private_directory, say
 
 NAMED = CHECKOUT / "local" / "kafka.xml"
 # As `sha256sum` writes and checks it. Made anew for other versions: cd .local/jars && sha256sum *.jar

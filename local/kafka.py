@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import jars
-from local.place import CHECKOUT, Place, Refused, keep, private_directory, read_json, say, write
+from local.instance import CHECKOUT, Instance, Refused, keep, private_directory, read_json, say, write
 from local.polling import poll
 from local.postgis import free_port, is_free
 from local.supervision import Program, tail
@@ -133,13 +133,13 @@ def answers(port: int, timeout_s: float = 5) -> bool:
     return len(head) == 10 and struct.unpack(">ih", head[4:]) == (CORRELATION, 0)
 
 
-def private_broker(place: Place, *, running: bool) -> Broker:
+def private_broker(instance: Instance, *, running: bool) -> Broker:
     """The system's broker, made if need be. Its ports stay, unless somebody took them in the meantime."""
-    home = private_directory(place.state / "kafka")
+    home = private_directory(instance.state / "kafka")
     known = read_json(home / "kafka.json")
     if not known and (home / "data").exists():
         raise Refused(f"{home} holds the data of a broker whose id is lost; move it away to start anew.")
-    if place.access == "tokens" and (home / "data").exists() and "passwords" not in known:
+    if instance.access == "tokens" and (home / "data").exists() and "passwords" not in known:
         raise Refused(
             f"The broker's data in {home} was made without users, which ACCESS=tokens needs. Start once with "
             f"ACCESS=open STAGE=5, which stores the pings in it; then remove {home} and start again."
@@ -156,18 +156,18 @@ def private_broker(place: Place, *, running: bool) -> Broker:
         write(home / "kafka.json", json.dumps(known, indent=1) + "\n")
     ports = (known["port"], known["controller_port"])
     passwords = known.get("passwords", {})
-    broker = Broker(home, *ports, known["cluster_id"], passwords, is_secured=place.access == "tokens")
+    broker = Broker(home, *ports, known["cluster_id"], passwords, is_secured=instance.access == "tokens")
     if not broker.data.exists():
         say(f"Making a Kafka broker in {home}.")
     make_data(broker, settings(broker))
     if broker.is_secured:
         lines = {"PINGS_URL": broker.url, **broker.settings_of("admin")}
-        keep(admin_file(place), text(lines))  # for a `manage.py` that is typed by hand
+        keep(admin_file(instance), text(lines))  # for a `manage.py` that is typed by hand
     return broker
 
 
-def admin_file(place: Place) -> Path:
-    return place.state / "kafka" / "admin.env"
+def admin_file(instance: Instance) -> Path:
+    return instance.state / "kafka" / "admin.env"
 
 
 def new_passwords() -> dict[str, str]:

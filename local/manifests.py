@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local.place import NODE_PORT_BASE, NODE_PORTS, Place, Refused
+from local.instance import NODE_PORT_BASE, NODE_PORTS, Instance, Refused
 
 NAME_LABEL = "app.kubernetes.io/name"
 # As the manifests write it; the runner's own broker, or one that is given, has another address.
@@ -60,16 +60,16 @@ class Stage:
     stateful: tuple[str, ...] = ()  # postgis, kafka: the names of what keeps data
 
 
-def stage_names(place: Place) -> list[str]:
+def stage_names(instance: Instance) -> list[str]:
     """In the order of the walk."""
     return sorted(
-        (path.stem for path in place.rendered.glob("*.yaml")), key=lambda name: int(name.split("-")[0])
+        (path.stem for path in instance.rendered.glob("*.yaml")), key=lambda name: int(name.split("-")[0])
     )
 
 
-def find_stage(place: Place, wanted: str | None) -> str:
+def find_stage(instance: Instance, wanted: str | None) -> str:
     """The directory's name for a name or a number; the last of the walk for None."""
-    names = stage_names(place)
+    names = stage_names(instance)
     if not wanted:
         return names[-1]
     for name in names:
@@ -79,10 +79,10 @@ def find_stage(place: Place, wanted: str | None) -> str:
 
 
 def read_stage(
-    place: Place, name: str, secrets: Mapping[str, str], *, brokers_url: str = BROKERS_URL
+    instance: Instance, name: str, secrets: Mapping[str, str], *, brokers_url: str = BROKERS_URL
 ) -> Stage:
     """The stage as its manifests say it; `secrets` stands for the Secret that they only refer to."""
-    text = (place.rendered / f"{name}.yaml").read_text()
+    text = (instance.rendered / f"{name}.yaml").read_text()
     return parse(name, text.replace(BROKERS_URL, brokers_url), secrets)
 
 
@@ -156,9 +156,9 @@ def environ(
     return found
 
 
-def token_keys(place: Place) -> list[str]:
+def token_keys(instance: Instance) -> list[str]:
     """The keys of the Secret that are tokens of processes."""
-    texts = (path.read_text() for path in place.rendered.glob("*.yaml"))
+    texts = (path.read_text() for path in instance.rendered.glob("*.yaml"))
     return sorted({key for text in texts for key in re.findall(r"\bkey: (SERVICE_TOKEN_\w+)", text)})
 
 
@@ -179,14 +179,14 @@ def services(objects: list[dict[str, Any]], answering: Mapping[str, str | None])
         raise Refused(f"There is no Service for {', '.join(doors)}, which has a door.")
 
 
-def natively(key: str, value: str, place: Place, services: tuple[Service, ...]) -> str:
+def natively(key: str, value: str, instance: Instance, services: tuple[Service, ...]) -> str:
     """A variable's value with Services' names and node ports replaced by what stands for them here."""
     names = {service.name for service in services}
     if key == "ALLOWED_HOSTS":
         hosts = value.split(",")
-        return ",".join([*hosts, *(place.service_address(host) for host in hosts if host in names)])
+        return ",".join([*hosts, *(instance.service_address(host) for host in hosts if host in names)])
     for name in sorted(names):
-        value = re.sub(rf"(?<=://){re.escape(name)}(?=[:/]|$)", place.service_address(name), value)
+        value = re.sub(rf"(?<=://){re.escape(name)}(?=[:/]|$)", instance.service_address(name), value)
     last = NODE_PORT_BASE + NODE_PORTS - 1
     pattern = rf"(?<=://127\.0\.0\.1:){str(NODE_PORT_BASE)[:-1]}[{NODE_PORT_BASE % 10}-{last % 10}]\b"
-    return re.sub(pattern, lambda match: str(place.node_port(int(match[0]))), value)
+    return re.sub(pattern, lambda match: str(instance.node_port(int(match[0]))), value)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from local.place import CHECKOUT, VENV, Refused, private_directory, say
+from local.instance import CHECKOUT, VENV, Refused, private_directory, say
 
 PINNED = CHECKOUT / "local" / "newman"
 FOLDER = CHECKOUT / ".local" / "newman"

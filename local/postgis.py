@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.place import Place, Refused, read_json, say, write
+from local.instance import Instance, Refused, read_json, say, write
 from local.polling import poll
 from local.prepare import has_postgis, postgresql_versions
 from local.supervision import Program, tail
@@ -137,13 +137,13 @@ def unprivileged_user() -> str | None:
     return UNPRIVILEGED if os.getuid() == 0 else None
 
 
-def home_of(place: Place) -> Path:
-    return Path(f"/var/lib/connect-{place.key}") if os.getuid() == 0 else place.state / "postgis"
+def home_of(instance: Instance) -> Path:
+    return Path(f"/var/lib/connect-{instance.key}") if os.getuid() == 0 else instance.state / "postgis"
 
 
-def private_cluster(place: Place, *, running: bool) -> Cluster:
+def private_cluster(instance: Instance, *, running: bool) -> Cluster:
     """The system's cluster, made if need be. Its port stays, unless somebody else took it in the meantime."""
-    home = home_of(place)
+    home = home_of(instance)
     own_directory(home)
     known = read_json(home / "cluster.json")
     if not known and (home / "data").exists():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from local.place import CHECKOUT
+from local.instance import CHECKOUT
 from local.postman_items import BODY, Call, Check, item, refusals, shown
 
 FOLDER = CHECKOUT / "docs" / "postman"
@@ -74,8 +74,8 @@ def delete(who: dict[str, Any]) -> Iterator[Call]:
 
 
 def ping(who: dict[str, Any], time: str, latitude: str) -> dict[str, Any]:
-    place = {"latitude": latitude, "longitude": "13.4000000"}
-    return {"person_id": who["id"], **place, "creation_time": f"2026-05-11T{time}Z"}
+    instance = {"latitude": latitude, "longitude": "13.4000000"}
+    return {"person_id": who["id"], **instance, "creation_time": f"2026-05-11T{time}Z"}
 
 
 def location(sent: dict[str, Any]) -> dict[str, Any]:

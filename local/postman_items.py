@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from local.place import CHECKOUT
+from local.instance import CHECKOUT
 
 SCHEMA = CHECKOUT / "docs" / "openapi.yaml"
 JSON = "application/json"

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from local import jars, newman
-from local.place import CHECKOUT, VENV, Refused, complain, given, private_directory, say
+from local.instance import CHECKOUT, VENV, Refused, complain, given, private_directory, say
 
 OLDEST_POSTGRESQL = 15
 REQUIREMENTS = {"local": "requirements-local.txt", "dev": "requirements-dev.txt"}  # each is a closure

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from local import wishes
+from local import setting_overrides
+from local.instance import Instance, Refused, write
 from local.manifests import Service, Stage
-from local.place import Place, Refused, write
 from local.polling import poll
 from local.prepare import SYSTEM_PATH
 from local.supervision import Program, Supervisor, tail
@@ -119,22 +119,26 @@ class Leaving:
 
 
 def configuration(
-    place: Place, stage: Stage, upstreams: Mapping[str, Upstream], leaving: Sequence[Leaving] = ()
+    instance: Instance, stage: Stage, upstreams: Mapping[str, Upstream], leaving: Sequence[Leaving] = ()
 ) -> str:
     """All of one moment: settings, the rules of k8s/proxy/defaults.cfg, listeners and upstreams."""
     blocks = []
     public = (
-        f'name public ssl crt "{certificate_file(place)}"' if wishes.certificate(place) else "name public"
+        f'name public ssl crt "{certificate_file(instance)}"'
+        if setting_overrides.certificate(instance)
+        else "name public"
     )
     for service in stage.services:
-        binds = [f"{place.service_address(service.name)}:{service.port}"]
+        binds = [f"{instance.service_address(service.name)}:{service.port}"]
         if service.node_port is not None:
             # The gRPC server speaks TLS itself: its calls go through as they are.
             passed_through = service.process is not None and is_grpc(upstreams[service.process])
             options = " name public" if passed_through else f" {public}"
-            binds.append(f"{wishes.doors(place)}:{place.node_port(service.node_port)}{options}")
+            binds.append(
+                f"{setting_overrides.doors(instance)}:{instance.node_port(service.node_port)}{options}"
+            )
         if service.process is None:
-            routes = routes_file(place, stage)
+            routes = routes_file(instance, stage)
             lines = [
                 "http-request set-var(txn.route) path,url_dec",
                 # A path that cannot be decoded is led where the root is: that process has an answer for it.
@@ -148,24 +152,26 @@ def configuration(
     blocks += [backend(name, upstream) for name, upstream in sorted(upstreams.items()) if upstream.port]
     blocks.append(REFUSED)
     body = "\n\n".join(blocks) + "\n"
-    told = "".join(f'    setenv {name} "{value}"\n' for name, value in wishes.for_proxy(place).items())
-    rules = f"{rules_file(place).read_text()}\n"
+    told = "".join(
+        f'    setenv {name} "{value}"\n' for name, value in setting_overrides.for_proxy(instance).items()
+    )
+    rules = f"{rules_file(instance).read_text()}\n"
     # The socket tells this name, and thereby that the workers have taken over this very text. Services on
     # their way out are not part of it: without them it is the same configuration.
     marked = told + rules + body
     marker = hashlib.sha256(marked.encode()).hexdigest()[:16]
     for one in leaving:
-        binds = [f"{place.service_address(one.service.name)}:{one.service.port}"]
+        binds = [f"{instance.service_address(one.service.name)}:{one.service.port}"]
         to = f"default_backend {one.name}"
         body += f"\n{frontend(one.name, binds, to, grpc=is_grpc(one.upstream))}\n"
         body += f"\n{backend(one.name, one.upstream)}\n"
     head = (
         "global\n"
         f"    description {marker}\n"
-        f'    stats socket "{place.sockets() / "haproxy.sock"}" mode 600 level admin expose-fd listeners\n'
+        f'    stats socket "{instance.sockets() / "haproxy.sock"}" mode 600 level admin expose-fd listeners\n'
         "    hard-stop-after 1h\n"
         f"{told}"
-        f'{OLD}\n    lua-load "{place.checkout / "local" / "refusals.lua"}"\n.endif\n'
+        f'{OLD}\n    lua-load "{instance.checkout / "local" / "refusals.lua"}"\n.endif\n'
     )
     return f"{head}\n{rules}{body}"
 
@@ -184,10 +190,10 @@ def is_grpc(upstream: Upstream) -> bool:
     return upstream.port != 0 and upstream.ready_path is None
 
 
-def routes_file(place: Place, stage: Stage) -> Path:
+def routes_file(instance: Instance, stage: Stage) -> Path:
     """Where the stage's routes are for HAProxy; another name for other routes, so that none is read half."""
     text = stage.routes or ""
-    return place.state / f"routes-{hashlib.sha256(text.encode()).hexdigest()[:10]}.map"
+    return instance.state / f"routes-{hashlib.sha256(text.encode()).hexdigest()[:10]}.map"
 
 
 def executable() -> str:
@@ -197,72 +203,72 @@ def executable() -> str:
     return found
 
 
-def config_file(place: Place) -> Path:
-    return place.state / "haproxy.cfg"
+def config_file(instance: Instance) -> Path:
+    return instance.state / "haproxy.cfg"
 
 
-def rules_file(place: Place) -> Path:
-    return place.checkout / "k8s" / "proxy" / "defaults.cfg"
+def rules_file(instance: Instance) -> Path:
+    return instance.checkout / "k8s" / "proxy" / "defaults.cfg"
 
 
-def certificate_file(place: Place) -> Path:
+def certificate_file(instance: Instance) -> Path:
     """Another name for another certificate: a reload reads the new one, and the workers before had theirs."""
-    text = wishes.certificate(place) or ""
-    return place.state / f"tls-{hashlib.sha256(text.encode()).hexdigest()[:10]}.pem"
+    text = setting_overrides.certificate(instance) or ""
+    return instance.state / f"tls-{hashlib.sha256(text.encode()).hexdigest()[:10]}.pem"
 
 
-def command(place: Place) -> list[str]:
+def command(instance: Instance) -> list[str]:
     """In the foreground, as a master that stays while its workers change."""
-    master = str(place.sockets() / "haproxy-master.sock")
-    return [executable(), "-W", "-db", "-S", master, "-f", str(config_file(place))]
+    master = str(instance.sockets() / "haproxy-master.sock")
+    return [executable(), "-W", "-db", "-S", master, "-f", str(config_file(instance))]
 
 
-def install(place: Place, text: str) -> None:
+def install(instance: Instance, text: str) -> None:
     """Puts the configuration in place if HAProxy accepts it; else the one before stays."""
-    if (pem := wishes.certificate(place)) is not None:
-        write(certificate_file(place), pem)
-    before = config_file(place).read_text() if config_file(place).exists() else None
-    write(config_file(place), text)
-    check = subprocess.run([*command(place), "-c"], capture_output=True, text=True, check=False)
+    if (pem := setting_overrides.certificate(instance)) is not None:
+        write(certificate_file(instance), pem)
+    before = config_file(instance).read_text() if config_file(instance).exists() else None
+    write(config_file(instance), text)
+    check = subprocess.run([*command(instance), "-c"], capture_output=True, text=True, check=False)
     if check.returncode != 0:
         if before is not None:
-            write(config_file(place), before)
+            write(config_file(instance), before)
         raise Refused(f"HAProxy refuses its configuration:\n{check.stderr}")
 
 
-def serve(place: Place, supervisor: Supervisor, text: str) -> None:
+def serve(instance: Instance, supervisor: Supervisor, text: str) -> None:
     """Makes HAProxy answer by this configuration: starts it, reloads it, or leaves it alone.
 
     A reload brings new workers up beside the old ones, which finish what they have in hand.
     """
     marker = marker_of(text)
-    program = Program("haproxy", command(place), place.checkout, priority=900)
-    if supervisor.has(program) and running_marker(place) == marker:
+    program = Program("haproxy", command(instance), instance.checkout, priority=900)
+    if supervisor.has(program) and running_marker(instance) == marker:
         return
-    install(place, text)
+    install(instance, text)
     if supervisor.has(program):
         supervisor.signal("haproxy", signal.SIGUSR2)
     else:
         supervisor.add(program)
-    if not poll(lambda: running_marker(place) == marker, TAKEOVER_TIMEOUT_S):
-        log = tail(place.logs / "haproxy.log")
+    if not poll(lambda: running_marker(instance) == marker, TAKEOVER_TIMEOUT_S):
+        log = tail(instance.logs / "haproxy.log")
         raise Refused(f"HAProxy did not take over its configuration. Its last lines:\n{log}")
 
 
-def settle(place: Place, text: str) -> None:
+def settle(instance: Instance, text: str) -> None:
     """Leaves behind the configuration that answers now, for the next start of HAProxy."""
-    if config_file(place).read_text() != text:
-        write(config_file(place), text)
-    for old in set(place.state.glob("tls-*.pem")) - {certificate_file(place)}:
+    if config_file(instance).read_text() != text:
+        write(config_file(instance), text)
+    for old in set(instance.state.glob("tls-*.pem")) - {certificate_file(instance)}:
         old.unlink()
 
 
-def close_leaving(place: Place) -> None:
+def close_leaving(instance: Instance) -> None:
     """Nobody is wired to these any more: the answer there is 503 now, and from the next reload on none.
 
     To close them now would take another reload: a listener that can be handed over is only really closed so.
     """
-    there = place.sockets() / "haproxy.sock"
+    there = instance.sockets() / "haproxy.sock"
     for row in csv.DictReader(ask(there, "show stat").removeprefix("# ").splitlines()):
         if row["svname"] not in ("FRONTEND", "BACKEND") and row["pxname"].startswith(LEAVING):
             ask(there, f"set server {row['pxname']}/{row['svname']} state maint")
@@ -272,10 +278,10 @@ def marker_of(text: str) -> str:
     return text.partition("description ")[2].split()[0]
 
 
-def running_marker(place: Place) -> str | None:
+def running_marker(instance: Instance) -> str | None:
     """The name of the configuration that answers now; None when no HAProxy does."""
     try:
-        answer = ask(place.sockets() / "haproxy.sock", "show info")
+        answer = ask(instance.sockets() / "haproxy.sock", "show info")
     except OSError:
         return None
     return next(
@@ -283,10 +289,10 @@ def running_marker(place: Place) -> str | None:
     )
 
 
-def has_old_workers(place: Place) -> bool:
+def has_old_workers(instance: Instance) -> bool:
     """Whether workers from before the last reload still have requests in hand; yes while nobody can say."""
     try:
-        answer = ask(place.sockets() / "haproxy-master.sock", "show proc")
+        answer = ask(instance.sockets() / "haproxy-master.sock", "show proc")
     except OSError:
         return True
     if "# workers" not in answer:

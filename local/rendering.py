@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from local.instance import VENV, Instance, Refused, say
 from local.manifests import find_stage, stage_names
-from local.place import VENV, Place, Refused, say
 
 
-def directories(place: Place) -> list[Path]:
+def directories(instance: Instance) -> list[Path]:
     """The stages' own, in the order of the walk."""
-    found = [path.parent for path in (place.checkout / "k8s").glob("*/kustomization.yaml")]
+    found = [path.parent for path in (instance.checkout / "k8s").glob("*/kustomization.yaml")]
     return sorted(
         (one for one in found if one.name[0].isdigit()), key=lambda one: int(one.name.split("-")[0])
     )
@@ -31,29 +31,29 @@ def kustomize(directory: Path) -> str:
     return result.stdout
 
 
-def render(place: Place) -> None:
+def render(instance: Instance) -> None:
     """Also the pictures and figures in docs/migration.md, which are made from the renderings."""
-    from local import story  # noqa: PLC0415 - the seam needs Django, which `make stage` must do without
+    from local import migration_doc  # noqa: PLC0415 - the seam needs Django, which `make stage` must do without
 
-    texts = {one.name: kustomize(one) for one in directories(place)}
-    for path in place.rendered.glob("*.yaml"):
+    texts = {one.name: kustomize(one) for one in directories(instance)}
+    for path in instance.rendered.glob("*.yaml"):
         if path.stem not in texts:
             path.unlink()
     for name, text in texts.items():
-        (place.rendered / f"{name}.yaml").write_text(text)
+        (instance.rendered / f"{name}.yaml").write_text(text)
         say(f"k8s/rendered/{name}.yaml")
-    story.tell(place)
-    say(story.TARGET)
+    migration_doc.tell(instance)
+    say(migration_doc.TARGET)
 
 
-def diff(place: Place, wanted: str | None) -> None:
+def diff(instance: Instance, wanted: str | None) -> None:
     """The step to a stage from the one before it; for the first one all of it."""
-    names = stage_names(place)
-    name = find_stage(place, wanted)
+    names = stage_names(instance)
+    name = find_stage(instance, wanted)
     position = names.index(name)
     before = names[position - 1] if position else None
-    old = (place.rendered / f"{before}.yaml").read_text() if before else ""
-    new = (place.rendered / f"{name}.yaml").read_text()
+    old = (instance.rendered / f"{before}.yaml").read_text() if before else ""
+    new = (instance.rendered / f"{name}.yaml").read_text()
     lines = difflib.unified_diff(
         old.splitlines(keepends=True), new.splitlines(keepends=True), before or "nothing", name
     )

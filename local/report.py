@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from local import kafka, proxy, wishes
-from local.generations import Generation, is_ready, running_file, state_file
-from local.place import Place, read_json, say
+from local import kafka, proxy, setting_overrides
+from local.instance import Instance, read_json, say
+from local.rollout import Generation, is_ready, running_file, state_file
 from local.seed import STAFF_USER, password_file
 from local.supervision import Supervisor, leftovers
 
@@ -30,114 +30,118 @@ DOORS = {
 }
 
 
-def addresses(place: Place) -> None:
-    scheme = "http" if wishes.certificate(place) is None else "https"
+def addresses(instance: Instance) -> None:
+    scheme = "http" if setting_overrides.certificate(instance) is None else "https"
 
     def at(port: int) -> str:
-        return f"{scheme}://127.0.0.1:{place.node_port(port)}"
+        return f"{scheme}://127.0.0.1:{instance.node_port(port)}"
 
-    running = read_json(running_file(place))
+    running = read_json(running_file(instance))
     say(f"\nConnect runs at stage {running['stage']}.")
-    say(f"{access(place)}\n{DOORS[wishes.doors(place)]}\n")
+    say(f"{access(instance)}\n{DOORS[setting_overrides.doors(instance)]}\n")
     lines = {
         30000: [("Connect APP", f"{at(30000)}/", "")],
         30001: [
             ("Connect API", f"{at(30001)}/api/persons", ""),
             ("API docs", f"{at(30001)}/api/docs", ""),
-            ("Admin site", f"{at(30001)}/admin/", staff(place)),
+            ("Admin site", f"{at(30001)}/admin/", staff(instance)),
         ],
         30002: [("Persons API", f"{at(30002)}/api/persons", "")],
-        30003: [("Locations", f"127.0.0.1:{place.node_port(30003)}", "")],
+        30003: [("Locations", f"127.0.0.1:{instance.node_port(30003)}", "")],
     }
     for port, entries in lines.items():
-        if place.node_port(port) in running["node_ports"]:
+        if instance.node_port(port) in running["node_ports"]:
             for name, address, note in entries:
                 say(f"  {name:<12} {address:<36} {note}".rstrip())
-    if kafka.NAME in Supervisor(place).programs():
-        broker = kafka.private_broker(place, running=True)
-        note = f"user admin, password in {shown(place, kafka.admin_file(place))}" if broker.is_secured else ""
+    if kafka.NAME in Supervisor(instance).programs():
+        broker = kafka.private_broker(instance, running=True)
+        note = (
+            f"user admin, password in {shown(instance, kafka.admin_file(instance))}"
+            if broker.is_secured
+            else ""
+        )
         say(f"  {'Broker':<12} {broker.url:<36} {note}".rstrip())
-    if place.access == "tokens":
+    if instance.access == "tokens":
         return
     say(f"\nTry first: open {at(30000)}/people/{SOMEBODY} in a browser,")
     say(f"or curl '{at(30001)}{FIRST_QUESTION}'.")
 
 
-def access(place: Place) -> str:
-    if place.access == "open":
+def access(instance: Instance) -> str:
+    if instance.access == "open":
         return "ACCESS=open: everybody on this machine may do everything."
     return (
         "ACCESS=tokens: callers show a token. Make them in the admin site, or the first one with:\n"
-        f"  {manage_py(place)} tokens make staff --user {STAFF_USER}"
+        f"  {manage_py(instance)} tokens make staff --user {STAFF_USER}"
     )
 
 
-def manage_py(place: Place) -> str:
+def manage_py(instance: Instance) -> str:
     """The command line of `manage.py` for this system, run in the checkout."""
     command = ".venv/bin/python manage.py"
-    if place.state == place.checkout / ".local":
+    if instance.state == instance.checkout / ".local":
         return command
-    return f"CONNECT_STATE_DIR={shlex.quote(str(place.state))} {command}"
+    return f"CONNECT_STATE_DIR={shlex.quote(str(instance.state))} {command}"
 
 
-def staff(place: Place) -> str:
+def staff(instance: Instance) -> str:
     """Who may enter the admin site; a database given from outside may have had its staff before."""
-    file = password_file(place)
+    file = password_file(instance)
     if not file.exists():
         return "with a staff user that the database had before"
-    return f"user {STAFF_USER}, password in {shown(place, file)}"
+    return f"user {STAFF_USER}, password in {shown(instance, file)}"
 
 
-def shown(place: Place, file: Path) -> Path:
-    return file.relative_to(place.checkout) if file.is_relative_to(place.checkout) else file
+def shown(instance: Instance, file: Path) -> Path:
+    return file.relative_to(instance.checkout) if file.is_relative_to(instance.checkout) else file
 
 
-def status(place: Place) -> int:
+def status(instance: Instance) -> int:
     """A line per program; 0 only when all of them run and are ready."""
-    supervisor = Supervisor(place)
+    supervisor = Supervisor(instance)
     if supervisor.pid() is None:
-        left = leftovers(place)
+        left = leftovers(instance)
         say(
             f"The supervisor is gone, {len(left)} processes go on; `make up` starts them anew."
             if left
             else NOTHING
         )
         return 1
-    running = read_json(running_file(place))
+    running = read_json(running_file(instance))
     generations = {one["program"]: Generation(**one) for one in running.get("processes", {}).values()}
     say(f"Stage {running.get('stage', 'not reached yet')}.")
     whole = bool(running)
     for program, info in sorted(supervisor.programs().items()):
         state = info["statename"].lower()
         if program in generations:
-            state = "ready" if is_ready(place, generations[program]) else "not ready"
+            state = "ready" if is_ready(instance, generations[program]) else "not ready"
         elif program == "haproxy":
-            state = "ready" if proxy.running_marker(place) is not None else "not ready"
+            state = "ready" if proxy.running_marker(instance) is not None else "not ready"
         elif program == kafka.NAME:
-            state = "ready" if kafka.private_broker(place, running=True).is_ready() else "not ready"
+            state = "ready" if kafka.private_broker(instance, running=True).is_ready() else "not ready"
         whole = whole and state in ("running", "ready")
         up = dt.timedelta(seconds=max(0, int(time.time()) - info["start"])) if info["pid"] else "-"
-        say(f"  {program:<20} {state:<10} pid {info['pid']:<8} up {up}{progress(place, program)}")
+        say(f"  {program:<20} {state:<10} pid {info['pid']:<8} up {up}{progress(instance, program)}")
     return 0 if whole else 1
 
 
-def progress(place: Place, program: str) -> str:
+def progress(instance: Instance, program: str) -> str:
     """How far a writer says that it is."""
-    unwritten = read_json(state_file(place, program)).get("unwritten")
+    unwritten = read_json(state_file(instance, program)).get("unwritten")
     return "" if unwritten is None else f", {unwritten:,} pings to be written"
 
 
-def stage(place: Place) -> int:
-    name = read_json(running_file(place)).get("stage")
-    if name is None or Supervisor(place).pid() is None:
+def stage(instance: Instance) -> int:
+    name = read_json(running_file(instance)).get("stage")
+    if name is None or Supervisor(instance).pid() is None:
         say(NOTHING)
         return 1
     say(name)
     return 0
 
 
-def logs(place: Place) -> int:
-    files = sorted(str(file) for file in place.logs.glob("*.log"))
+def logs(instance: Instance) -> int:
+    files = sorted(str(file) for file in instance.logs.glob("*.log"))
     if not files:
         say("There are no logs yet.")
         return 1

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from local.place import Place, kept_secret, say, write
-from local.sources import digest
+from local.instance import Instance, kept_secret, say, write
+from local.source_digest import digest
 
 STAFF_USER = "admin"
 # Fills an empty database; the size of it is the command's own default.
@@ -20,41 +20,41 @@ staff = get_user_model().objects.filter(is_staff=True).exists()
 print(json.dumps({"staff": staff, "persons": Person.objects.exists()}))
 """
 
-Run = Callable[[Place, str, tuple[str, ...], Mapping[str, str]], str]
+Run = Callable[[Instance, str, tuple[str, ...], Mapping[str, str]], str]
 
 
-def password_file(place: Place) -> Path:
-    return place.state / f"{STAFF_USER}-password"
+def password_file(instance: Instance) -> Path:
+    return instance.state / f"{STAFF_USER}-password"
 
 
-def seed(place: Place, secrets: Mapping[str, str], run: Run) -> None:
+def seed(instance: Instance, secrets: Mapping[str, str], run: Run) -> None:
     """Each part only where it is missing, so that an interrupted fill is completed by the next `make up`."""
     environ = {**secrets, "DJANGO_SETTINGS_MODULE": "connect.settings"}
-    collect_static(place, environ, run)
-    present = json.loads(run(place, "present", ("python", "-c", PRESENT), environ).splitlines()[-1])
+    collect_static(instance, environ, run)
+    present = json.loads(run(instance, "present", ("python", "-c", PRESENT), environ).splitlines()[-1])
     if not present["staff"]:
-        password = kept_secret(password_file(place), length=12)
+        password = kept_secret(password_file(instance), length=12)
         staff = {
             "DJANGO_SUPERUSER_USERNAME": STAFF_USER,
             "DJANGO_SUPERUSER_EMAIL": f"{STAFF_USER}@localhost",
             "DJANGO_SUPERUSER_PASSWORD": password,
         }
-        run(place, "staff", ("python", "manage.py", "createsuperuser", "--noinput"), environ | staff)
-        say(f"Staff user {STAFF_USER}, password {password} (kept in {password_file(place)}).")
+        run(instance, "staff", ("python", "manage.py", "createsuperuser", "--noinput"), environ | staff)
+        say(f"Staff user {STAFF_USER}, password {password} (kept in {password_file(instance)}).")
     # The mark outlives an interruption: the command can be run again and then writes what is missing.
-    unfinished = place.state / "filling"
+    unfinished = instance.state / "filling"
     if unfinished.exists() or not present["persons"]:
         say("Filling the empty database with a simulated event.")
         unfinished.touch()
-        run(place, "simulate", SIMULATE, environ)
+        run(instance, "simulate", SIMULATE, environ)
         unfinished.unlink()
 
 
-def collect_static(place: Place, environ: Mapping[str, str], run: Run) -> None:
+def collect_static(instance: Instance, environ: Mapping[str, str], run: Run) -> None:
     """Hashing and compressing takes seconds, so it is done for new sources only."""
-    stamp = place.state / "static"
-    sources = digest(place.checkout)
-    made = (place.checkout / "staticfiles" / "staticfiles.json").exists()
+    stamp = instance.state / "static"
+    sources = digest(instance.checkout)
+    made = (instance.checkout / "staticfiles" / "staticfiles.json").exists()
     if not made or not stamp.exists() or stamp.read_text() != sources:
-        run(place, "collectstatic", ("python", "manage.py", "collectstatic", "--noinput"), environ)
+        run(instance, "collectstatic", ("python", "manage.py", "collectstatic", "--noinput"), environ)
         write(stamp, sources)

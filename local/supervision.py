@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.place import VENV, Place, Refused, write
+from local.instance import VENV, Instance, Refused, write
 from local.polling import poll
 
 # Marks every process of a system, so that none can be left behind by a supervisor that was killed.
@@ -105,12 +105,12 @@ class UnixTransport(xmlrpc.client.Transport):
 class Supervisor:
     """One system's supervisord, asked over its socket. Every method but `start` needs it to be there."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
 
     @property
     def rpc(self) -> Any:
-        transport = UnixTransport(self.place.sockets() / "supervisor.sock")
+        transport = UnixTransport(self.instance.sockets() / "supervisor.sock")
         return xmlrpc.client.ServerProxy("http://localhost", transport=transport).supervisor
 
     def pid(self) -> int | None:
@@ -122,9 +122,9 @@ class Supervisor:
 
     def start(self) -> None:
         """Starts it in a session of its own that holds no terminal and no descriptor of the caller's."""
-        write(self.place.state / "supervisord.conf", configuration(self.place))
-        environ = inherited() | {MARK: str(self.place.state)}
-        with (self.place.logs / "supervisord.out").open("wb") as output:
+        write(self.instance.state / "supervisord.conf", configuration(self.instance))
+        environ = inherited() | {MARK: str(self.instance.state)}
+        with (self.instance.logs / "supervisord.out").open("wb") as output:
             child = subprocess.Popen(
                 [
                     VENV / "bin" / "python",
@@ -132,9 +132,9 @@ class Supervisor:
                     "supervisor.supervisord",
                     "-n",
                     "-c",
-                    self.place.state / "supervisord.conf",
+                    self.instance.state / "supervisord.conf",
                 ],
-                cwd=self.place.checkout,
+                cwd=self.instance.checkout,
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -145,7 +145,7 @@ class Supervisor:
             not poll(lambda: self.pid() is not None or child.poll() is not None, 20)
             or child.poll() is not None
         ):
-            raise Refused(f"supervisord did not start:\n{tail(self.place.logs / 'supervisord.out')}")
+            raise Refused(f"supervisord did not start:\n{tail(self.instance.logs / 'supervisord.out')}")
 
     def settle(self) -> bool:
         """Whether it runs; one that is on its way down is waited for."""
@@ -160,7 +160,7 @@ class Supervisor:
 
     def has(self, program: Program) -> bool:
         """Whether it is kept running already, exactly as described."""
-        file = self.place.programs / f"{program.name}.ini"
+        file = self.instance.programs / f"{program.name}.ini"
         return program.name in self.programs() and file.exists() and file.read_text() == program.section()
 
     def add(self, program: Program) -> None:
@@ -169,13 +169,13 @@ class Supervisor:
             return
         if program.name in self.programs():
             self.remove(program.name)
-        write(self.place.programs / f"{program.name}.ini", program.section())
+        write(self.instance.programs / f"{program.name}.ini", program.section())
         self.rpc.reloadConfig()
         self.rpc.addProcessGroup(program.name)
 
     def remove(self, name: str) -> None:
         """Stops a program, with the time it needs for what it has in hand, and forgets it."""
-        (self.place.programs / f"{name}.ini").unlink(missing_ok=True)
+        (self.instance.programs / f"{name}.ini").unlink(missing_ok=True)
         self.rpc.stopProcessGroup(name, WITHOUT_WAITING)
         if not poll(lambda: self.programs()[name]["statename"] in ENDED, STOP_S + 10):
             raise Refused(f"{name} does not stop.")
@@ -193,10 +193,10 @@ class Supervisor:
             poll(lambda: not is_alive(pid), STOP_S + 30)
 
 
-def configuration(place: Place) -> str:
+def configuration(instance: Instance) -> str:
     run_as_root = "user=root\n" if os.getuid() == 0 else ""
     return (
-        f"[unix_http_server]\nfile={escaped(str(place.sockets() / 'supervisor.sock'))}\nchmod=0600\n\n"
+        f"[unix_http_server]\nfile={escaped(str(instance.sockets() / 'supervisor.sock'))}\nchmod=0600\n\n"
         "[supervisord]\nlogfile=%(here)s/log/supervisord.log\nlogfile_maxbytes=1MB\nlogfile_backups=9\n"
         f"pidfile=%(here)s/supervisord.pid\nidentifier=connect\n{run_as_root}\n"
         "[rpcinterface:supervisor]\n"
@@ -205,9 +205,9 @@ def configuration(place: Place) -> str:
     )
 
 
-def leftovers(place: Place) -> list[int]:
+def leftovers(instance: Instance) -> list[int]:
     """Processes of this system that live on after their supervisor was killed."""
-    mark = f"{MARK}={place.state}".encode()
+    mark = f"{MARK}={instance.state}".encode()
     found = []
     for environ in Path("/proc").glob("[0-9]*/environ"):
         pid = int(environ.parent.name)
@@ -228,17 +228,17 @@ def is_supervised(process: Path) -> bool:
     return b"SUPERVISOR_ENABLED=1" in (process / "environ").read_bytes().split(b"\0")
 
 
-def end_leftovers(place: Place) -> None:
+def end_leftovers(instance: Instance) -> None:
     """Asks them to end, then makes them. SIGINT, because on SIGTERM PostgreSQL waits for its clients."""
     for number, patience_s in ((signal.SIGINT, 15.0), (signal.SIGKILL, 5.0)):
-        for pid in leftovers(place):
+        for pid in leftovers(instance):
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
-        if poll(lambda: not leftovers(place), patience_s):
+        if poll(lambda: not leftovers(instance), patience_s):
             return
-    raise Refused(f"These processes of an earlier run do not end: {leftovers(place)}.")
+    raise Refused(f"These processes of an earlier run do not end: {leftovers(instance)}.")
 
 
 def is_alive(pid: int) -> bool:

@@ -17,14 +17,16 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from rest_framework.exceptions import ValidationError
 
-from connect import audit, figures, neighbours
-from connect.figures import Figure
-from connect.queries import Bound
-from connect.wire import format_degrees
-from locations import services
+from access import audit
+from connect import dashboard, neighbours
+from connect.dashboard import Figure
+from connect.errors import NeighbourUnavailable
+from connect.web.query_parameters import Bound
+from connect.wire_format import format_degrees
+from locations import storage
 from locations.models import Location
 from locations.pings import Ping, parse_id, parse_person_id
-from locations.services import MAX_ID
+from locations.storage import MAX_ID
 
 PAGE = 100
 ASK_AT_ONCE = 300  # ids a call to persons
@@ -76,7 +78,7 @@ def rows(
     way = "ASC" if newer else "DESC"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {', '.join(services.COLUMNS)} FROM locations_location WHERE {' AND '.join(conditions)} "
+            f"SELECT {', '.join(storage.COLUMNS)} FROM locations_location WHERE {' AND '.join(conditions)} "
             f"ORDER BY creation_time {way}, person_id {way} LIMIT %s",
             [*values, limit],
         )
@@ -91,7 +93,7 @@ def people(person_ids: set[int]) -> dict[int, Any]:
     try:
         for first in range(0, len(ids), ASK_AT_ONCE):
             known |= neighbours.persons().get_many(ids[first : first + ASK_AT_ONCE])
-    except neighbours.NeighbourUnavailable:
+    except NeighbourUnavailable:
         pass
     return known
 
@@ -256,7 +258,7 @@ class LocationAdmin(admin.ModelAdmin):
 
     def detail_view(self, request: HttpRequest, location_id: str) -> HttpResponse:
         key = self._may_view(request) and parse_id(location_id)
-        ping = services.get(*key) if key else None
+        ping = storage.get(*key) if key else None
         if ping is None:
             raise Http404(f"No location {location_id} is stored.")
         own: dict[str, Any] = {"person_id": ping.person_id}
@@ -270,8 +272,8 @@ class LocationAdmin(admin.ModelAdmin):
             "distance_m": DISTANCE_M,
             "within_s": WITHIN_S,
         }
-        others = list(services.connections(ping.person_id, **near, limit=MAX_OTHERS))
-        met = services.encounters(
+        others = list(storage.connections(ping.person_id, **near, limit=MAX_OTHERS))
+        met = storage.encounters(
             ping.person_id, **near, max_gap_s=MAX_GAP_S, min_duration_s=0, limit=MAX_ENCOUNTERS
         )
         encounters = sorted(met, key=lambda encounter: encounter.min_distance_m)
@@ -311,7 +313,7 @@ class LocationAdmin(admin.ModelAdmin):
         """Sends on to what the API answers about this person's newest day."""
         if question not in QUESTIONS:
             raise Http404
-        newest = self._may_view(request) and person_id <= MAX_ID and services.newest([person_id])
+        newest = self._may_view(request) and person_id <= MAX_ID and storage.newest([person_id])
         if not newest:
             messages.info(request, f"Person {person_id} has no pings yet, so there is no day to ask about.")
             return redirect(f"{reverse('admin:locations_location_changelist')}?person_id={person_id}")
@@ -320,8 +322,8 @@ class LocationAdmin(admin.ModelAdmin):
 
     def figures(self) -> Iterator[Figure]:
         now = datetime.now(UTC)
-        with figures.in_time() as cursor:
-            stored = figures.size(cursor, self.opts.db_table)
+        with dashboard.in_time() as cursor:
+            stored = dashboard.size(cursor, self.opts.db_table)
             newest = rows(end=now, limit=1)
         url = reverse("admin:locations_location_changelist")
         yield Figure("locations", "Locations", str(stored), stored.note, url)
@@ -329,7 +331,7 @@ class LocationAdmin(admin.ModelAdmin):
             yield Figure(
                 "newest",
                 "Newest ping",
-                f"{figures.in_short((now - ping.creation_time).total_seconds())} ago",
+                f"{dashboard.in_short((now - ping.creation_time).total_seconds())} ago",
                 f"{time(ping.creation_time.replace(microsecond=0))} UTC, as it says itself. Times to come "
                 "are left out.",
                 url=reverse("admin:locations_location_change", args=[ping.id]),

@@ -1,4 +1,4 @@
-"""The seam's `http:` for locations: the same verbs as locations.services, asked of the locations process."""
+"""The seam's `http:` for locations: the same verbs as locations.storage, asked of the locations process."""
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
@@ -8,10 +8,10 @@ import orjson
 from django.conf import settings
 
 from connect import http
-from locations import exact
+from locations import internal_codec
 from locations.pings import Ping
 from locations.proximity import Encounter
-from locations.services import MAX_ID, Bounds
+from locations.storage import MAX_ID, Bounds
 
 Kind = TypeVar("Kind")
 
@@ -19,12 +19,12 @@ Kind = TypeVar("Kind")
 def get(person_id: int, creation_time: datetime) -> Ping | None:
     """What is stored of this person at this time."""
     question = {"person_id": person_id, "creation_time": creation_time}
-    return next(_ask("get", exact.unpack_ping, question), None)
+    return next(_ask("get", internal_codec.unpack_ping, question), None)
 
 
 def newest(person_ids: Collection[int]) -> dict[int, datetime]:
     """The time of each person's newest ping, for those who have one."""
-    return dict(_ask("newest", exact.unpack_newest, {"person_ids": list(person_ids)}))
+    return dict(_ask("newest", internal_codec.unpack_newest, {"person_ids": list(person_ids)}))
 
 
 def list_between(
@@ -41,7 +41,7 @@ def list_between(
     question: dict[str, Any] = {"person_id": person_id, "start": start, "end": end, "bounds": bounds}
     if newest_first:  # only then, because a server of an older version does not know it
         question["newest_first"] = True
-    return _ask("list_between", exact.unpack_ping, question | {"after": after, "limit": limit})
+    return _ask("list_between", internal_codec.unpack_ping, question | {"after": after, "limit": limit})
 
 
 def connections(
@@ -57,7 +57,7 @@ def connections(
     """Others' locations in [start, end) near an own one, each once, ordered by creation_time, person."""
     question = {"person_id": person_id, "start": start, "end": end, "distance_m": distance_m}
     question |= {"within_s": within_s, "after": after, "limit": limit}
-    return _ask("connections", exact.unpack_ping, question)
+    return _ask("connections", internal_codec.unpack_ping, question)
 
 
 def encounters(
@@ -81,13 +81,13 @@ def encounters(
     question |= {"within_s": within_s, "max_gap_s": max_gap_s, "min_duration_s": min_duration_s}
     if plausible_only:  # a server of an older release, which does not know it, refuses the question
         question["plausible_only"] = True
-    return _ask("encounters", exact.unpack_encounter, question | {"after": after, "limit": limit})
+    return _ask("encounters", internal_codec.unpack_encounter, question | {"after": after, "limit": limit})
 
 
-def _ask(verb: str, unpack: Callable[[exact.Row], Kind], question: dict[str, Any]) -> Iterator[Kind]:
+def _ask(verb: str, unpack: Callable[[internal_codec.Row], Kind], question: dict[str, Any]) -> Iterator[Kind]:
     if not abs(question.get("person_id") or 0) <= MAX_ID:
         return  # nobody's, and more than JSON carries
-    packed = orjson.dumps(exact.pack(question)).decode()
+    packed = orjson.dumps(internal_codec.pack(question)).decode()
     for row in http.ask_rows(f"{settings.LOCATIONS_URL}/internal/locations/{verb}", [("question", packed)]):
         yield unpack(row)
 

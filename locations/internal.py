@@ -1,6 +1,6 @@
 """Locations for other processes over HTTP, on /internal/ paths that no proxy route reaches.
 
-`/internal/locations/VERB?question={…}`: the verbs of locations.services, for locations.http_client alone.
+`/internal/locations/VERB?question={…}`: the verbs of locations.storage, for locations.http_client alone.
 Answers are newline-delimited JSON, a row an array of exact values; the last line says how many rows there
 were, so that an answer that broke off is known for one.
 """
@@ -14,11 +14,11 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from connect import audit
-from connect.callers import PROCESSES
-from connect.listing import answer
-from connect.rest import Framed
-from locations import exact, services
+from access import audit
+from access.callers import PROCESSES
+from connect.web.rest import Framed
+from connect.web.streaming import answer
+from locations import internal_codec, storage
 
 
 class Lines(Framed):
@@ -42,20 +42,20 @@ class Lines(Framed):
 
 
 def _get(**question: Any) -> Iterator[Any]:
-    found = services.get(**question)
+    found = storage.get(**question)
     return iter([found] if found else [])
 
 
 def _newest(**question: Any) -> Iterator[Any]:
-    return iter(services.newest(**question).items())
+    return iter(storage.newest(**question).items())
 
 
-_VERBS: dict[str, tuple[Callable[..., Iterator[Any]], Callable[[Any], exact.Row]]] = {
-    "get": (_get, exact.pack_ping),
-    "newest": (_newest, exact.pack_newest),
-    "list_between": (services.list_between, exact.pack_ping),
-    "connections": (services.connections, exact.pack_ping),
-    "encounters": (services.encounters, exact.pack_encounter),
+_VERBS: dict[str, tuple[Callable[..., Iterator[Any]], Callable[[Any], internal_codec.Row]]] = {
+    "get": (_get, internal_codec.pack_ping),
+    "newest": (_newest, internal_codec.pack_newest),
+    "list_between": (storage.list_between, internal_codec.pack_ping),
+    "connections": (storage.connections, internal_codec.pack_ping),
+    "encounters": (storage.encounters, internal_codec.pack_encounter),
 }
 
 
@@ -71,7 +71,7 @@ class Verb(APIView):
             raise exceptions.NotFound
         fetch, pack = _VERBS[verb]
         try:
-            question = exact.unpack(orjson.loads(request.query_params["question"]))
+            question = internal_codec.unpack(orjson.loads(request.query_params["question"]))
             rows = fetch(**question)
             if question.get("person_id") is not None:
                 audit.found(request, [question["person_id"]])

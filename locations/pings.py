@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from connect.wire import (
+from connect.wire_format import (
     format_degrees,
     format_time,
     from_microseconds,

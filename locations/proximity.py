@@ -15,8 +15,8 @@ from typing import Any
 from django.conf import settings
 
 from connect.database import cut_in_blocks
-from locations import nearness, people
-from locations.nearness import TINY
+from locations import distance_sql, person_rows
+from locations.distance_sql import TINY
 from locations.pings import EARLIEST, LATEST, Ping
 
 CELL_M = 32  # the edge of the indexed cubes: migration 0001
@@ -135,7 +135,7 @@ _COLUMNS = "creation_time, latitude, longitude, x, y, z"
 _PLAUSIBLE_OWN = f"""
 own AS MATERIALIZED (
     SELECT {_COLUMNS}, nth, creation_time >= %(start)s AND (passed_s IS NULL OR (passed_s >= 1 AND
-           {nearness.square("judged", "before_")} <= (%(max_speed_m_s)s * passed_s) ^ 2)) AS counts
+           {distance_sql.square("judged", "before_")} <= (%(max_speed_m_s)s * passed_s) ^ 2)) AS counts
       FROM (
         SELECT {_COLUMNS}, row_number() OVER before AS nth,
                extract(epoch FROM creation_time - lag(creation_time) OVER before)::float8 AS passed_s,
@@ -165,7 +165,7 @@ location.creation_time <= own.creation_time + %(within_s)s * interval '1 second'
 # Near the own ping before, too. It is missing for the first one, hence no plain NOT of this.
 _SEEN_BEFORE = f"""
 location.creation_time <= own.before_time + %(within_s)s * interval '1 second' AND
-{nearness.square("location", "own.before_")} <= %(surely)s"""
+{distance_sql.square("location", "own.before_")} <= %(surely)s"""
 
 
 def _pairs(reach: dict[str, float], *, each: bool, own: str = "own") -> str:
@@ -177,18 +177,20 @@ def _pairs(reach: dict[str, float], *, each: bool, own: str = "own") -> str:
     return f"""
 pairs AS (
     SELECT other.*, own.creation_time AS own_time, own.nth AS own_nth
-      FROM {own} {nearness.cells("own", reach["perhaps_m"], CELL_M) if near else ""}
+      FROM {own} {distance_sql.cells("own", reach["perhaps_m"], CELL_M) if near else ""}
      CROSS JOIN LATERAL (
-        SELECT person_id, creation_time, latitude, longitude, {nearness.square("location", "own.")} AS square
+        SELECT person_id, creation_time, latitude, longitude,
+               {distance_sql.square("location", "own.")} AS square
           FROM locations_location AS location
          WHERE {f"locations_cell(x, y, z, {CELL_M}) = near.cell AND" if near else ""}
                {_IN_RANGE} AND {_WITHIN} AND person_id <> %(person_id)s
-               AND abs(x - own.x) <= %(perhaps_m)s AND {nearness.square("location", "own.")} <= %(perhaps)s
+               AND abs(x - own.x) <= %(perhaps_m)s
+               AND {distance_sql.square("location", "own.")} <= %(perhaps)s
                {"" if each else f"AND ({_SEEN_BEFORE}) IS NOT TRUE"}
         OFFSET 0 -- a fence: the index is looked up once an own ping, whatever the planner guesses
      ) AS other
-     WHERE (square <= %(surely)s OR {nearness.geodesic("other", "own")} <= %(distance_m)s)
-           AND {people.may_be_found("other.person_id")}
+     WHERE (square <= %(surely)s OR {distance_sql.geodesic("other", "own")} <= %(distance_m)s)
+           AND {person_rows.may_be_found("other.person_id")}
 )"""
 
 
@@ -203,7 +205,7 @@ def connections_sql(
     limit: int | None,
 ) -> tuple[str, dict[str, Any]]:
     """The statement of `connections` and its parameters."""
-    reach = nearness.reach(distance_m)
+    reach = distance_sql.reach(distance_m)
     values: dict[str, Any] = {"person_id": person_id, "start": start, "end": end, "within_s": within_s}
     values |= reach
     page = "true"
@@ -240,12 +242,12 @@ def _any_time_sql(reach: dict[str, float], page: str) -> str:
     small_m, large_m, edge = reach_m / 2, 2 * reach_m, "(SELECT edge FROM cubes)"
     few = FEW_OWN if distance_m >= SMALL_FROM_M else 0
     if distance_m <= NEAR_M:
-        near = f"SELECT DISTINCT cell FROM own {nearness.cells('own', reach['perhaps_m'], CELL_M)}"
+        near = f"SELECT DISTINCT cell FROM own {distance_sql.cells('own', reach['perhaps_m'], CELL_M)}"
         areas, area = f"areas AS MATERIALIZED ({near}),", "areas,"
         in_area = f"locations_cell(x, y, z, {CELL_M}) = areas.cell"
     else:
         areas, area, in_area = "", "", "EXISTS (SELECT FROM own)"
-    middle = nearness.square("other", "spot.")
+    middle = distance_sql.square("other", "spot.")
     spot = ", ".join(f"floor(({axis} + {TINY}) / {spot_m})" for axis in "xyz")
     return f"""
 WITH {_OWN},
@@ -262,7 +264,7 @@ cubes AS (
 reach AS MATERIALIZED (
     SELECT spot.*, cell, (%(perhaps_m)s + radius) ^ 2 AS perhaps,
            CASE WHEN radius < %(surely_m)s THEN (%(surely_m)s - radius) ^ 2 ELSE -1 END AS surely
-      FROM spots AS spot {nearness.cells("spot", reach_m, small_m, edge)}
+      FROM spots AS spot {distance_sql.cells("spot", reach_m, small_m, edge)}
 ),
 {areas}
 slices AS (
@@ -286,17 +288,17 @@ SELECT person_id, creation_time, latitude, longitude
         ) AS location
         OFFSET 0
       ) AS other
-     WHERE person_id <> %(person_id)s AND {page} AND {people.may_be_found("person_id")} AND EXISTS (
+     WHERE person_id <> %(person_id)s AND {page} AND {person_rows.may_be_found("person_id")} AND EXISTS (
         SELECT FROM reach AS spot
-         WHERE cell = {nearness.cell_of("other", edge)}
+         WHERE cell = {distance_sql.cell_of("other", edge)}
            AND {middle} <= perhaps AND ({middle} <= surely OR EXISTS (
             -- Not FROM generate_subscripts, which would find all before the first is looked at.
             SELECT FROM (SELECT generate_subscripts(xs, 1) AS nth) AS each,
                    LATERAL (SELECT xs[nth] AS x, ys[nth] AS y, zs[nth] AS z OFFSET 0) AS own,
                    LATERAL (SELECT latitudes[nth] AS latitude, longitudes[nth] AS longitude) AS place
-             WHERE {nearness.square("other", "own.")} <= %(perhaps)s
-               AND ({nearness.square("other", "own.")} <= %(surely)s
-                    OR {nearness.geodesic("other", "place")} <= %(distance_m)s)
+             WHERE {distance_sql.square("other", "own.")} <= %(perhaps)s
+               AND ({distance_sql.square("other", "own.")} <= %(surely)s
+                    OR {distance_sql.geodesic("other", "place")} <= %(distance_m)s)
          ))
      )
     OFFSET 0
@@ -336,7 +338,7 @@ def encounters_sql(
     The nearest own ping travels through the groups in one number: the chord in tenths of a micrometre, and
     after it the own ping's place in time, so that the least number is that of the earliest of the nearest.
     """
-    reach = nearness.reach(distance_m)
+    reach = distance_sql.reach(distance_m)
     values: dict[str, Any] = {
         "person_id": person_id,
         "start": start,
@@ -419,9 +421,9 @@ def _nearest_m() -> str:
     return f"""
 CASE WHEN chord_m < 1 THEN chord_m
      WHEN chord_m < 1000 THEN chord_m + chord_m ^ 3 / (24 * 6371000.0 ^ 2)
-     ELSE (SELECT min({nearness.geodesic("own", "location")}) FROM locations_location AS location
+     ELSE (SELECT min({distance_sql.geodesic("own", "location")}) FROM locations_location AS location
             WHERE location.person_id = meetings.person_id AND {_IN_RANGE} AND {_WITHIN}
-                  AND {nearness.square("location", "own.")} >= (chord_m - 1e-6) ^ 2) END"""
+                  AND {distance_sql.square("location", "own.")} >= (chord_m - 1e-6) ^ 2) END"""
 
 
 def _limited(sql: str, values: dict[str, Any], limit: int | None) -> tuple[str, dict[str, Any]]:

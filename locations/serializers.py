@@ -7,10 +7,10 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, serializers
 
-from connect.openapi import FINN
-from connect.queries import After, Bound, PagedQuery, Whole, check_order
+from connect.web.openapi import FINN
+from connect.web.query_parameters import After, Bound, PagedQuery, Whole, check_order
 from locations import pings
-from locations.services import Bounds
+from locations.storage import Bounds
 
 
 def _or_string(pattern: str, kind: str = "integer", **limits: int) -> dict[str, Any]:

@@ -1,160 +1,87 @@
-"""Writing and reading locations. The seam's `local:` for pings and locations; every door ends in `record`."""
+"""The use cases of locations: pings come in, what is stored goes out. Every door calls these functions.
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from operator import itemgetter
+Each checks the caller and then asks the neighbour. A door that asks the neighbour itself skips these checks;
+connect/tests/test_use_cases.py names the few modules that may.
+"""
 
-from django.db import IntegrityError, connection, transaction
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 
-from connect.database import cut_in_blocks
-from locations import inserting, partitions, people
-from locations.models import Location
-from locations.people import MAX_ID
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+
+from access.callers import PROCESSES, READERS, SENDERS, Caller, Kind
+from connect import neighbours
+from connect.errors import UnknownPerson
+from locations import quota
 from locations.pings import Ping, Refusal, unknown_person
-from locations.proximity import connections, encounters
+from locations.storage import Bounds, Receipt
 
-__all__ = [
-    "MAX_ID",
-    "Bounds",
-    "Prepared",
-    "Receipt",
-    "connections",
-    "encounters",
-    "get",
-    "list_between",
-    "prepare",
-    "record",
-    "record_prepared",
-    "submit",
-]
-
-COLUMNS = ("person_id", "creation_time", "latitude", "longitude")
+_MAY_SEND = SENDERS | PROCESSES
+_MAY_READ = READERS | PROCESSES
+MAX_AHEAD = timedelta(seconds=60)  # clocks of devices differ
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of a batch: all but the refused is durable. `stored` is None where it is not yet known."""
+def submit(caller: Caller, pings: Sequence[Ping]) -> Receipt:
+    """Hands in the pings that the caller may send. The others are refused.
 
-    stored: int | None
-    refused: list[Refusal] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """west, south, east and north in degrees, borders included; west > east crosses the 180th meridian."""
-
-    west: float
-    south: float
-    east: float
-    north: float
-
-    def __post_init__(self) -> None:
-        if self.south > self.north:
-            raise ValueError("The south must not be north of the north.")
-
-
-# --- writing -------------------------------------------------------------------------------------
-
-_TIME_THEN_PERSON = itemgetter(1, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Pings and what storing them needs of them."""
-
-    pings: Sequence[Ping]  # as they came
-    # So the heap is in time order, and two writers with the same pings wait instead of deadlocking.
-    in_order: list[Ping]
-    person_ids: set[int]
-    months: set[partitions.Month]
-    rows: bytes | None = None  # those for COPY, where they were packed before
-
-    @property
-    def are_many(self) -> bool:
-        """So that COPY is worth it."""
-        return len(self.pings) >= inserting.MANY
-
-    def packed(self) -> "Prepared":
-        """With what can be packed: where they are many, and no id is one that nobody can have."""
-        if self.are_many and min(self.person_ids) > 0 and max(self.person_ids) <= MAX_ID:
-            return replace(self, rows=inserting.packed(self.in_order))
-        return self
-
-
-def prepare(pings: Sequence[Ping]) -> Prepared:
-    """What `record` begins with. It asks the database nothing, so it can be done while that is busy."""
-    return Prepared(
-        pings,
-        sorted(pings, key=_TIME_THEN_PERSON),
-        set(map(itemgetter(0), pings)),
-        partitions.months_of(map(itemgetter(1), pings)),
-    )
-
-
-def record(pings: Sequence[Ping]) -> Receipt:
-    """Stores a batch in one transaction; idempotent, the position stored first stays.
-
-    A ping of a person who does not exist is refused, the others are stored.
+    A ping of somebody else is refused like one of nobody. One that an ingest token sends is refused if it is
+    too old or in the future; if there are too many of them, quota.TooManyPings is raised and none is taken.
     """
-    batch = prepare(pings)
-    partitions.ensure(batch.months)
-    return record_prepared(batch)
-
-
-def record_prepared(batch: Prepared) -> Receipt:
-    """The same, where the partitions for its months have been ensured, before any transaction around this."""
-    if not batch.pings:
-        return Receipt(stored=0)
+    if not caller.may(_MAY_SEND):
+        raise PermissionDenied
+    refused = {
+        index: unknown_person(index, ping.person_id)
+        for index, ping in enumerate(pings)
+        if not caller.speaks_for(ping.person_id)
+    }
+    if caller.kind is not Kind.INGEST:
+        return _hand_in(pings, refused)
+    refused = _out_of_time(pings) | refused
+    charge = quota.charge(ping.person_id for index, ping in enumerate(pings) if index not in refused)
     try:
-        return _record(batch, by_copy=batch.are_many)
-    except IntegrityError as fault:
-        if partitions.is_missing(fault):  # one was dropped in between, for its age
-            partitions.ensure(batch.months)
-        elif not inserting.is_repeat(fault):
-            raise
-    return _record(batch, by_copy=False)
+        return _hand_in(pings, refused)
+    except BaseException:
+        charge.give_back()  # sending them again is safe, and is to be possible
+        raise
 
 
-def _record(batch: Prepared, *, by_copy: bool) -> Receipt:
-    with transaction.atomic():
-        known = people.hold(batch.person_ids)
-        good, rows = batch.in_order, batch.rows
-        if not batch.person_ids <= known:
-            good, rows = [ping for ping in good if ping.person_id in known], None
-        if not good:
-            stored = 0
-        elif by_copy:
-            stored = inserting.copy(good, rows)
-        else:
-            stored = inserting.insert(good)
-    refused = []
-    if len(good) < len(batch.pings):
-        refused = [
-            unknown_person(i, p.person_id) for i, p in enumerate(batch.pings) if p.person_id not in known
-        ]
-    return Receipt(stored, refused)
-
-
-submit = record  # the verb of the seam: here, handing a ping in and storing it are one
-
-
-# --- reading -------------------------------------------------------------------------------------
-
-
-def get(person_id: int, creation_time: datetime) -> Ping | None:
-    """What is stored of this person at this time."""
-    if not 0 < person_id <= MAX_ID:
-        return None
-    row = (
-        Location.objects.filter(person_id=person_id, creation_time=creation_time)
-        .values_list(*COLUMNS)
-        .first()
+def _out_of_time(pings: Sequence[Ping]) -> dict[int, Refusal]:
+    now = datetime.now(UTC)
+    earliest, latest = now - timedelta(hours=settings.INGEST_MAX_AGE_H), now + MAX_AHEAD
+    allowed = (
+        f"Must be at most {settings.INGEST_MAX_AGE_H:g} hours ago and at most "
+        f"{MAX_AHEAD.total_seconds():g} seconds ahead."
     )
-    return Ping(*row) if row else None
+    return {
+        index: Refusal(index, 400, {"creation_time": [allowed]})
+        for index, ping in enumerate(pings)
+        if not earliest <= ping.creation_time <= latest
+    }
+
+
+def _hand_in(pings: Sequence[Ping], refused: dict[int, Refusal]) -> Receipt:
+    if not refused:
+        return neighbours.pings().submit(pings)
+    kept = [index for index in range(len(pings)) if index not in refused]
+    receipt: Receipt = neighbours.pings().submit([pings[index] for index in kept])
+    late = [replace(refusal, index=kept[refusal.index]) for refusal in receipt.refused]
+    return Receipt(receipt.stored, sorted([*refused.values(), *late], key=attrgetter("index")))
+
+
+def get(caller: Caller, person_id: int, creation_time: datetime) -> Ping | None:
+    """What is stored of this person at this time, if the caller may see it."""
+    if not caller.may(_MAY_READ):
+        raise PermissionDenied
+    if not caller.speaks_for(person_id):
+        return None
+    return neighbours.locations().get(person_id, creation_time)
 
 
 def list_between(
+    caller: Caller,
     *,
     person_id: int | None = None,
     start: datetime | None = None,
@@ -163,15 +90,20 @@ def list_between(
     after: tuple[datetime, int] | None = None,
     limit: int | None = None,
     newest_first: bool = False,
-) -> Iterator[Ping]:
-    """Locations in [start, end), ordered by creation_time, then person; blocks from one snapshot.
+) -> Generator[Ping, None, None]:
+    """Locations in [start, end), ordered by creation_time, then person, or in the reverse order.
 
-    With `newest_first` the order is the reverse, and `after` a place in that. Without `person_id` they are
-    those of the people who may be found.
+    For a person's token their own only.
+
+    Raises PermissionDenied, and UnknownPerson where the caller may not see this person's.
     """
-    if person_id is not None and not 0 < person_id <= MAX_ID:
-        return
-    sql, values = list_between_sql(
+    if not caller.may(_MAY_READ):
+        raise PermissionDenied
+    if person_id is None:
+        person_id = caller.person_id
+    if person_id is not None and not caller.speaks_for(person_id):
+        raise UnknownPerson(person_id)
+    return neighbours.locations().list_between(
         person_id=person_id,
         start=start,
         end=end,
@@ -180,64 +112,3 @@ def list_between(
         limit=limit,
         newest_first=newest_first,
     )
-    for block in cut_in_blocks(sql, values):
-        yield from map(Ping._make, block)
-
-
-def list_between_sql(
-    *,
-    person_id: int | None,
-    start: datetime | None,
-    end: datetime | None,
-    bounds: Bounds | None,
-    after: tuple[datetime, int] | None,
-    limit: int | None,
-    newest_first: bool,
-) -> tuple[str, list[object]]:
-    """The statement of `list_between` and its parameters."""
-    conditions: list[str] = []
-    values: list[object] = []
-
-    def where(condition: str, *parameters: object) -> None:
-        conditions.append(condition)
-        values.extend(parameters)
-
-    if person_id is not None:
-        where("person_id = %s", person_id)
-    else:
-        where(people.may_be_found("person_id"))
-    if start is not None:
-        where("creation_time >= %s", start)
-    if end is not None:
-        where("creation_time < %s", end)
-    if bounds is not None:
-        where("latitude BETWEEN %s AND %s", bounds.south, bounds.north)
-        if bounds.west <= bounds.east:
-            where("longitude BETWEEN %s AND %s", bounds.west, bounds.east)
-        else:
-            where("(longitude >= %s OR longitude <= %s)", bounds.west, bounds.east)
-    if after is not None:
-        # The first line alone would do; the second lets the planner leave out partitions of earlier pages.
-        behind = "<" if newest_first else ">"
-        where(f"(creation_time, person_id) {behind} (%s, %s)", *after)
-        where(f"creation_time {behind}= %s", after[0])
-    direction = "DESC" if newest_first else "ASC"
-    sql = (
-        f"SELECT {', '.join(COLUMNS)} FROM locations_location WHERE {' AND '.join(conditions)} "
-        f"ORDER BY creation_time {direction}, person_id {direction}"
-    )
-    if limit is not None:
-        sql += " LIMIT %s"
-        values.append(limit)
-    return sql, values
-
-
-def newest(person_ids: Collection[int]) -> dict[int, datetime]:
-    """The time of each person's newest ping, for those who have one."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id, newest FROM unnest(%s::bigint[]) AS id, LATERAL (SELECT max(creation_time) AS newest "
-            "FROM locations_location WHERE person_id = id) AS of_person WHERE newest IS NOT NULL",
-            [list(person_ids)],
-        )
-        return dict(cursor.fetchall())

@@ -10,14 +10,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connect.authentication import caller_of
-from connect.callers import READERS, SENDERS, Caller
-from connect.listing import answer
-from connect.openapi import LOCATION_ID, MISSING, NEXT_PAGE, PLACE, TOO_LARGE, UNAVAILABLE, errors, shown
-from connect.queries import Query
-from connect.rest import TooLarge
-from connect.wire import format_time
-from locations import pings, use_cases
+from access.authentication import caller_of
+from access.callers import READERS, SENDERS, Caller
+from connect.web.openapi import LOCATION_ID, MISSING, NEXT_PAGE, PLACE, TOO_LARGE, UNAVAILABLE, errors, shown
+from connect.web.query_parameters import Query
+from connect.web.rest import TooLarge
+from connect.web.streaming import answer
+from connect.wire_format import format_time
+from locations import pings, services
 from locations.quota import TooManyPings
 from locations.serializers import (
     BatchSerializer,
@@ -26,7 +26,7 @@ from locations.serializers import (
     PingSerializer,
     TimedPingSerializer,
 )
-from locations.services import Receipt
+from locations.storage import Receipt
 
 _PING = {
     "person_id": 1000001,
@@ -88,7 +88,7 @@ class Locations(APIView):
         query = LocationsQuery.of(request)
         return answer(
             request,
-            lambda limit: use_cases.list_between(
+            lambda limit: services.list_between(
                 caller_of(request),
                 person_id=query["person_id"],
                 start=query["start"],
@@ -193,7 +193,7 @@ class OneLocation(APIView):
     def get(self, request: Request, location_id: str) -> Response:
         Query.of(request)
         identity = pings.parse_id(location_id)
-        location = use_cases.get(caller_of(request), *identity) if identity else None
+        location = services.get(caller_of(request), *identity) if identity else None
         if location is None:
             raise exceptions.NotFound(f"There is no location {location_id}.")
         return Response(location.to_wire())
@@ -209,7 +209,7 @@ class TooMany(exceptions.Throttled):
 
 def _submit(caller: Caller, good: list[pings.Ping]) -> Receipt:
     try:
-        return use_cases.submit(caller, good)
+        return services.submit(caller, good)
     except TooManyPings as fault:
         raise TooMany(str(fault), fault.wait_s) from None
 

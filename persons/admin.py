@@ -22,10 +22,11 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from connect import audit, figures
-from connect.audit import MOST_IDS, People
-from connect.figures import Figure
-from persons.importing import FINDABLE, Summary, WrongColumns, import_rows
+from access import audit
+from access.audit import MOST_IDS, People
+from connect import dashboard
+from connect.dashboard import Figure
+from persons.csv_import import FINDABLE, Summary, WrongColumns, import_rows
 from persons.models import Person
 from persons.services import FIELDS, MAX_ID
 
@@ -248,8 +249,8 @@ class PersonAdmin(admin.ModelAdmin):
         return JsonResponse({"companies": list(names[:SUGGESTIONS])})
 
     def figures(self) -> Iterator[Figure]:
-        with figures.in_time() as cursor:
-            people = figures.size(cursor, self.opts.db_table)
+        with dashboard.in_time() as cursor:
+            people = dashboard.size(cursor, self.opts.db_table)
         yield Figure("people", "People", str(people), people.note, reverse("admin:persons_person_changelist"))
 
     # --- import and export

@@ -9,9 +9,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connect import audit
-from connect.callers import PROCESSES
-from connect.rest import JsonRenderer
+from access import audit
+from access.callers import PROCESSES
+from connect.web.rest import JsonRenderer
 from persons import services
 
 

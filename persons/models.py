@@ -39,7 +39,7 @@ class Person(models.Model):
                 name="person_names_trgm",
             ),
             models.Index(fields=["company_name", "id"], name="person_company"),
-            # Those few who are left out of answers: locations.people reads it with every question.
+            # Those few who are left out of answers: locations.person_rows reads it with every question.
             models.Index(fields=["id"], name="person_hidden", condition=models.Q(findable=False)),
         ]
 

@@ -2,9 +2,9 @@
 
 from rest_framework import serializers
 
-from connect.openapi import DAVID, FINN
-from connect.queries import After, PagedQuery, Several, Whole
-from connect.rest import StrictSerializer, Text, Truth
+from connect.web.openapi import DAVID, FINN
+from connect.web.query_parameters import After, PagedQuery, Several, Whole
+from connect.web.rest import StrictSerializer, Text, Truth
 
 
 class PersonSerializer(StrictSerializer):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.db.models import Q
 from django.utils import timezone
 
-from connect.callers import Caller
+from access.callers import Caller
 from persons import models
 
 FIELDS = ("id", "first_name", "last_name", "company_name")

@@ -9,13 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connect import audit
-from connect.authentication import caller_of
-from connect.callers import EDITORS, OWNERS, READERS
-from connect.listing import answer
-from connect.openapi import FINN, MISSING, NEXT_PAGE, PERSON_ID, PLACE, UNAVAILABLE, errors, shown
-from connect.queries import Query
-from connect.rest import no_person, object_body
+from access import audit
+from access.authentication import caller_of
+from access.callers import EDITORS, OWNERS, READERS
+from connect.web.openapi import FINN, MISSING, NEXT_PAGE, PERSON_ID, PLACE, UNAVAILABLE, errors, shown
+from connect.web.query_parameters import Query
+from connect.web.rest import no_person, object_body
+from connect.web.streaming import answer
 from persons import services
 from persons.serializers import ConsentAnswerSerializer, ConsentSerializer, PersonSerializer, PersonsQuery
 

@@ -7,8 +7,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path
 
-from connect.neighbours import NeighbourUnavailable
-from locations.services import MAX_ID
+from connect.errors import NeighbourUnavailable
+from locations.storage import MAX_ID
 from privacy import archive, erasure
 from privacy.models import ErasureReceipt
 

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from access import services as access
 from access.models import Question, SignInCode, Token
 from connect import neighbours
-from connect.wire import format_time
+from connect.wire_format import format_time
 from consumers.models import RejectedPing
 from grpc_server import locations_pb2 as pb
 from persons import services as persons

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from consumers.standing import Observer
+from consumers.lag import Observer
 from persons import services as persons
 from privacy.models import ErasureReceipt
 

@@ -9,12 +9,12 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from connect.authentication import caller_of
-from connect.callers import OWNERS
-from connect.listing import answer
-from connect.openapi import MISSING, PERSON_ID, UNAVAILABLE, errors, shown
-from connect.queries import Query
-from connect.rest import Framed, JsonRenderer, no_person
+from access.authentication import caller_of
+from access.callers import OWNERS
+from connect.web.openapi import MISSING, PERSON_ID, UNAVAILABLE, errors, shown
+from connect.web.query_parameters import Query
+from connect.web.rest import Framed, JsonRenderer, no_person
+from connect.web.streaming import answer
 from privacy import archive
 
 CHUNKS = 8  # that are there before an answer begins; shorter ones are sent as a whole

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from local.instance import CHECKOUT, Instance
 from local.kafka import USERS, secret_name
 from local.manifests import token_keys
-from local.place import CHECKOUT, Place
 from local.tests.terminal import all_free
-from tests.serving import until
+from tests.gunicorn_server import until
 from tests.system import STAGES, Addresses
 from tests.test_journey import *  # noqa: F403 - the same tests, with the fixtures below
 from tests.test_journey import BOOTH, make_person, ping
@@ -27,8 +27,8 @@ class Composed(Addresses):
 
     def __init__(self) -> None:
         bases = iter(lambda: random.randrange(31000, 32700, 10), None)
-        super().__init__(Place(state=CHECKOUT, port_base=next(base for base in bases if all_free(base))))
-        ports = str(self.place.port_base).removesuffix("0")
+        super().__init__(Instance(state=CHECKOUT, port_base=next(base for base in bases if all_free(base))))
+        ports = str(self.instance.port_base).removesuffix("0")
         self.environ = (
             os.environ
             | {
@@ -38,7 +38,7 @@ class Composed(Addresses):
                 "PROXY_SECRET": secrets.token_hex(32),
             }
             | {secret_name(user): secrets.token_hex(16) for user in USERS}
-            | {key: f"{secrets.token_hex(4)}.{secrets.token_hex(32)}" for key in token_keys(self.place)}
+            | {key: f"{secrets.token_hex(4)}.{secrets.token_hex(32)}" for key in token_keys(self.instance)}
         )
 
     def compose(self, *arguments: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browsing import a_browser, a_page
+from tests.browser import a_browser, a_page
 from tests.system import API, APP, STAGES, System, a_system
 
 

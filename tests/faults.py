@@ -16,13 +16,13 @@ import grpc
 from confluent_kafka import KafkaException
 
 from local import manifests
-from local.generations import native_environ, own_settings, running_file
+from local.instance import Instance, read_json
 from local.manifests import Process
-from local.place import Place, read_json
 from local.polling import poll
+from local.rollout import native_environ, own_settings, running_file
 from local.supervision import Program, Supervisor, is_alive, tail
+from tests.gunicorn_server import until
 from tests.load import Answered, Api, Call, Load, identity, wire
-from tests.serving import until
 from tests.system import Topic, at, the_broker
 
 MOVERS = 24  # as many as it takes to have pings in nearly all partitions
@@ -117,22 +117,22 @@ class Trouble:
 class Site:
     """One system at its last stage, and the ways in which its processes are done harm."""
 
-    def __init__(self, place: Place, token: str) -> None:
-        self.place, self.token = place, token
-        self.supervisor = Supervisor(place)
-        self.secrets = dict(line.split("=", 1) for line in (place.state / "env").read_text().splitlines())
+    def __init__(self, instance: Instance, token: str) -> None:
+        self.instance, self.token = instance, token
+        self.supervisor = Supervisor(instance)
+        self.secrets = dict(line.split("=", 1) for line in (instance.state / "env").read_text().splitlines())
         self.database_url = self.secrets["DATABASE_URL"]
-        self.broker = the_broker(place, access="tokens")
+        self.broker = the_broker(instance, access="tokens")
         self.topic = Topic(self.broker)
         self.people = [one["id"] for one in self.api().ask("GET", "/api/persons?limit=100")]
         self.rows: list[str] = []
 
     def api(self) -> Api:
-        return Api(self.place.node_port(30001), token=self.token)
+        return Api(self.instance.node_port(30001), token=self.token)
 
     def program(self, name: str) -> str:
         """Of a process; what the runner brings itself has its own name."""
-        processes = read_json(running_file(self.place))["processes"]
+        processes = read_json(running_file(self.instance))["processes"]
         return str(processes[name]["program"]) if name in processes else name
 
     def pid(self, name: str) -> int:
@@ -154,9 +154,9 @@ class Site:
         """Beside the one that there is; gives its program's name, by which the database knows it, too."""
         name = "location-writer-another"
         process = self.described("location-writer")
-        environ = {**process.environ, **own_settings(self.place, process, name, 0), "PGAPPNAME": name}
+        environ = {**process.environ, **own_settings(self.instance, process, name, 0), "PGAPPNAME": name}
         environ |= self.broker.settings_of("writer")
-        self.supervisor.add(Program(name, process.command, self.place.checkout, environ))
+        self.supervisor.add(Program(name, process.command, self.instance.checkout, environ))
         try:
             yield name
         finally:
@@ -164,13 +164,13 @@ class Site:
 
     def described(self, name: str) -> Process:
         """A process as the manifests have it, its environment as it is natively."""
-        state = read_json(running_file(self.place))
+        state = read_json(running_file(self.instance))
         secrets = defaultdict(
             lambda: "-", self.secrets | self.broker.secrets()
         )  # others are not the writer's
-        stage = manifests.read_stage(self.place, state["stage"], secrets, brokers_url=self.broker.url)
+        stage = manifests.read_stage(self.instance, state["stage"], secrets, brokers_url=self.broker.url)
         process = next(one for one in stage.processes if one.name == name)
-        return Process(**{**vars(process), "environ": native_environ(self.place, stage, process)})
+        return Process(**{**vars(process), "environ": native_environ(self.instance, stage, process)})
 
     @contextlib.contextmanager
     def a_batch_in_hand(self, load: "UnderLoad") -> Iterator[str]:
@@ -213,7 +213,7 @@ class Site:
 
     def print_logs(self) -> None:
         """For whoever wants to know why something went wrong."""
-        for log in sorted(self.place.logs.glob("*.log")):
+        for log in sorted(self.instance.logs.glob("*.log")):
             print(f"--- {log.name}\n{tail(log, 30)}")
 
     def table(self) -> str:
@@ -229,7 +229,7 @@ class UnderLoad:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        ports = site.place.node_port(30001), site.place.node_port(30003)
+        ports = site.instance.node_port(30001), site.instance.node_port(30003)
         self.load = Load(*ports, site.people, token=site.token, movers=MOVERS, again=True)
         self.calls = self.load.noted.calls
         self.pings = self.load.noted.pings

@@ -17,10 +17,10 @@ from typing import Any, Self
 
 import grpc
 
-from connect.wire import to_microseconds
+from connect.wire_format import to_microseconds
 from grpc_server import locations_pb2 as pb
+from grpc_server.converter import to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from grpc_server.messages import to_timestamp
 
 TIMEOUT_S = 30
 BULK = 100

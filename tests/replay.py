@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.serving import until
+from tests.gunicorn_server import until
 from tests.system import API, APP, System
 
 REQUESTS = Path(__file__).parent / "parity"

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 
 from playwright.sync_api import Browser, Page, expect
 
-from local.place import CHECKOUT, Place
+from local.instance import CHECKOUT, Instance
 from local.seed import STAFF_USER, password_file
 from local.tests.terminal import make_code
-from tests.browsing import DESKTOP, PHONE, a_browser, a_page
+from tests.browser import DESKTOP, PHONE, a_browser, a_page
 from tests.system import API, APP, Addresses, at
 
 FOLDER = CHECKOUT / "docs" / "screenshots"
@@ -105,16 +105,16 @@ def quiet(page: Page) -> None:
 def signed_in(page: Page, system: Addresses) -> None:
     page.goto(system.url("/admin/login/", API))
     page.get_by_label("Username").fill(STAFF_USER)
-    page.get_by_label("Password").fill(password_file(system.place).read_text().strip())
+    page.get_by_label("Password").fill(password_file(system.instance).read_text().strip())
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("button", name="Log out")).to_be_attached()
     page.goto(system.url("/admin/app/", API))
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
 
 
-def code(place: Place) -> str:
+def code(instance: Instance) -> str:
     """With which Finn signs in for the first time."""
-    known = dict(line.split("=", 1) for line in (place.state / "env").read_text().splitlines())
+    known = dict(line.split("=", 1) for line in (instance.state / "env").read_text().splitlines())
     with at(known["DATABASE_URL"]) as connection, connection.cursor() as cursor:
         cursor.execute("UPDATE persons_person SET decided_at = NULL WHERE id = %s", [FINNS_ID])
     return make_code(os.environ | known, int(FINNS_ID))
@@ -122,7 +122,7 @@ def code(place: Place) -> str:
 
 def take(browser: Browser, system: Addresses, scheme: str, size: str) -> Iterator[str]:
     origins = {system.url("", APP), system.url("", API)}
-    shown = code(system.place)
+    shown = code(system.instance)
     with a_page(
         browser, origins, color_scheme=scheme, viewport={"desktop": DESKTOP, "phone": PHONE}[size]
     ) as page:
@@ -158,8 +158,8 @@ def gallery() -> str:
 
 def main() -> int:
     FOLDER.mkdir(exist_ok=True)
-    system = Addresses(Place.from_environment())
-    if system.place.access != "tokens":
+    system = Addresses(Instance.from_environment())
+    if system.instance.access != "tokens":
         print("Some of the views are there only where callers show tokens: make up ACCESS=tokens")
         return 1
     with a_browser() as browser:

@@ -19,16 +19,16 @@ from confluent_kafka.admin import AdminClient
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from local import kafka, manifests
-from local.generations import Generation, running_file
-from local.place import CHECKOUT, VENV, Place, read_json
+from local.instance import CHECKOUT, VENV, Instance, read_json
+from local.rollout import Generation, running_file
 from local.seed import STAFF_USER
 from local.supervision import Supervisor
-from local.tests.conftest import a_place
+from local.tests.conftest import an_instance
 from local.tests.terminal import staff_token
-from tests.serving import until
+from tests.gunicorn_server import until
 
 APP, API, PERSONS, LOCATIONS = 30000, 30001, 30002, 30003
-STAGES = manifests.stage_names(Place(state=CHECKOUT))
+STAGES = manifests.stage_names(Instance(state=CHECKOUT))
 SOMEBODY = """
 INSERT INTO persons_person (first_name, last_name, company_name, findable)
 SELECT 'A', 'B', 'C', true WHERE NOT EXISTS (SELECT FROM persons_person)
@@ -51,12 +51,12 @@ class Showing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 class Addresses:
     """Those of the contract, wherever a system has them, and how they are asked."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
         self.token: str | None = None  # what is shown unless a test says otherwise
 
     def port(self, port: int) -> int:
-        return self.place.node_port(port)
+        return self.instance.node_port(port)
 
     def url(self, path: str, port: int = API) -> str:
         return f"http://127.0.0.1:{self.port(port)}{path}"
@@ -78,14 +78,14 @@ class Addresses:
 class System(Addresses):
     """Walks to a stage, and is asked through the contract's addresses."""
 
-    def __init__(self, place: Place, database_url: str, access: str) -> None:
-        super().__init__(place)
+    def __init__(self, instance: Instance, database_url: str, access: str) -> None:
+        super().__init__(instance)
         self.database_url = database_url
         self.stage: str | None = None
         self.environ = os.environ | {
             "DATABASE_URL": database_url,
-            "CONNECT_STATE_DIR": str(place.state),
-            "CONNECT_PORT_BASE": str(place.port_base),
+            "CONNECT_STATE_DIR": str(instance.state),
+            "CONNECT_PORT_BASE": str(instance.port_base),
             "ACCESS": access,
             "FINDABLE_BY_DEFAULT": "true",  # as with ACCESS=open, so that tests need not ask each new person
             "DJANGO_SUPERUSER_PASSWORD": secrets.token_hex(8),
@@ -108,7 +108,7 @@ class System(Addresses):
         command = [VENV / "bin" / "python", *arguments]
         done = subprocess.run(
             command,
-            cwd=self.place.checkout,
+            cwd=self.instance.checkout,
             env=self.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -131,7 +131,7 @@ class System(Addresses):
             self.restart("locations", "locations-rest")
 
     def processes(self) -> dict[str, Generation]:
-        running = read_json(running_file(self.place)).get("processes", {})
+        running = read_json(running_file(self.instance)).get("processes", {})
         return {name: Generation(**one) for name, one in running.items()}
 
     def unwritten(self) -> int:
@@ -142,7 +142,7 @@ class System(Addresses):
             return topic.unwritten()
 
     def broker(self) -> kafka.Broker:
-        return the_broker(self.place, access=self.environ["ACCESS"])
+        return the_broker(self.instance, access=self.environ["ACCESS"])
 
     def settle(self) -> None:
         """Until everything that was taken can be seen."""
@@ -150,7 +150,7 @@ class System(Addresses):
 
     def restart(self, *names: str) -> None:
         """Processes that remember for a minute who exists: ids are never given again, except in tests."""
-        supervisor = Supervisor(self.place)
+        supervisor = Supervisor(self.instance)
         for name in names:
             supervisor.rpc.stopProcess(self.processes()[name].program)
             supervisor.rpc.startProcess(self.processes()[name].program)
@@ -160,9 +160,9 @@ class System(Addresses):
             assert list(locations.ListLocations(asked, wait_for_ready=True, timeout=20)) == []
 
 
-def the_broker(place: Place, *, access: str) -> kafka.Broker:
+def the_broker(instance: Instance, *, access: str) -> kafka.Broker:
     """The private broker of a system that runs with this ACCESS."""
-    broker = kafka.private_broker(place, running=True)
+    broker = kafka.private_broker(instance, running=True)
     return dataclasses.replace(broker, is_secured=access == "tokens")
 
 
@@ -208,12 +208,12 @@ class Topic:
 def a_system(folder: Path, *, access: str = "open") -> Iterator[System]:
     """On the cluster that the tests have, in a new database; nothing of it is left afterwards."""
     given = os.environ.get("DATABASE_URL", "postgis://connect:connect@127.0.0.1:5432/connect")
-    with a_place(folder) as place:
-        name = f"test_system_{place.key}"
+    with an_instance(folder) as instance:
+        name = f"test_system_{instance.key}"
         with at(given) as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")
         try:
-            yield System(place, urlsplit(given)._replace(path=f"/{name}").geturl(), access)
+            yield System(instance, urlsplit(given)._replace(path=f"/{name}").geturl(), access)
         finally:
             drop_database(given, name)
 

@@ -14,11 +14,11 @@ import requests
 import yaml
 
 from grpc_server import locations_pb2 as pb
+from grpc_server.converter import to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from grpc_server.messages import to_timestamp
-from local.place import CHECKOUT, VENV
+from local.instance import CHECKOUT, VENV
 from locations.pings import parse_id
-from tests.serving import until
+from tests.gunicorn_server import until
 from tests.system import API, PERSONS, STAGES, System
 from tests.system import at as database
 from tests.test_journey import BESIDE, BOOTH, has, make_person, ping

@@ -8,10 +8,10 @@ from django.db import connections
 from playwright.sync_api import Browser, Page, expect
 
 from access import services
-from connect.callers import Kind
+from access.callers import Kind
 from persons.models import Person
-from tests.browsing import a_browser, a_page
-from tests.serving import Server
+from tests.browser import a_browser, a_page
+from tests.gunicorn_server import Server
 
 WIDTHS = (390, 768, 1024, 1280, 1330, 1440, 1920)
 NAME, PASSWORD = "ada", "a long one"

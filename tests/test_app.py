@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.serving import until
+from tests.gunicorn_server import until
 from tests.system import APP, STAGES, System
 
 pytestmark = pytest.mark.parametrize("stage", [STAGES[0], STAGES[-1]], indirect=True)

@@ -10,8 +10,8 @@ import requests
 from playwright.sync_api import Browser, Page, expect
 
 from local.tests.terminal import make_code, make_token
-from tests.browsing import DESKTOP, PHONE, a_page, barriers
-from tests.serving import until
+from tests.browser import DESKTOP, PHONE, a_page, barriers
+from tests.gunicorn_server import until
 from tests.system import API, APP, STAGES, System
 from tests.test_app import DAY, FINN, name
 from tests.test_app_states import VIEWS, quiet

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.serving import until
+from tests.gunicorn_server import until
 from tests.system import APP, STAGES, System
 from tests.test_app import DAY, FINN, SPOT, met, moment, name, person_page
 from tests.test_app_states import quiet

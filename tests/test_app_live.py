@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from local.supervision import Supervisor
-from tests.serving import until
+from tests.gunicorn_server import until
 from tests.system import APP, STAGES, System
 from tests.test_app import moment
 from tests.test_journey import BESIDE, BOOTH, make_person

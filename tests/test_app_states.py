@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browsing import DESKTOP, PHONE, a_page, barriers
+from tests.browser import DESKTOP, PHONE, a_page, barriers
 from tests.system import APP, STAGES, System
 from tests.test_app import DAY, FINN, person_page
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from connect.neighbours import asked
 from local import manifests
-from local.place import CHECKOUT
-from tests.rendered import NEIGHBOURS, STAGES, as_read, containers, objects, of_kind, pods, processes
+from local.instance import CHECKOUT
+from tests.renderings import NEIGHBOURS, STAGES, as_read, containers, objects, of_kind, pods, processes
 from tests.test_drift import EVERYWHERE, paths
 from tests.test_network_policies import pods as peers
 from tests.test_network_policies import selects

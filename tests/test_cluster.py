@@ -16,10 +16,10 @@ import yaml
 from django.conf import settings
 
 from local import manifests, rendering
+from local.instance import CHECKOUT
 from local.kafka import USERS, secret_name
-from local.place import CHECKOUT
 from local.proxy import COUNTED, SPOKEN_TO
-from tests.rendered import PLACE, SECRETS, STAGES, as_read, containers, objects, of_kind, pods, processes
+from tests.renderings import PLACE, SECRETS, STAGES, as_read, containers, objects, of_kind, pods, processes
 
 SECRET_VARIABLES = {*SECRETS, "POSTGRES_PASSWORD"}
 OTHERS_IMAGES = {"postgis", "kafka", "proxy"}

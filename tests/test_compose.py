@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from local import manifests
-from local.place import CHECKOUT
-from tests.rendered import STAGES, of_kind, pods
+from local.instance import CHECKOUT
+from tests.renderings import STAGES, of_kind, pods
 
 STAGE = STAGES[-1]
 # Compose has no clock: docs/run.md says how the machine's runs what a cluster runs at its times.

@@ -13,19 +13,19 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from connect import carried
-from connect.neighbours import NeighbourUnavailable
+from connect import request_context
+from connect.errors import NeighbourUnavailable
 from consumers import producer as kafka_producer
-from consumers.standing import Observer
+from consumers.lag import Observer
 from consumers.writer import Writer
 from grpc_server import client as grpc_client
 from grpc_server.tests.process import LocationProcess
-from locations import http_client, services
+from locations import http_client, storage
 from locations.pings import EARLIEST, LATEST, Ping
 from locations.proximity import Encounter
-from locations.services import Bounds, Receipt
+from locations.storage import Bounds, Receipt
 from persons.models import Person
-from tests.serving import Server, until
+from tests.gunicorn_server import Server, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,7 +55,7 @@ def locations(request: pytest.FixtureRequest, settings: Any) -> ModuleType:
     if request.param == "grpc":
         settings.LOCATIONS_URL = request.getfixturevalue("grpc_process").url
         return grpc_client
-    return services
+    return storage
 
 
 @pytest.fixture(params=["local", "grpc", "kafka"])
@@ -66,7 +66,7 @@ def pings(request: pytest.FixtureRequest, settings: Any) -> ModuleType:
     if request.param == "kafka":
         request.getfixturevalue("kafka")
         return kafka_producer
-    return services
+    return storage
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_a_batch_is_stored_and_a_repeat_is_taken_and_not_stored(taken: Callable)
     assert taken(batch) == Receipt(stored=3, refused=[])
     assert taken(batch) == Receipt(stored=0, refused=[])
 
-    assert sorted(services.list_between(limit=10)) == sorted(batch[:3])
+    assert sorted(storage.list_between(limit=10)) == sorted(batch[:3])
 
 
 def test_the_empty_batch_is_taken(taken: Callable):
@@ -127,7 +127,7 @@ def test_what_is_sent_is_stored_to_the_last_bit_and_microsecond(taken: Callable)
     ]
 
     assert taken(sent).stored == 3
-    assert sorted(services.list_between(person_id=1)) == sorted(sent)
+    assert sorted(storage.list_between(person_id=1)) == sorted(sent)
 
 
 def test_pings_of_nobody_are_refused_at_their_index_and_the_others_are_stored(taken: Callable):
@@ -155,7 +155,7 @@ def test_more_than_one_batch_at_once_keeps_its_indexes(taken: Callable):
 
 
 def test_one_location_by_person_and_time(locations: ModuleType):
-    services.record([at(1, 0.000001)])
+    storage.record([at(1, 0.000001)])
 
     assert locations.get(1, NOON + timedelta(microseconds=1)) == at(1, 0.000001)
     assert locations.get(1, NOON) is None
@@ -190,10 +190,10 @@ QUESTIONS: list[dict[str, Any]] = [
 
 
 def test_lists_are_what_the_table_gives(locations: ModuleType):
-    services.record(STORED)
+    storage.record(STORED)
 
     for question in QUESTIONS:
-        assert list(locations.list_between(**question)) == list(services.list_between(**question)), question
+        assert list(locations.list_between(**question)) == list(storage.list_between(**question)), question
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
@@ -201,7 +201,7 @@ def test_lists_are_what_the_table_gives(locations: ModuleType):
 def test_pages_follow_each_other_without_gap_or_repeat(
     locations: ModuleType, newest_first: bool, of: dict[str, Any]
 ):
-    services.record(STORED)
+    storage.record(STORED)
     found: list[Ping] = []
     after = None
     while page := list(locations.list_between(**of, limit=6, after=after, newest_first=newest_first)):
@@ -218,7 +218,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(
 
 def test_more_rows_than_a_block_come_in_order_and_whole(locations: ModuleType):
     many = [at(1 + n % 2, n // 2) for n in range(10_005)]
-    services.record(many)
+    storage.record(many)
 
     assert list(locations.list_between(start=NOON, end=NOON + timedelta(days=1))) == many
     assert list(locations.list_between(limit=10_001)) == many[:10_001]
@@ -230,7 +230,7 @@ def test_more_rows_than_a_block_come_in_order_and_whole(locations: ModuleType):
 
 def test_connections_are_those_near_in_space_and_time(locations: ModuleType):
     own, near, late, far = at(1, 0), at(2, 10), at(3, 120), at(4, 0, latitude=1.1)
-    services.record([own, near, late, far])
+    storage.record([own, near, late, far])
 
     assert list(locations.connections(1, **NEAR)) == [near, late]
     assert list(locations.connections(1, **NEAR, within_s=10)) == [near]
@@ -241,13 +241,13 @@ def test_connections_are_those_near_in_space_and_time(locations: ModuleType):
 
 
 def test_encounters_come_whole_and_in_pages(locations: ModuleType):
-    services.record([at(1, n * 30) for n in range(10)])
-    services.record([at(2, n * 30 + 1, latitude=1.00001) for n in range(4)])
-    services.record([at(3, n) for n in (0, 30, 250)])
+    storage.record([at(1, n * 30) for n in range(10)])
+    storage.record([at(2, n * 30 + 1, latitude=1.00001) for n in range(4)])
+    storage.record([at(3, n) for n in (0, 30, 250)])
 
     met = list(locations.encounters(1, **MET))
 
-    assert met == list(services.encounters(1, **MET))
+    assert met == list(storage.encounters(1, **MET))
     assert [(each.person_id, each.nth) for each in met] == [(3, 1), (2, 1), (3, 2)]
     assert isinstance(met[0], Encounter)
     for n, each in enumerate(met):
@@ -260,20 +260,20 @@ def test_encounters_come_whole_and_in_pages(locations: ModuleType):
 
 
 def test_plausible_encounters_leave_out_what_a_forged_path_has(locations: ModuleType):
-    services.record([at(1, n * 30) for n in range(10)])
-    services.record([at(1, 1000 + n * 30, longitude=2.0 + n % 2) for n in range(10)])
-    services.record([at(2, n * 30) for n in range(60)])
+    storage.record([at(1, n * 30) for n in range(10)])
+    storage.record([at(1, 1000 + n * 30, longitude=2.0 + n % 2) for n in range(10)])
+    storage.record([at(2, n * 30) for n in range(60)])
 
     asked = {**MET, "min_duration_s": 60}  # the first ping after the pause could have been walked to
     met = list(locations.encounters(1, **asked, plausible_only=True))
 
-    assert met == list(services.encounters(1, **asked, plausible_only=True))
+    assert met == list(storage.encounters(1, **asked, plausible_only=True))
     assert [(each.person_id, each.duration_s) for each in met] == [(2, 270.0)]
     assert len(list(locations.encounters(1, **MET))) == 2
 
 
 def test_who_is_not_to_be_found_is_in_nobodys_answer_and_has_their_own(locations: ModuleType):
-    services.record([at(person_id, 0) for person_id in (1, 2, 3)])
+    storage.record([at(person_id, 0) for person_id in (1, 2, 3)])
     Person.objects.filter(id=2).update(findable=False)
 
     def seen(person_id: int) -> list[list[int]]:
@@ -311,7 +311,7 @@ def test_any_question_has_the_same_answer(
     end: datetime,
     limit: int | None,
 ):
-    services.record(STORED)
+    storage.record(STORED)
     question = {
         "start": min(start, end),
         "end": max(start, end),
@@ -320,7 +320,7 @@ def test_any_question_has_the_same_answer(
         "limit": limit,
     }
 
-    assert list(locations.connections(1, **question)) == list(services.connections(1, **question))
+    assert list(locations.connections(1, **question)) == list(storage.connections(1, **question))
 
 
 # --- in time, or not at all ----------------------------------------------------------------------
@@ -338,7 +338,7 @@ def test_a_question_that_nobody_waits_for_any_more_is_given_up_by_the_database(
 
     def ask() -> list[Any]:
         try:
-            with carried.begun("too-late", 0.5):
+            with request_context.begun("too-late", 0.5):
                 return list(getattr(locations, verb)(**question))
         finally:
             connections.close_all()
@@ -364,18 +364,18 @@ def waiting_for_locations() -> int:
 
 
 def test_what_takes_no_time_at_all_is_not_begun(locations: ModuleType):
-    with carried.begun("over", 0), pytest.raises((NeighbourUnavailable, OperationalError)):
+    with request_context.begun("over", 0), pytest.raises((NeighbourUnavailable, OperationalError)):
         list(locations.list_between(limit=1))
 
 
 def test_an_answer_that_has_begun_may_take_its_time(locations: ModuleType):
-    services.record([at(1, n) for n in range(5000)])
+    storage.record([at(1, n) for n in range(5000)])
 
-    with carried.begun("reader", 5):
+    with request_context.begun("reader", 5):
         rows = locations.list_between(limit=5000)
         first = next(rows)
-    with carried.begun("reader", None):
-        assert [first, *rows] == list(services.list_between(limit=5000))
+    with request_context.begun("reader", None):
+        assert [first, *rows] == list(storage.list_between(limit=5000))
 
 
 # --- out of reach --------------------------------------------------------------------------------

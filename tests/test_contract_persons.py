@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from connect.neighbours import NeighbourUnavailable
+from connect.errors import NeighbourUnavailable
 from persons import http_client, services
 from persons.models import Person
 from persons.services import Person as Data
-from tests.serving import Server
+from tests.gunicorn_server import Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

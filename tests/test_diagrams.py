@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from local import diagrams, story
-from local.place import Place
+from local import diagrams, migration_doc
+from local.instance import Instance
 
-PLACE = Place(state=Path("/nowhere"))
+PLACE = Instance(state=Path("/nowhere"))
 
 
 def test_the_committed_diagrams_agree_with_the_code():
@@ -13,5 +13,5 @@ def test_the_committed_diagrams_agree_with_the_code():
 
 
 def test_the_story_of_the_migration_shows_the_stages_as_they_are_rendered():
-    text = (PLACE.checkout / story.TARGET).read_text()
-    assert story.told(PLACE, text) == text, "run `make render`"
+    text = (PLACE.checkout / migration_doc.TARGET).read_text()
+    assert migration_doc.told(PLACE, text) == text, "run `make render`"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from local import kafka
-from local.place import CHECKOUT
+from local.instance import CHECKOUT
 from tests.system import STAGES, System
 
 DOCS = CHECKOUT / "docs"

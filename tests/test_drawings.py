@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from geographiclib.geodesic import Geodesic
 
-from local.place import CHECKOUT
+from local.instance import CHECKOUT
 from tests.system import STAGES, System
 
 # The last stage, asked together with all else that is asked of it.

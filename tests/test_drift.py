@@ -8,11 +8,11 @@ import pytest
 from django.urls import URLResolver
 
 from connect.neighbours import asked
-from connect.questions import PERSON_BOUNDS
 from connect.urls import MOUNTS
 from local import manifests
-from local.place import CHECKOUT, Place
-from tests.rendered import (
+from local.instance import CHECKOUT, Instance
+from locations.limits import PERSON_BOUNDS
+from tests.renderings import (
     NEIGHBOURS,
     PLACE,
     SECRETS,
@@ -26,7 +26,7 @@ from tests.rendered import (
     served,
 )
 
-MOVED = Place(state=Path("/nowhere"), port_base=31000)
+MOVED = Instance(state=Path("/nowhere"), port_base=31000)
 SECRETS_OF_PROCESSES = ("SECRET_KEY", "SERVICE_TOKEN", "SERVICE_TOKENS", "PROXY_SECRET")
 H2C = "kubernetes.io/h2c"
 # What any web process answers, whatever it serves besides.

@@ -14,14 +14,14 @@ import grpc
 import pytest
 from confluent_kafka import Producer
 
-from consumers.storing import UNKNOWN
+from consumers.batch_store import UNKNOWN
 from consumers.writer import CONFIG as WRITER
 from grpc_server import locations_pb2 as pb
+from grpc_server.converter import to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from grpc_server.messages import to_timestamp
 from local import postgis
 from local.polling import poll
-from local.tests.terminal import Terminal, a_place
+from local.tests.terminal import Terminal, an_instance
 from tests.faults import (
     HELD_CLIENT,
     LOCATIONS,
@@ -34,8 +34,8 @@ from tests.faults import (
     Site,
     UnderLoad,
 )
+from tests.gunicorn_server import until
 from tests.load import BULK, EPOCH, identity, message
-from tests.serving import until
 
 AWAY_S = float(os.environ.get("TEST_AWAY_S", "60"))
 SESSION_S = int(WRITER["session.timeout.ms"]) / 1000
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Site]:
-    with a_place(tmp_path_factory.mktemp("faults")) as place:
+    with an_instance(tmp_path_factory.mktemp("faults")) as place:
         terminal = Terminal(place, access="tokens")
         up = terminal.make("up")
         assert up.returncode == 0, up.stdout

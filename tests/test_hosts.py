@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from tests.rendered import as_read
+from tests.renderings import as_read
 from tests.system import System
 
 

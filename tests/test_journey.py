@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from grpc_server import locations_pb2 as pb
-from tests.serving import until
+from tests.gunicorn_server import until
 from tests.system import API, APP, LOCATIONS, PERSONS, System
 
 DAY = "start_date=2026-05-11&end_date=2026-05-11"

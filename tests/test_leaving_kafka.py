@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from local import generations
-from local.place import VENV
+from local import rollout
+from local.instance import VENV
 from local.polling import poll
 from local.supervision import Supervisor
-from local.tests.terminal import Terminal, a_place
+from local.tests.terminal import Terminal, an_instance
 from tests.load import Api
 
 SOMEBODY = {"first_name": "Ann", "last_name": "Lee", "company_name": "Acme"}
@@ -21,7 +21,7 @@ LAST, BEFORE = "6-kafka", "5-grpc"
 
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    with a_place(tmp_path_factory.mktemp("leaving")) as place:
+    with an_instance(tmp_path_factory.mktemp("leaving")) as place:
         yield Terminal(place, access="tokens")
 
 
@@ -61,7 +61,7 @@ def test_a_step_back_stores_what_the_topic_has(terminal: Terminal, unwritten: li
     assert done.returncode == 0, done.stdout
     assert stored(terminal, unwritten)
     assert is_gone(terminal)
-    assert not generations.owed(terminal.place)
+    assert not rollout.owed(terminal.place)
 
 
 def test_a_system_that_was_stopped_stores_it_when_it_starts_at_another_stage(
@@ -72,7 +72,7 @@ def test_a_system_that_was_stopped_stores_it_when_it_starts_at_another_stage(
     assert done.returncode == 0, done.stdout
     assert stored(terminal, unwritten)
     assert is_gone(terminal)
-    assert not generations.owed(terminal.place)
+    assert not rollout.owed(terminal.place)
 
 
 def test_a_step_back_that_was_killed_is_completed_by_the_next(
@@ -89,12 +89,12 @@ def test_a_step_back_that_was_killed_is_completed_by_the_next(
             stderr=said,
             start_new_session=True,
         )
-    state = generations.running_file(place)
+    state = rollout.running_file(place)
     # The doors have moved on, and what they left behind is still in the topic.
     assert poll(lambda: json.loads(state.read_text())["stage"] == BEFORE, 90)
     os.killpg(step.pid, signal.SIGKILL)
     step.wait()
-    assert generations.owed(place)
+    assert rollout.owed(place)
     done = terminal.make("up", f"STAGE={BEFORE}")
     assert done.returncode == 0, done.stdout
     assert stored(terminal, unwritten)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.serving import ROOT
+from tests.gunicorn_server import ROOT
 from tests.system import at
 
 PERSON = "INSERT INTO persons_person (id, first_name, last_name, company_name) VALUES (5, 'Ada', 'L', 'E')"

@@ -13,7 +13,7 @@ import pytest
 
 from connect.neighbours import asked, watches
 from local import manifests
-from tests.rendered import NEIGHBOURS, STAGES, as_read, of_kind, templates
+from tests.renderings import NEIGHBOURS, STAGES, as_read, of_kind, templates
 
 CONNECT, SYSTEM = "connect", "kube-system"
 OWN_NAMESPACE = {"matchLabels": {"kubernetes.io/metadata.name": CONNECT}}

@@ -9,7 +9,7 @@ import pytest
 
 from local import newman, postman
 from local.postman_items import operations
-from tests.serving import Server
+from tests.gunicorn_server import Server
 from tests.system import STAGES, System
 
 COLLECTION = postman.FOLDER / "connect.postman_collection.json"

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from locations import partitions
 from persons.models import Person
-from tests.rendered import STAGES
-from tests.serving import Server, until
+from tests.gunicorn_server import Server, until
+from tests.renderings import STAGES
 from tests.test_proxy_in_the_cluster import UPSTREAMS, free_ports, proxy
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,11 +13,11 @@ from threading import Thread
 import pytest
 import requests
 
-from local.place import CHECKOUT
+from local.instance import CHECKOUT
 from local.polling import poll
 from local.proxy import executable
 from tests.authority import Authority
-from tests.rendered import STAGES, as_read
+from tests.renderings import STAGES, as_read
 
 CONFIGURATION = CHECKOUT / "k8s" / "proxy" / "cluster.cfg"
 UPSTREAMS = ("web", "webapp", "persons", "locations", "locations-rest", "connections", "locations-grpc")

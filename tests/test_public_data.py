@@ -19,7 +19,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from connect import neighbours
-from connect.wire import parse_instant
+from connect.wire_format import parse_instant
 from locations.models import Location
 from persons.models import Person
 

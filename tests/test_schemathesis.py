@@ -19,12 +19,12 @@ from rest_framework.test import APIClient
 from schemathesis.checks import CHECKS
 
 from access import services as access
-from connect.callers import Kind
-from connect.openapi import DAVID, FINN
-from connect.queries import After
-from connect.wire import format_time, parse_instant
+from access.callers import Kind
+from connect.web.openapi import DAVID, FINN
+from connect.web.query_parameters import After
+from connect.wire_format import format_time, parse_instant
 from persons.models import Person
-from tests.serving import Server
+from tests.gunicorn_server import Server
 
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "20"))  # of each operation
 

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from local.place import CHECKOUT
+from local.instance import CHECKOUT
 from local.supervision import Supervisor
 from tests.system import LOCATIONS, STAGES, System, a_system
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from local import wishes
-from local.place import Place
+from local import setting_overrides
+from local.instance import Instance
 
 ROOT = Path(__file__).resolve().parent.parent
-PLACE = Place(state=Path("/nowhere"))
+PLACE = Instance(state=Path("/nowhere"))
 READ = set(re.findall(r'env\.\w+\(\s*"(\w+)"', (ROOT / "connect" / "settings.py").read_text()))
 LISTED = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
 OF_THE_PROXY = {"TRUSTED_PROXIES"}  # HAProxy alone reads it
@@ -23,17 +23,17 @@ def test_the_example_lists_every_environment_variable_that_is_read():
 def test_every_setting_reaches_the_processes_or_has_another_source(monkeypatch: pytest.MonkeyPatch):
     for name in LISTED:
         monkeypatch.setenv(name, "given")
-    told = wishes.for_process(PLACE, {})
+    told = setting_overrides.for_process(PLACE, {})
 
-    assert set(told) | set(wishes.NOT_PASSED_ON) == set(LISTED)
-    assert not set(told) & set(wishes.NOT_PASSED_ON)
+    assert set(told) | set(setting_overrides.NOT_PASSED_ON) == set(LISTED)
+    assert not set(told) & set(setting_overrides.NOT_PASSED_ON)
     assert set(told.values()) == {"given"}
 
 
 def test_a_setting_in_the_environment_of_make_up_reaches_the_processes(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CORS_ALLOWED_ORIGINS", "https://map.example.org")
     monkeypatch.setenv("TILES_URL", "https://tile.example.org/{z}/{x}/{y}.png")
-    told = wishes.for_process(PLACE, {"SERVED_APPS": "webapp"})
+    told = setting_overrides.for_process(PLACE, {"SERVED_APPS": "webapp"})
 
     assert told["CORS_ALLOWED_ORIGINS"] == "https://map.example.org"
     assert told["TILES_URL"] == "https://tile.example.org/{z}/{x}/{y}.png"

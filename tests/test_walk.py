@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from local import generations, kafka, manifests
-from local.place import Place, read_json
+from local import kafka, manifests, rollout
+from local.instance import Instance, read_json
 from local.supervision import Supervisor, tail
-from local.tests.terminal import Terminal, a_place
+from local.tests.terminal import Terminal, an_instance
 from tests.walk import Walk
 
 LEAST = {"ping": 500, "pings in bulk": 50, "encounters": 50, "people written": 50, "gRPC ping": 50}
@@ -15,36 +15,36 @@ LEAST = {"ping": 500, "pings in bulk": 50, "encounters": 50, "people written": 5
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> object:
-    with a_place(tmp_path) as place:
-        yield Terminal(place, access="tokens")
+    with an_instance(tmp_path) as instance:
+        yield Terminal(instance, access="tokens")
 
 
 def test_nobody_notices_the_walk(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
     first = terminal.make("up", "STAGE=0")
     assert first.returncode == 0, first.stdout
     walk = Walk(terminal, calls_between=250)
-    door = Supervisor(terminal.place).programs()["haproxy"]["pid"]
+    door = Supervisor(terminal.instance).programs()["haproxy"]["pid"]
     walk.go([1, 2, 3, 4, 5, 6, 3, 6, 0], arrived=it_runs_what_the_manifests_say)
     with capsys.disabled():
         print(f"\n{walk.table()}\n\n{walk.summary()}")
-    assert walk.faults == [], tail(terminal.place.logs / "haproxy.log")
+    assert walk.faults == [], tail(terminal.instance.logs / "haproxy.log")
     stored = walk.stored()
     acknowledged = [ping for _, ping in walk.noted.pings]
     assert len(acknowledged) == len({*acknowledged})
     assert stored == dict.fromkeys(acknowledged, 1)
-    assert Supervisor(terminal.place).programs()["haproxy"]["pid"] == door
+    assert Supervisor(terminal.instance).programs()["haproxy"]["pid"] == door
     for kind, least in LEAST.items():
         assert sum(one.kind == kind for one in walk.noted.calls) >= least, kind
 
 
-def it_runs_what_the_manifests_say(place: Place, name: str) -> None:
-    secrets = kept_secrets(place)
-    stage = manifests.read_stage(place, name, secrets | kafka.NO_PASSWORDS)
+def it_runs_what_the_manifests_say(instance: Instance, name: str) -> None:
+    secrets = kept_secrets(instance)
+    stage = manifests.read_stage(instance, name, secrets | kafka.NO_PASSWORDS)
     if kafka.NAME in stage.stateful:
-        broker = kafka.private_broker(place, running=True)
-        stage = manifests.read_stage(place, name, secrets | broker.secrets(), brokers_url=broker.url)
-    programs = Supervisor(place).programs()
-    running = read_json(generations.running_file(place))["processes"]
+        broker = kafka.private_broker(instance, running=True)
+        stage = manifests.read_stage(instance, name, secrets | broker.secrets(), brokers_url=broker.url)
+    programs = Supervisor(instance).programs()
+    running = read_json(rollout.running_file(instance))["processes"]
     own = {"haproxy", *stage.stateful}
     assert {*programs} == own | {one["program"] for one in running.values()}
     assert {*running} == {process.name for process in stage.processes}
@@ -53,13 +53,13 @@ def it_runs_what_the_manifests_say(place: Place, name: str) -> None:
         command = described.joinpath("cmdline").read_text().split("\0")[:-1]
         assert tuple(command[-len(process.command) + 1 :]) == process.command[1:], process.name
         environ = {*described.joinpath("environ").read_text().split("\0")}
-        wanted = generations.native_environ(place, stage, process) | {"ACCESS": "tokens"}
+        wanted = rollout.native_environ(instance, stage, process) | {"ACCESS": "tokens"}
         assert {f"{key}={value}" for key, value in wanted.items()} <= environ, process.name
 
 
-def kept_secrets(place: Place) -> dict[str, str]:
+def kept_secrets(instance: Instance) -> dict[str, str]:
     """The values of the cluster's Secret on this machine, from the files that `make up` wrote."""
-    lines = (place.state / "env").read_text().splitlines()
-    tokens = {file.name: file.read_text().strip() for file in (place.state / "service-tokens").iterdir()}
-    of_proxy = {"PROXY_SECRET": (place.state / "proxy-secret").read_text().strip()}
+    lines = (instance.state / "env").read_text().splitlines()
+    tokens = {file.name: file.read_text().strip() for file in (instance.state / "service-tokens").iterdir()}
+    of_proxy = {"PROXY_SECRET": (instance.state / "proxy-secret").read_text().strip()}
     return dict(line.split("=", 1) for line in lines) | tokens | of_proxy

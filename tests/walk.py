@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import manifests
-from local.place import CHECKOUT, Place
+from local.instance import CHECKOUT, Instance
 from local.polling import poll
-from local.tests.terminal import Terminal, a_place
+from local.tests.terminal import Terminal, an_instance
 from tests.load import Api, Call, Load
 
 GRPC_FROM = 5
@@ -70,22 +70,22 @@ class Walk:
     """One system that is up, and what its clients have seen while it moved."""
 
     def __init__(self, terminal: Terminal, *, calls_between: int) -> None:
-        self.terminal, self.place = terminal, terminal.place
+        self.terminal, self.instance = terminal, terminal.instance
         self.calls_between = calls_between
         self.token = terminal.staff_token() if terminal.environ["ACCESS"] == "tokens" else None
         people = [person["id"] for person in self.api().ask("GET", "/api/persons?limit=100")]
-        ports = self.place.node_port(30001), self.place.node_port(30003)
+        ports = self.instance.node_port(30001), self.instance.node_port(30003)
         self.load = Load(*ports, people, token=self.token)
         self.noted = self.load.noted
         self.steps: list[Step] = []
 
-    def go(self, numbers: list[int], arrived: Callable[[Place, str], None] = lambda *_: None) -> None:
+    def go(self, numbers: list[int], arrived: Callable[[Instance, str], None] = lambda *_: None) -> None:
         """Along these stages, while the load goes on; `arrived` is called at each."""
         with self.load:
             times = [time.monotonic(), self.linger()]
             moves = []
             for number in numbers:
-                name = manifests.find_stage(self.place, str(number))
+                name = manifests.find_stage(self.instance, str(number))
                 if number < GRPC_FROM:
                     self.load.stop_calls()
                 began = time.monotonic()
@@ -93,7 +93,7 @@ class Walk:
                 moves.append((name, began, time.monotonic()))
                 if moved.returncode:
                     raise AssertionError(moved.stdout)
-                arrived(self.place, name)
+                arrived(self.instance, name)
                 if number >= GRPC_FROM and not self.load.callers:
                     self.load.start_calls()
                 times.append(self.linger())
@@ -102,7 +102,7 @@ class Walk:
             self.steps.append(Step(name, before, began, ended, times[position + 2]))
 
     def api(self) -> Api:
-        return Api(self.place.node_port(30001), token=self.token)
+        return Api(self.instance.node_port(30001), token=self.token)
 
     def linger(self) -> float:
         """Until so many calls more have been made; gives the time."""
@@ -141,14 +141,14 @@ class Walk:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder, a_place(Path(folder)) as place:
-        terminal = Terminal(place)
+    with tempfile.TemporaryDirectory() as folder, an_instance(Path(folder)) as instance:
+        terminal = Terminal(instance)
         first = terminal.make("up", "STAGE=0")
         if first.returncode:
             print(first.stdout)
             return 1
         walk = Walk(terminal, calls_between=CALLS_BETWEEN)
-        numbers = [int(name.split("-")[0]) for name in manifests.stage_names(place)]
+        numbers = [int(name.split("-")[0]) for name in manifests.stage_names(instance)]
         walk.go([*numbers[1:], *reversed(numbers[:-1])])
         table = f"{walk.table()}\n\n{walk.summary()}"
     print(table)

@@ -6,8 +6,8 @@ import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
+import access.callers
 import access.models
-import connect.callers
 
 
 class Migration(migrations.Migration):
@@ -97,10 +97,10 @@ class Migration(migrations.Migration):
                     "kind",
                     models.CharField(
                         choices=[
-                            (connect.callers.Kind["INGEST"], "ingest: sends pings, and nothing else"),
-                            (connect.callers.Kind["PERSON"], "person: reads what is its own"),
-                            (connect.callers.Kind["SERVICE"], "service: another process of Connect"),
-                            (connect.callers.Kind["STAFF"], "staff: everything, as its user may"),
+                            (access.callers.Kind["INGEST"], "ingest: sends pings, and nothing else"),
+                            (access.callers.Kind["PERSON"], "person: reads what is its own"),
+                            (access.callers.Kind["SERVICE"], "service: another process of Connect"),
+                            (access.callers.Kind["STAFF"], "staff: everything, as its user may"),
                         ],
                         max_length=10,
                     ),
@@ -159,25 +159,25 @@ class Migration(migrations.Migration):
                                 ("first_person_id__isnull", False),
                                 (
                                     "kind__in",
-                                    [connect.callers.Kind["INGEST"], connect.callers.Kind["PERSON"]],
+                                    [access.callers.Kind["INGEST"], access.callers.Kind["PERSON"]],
                                 ),
                                 ("last_person_id__gte", models.F("first_person_id")),
                                 ("user", None),
                                 models.Q(
-                                    models.Q(("kind", connect.callers.Kind["PERSON"]), _negated=True),
+                                    models.Q(("kind", access.callers.Kind["PERSON"]), _negated=True),
                                     ("last_person_id", models.F("first_person_id")),
                                     _connector="OR",
                                 ),
                             ),
                             models.Q(
                                 ("first_person_id", None),
-                                ("kind", connect.callers.Kind["STAFF"]),
+                                ("kind", access.callers.Kind["STAFF"]),
                                 ("last_person_id", None),
                                 ("user__isnull", False),
                             ),
                             models.Q(
                                 ("first_person_id", None),
-                                ("kind", connect.callers.Kind["SERVICE"]),
+                                ("kind", access.callers.Kind["SERVICE"]),
                                 ("last_person_id", None),
                                 ("user", None),
                             ),

@@ -6,10 +6,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from access import services
+from access import audit, services
+from access.callers import Caller, Kind
 from access.models import Question, Token
-from connect import audit
-from connect.callers import Caller, Kind
 from persons.models import Person
 
 pytestmark = pytest.mark.django_db

@@ -11,11 +11,11 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from playwright.sync_api import Browser, Page, expect
 
+from access.callers import Kind
 from access.models import Token
-from connect.callers import Kind
 from persons.models import Person
-from tests.browsing import a_browser, a_page, barriers
-from tests.serving import Server, until
+from tests.browser import a_browser, a_page, barriers
+from tests.gunicorn_server import Server, until
 
 NAME, PASSWORD = "ada", "a long one"
 

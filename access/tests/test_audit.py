@@ -13,9 +13,9 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from access import services
+from access.audit import MOST_IDS
+from access.callers import NOTED, Kind
 from access.models import Question, Token
-from connect.audit import MOST_IDS
-from connect.callers import NOTED, Kind
 from persons import urls
 from persons.models import Person
 

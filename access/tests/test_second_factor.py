@@ -16,8 +16,8 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from playwright.sync_api import Browser, expect
 
 from access import services
-from tests.browsing import a_browser, a_page, barriers
-from tests.serving import Server
+from tests.browser import a_browser, a_page, barriers
+from tests.gunicorn_server import Server
 
 pytestmark = pytest.mark.django_db
 NAME, PASSWORD = "ada", "a long one"

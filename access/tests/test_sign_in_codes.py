@@ -18,10 +18,10 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from access import services
+from access.callers import Caller, Kind
 from access.models import Question, SignInCode, Token
-from connect.callers import Caller, Kind
 from persons.models import Person
-from tests.serving import Server
+from tests.gunicorn_server import Server
 
 EXCHANGE = "/api/caller/exchange"
 

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from access import services
 from persons.models import Person
-from tests.browsing import DESKTOP, PHONE, a_browser, a_page, barriers
-from tests.serving import Server
+from tests.browser import DESKTOP, PHONE, a_browser, a_page, barriers
+from tests.gunicorn_server import Server
 
 APPS = "persons,locations,connections,admin,webapp"
 

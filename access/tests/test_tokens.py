@@ -13,9 +13,9 @@ from django.db import IntegrityError, connection
 from django.utils import timezone
 
 from access import models, services
+from access.audit import MOST_IDS, People, Question
+from access.callers import Caller, Kind
 from access.models import NEVER, Token
-from connect.audit import MOST_IDS, People, Question
-from connect.callers import Caller, Kind
 from persons.models import Person
 
 pytestmark = pytest.mark.django_db

@@ -12,8 +12,8 @@ import requests
 from django.contrib.auth import get_user_model
 
 from access import services
-from connect.callers import Kind
-from tests.serving import Server, until
+from access.callers import Kind
+from tests.gunicorn_server import Server, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -163,7 +163,7 @@ def test_300_long_ids_fit_into_one_question(server: Server) -> None:
 
 
 def test_a_body_that_trickles_holds_no_thread_for_long() -> None:
-    with Server(config="python:tests.quick_cutoff", WEB_WORKERS="1", WEB_THREADS="2") as server:
+    with Server(config="python:tests.gunicorn_short_timeouts", WEB_WORKERS="1", WEB_THREADS="2") as server:
         senders = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(2)]
         head = b"POST /api/locations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         senders[0].sendall(head + b"Content-Length: 100\r\n\r\n[")

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from connect.coalescing import Coalesced
-from tests.serving import until
+from tests.gunicorn_server import until
 
 
 class Source:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from local import report
-from local.place import Place
-from tests.serving import ROOT, Server
+from local.instance import Instance
+from tests.gunicorn_server import ROOT, Server
 
 DEPLOYMENT = {
     "ACCESS": "tokens",
@@ -77,8 +77,8 @@ def test_without_a_system_manage_py_says_what_is_missing(tmp_path: Path, command
 
 
 def test_the_token_command_names_the_system(tmp_path: Path) -> None:
-    assert report.manage_py(Place(state=ROOT / ".local")) == ".venv/bin/python manage.py"
-    other = Place(state=tmp_path / "my event")
+    assert report.manage_py(Instance(state=ROOT / ".local")) == ".venv/bin/python manage.py"
+    other = Instance(state=tmp_path / "my event")
     assert report.manage_py(other) == f"CONNECT_STATE_DIR='{tmp_path}/my event' .venv/bin/python manage.py"
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from connect.middleware import content_type_fault
 from persons.models import Person
-from tests.serving import Server
+from tests.gunicorn_server import Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

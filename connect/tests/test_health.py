@@ -14,7 +14,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from connect.needs import Need
-from tests.serving import Server, until
+from tests.gunicorn_server import Server, until
 
 DAY = "start_date=2026-05-11&end_date=2026-05-11"
 ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}

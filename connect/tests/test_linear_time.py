@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from connect import queries, wire
+from connect import wire_format
+from connect.web import query_parameters
 from locations import pings
 from locations.serializers import LocationsQuery
 
@@ -26,13 +27,13 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "many hyphens": lambda n: "1-" * (n // 2),
 }
 READERS: dict[str, Callable[[str], Any]] = {
-    "a number of a query": queries.Number().run_validation,
-    "a whole number of a query": queries.Whole().run_validation,
-    "a start": queries.Bound(is_end=False).run_validation,
-    "an end": queries.Bound(is_end=True).run_validation,
-    "a cursor": queries.After(shape=(int,)).run_validation,
+    "a number of a query": query_parameters.Number().run_validation,
+    "a whole number of a query": query_parameters.Whole().run_validation,
+    "a start": query_parameters.Bound(is_end=False).run_validation,
+    "an end": query_parameters.Bound(is_end=True).run_validation,
+    "a cursor": query_parameters.After(shape=(int,)).run_validation,
     "a box": LocationsQuery().fields["bbox"].run_validation,
-    "an instant": wire.parse_instant,
+    "an instant": wire_format.parse_instant,
     "degrees": lambda text: pings.parse_degrees(text, limit=90),
     "an id of a person": pings.parse_person_id,
     "an id of a location": pings.parse_id,

@@ -4,7 +4,7 @@ import logging
 import re
 
 from connect.logs import Line, Refusals
-from tests.serving import Server
+from tests.gunicorn_server import Server
 
 
 def record(status: int, path: str = "/api/nothing") -> logging.LogRecord:

@@ -9,8 +9,8 @@ from django.db import connections
 from playwright.sync_api import Browser, Page, expect
 
 from persons.models import Person
-from tests.browsing import a_browser, a_page
-from tests.serving import Server
+from tests.browser import a_browser, a_page
+from tests.gunicorn_server import Server
 
 NOBODY = "http://127.0.0.1:9"
 NAME, PASSWORD = "ada", "a long one"

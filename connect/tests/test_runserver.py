@@ -7,7 +7,7 @@ import sys
 import pytest
 import requests
 
-from tests.serving import ROOT, database_url, until
+from tests.gunicorn_server import ROOT, database_url, until
 
 ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines"}
 

@@ -11,7 +11,7 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIClient
 
-from connect.entry_points import Schema as CachedSchema
+from connect.web.entry_points import Schema as CachedSchema
 
 SCHEMA = SchemaGenerator(urlconf="connect.api_urls").get_schema(request=None, public=True)
 OPERATIONS = {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from rest_framework.test import APIClient
 
-from tests.serving import ROOT, Server, database_url
+from tests.gunicorn_server import ROOT, Server, database_url
 
 PATHS_OF = {
     "persons": ["/api/persons?limit=1", "/api/persons/1/export", "/api/persons/1", "/api/persons/1/consent"],

@@ -11,7 +11,7 @@ from django.db import connection
 
 from locations import partitions
 from persons.models import Person
-from tests.serving import Server, until
+from tests.gunicorn_server import Server, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -201,7 +201,7 @@ def test_a_reader_that_takes_nothing_is_cut_off(
     fill: Callable[[int], None], reader: Callable[..., Reader], ann: Person
 ) -> None:
     fill(HUGE)
-    with Server(config="python:tests.quick_cutoff", WEB_WORKERS="1", WEB_THREADS="1") as server:
+    with Server(config="python:tests.gunicorn_short_timeouts", WEB_WORKERS="1", WEB_THREADS="1") as server:
         path = f"/api/locations?person_id={ann.pk}"
         idle = reader(path, of=server)
         assert len(until(readers_in_database)) == 1

@@ -23,16 +23,16 @@ VERBS = {"submit", "get", "list_between", "connections", "encounters", "newest",
 
 # Who may ask neighbours for pings and locations, or the functions behind them, and why.
 MAY = {
-    "locations/use_cases.py": "the use cases",
+    "locations/services.py": "the use cases",
     "connections/services.py": "the use cases",
     "locations/internal.py": "the verbs for other processes of Connect; the path takes service tokens only",
-    "locations/services.py": "the verbs themselves",
+    "locations/storage.py": "the verbs themselves",
     "locations/admin.py": "the admin site, for staff; the admin checks their permissions",
     "locations/management/commands/import_locations.py": "a command of the operator",
     "simulation/management/commands/simulate.py": "a command of the operator",
     "privacy/archive.py": "the use case of an export",
     "consumers/replay.py": "stores pings that a use case took before",
-    "consumers/storing.py": "stores pings that a use case took before",
+    "consumers/batch_store.py": "stores pings that a use case took before",
 }
 
 
@@ -53,17 +53,17 @@ def detours(code: ast.AST) -> Iterator[str]:
                 yield from (
                     f"{module}.{name.name}" for name in node.names if name.name in ("pings", "locations")
                 )
-            case ast.ImportFrom(module="locations.services" | "locations.proximity" as module):
+            case ast.ImportFrom(module="locations.storage" | "locations.proximity" as module):
                 yield from (f"{module}.{name.name}" for name in node.names if name.name in VERBS)
             case ast.ImportFrom(module="locations"):
                 yield from (
-                    f"locations.{name.name}" for name in node.names if name.name in ("services", "proximity")
+                    f"locations.{name.name}" for name in node.names if name.name in ("storage", "proximity")
                 )
             case ast.Import():
                 yield from (
                     name.name
                     for name in node.names
-                    if name.name in ("connect.neighbours", "locations.services", "locations.proximity")
+                    if name.name in ("connect.neighbours", "locations.storage", "locations.proximity")
                 )
 
 
@@ -73,7 +73,7 @@ def test_only_use_cases_ask_for_pings_and_locations() -> None:
         for path in modules()
         if (ways := sorted(set(detours(ast.parse(path.read_text())))))
     }
-    assert found.keys() - MAY.keys() == set(), "A door calls locations.use_cases or connections.services."
+    assert found.keys() - MAY.keys() == set(), "A door calls locations.services or connections.services."
     assert MAY.keys() - found.keys() == set(), "These need no exception any more."
 
 
@@ -83,7 +83,7 @@ def test_only_use_cases_ask_for_pings_and_locations() -> None:
         "neighbours.pings().submit([])",
         "ask = neighbours.locations",
         "from connect.neighbours import pings as door",
-        "from locations.services import record",
+        "from locations.storage import record",
         "from locations import services",
         "import locations.proximity",
     ],

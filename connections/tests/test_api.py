@@ -14,7 +14,7 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
-from locations import services
+from locations import storage
 from locations.pings import Ping
 from persons.models import Person
 
@@ -37,7 +37,7 @@ def wired(person: Person) -> dict[str, Any]:
 
 def stand(person: Person, *seconds: float, metres: float = 0, latitude: float = 0) -> None:
     """Pings so many seconds after nine, so many metres east of Greenwich."""
-    services.record([Ping(person.pk, NINE + timedelta(seconds=s), latitude, metres * METRE) for s in seconds])
+    storage.record([Ping(person.pk, NINE + timedelta(seconds=s), latitude, metres * METRE) for s in seconds])
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_a_table_has_no_cell_that_a_spreadsheet_computes(
     api: APIClient, ann: Person, person: Callable[..., Person], name: str
 ) -> None:
     other = person(name, f"{name}b", f"{name}c")
-    services.record([Ping(each.pk, NINE, -1.0, -2.0) for each in (ann, other)])
+    storage.record([Ping(each.pk, NINE, -1.0, -2.0) for each in (ann, other)])
 
     answer = ask(api, ann, "encounters", headers={"accept": "text/csv"})
 
@@ -406,7 +406,7 @@ def test_persons_are_asked_once_for_every_300_met_and_where_there_are_none_for_t
     people = Person.objects.bulk_create(
         Person(first_name=f"A{i}", last_name="B", company_name="C") for i in range(strangers)
     )
-    services.record(
+    storage.record(
         [Ping(each.pk, NINE + timedelta(seconds=s), 0, 0) for each in [ann, *people] for s in (0, 1)]
     )
     with django_assert_num_queries(1 + batches + 2) as asked:  # two for a savepoint round the cursor

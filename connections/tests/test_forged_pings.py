@@ -9,14 +9,15 @@ from math import hypot
 import pytest
 from django.core.exceptions import PermissionDenied
 
-from connect.callers import Caller, Kind
+from access.callers import Caller, Kind
 from connections import services
-from locations import quota, use_cases
+from locations import quota
+from locations import services as location_services
 from locations.pings import Ping
 from locations.proximity import Encounter
 from locations.quota import BURST, Quota
-from locations.services import record
-from persons.importing import import_rows
+from locations.storage import record
+from persons.csv_import import import_rows
 from tests.attacks.forged_pings import METRES, PATHS
 from tests.attacks.forged_pings import pings as forged
 
@@ -94,7 +95,7 @@ def test_forged_pings_tell_no_position_and_only_who_was_with_the_path(
     phone = Caller(Kind.INGEST, "token 1", (EVE, EVE))
     for first in range(0, len(own), BURST):
         monkeypatch.setattr(quota, "_quota", Quota())  # an hour later
-        assert use_cases.submit(phone, own[first : first + BURST]).refused == []
+        assert location_services.submit(phone, own[first : first + BURST]).refused == []
 
     eve = Caller(Kind.PERSON, "token 2", (EVE, EVE))
     day = {"person_id": EVE, "start": start, "end": start + timedelta(hours=9)}

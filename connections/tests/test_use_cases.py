@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from django.core.exceptions import PermissionDenied
 
-from connect.callers import EVERYBODY, Caller, Kind
-from connect.questions import OutOfBounds, UnknownPerson
+from access.callers import EVERYBODY, Caller, Kind
+from connect.errors import OutOfBounds, UnknownPerson
 from connections import services
 from locations.pings import Ping
-from locations.services import record
+from locations.storage import record
 from persons.models import Person
 
 pytestmark = pytest.mark.django_db

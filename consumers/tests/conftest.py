@@ -11,10 +11,10 @@ from django.conf import settings
 from django.db import connection
 
 from consumers import producer, topic
-from consumers.standing import Observer
-from consumers.storing import Tally
+from consumers.batch_store import Tally
+from consumers.lag import Observer
 from consumers.writer import Writer
-from locations import services
+from locations import storage
 from locations.pings import Ping
 
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
@@ -25,7 +25,7 @@ def at(person_id: int, second: float, *, latitude: float = 1.0, longitude: float
 
 
 def stored() -> list[Ping]:
-    return sorted(services.list_between(limit=100_000))
+    return sorted(storage.list_between(limit=100_000))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Self
 from django.conf import settings
 
 from consumers import state_file
-from tests.serving import ROOT, database_url, until
+from tests.gunicorn_server import ROOT, database_url, until
 
 
 class WriterProcess:

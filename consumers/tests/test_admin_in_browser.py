@@ -9,14 +9,14 @@ from django.contrib.sessions.models import Session
 from django.db import connections
 from playwright.sync_api import Browser, Page, expect
 
+from consumers.batch_store import UNKNOWN
 from consumers.models import RejectedPing
-from consumers.storing import UNKNOWN
 from consumers.tests.conftest import at
 from consumers.tests.test_replay import reject
-from locations import services
+from locations import storage
 from persons import services as persons
-from tests.browsing import a_browser, a_page, barriers
-from tests.serving import Server, until
+from tests.browser import a_browser, a_page, barriers
+from tests.gunicorn_server import Server, until
 
 NAME, PASSWORD = "ada", "a long one"
 
@@ -68,7 +68,7 @@ def test_from_the_front_page_to_a_rejected_ping_that_is_recorded_after_all(
     expect(page.locator(".messagelist")).to_have_text(
         "Recorded again: 1 read, 1 stored, 0 repeats, 0 still rejected."
     )
-    assert list(services.list_between(person_id=10)) == [at(10, 0)]
+    assert list(storage.list_between(person_id=10)) == [at(10, 0)]
     assert RejectedPing.objects.get().person_id == 11
 
 
@@ -79,7 +79,7 @@ def test_the_figures_stay_fresh_by_themselves(page: Page, server: Server) -> Non
     rate = page.locator("#figure-stored")
     expect(rate.locator(".value")).to_have_text("–")
 
-    services.record([at(1, 0), at(1, 1)])
+    storage.record([at(1, 0), at(1, 1)])
 
     def has_seen_it() -> bool:
         page.clock.fast_forward(5000)
@@ -122,7 +122,7 @@ def test_a_lost_session_leaves_what_is_known_with_its_time(page: Page, server: S
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nobody_is_kept_out(staff: None, browser: Browser, server: Server, scheme: str, width: int) -> None:
-    services.record([at(1, 0), at(2, 1)])
+    storage.record([at(1, 0), at(2, 1)])
     reject(at(11, 0), b"\xff")
     viewport = {"width": width, "height": 900}
     with a_page(browser, {server.url("")}, color_scheme=scheme, viewport=viewport) as page:

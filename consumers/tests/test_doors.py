@@ -10,14 +10,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
-from connect.neighbours import NeighbourUnavailable
+from connect.errors import NeighbourUnavailable
 from consumers import producer
 from consumers.tests.conftest import at
 from grpc_server import client as grpc_client
 from grpc_server.probe import is_serving
 from grpc_server.tests.process import LocationProcess
-from locations import services
-from tests.serving import Server, database_url
+from locations import storage
+from tests.gunicorn_server import Server, database_url
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -46,7 +46,7 @@ def test_rest_tells_the_good_from_the_bad_and_from_nobodys(kafka: str, api: APIC
     assert answer.json()["accepted"] == 2
     assert [each["status"] for each in answer.json()["results"]] == [202, 400, 404, 202]
     write_all()
-    assert list(services.list_between(limit=9)) == [at(1, 0)]
+    assert list(storage.list_between(limit=9)) == [at(1, 0)]
 
 
 def test_rest_says_503_while_the_broker_is_away(settings: Any, api: APIClient, free_port: int):
@@ -84,7 +84,7 @@ def test_grpc_takes_batches_and_does_not_know_what_is_new(kafka: str, settings: 
         assert [each.index for each in receipt.refused] == [1]
         assert process.stop() == 0
     write_all()
-    assert list(services.list_between(limit=9)) == [at(1, 0), at(2, 0)]
+    assert list(storage.list_between(limit=9)) == [at(1, 0), at(2, 0)]
 
 
 def test_a_location_server_serves_without_its_database(kafka: str, settings: Any, free_port: int):
@@ -110,7 +110,7 @@ def test_a_file_goes_to_the_topic(kafka: str, tmp_path: Path, write_all: Callabl
 
     assert said.getvalue() == f"{file}: 1,000 read, 1,000 taken, 0 refused\n"
     write_all()
-    assert len(list(services.list_between(limit=2000))) == 1000
+    assert len(list(storage.list_between(limit=2000))) == 1000
 
 
 def test_a_file_for_a_broker_that_is_away_is_told(settings: Any, free_port: int, tmp_path: Path):

@@ -10,11 +10,11 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from connect import figures
-from consumers.storing import UNKNOWN
+from connect import dashboard
+from consumers.batch_store import UNKNOWN
 from consumers.tests.conftest import at
-from locations import services
-from tests.serving import until
+from locations import storage
+from tests.gunicorn_server import until
 
 PAGE, FRAGMENT = "/admin/", "/admin/figures/"
 EVERY = ("people", "locations", "newest", "stored", "unwritten", "rejected")
@@ -29,7 +29,7 @@ ANALYZE locations_location, rejected_pings
 """
 
 
-def told(client: Client, path: str = PAGE) -> dict[str, figures.Figure]:
+def told(client: Client, path: str = PAGE) -> dict[str, dashboard.Figure]:
     answer = client.get(path)
     assert answer.status_code == 200
     return {figure.key: figure for figure in answer.context["figures"]}
@@ -44,7 +44,7 @@ def sql(statement: str) -> None:
 
 
 def test_few_are_counted(people: None, admin_client: Client) -> None:
-    services.record([at(1, 0), at(2, 0), at(2, 1)])
+    storage.record([at(1, 0), at(2, 0), at(2, 1)])
 
     found = told(admin_client)
 
@@ -52,7 +52,7 @@ def test_few_are_counted(people: None, admin_client: Client) -> None:
     assert (found["people"].value, found["locations"].value) == ("9", "3")
     assert found["newest"].url == f"/admin/locations/location/{at(2, 1).id}/"
     assert found["newest"].note.startswith("2026-05-11 12:00:01 UTC")
-    assert found["rejected"] == figures.Figure(
+    assert found["rejected"] == dashboard.Figure(
         "rejected", "Rejected pings", "0", "Nothing had to be set aside.", "/admin/consumers/rejectedping/"
     )
 
@@ -75,24 +75,24 @@ def test_an_estimate_keeps_up_with_what_comes_after_the_last_analyze(people: Non
         "INSERT INTO locations_location (person_id, creation_time, latitude, longitude) "
         "SELECT person_id, creation_time + interval '3 ms', 1, 2 FROM locations_location"
     )
-    with figures.in_time() as cursor:
-        size = figures.size(cursor, "locations_location")
+    with dashboard.in_time() as cursor:
+        size = dashboard.size(cursor, "locations_location")
     assert 50_000 < size.rows < 70_000
 
 
 def test_what_was_never_analyzed_is_found_all_the_same(people: None) -> None:
     sql(MANY.partition("ANALYZE")[0])
 
-    def size() -> figures.Size:
-        with figures.in_time() as cursor:
-            return figures.size(cursor, "locations_location")
+    def size() -> dashboard.Size:
+        with dashboard.in_time() as cursor:
+            return dashboard.size(cursor, "locations_location")
 
     assert until(lambda: size() if size().rows == 30_000 else None).is_exact is False
 
 
 @pytest.mark.parametrize(("rows", "text"), [(995_432, "about 995,000"), (99_999_999, "about 100,000,000")])
 def test_an_estimate_has_three_digits(rows: int, text: str) -> None:
-    assert str(figures.Size(rows, is_exact=False, inserted=figures.Counter(0, 0))) == text
+    assert str(dashboard.Size(rows, is_exact=False, inserted=dashboard.Counter(0, 0))) == text
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_an_estimate_has_three_digits(rows: int, text: str) -> None:
     [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days"), (1e9, "11,574 days")],
 )
 def test_an_age_is_said_in_short(seconds: float, text: str) -> None:
-    assert figures.in_short(seconds) == text
+    assert dashboard.in_short(seconds) == text
 
 
 def test_what_is_stored_is_counted_and_repeats_are_not(people: None, admin_client: Client) -> None:
@@ -110,13 +110,13 @@ def test_what_is_stored_is_counted_and_repeats_are_not(people: None, admin_clien
         return counter.number
 
     before = stored()
-    services.record([at(1, 0), at(2, 0)])
-    services.record([at(1, 0), at(2, 1)])
+    storage.record([at(1, 0), at(2, 0)])
+    storage.record([at(1, 0), at(2, 1)])
     assert until(lambda: stored() - before == 3)
 
 
 def test_a_ping_of_times_to_come_is_not_the_newest(people: None, admin_client: Client) -> None:
-    services.record([at(1, 0), at(1, 365 * 86_400 * 50)])
+    storage.record([at(1, 0), at(1, 365 * 86_400 * 50)])
     assert told(admin_client)["newest"].url == f"/admin/locations/location/{at(1, 0).id}/"
 
 
@@ -125,7 +125,7 @@ def test_a_ping_of_times_to_come_is_not_the_newest(people: None, admin_client: C
 
 def test_without_a_topic_that_is_said(people: None, admin_client: Client) -> None:
     figure = told(admin_client)["unwritten"]
-    assert figure.value == figures.UNKNOWN
+    assert figure.value == dashboard.UNKNOWN
     assert figure.note == "There is no topic here: a ping that is taken is stored."
 
 
@@ -165,8 +165,8 @@ def test_the_page_comes_while_the_broker_is_away(
 def test_the_page_comes_without_what_the_database_does_not_say_in_time(
     people: None, admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "AT_MOST_S", 0.2)
-    with pytest.raises(OperationalError), figures.in_time() as cursor:
+    monkeypatch.setattr(dashboard, "AT_MOST_S", 0.2)
+    with pytest.raises(OperationalError), dashboard.in_time() as cursor:
         cursor.execute("SELECT pg_sleep(20)")
     locker = connection.copy()
     try:
@@ -190,7 +190,7 @@ def test_it_asks_the_same_whatever_the_number_of_rows(people: None, admin_client
             told(admin_client, FRAGMENT)
         return [each["sql"] for each in asked if "pg_class" in each["sql"] or "_" in each["sql"]]
 
-    services.record([at(1, 0.5)])
+    storage.record([at(1, 0.5)])
     few = statements()
     sql(MANY)
     many = statements()

@@ -12,13 +12,13 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from rest_framework.test import APIClient
 
 from consumers import producer, topic, writer_watch
-from consumers.known import KnownPersons
+from consumers.person_cache import KnownPersons
 from consumers.tests.conftest import at
 from consumers.tests.process import WriterProcess
 from grpc_server.probe import LOCATION_SERVICE, is_serving
 from grpc_server.tests.process import LocationProcess
 from local.kafka import running, throwaway_storage
-from tests.serving import until
+from tests.gunicorn_server import until
 
 pytestmark = pytest.mark.usefixtures("people")
 

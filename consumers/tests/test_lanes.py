@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from consumers import storing
-from consumers.lanes import Lanes
-from consumers.storing import Batch, Tally, store
+from consumers import batch_store
+from consumers.batch_store import Batch, Tally, store
+from consumers.store_workers import Lanes
 from consumers.tests.conftest import at, stored
-from locations import inserting
-from locations.services import prepare
-from tests.serving import until
+from locations import bulk_insert
+from locations.storage import prepare
+from tests.gunicorn_server import until
 
 
 def test_once_a_lane_failed_nothing_overtakes_what_it_had_whichever_lane_it_would_take(
@@ -45,22 +45,22 @@ class Silent:
 
 
 def test_one_that_fell_silent_in_the_midst_of_a_copy_is_ended(people: None, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(storing, "FROZEN_S", 1)
+    monkeypatch.setattr(batch_store, "FROZEN_S", 1)
     pings = [at(1 + n % 9, n) for n in range(5000)]
     batch = prepare(pings)
-    silent = Silent(inserting.packed(batch.in_order)[:-2])
+    silent = Silent(bulk_insert.packed(batch.in_order)[:-2])
 
     def copy() -> None:
         try:
             with transaction.atomic(), connection.cursor() as cursor, connection.wrap_database_errors:
-                cursor.copy_expert(inserting.COPY, silent)
+                cursor.copy_expert(bulk_insert.COPY, silent)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(1) as frozen:
         copying = frozen.submit(copy)
         try:
-            until(lambda: waits_for_client(inserting.COPY))
+            until(lambda: waits_for_client(bulk_insert.COPY))
             assert store(Batch(batch, [], [])) == Tally(good=5000, stored=5000)
         finally:
             silent.over.set()

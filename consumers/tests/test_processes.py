@@ -11,14 +11,14 @@ import pytest
 from django.db import connection, transaction
 
 from consumers import topic
+from consumers.lag import Observer
 from consumers.models import RejectedPing
-from consumers.standing import Observer
 from consumers.state_file import STUCK_S, Said, read, write
 from consumers.tests.conftest import at
 from consumers.tests.process import WriterProcess
 from consumers.writer import SIZE
 from local import kafka as local_kafka
-from tests.serving import database_url, until
+from tests.gunicorn_server import database_url, until
 from tests.system import at as database_at
 
 pytestmark = pytest.mark.usefixtures("people")

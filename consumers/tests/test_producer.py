@@ -11,14 +11,14 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from django.conf import settings as django_settings
 
-from connect import carried, places
-from connect.neighbours import NeighbourUnavailable
+from connect import bulkhead, request_context
+from connect.errors import NeighbourUnavailable
 from consumers import producer, topic
 from consumers.tests.conftest import at
 from local import kafka as local_kafka
 from locations.pings import Ping, unknown_person
-from locations.services import Receipt
-from tests.serving import ROOT, database_url, until
+from locations.storage import Receipt
+from tests.gunicorn_server import ROOT, database_url, until
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -148,7 +148,7 @@ def test_a_call_whose_time_is_over_waits_no_longer(settings: Any, free_port: int
     producer.known.among([1])
     begun = time.monotonic()
 
-    with carried.begun(None, 0.5), pytest.raises(NeighbourUnavailable):
+    with request_context.begun(None, 0.5), pytest.raises(NeighbourUnavailable):
         producer.submit([at(1, 0)])
 
     assert time.monotonic() - begun < 1.0
@@ -172,7 +172,7 @@ def test_only_a_few_wait_long_for_a_broker_that_is_away(settings: Any, free_port
         thread.join(20)
 
     assert len(waited) == len(threads)
-    given_up = producer.IMPATIENT_S + places.PATIENCE_S
+    given_up = producer.IMPATIENT_S + bulkhead.PATIENCE_S
     assert sum(seconds > given_up + 1 for seconds in waited) == settings.WEB_PLACES
     assert max(waited) < 8
 

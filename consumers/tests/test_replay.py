@@ -12,15 +12,15 @@ from django.test import Client
 from django.utils import timezone
 
 from consumers import topic
+from consumers.batch_store import UNKNOWN
 from consumers.models import RejectedPing
 from consumers.replay import BLOCK, replay
-from consumers.storing import UNKNOWN
 from consumers.tests.conftest import at
-from locations import services
+from locations import storage
 from locations.pings import Ping
 from persons import services as persons
 from persons.models import Person
-from tests.serving import until
+from tests.gunicorn_server import until
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -55,10 +55,10 @@ def test_those_that_are_taken_now_go_and_the_others_stay(people: None):
     assert said() == "6 read, 0 stored, 0 repeats, 6 still rejected"
 
     assert new_person() == 10
-    services.record([at(10, 1)])
+    storage.record([at(10, 1)])
 
     assert said() == "6 read, 1 stored, 1 repeats, 4 still rejected"
-    assert list(services.list_between(person_id=10)) == [at(10, 0), at(10, 1)]
+    assert list(storage.list_between(person_id=10)) == [at(10, 0), at(10, 1)]
     assert set(RejectedPing.objects.values_list("person_id", flat=True)) == {11, 7, 1}
     assert said() == "4 read, 0 stored, 0 repeats, 4 still rejected"
 
@@ -76,7 +76,7 @@ def test_it_can_be_interrupted_and_run_again():
 
     assert RejectedPing.objects.count() == 1
     assert said() == "1 read, 1 stored, 0 repeats, 0 still rejected"
-    assert len(list(services.list_between(person_id=1))) == BLOCK + 1
+    assert len(list(storage.list_between(person_id=1))) == BLOCK + 1
 
 
 def test_one_that_the_database_refuses_keeps_no_other_back():
@@ -130,7 +130,7 @@ def test_a_replay_and_the_deletion_of_the_person_do_not_deadlock(replays_first: 
 
     assert [faults for _, faults in started] == [[], []]
     assert not RejectedPing.objects.exists()
-    assert sorted(services.list_between(limit=1000)) == [at(2, n) for n in range(200)]
+    assert sorted(storage.list_between(limit=1000)) == [at(2, n) for n in range(200)]
 
 
 @pytest.mark.parametrize("_round", range(3))
@@ -145,7 +145,7 @@ def test_replays_and_deletions_at_once_end_as_one_after_the_other_would(_round: 
 
     assert [faults for _, faults in started] == [[]] * 10
     assert not RejectedPing.objects.exists()
-    assert sorted(services.list_between(limit=10_000)) == [at(9, n) for n in range(100)]
+    assert sorted(storage.list_between(limit=10_000)) == [at(9, n) for n in range(100)]
 
 
 # --- the admin site ------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_those_selected_are_recorded_again(admin_client: Client):
     page = admin_client.post(LIST, act, follow=True).content.decode()
 
     assert "Recorded again: 2 read, 1 stored, 0 repeats, 1 still rejected." in page
-    assert list(services.list_between(person_id=1)) == [at(1, 0)]
+    assert list(storage.list_between(person_id=1)) == [at(1, 0)]
     assert set(RejectedPing.objects.values_list("id", flat=True)) == {rows[1].id, rows[2].id}
 
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connect import neighbours
-from connect.neighbours import NeighbourUnavailable
+from connect.errors import NeighbourUnavailable
 from consumers import topic
 from consumers.tests.conftest import at
+from grpc_server import converter
 from grpc_server import locations_pb2 as pb
-from grpc_server import messages
 from locations.pings import EARLIEST, LATEST, Ping, is_good, not_tiny
 
 LAST = LATEST - timedelta(microseconds=1)
@@ -62,7 +62,7 @@ def test_whatever_the_bytes_are_they_are_a_good_ping_or_have_a_reason(key: bytes
 
 
 def value_of(**changes: Any) -> bytes:
-    location = messages.without_id(at(5, 0))
+    location = converter.without_id(at(5, 0))
     for name, new in changes.items():
         if new is None:
             location.ClearField(name)
@@ -82,10 +82,10 @@ def value_of(**changes: Any) -> bytes:
         (value_of(longitude=float("nan")), "longitude: Must be a number from -180 to 180."),
         (value_of(latitude=None), "latitude: This field is required."),
         (
-            value_of(creation_time=messages.to_timestamp(LATEST)),
+            value_of(creation_time=converter.to_timestamp(LATEST)),
             "creation_time: Must be from 1900-01-01 to before 2100-01-01.",
         ),
-        (value_of(person_id=None, creation_time=messages.to_timestamp(EARLIEST)), None),
+        (value_of(person_id=None, creation_time=converter.to_timestamp(EARLIEST)), None),
     ],
 )
 def test_a_message_that_is_no_ping_says_why_and_whose_it_is(value: bytes | None, reason: str | None):

@@ -21,16 +21,16 @@ from confluent_kafka.admin import (
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
-from connect.neighbours import NeighbourUnavailable
+from connect.errors import NeighbourUnavailable
 from consumers import producer, topic
-from consumers.known import KnownPersons
-from consumers.standing import Observer
+from consumers.lag import Observer
+from consumers.person_cache import KnownPersons
 from consumers.tests.conftest import at, stored
 from consumers.tests.process import WriterProcess
 from consumers.writer import what_is_missing
 from local import kafka as local_kafka
 from local.kafka import Broker
-from tests.serving import until
+from tests.gunicorn_server import until
 
 pytestmark = pytest.mark.usefixtures("people")
 

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
-from connect.neighbours import NeighbourUnavailable
-from consumers import storing, topic
+from connect.errors import NeighbourUnavailable
+from consumers import batch_store, topic
+from consumers.batch_store import UNKNOWN, Tally, read, store
+from consumers.lag import Observer, Standing
 from consumers.models import RejectedPing
 from consumers.replay import replay
-from consumers.standing import Observer, Standing
-from consumers.storing import UNKNOWN, Tally, read, store
 from consumers.tests.conftest import NOON, at, stored
 from consumers.writer import CONFIG, Writer, what_is_missing
 from local import kafka as local_kafka
 from persons import services as persons
-from tests.serving import until
+from tests.gunicorn_server import until
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -124,7 +124,7 @@ def test_of_a_long_message_little_is_kept_and_it_is_never_a_ping(send: Callable,
 def test_when_the_table_is_full_more_are_logged_and_counted_and_good_pings_go_on(
     send: Callable, write_all: Callable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(storing, "MAX_ROWS", 5)
+    monkeypatch.setattr(batch_store, "MAX_ROWS", 5)
     send(*((b"7", POISON + b"%d" % n) for n in range(8)), at(1, 0))
 
     assert write_all() == Tally(good=1, stored=1, rejected=5, not_kept=3)

@@ -8,8 +8,8 @@ import pytest
 from django.db import connection
 
 from grpc_server import locations_pb2 as pb
+from grpc_server.converter import without_id
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from grpc_server.messages import without_id
 from grpc_server.tests.process import LocationProcess
 from locations.pings import Ping
 

@@ -12,7 +12,7 @@ from typing import Self
 
 import grpc
 
-from tests.serving import ROOT, database_url, until
+from tests.gunicorn_server import ROOT, database_url, until
 
 
 class LocationProcess:

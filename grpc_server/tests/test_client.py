@@ -16,16 +16,16 @@ from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connect import carried
-from connect.neighbours import NeighbourUnavailable
-from grpc_server import client, messages
+from connect import request_context
+from connect.errors import NeighbourUnavailable
+from grpc_server import client, converter
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceServicer, add_LocationServiceServicer_to_server
 from grpc_server.tests.conftest import NOON, sessions
 from grpc_server.tests.process import LocationProcess
-from locations import pings, services
+from locations import pings, storage
 from locations.pings import Ping
-from tests.serving import until
+from tests.gunicorn_server import until
 
 
 @pytest.fixture
@@ -89,7 +89,10 @@ def test_a_question_that_nobody_waits_for_any_longer_is_not_asked_again(url: str
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE locations_location IN ACCESS EXCLUSIVE MODE")
-        with carried.begun("-", 0.5), pytest.raises(NeighbourUnavailable, match="time for this call is over"):
+        with (
+            request_context.begun("-", 0.5),
+            pytest.raises(NeighbourUnavailable, match="time for this call is over"),
+        ):
             list(client.list_between(limit=1))
         until(lambda: not sessions("state <> 'idle'"))
 
@@ -129,12 +132,12 @@ def test_an_answer_that_breaks_off_is_no_whole_answer(people: None, crowd: int, 
         server.process.kill()
         with pytest.raises(NeighbourUnavailable):
             list(rows)
-    assert first == next(iter(services.list_between(limit=1)))
+    assert first == next(iter(storage.list_between(limit=1)))
 
 
 def test_a_page_and_the_row_after_it_are_one_call(url: str, crowd: int, monkeypatch: pytest.MonkeyPatch):
     """Whoever makes pages of 10,000 asks for one row more, and the spatial statement is a dear one."""
-    services.record([Ping(2, NOON, 1.0, 2.0)])
+    storage.record([Ping(2, NOON, 1.0, 2.0)])
     ever = {"start": datetime(1990, 1, 1, tzinfo=UTC), "end": datetime(2030, 1, 1, tzinfo=UTC)}
     calls: list[str] = []
     answer = client._answer
@@ -169,7 +172,7 @@ def test_an_address_without_a_port_is_a_mistake_in_the_settings(url: str, settin
 
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_a_time_comes_through_to_the_microsecond(moment: datetime):
-    assert messages.from_timestamp(messages.to_timestamp(moment)) == moment
+    assert converter.from_timestamp(converter.to_timestamp(moment)) == moment
 
 
 @given(
@@ -189,8 +192,8 @@ def test_the_quick_look_and_the_rule_book_agree(
 
     assert pings.is_good(ping) == (by_the_book == ping)
     if by_the_book is not None:
-        assert messages.to_ping(messages.to_location(ping)) == by_the_book
-        assert messages.to_pings([messages.to_location(ping)]) == ([by_the_book], [0], [])
+        assert converter.to_ping(converter.to_location(ping)) == by_the_book
+        assert converter.to_pings([converter.to_location(ping)]) == ([by_the_book], [0], [])
 
 
 class _OlderRelease(LocationServiceServicer):

@@ -21,8 +21,8 @@ from grpc_server.server import SERVICE, LocationServer
 from grpc_server.tests.conftest import NAME, NOON, batch, end_sessions, location, sessions
 from grpc_server.tests.process import LocationProcess
 from grpc_server.tests.test_rpcs import SOON, failure
-from locations import services
-from tests.serving import until
+from locations import storage
+from tests.gunicorn_server import until
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -89,7 +89,7 @@ def test_a_call_past_its_deadline_ends_and_so_does_its_statement(stub: LocationS
         assert failure(lambda: late.result(20)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
         until(lambda: not busy())  # while the table is still held
 
-    assert services.get(1, NOON) is None
+    assert storage.get(1, NOON) is None
     assert stub.RecordLocation(location(), **SOON).id
 
 
@@ -367,13 +367,13 @@ def test_what_was_acknowledged_when_the_server_was_stopped_is_stored_exactly_onc
         assert server.process.wait(20) == 0, server.output()
 
     assert 5 <= acknowledged < 300
-    stored = len(list(services.list_between(limit=10**6)))
+    stored = len(list(storage.list_between(limit=10**6)))
     assert acknowledged * 900 <= stored <= (acknowledged + 1) * 900
     rest = batches[acknowledged : acknowledged + 5]
     with LocationProcess() as server, server.channel() as channel:
         again = list(LocationServiceStub(channel).RecordLocations(iter(rest), **SOON))
     assert sum(answer.accepted for answer in again) == 4500
-    assert len(list(services.list_between(limit=10**6))) == (acknowledged + 5) * 900
+    assert len(list(storage.list_between(limit=10**6))) == (acknowledged + 5) * 900
 
 
 def test_when_stopped_work_in_hand_is_finished_and_the_rest_is_unavailable():
@@ -411,7 +411,7 @@ def test_work_that_outlasts_the_grace_is_broken_off_and_the_exit_status_says_so(
             assert failure(lambda: call.result(20)).code() is grpc.StatusCode.UNAVAILABLE
             assert server.process.wait(20) == 1
     assert "not done within 0.5 s" in server.output()
-    assert services.get(1, NOON) is None
+    assert storage.get(1, NOON) is None
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from access import services
-from connect.callers import Caller, Kind
-from connect.carried import SHARE
+from access.callers import Caller, Kind
+from connect.request_context import SHARE
 from grpc_server import locations_pb2 as pb
 from grpc_server.calls import PERSON_PLACES
+from grpc_server.converter import to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from grpc_server.messages import to_timestamp
 from grpc_server.probe import is_serving
-from grpc_server.rates import MEASURED_S
+from grpc_server.rate_limits import MEASURED_S
 from grpc_server.tests.conftest import NOON, batch, location
 from grpc_server.tests.process import LocationProcess
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from grpc_server import locations_pb2 as pb
-from tests.serving import ROOT
+from tests.gunicorn_server import ROOT
 
 GENERATED = ("locations_pb2.py", "locations_pb2.pyi", "locations_pb2_grpc.py")
 

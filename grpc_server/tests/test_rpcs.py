@@ -11,11 +11,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from grpc_server import locations_pb2 as pb
+from grpc_server.converter import from_timestamp, to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from grpc_server.messages import from_timestamp, to_timestamp
 from grpc_server.server import SERVICE
 from grpc_server.tests.conftest import NOON, batch, location
-from locations import services
+from locations import storage
 
 SOON = {"timeout": 20}
 RANGE = {"start": to_timestamp(NOON), "end": to_timestamp(NOON + timedelta(days=1))}
@@ -119,7 +119,7 @@ def test_each_batch_has_its_answer_in_order_once_it_is_stored(people: None, stub
 
     for answer, size in zip(stub.RecordLocations(batches(), **SOON), sizes, strict=True):
         assert (answer.accepted, answer.stored, list(answer.refused)) == (size, size, [])
-    assert len(list(services.list_between(person_id=1))) == sum(sizes)
+    assert len(list(storage.list_between(person_id=1))) == sum(sizes)
 
 
 def test_an_answer_comes_before_the_next_batch_is_sent(people: None, stub: LocationServiceStub):
@@ -133,7 +133,7 @@ def test_an_answer_comes_before_the_next_batch_is_sent(people: None, stub: Locat
                 pass
 
     for answer in stub.RecordLocations(batches(), **SOON):
-        assert services.get(1, NOON + timedelta(seconds=len(answered))) is not None
+        assert storage.get(1, NOON + timedelta(seconds=len(answered))) is not None
         answered.append(answer.accepted)
     assert answered == [1, 1, 1]
 

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from cryptography import x509
 
-from connect.neighbours import NeighbourUnavailable
+from connect.errors import NeighbourUnavailable
 from grpc_server import client
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceStub
@@ -19,7 +19,7 @@ from grpc_server.tests.conftest import NOON, location
 from grpc_server.tests.process import LocationProcess
 from locations.pings import Ping
 from tests.authority import Authority
-from tests.serving import ROOT, until
+from tests.gunicorn_server import ROOT, until
 
 
 @pytest.fixture(scope="module")

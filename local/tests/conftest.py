@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from local import generations, manifests
-from local.place import Place
+from local import manifests, rollout
+from local.instance import Instance
 from local.supervision import Supervisor
-from local.tests.terminal import a_place
+from local.tests.terminal import an_instance
 
 DEPLOYMENT = """
 kind: Deployment
@@ -80,9 +80,9 @@ def routed(answer: str) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with a_place(tmp_path) as place:
-        yield place
+def instance(tmp_path: Path) -> Iterator[Instance]:
+    with an_instance(tmp_path) as instance:
+        yield instance
 
 
 def nobody_owes_anything(name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> None:
@@ -92,24 +92,24 @@ def nobody_owes_anything(name: str, command: tuple[str, ...], environ: Mapping[s
 class System:
     """A few web processes behind HAProxy, whose rendering a test changes."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.supervisor = Supervisor(place)
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.supervisor = Supervisor(instance)
 
     @property
     def address(self) -> tuple[str, int]:
-        return "127.0.0.1", self.place.node_port(30001)
+        return "127.0.0.1", self.instance.node_port(30001)
 
     def move(self, answer: str, rendering: Callable[[str], str] = alone) -> None:
         if self.supervisor.pid() is None:
             self.supervisor.start()
         stage = manifests.parse(f"0-{rendering.__name__}", rendering(answer), {})
-        generations.move(self.place, self.supervisor, stage, {"haproxy"}, finish=nobody_owes_anything)
+        rollout.move(self.instance, self.supervisor, stage, {"haproxy"}, finish=nobody_owes_anything)
 
     def pids(self) -> dict[str, int]:
         return {name: info["pid"] for name, info in self.supervisor.programs().items()}
 
 
 @pytest.fixture
-def system(place: Place) -> System:
-    return System(place)
+def system(instance: Instance) -> System:
+    return System(instance)

@@ -10,20 +10,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from local import postgis, runner
-from local.place import CHECKOUT, NODE_PORTS, VENV, Place
+from local.instance import CHECKOUT, NODE_PORTS, VENV, Instance
 from local.seed import STAFF_USER
 
 
 @contextlib.contextmanager
-def a_place(folder: Path) -> Iterator[Place]:
+def an_instance(folder: Path) -> Iterator[Instance]:
     base = next(base for base in iter(lambda: random.randrange(31000, 32700), None) if all_free(base))
-    place = Place(state=folder / "state", port_base=base)
-    place.make()
+    instance = Instance(state=folder / "state", port_base=base)
+    instance.make()
     try:
-        yield place
+        yield instance
     finally:
-        runner.down(place)
-        shutil.rmtree(postgis.home_of(place), ignore_errors=True)
+        runner.down(instance)
+        shutil.rmtree(postgis.home_of(instance), ignore_errors=True)
 
 
 def all_free(base: int) -> bool:
@@ -53,21 +53,21 @@ def staff_token(environ: Mapping[str, str]) -> str:
 class Terminal:
     """Types make commands for one system, whose database is the private one whatever the tests have."""
 
-    def __init__(self, place: Place, *, access: str = "open") -> None:
-        self.place = place
+    def __init__(self, instance: Instance, *, access: str = "open") -> None:
+        self.instance = instance
         self.environ = {
             key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))
         }
         self.environ |= {
             "DATABASE_URL": "",
-            "CONNECT_STATE_DIR": str(place.state),
-            "CONNECT_PORT_BASE": str(place.port_base),
+            "CONNECT_STATE_DIR": str(instance.state),
+            "CONNECT_PORT_BASE": str(instance.port_base),
             "ACCESS": access,
         }
 
     def staff_token(self) -> str:
         """A new one, of the staff user whom `make up` has made."""
-        known = dict(line.split("=", 1) for line in (self.place.state / "env").read_text().splitlines())
+        known = dict(line.split("=", 1) for line in (self.instance.state / "env").read_text().splitlines())
         return staff_token(self.environ | known)
 
     def make(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -84,6 +84,6 @@ class Terminal:
         )
 
     def get(self, port: int, path: str) -> str:
-        url = f"http://127.0.0.1:{self.place.node_port(port)}{path}"
+        url = f"http://127.0.0.1:{self.instance.node_port(port)}{path}"
         with urllib.request.urlopen(url, timeout=20) as answer:
             return str(answer.read().decode())

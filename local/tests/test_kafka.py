@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from local import jars, kafka
-from local.place import Place, Refused, read_json
+from local.instance import Instance, Refused, read_json
 from local.postgis import is_free
 
 
@@ -79,10 +79,10 @@ def test_it_is_not_ready_where_nobody_or_somebody_else_listens(free_port: int) -
         assert not kafka.answers(mute.getsockname()[1], timeout_s=0.2)
 
 
-def test_the_private_broker_is_made_once(place: Place) -> None:
-    made = kafka.private_broker(place, running=False)
+def test_the_private_broker_is_made_once(instance: Instance) -> None:
+    made = kafka.private_broker(instance, running=False)
     formatted = (made.data / "meta.properties").stat().st_mtime_ns
-    again = kafka.private_broker(place, running=False)
+    again = kafka.private_broker(instance, running=False)
     assert again == made
     assert (again.data / "meta.properties").stat().st_mtime_ns == formatted
     assert made.home.stat().st_mode & 0o077 == 0
@@ -90,31 +90,31 @@ def test_the_private_broker_is_made_once(place: Place) -> None:
     assert f"listeners=CLIENTS://127.0.0.1:{made.port}," in made.properties.read_text()
 
 
-def test_an_interrupted_making_is_begun_again(place: Place) -> None:
-    unfinished = place.state / "kafka" / "data.unfinished"
+def test_an_interrupted_making_is_begun_again(instance: Instance) -> None:
+    unfinished = instance.state / "kafka" / "data.unfinished"
     unfinished.mkdir(parents=True, mode=0o700)
-    (place.state / "kafka").chmod(0o700)
+    (instance.state / "kafka").chmod(0o700)
     (unfinished / "meta.properties").write_text("half")
-    made = kafka.private_broker(place, running=False)
+    made = kafka.private_broker(instance, running=False)
     assert made.cluster_id in (made.data / "meta.properties").read_text()
     assert not unfinished.exists()
 
 
-def test_a_port_that_somebody_took_is_given_up_and_the_data_stay(place: Place) -> None:
-    made = kafka.private_broker(place, running=False)
+def test_a_port_that_somebody_took_is_given_up_and_the_data_stay(instance: Instance) -> None:
+    made = kafka.private_broker(instance, running=False)
     with kafka.running(made):
         make_topic(made, "kept")
         assert send(made, b"still here") is None
     with socket.create_server(("127.0.0.1", made.port)):
-        moved = kafka.private_broker(place, running=False)
+        moved = kafka.private_broker(instance, running=False)
     assert moved.port != made.port
     assert read_json(moved.home / "kafka.json")["port"] == moved.port
     with kafka.running(moved):
         assert first(moved) == b"still here"
 
 
-def test_the_program_that_the_supervisor_keeps_is_stopped_in_order(place: Place) -> None:
-    made = kafka.private_broker(place, running=False)
+def test_the_program_that_the_supervisor_keeps_is_stopped_in_order(instance: Instance) -> None:
+    made = kafka.private_broker(instance, running=False)
     program = made.program()
     assert program.command == made.command()
     assert "-Xmx512m" in program.command

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from local import manifests
-from local.place import Place, Refused
+from local.instance import Instance, Refused
 
-PLACE = Place(state=Path("/nowhere"))
-MOVED = Place(state=Path("/nowhere"), port_base=31000)
+PLACE = Instance(state=Path("/nowhere"))
+MOVED = Instance(state=Path("/nowhere"), port_base=31000)
 STAGES = manifests.stage_names(PLACE)
 SECRETS = {
     "DATABASE_URL": "postgis://the-database",

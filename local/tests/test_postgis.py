@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local import postgis
-from local.place import Place, read_json
+from local.instance import Instance, read_json
 
 
 def query(cluster: postgis.Cluster, sql: str) -> str:
@@ -35,10 +35,10 @@ def test_a_throwaway_cluster_goes_also_when_the_tests_fail() -> None:
     assert postgis.is_free(cluster.port)
 
 
-def test_the_private_cluster_is_made_once(place: Place) -> None:
-    first = postgis.private_cluster(place, running=False)
+def test_the_private_cluster_is_made_once(instance: Instance) -> None:
+    first = postgis.private_cluster(instance, running=False)
     made = (first.data / "PG_VERSION").stat().st_mtime_ns
-    again = postgis.private_cluster(place, running=False)
+    again = postgis.private_cluster(instance, running=False)
     assert again == first
     assert (again.data / "PG_VERSION").stat().st_mtime_ns == made
     assert first.port in postgis.PORTS
@@ -46,28 +46,28 @@ def test_the_private_cluster_is_made_once(place: Place) -> None:
     assert (first.home / "cluster.json").stat().st_mode & 0o077 == 0
 
 
-def test_an_interrupted_making_is_begun_again(place: Place) -> None:
-    home = postgis.home_of(place)
+def test_an_interrupted_making_is_begun_again(instance: Instance) -> None:
+    home = postgis.home_of(instance)
     (home / "data.unfinished").mkdir(parents=True)
     (home / "data.unfinished" / "PG_VERSION").write_text("half")
-    cluster = postgis.private_cluster(place, running=False)
+    cluster = postgis.private_cluster(instance, running=False)
     assert (cluster.data / "PG_VERSION").read_text().strip().isdigit()
     assert not (home / "data.unfinished").exists()
 
 
-def test_a_stale_pid_file_is_forgotten(place: Place) -> None:
-    cluster = postgis.private_cluster(place, running=False)
+def test_a_stale_pid_file_is_forgotten(instance: Instance) -> None:
+    cluster = postgis.private_cluster(instance, running=False)
     (cluster.data / "postmaster.pid").write_text(f"{os.getpid()}\n{cluster.data}\n")
-    postgis.private_cluster(place, running=False)
+    postgis.private_cluster(instance, running=False)
     assert not (cluster.data / "postmaster.pid").exists()
 
 
-def test_a_port_that_somebody_took_is_given_up(place: Place) -> None:
-    first = postgis.private_cluster(place, running=False)
+def test_a_port_that_somebody_took_is_given_up(instance: Instance) -> None:
+    first = postgis.private_cluster(instance, running=False)
     with socket.socket() as other:
         other.bind(("127.0.0.1", first.port))
         other.listen()
-        second = postgis.private_cluster(place, running=False)
+        second = postgis.private_cluster(instance, running=False)
     assert second.port != first.port
     assert read_json(second.home / "cluster.json")["port"] == second.port
     assert second.password == first.password

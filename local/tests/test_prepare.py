@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from local import prepare
-from local.place import CHECKOUT
+from local.instance import CHECKOUT
 
 CLOSURES = ["requirements.txt", *prepare.REQUIREMENTS.values()]
 

@@ -11,43 +11,43 @@ from urllib.error import HTTPError
 
 import pytest
 
-from local import generations, manifests, postgis
-from local.place import Place, read_json
+from local import manifests, postgis, rollout
+from local.instance import Instance, read_json
 from local.polling import poll
 from local.supervision import Supervisor, leftovers
 from local.tests.terminal import Terminal
 
 
 @pytest.fixture
-def terminal(place: Place) -> Iterator[Terminal]:
-    terminal = Terminal(place)
+def terminal(instance: Instance) -> Iterator[Terminal]:
+    terminal = Terminal(instance)
     yield terminal
     terminal.make("down")
 
 
 def test_a_system_comes_up_stays_up_and_goes(terminal: Terminal) -> None:
-    place = terminal.place
+    instance = terminal.instance
     with ThreadPoolExecutor() as two:  # two terminals at once: one does the work, the other finds it done
         both = [*two.map(terminal.make, ["up", "up"])]
     assert [one.returncode for one in both] == [0, 0], both
-    password = (place.state / "admin-password").read_text().strip()
+    password = (instance.state / "admin-password").read_text().strip()
     assert sum(one.stdout.count(password) for one in both) == 1
     assert json.loads(terminal.get(30001, "/health/ready"))["status"] == "ready"
     assert len(json.loads(terminal.get(30001, "/api/persons?limit=3"))) == 3
     assert "<html" in terminal.get(30000, "/")
-    last = manifests.stage_names(place)[-1]
+    last = manifests.stage_names(instance)[-1]
     assert terminal.make("stage").stdout.startswith(f"{last}\n")
 
-    supervisor = Supervisor(place)
+    supervisor = Supervisor(instance)
     programs = {name: info["pid"] for name, info in supervisor.programs().items()}
-    state = read_json(generations.running_file(place))
+    state = read_json(rollout.running_file(instance))
     own = {"postgis", "kafka", "haproxy"}
     assert set(programs) == own | {one["program"] for one in state["processes"].values()}
     second = terminal.make("up", f"STAGE={last}")
     assert second.returncode == 0, second.stdout
     assert password not in second.stdout
     assert {name: info["pid"] for name, info in supervisor.programs().items()} == programs
-    assert read_json(generations.running_file(place)) == state
+    assert read_json(rollout.running_file(instance)) == state
 
     for name in ("webapp-", "postgis", "kafka", "location-writer-"):
         os.kill(next(pid for program, pid in programs.items() if program.startswith(name)), signal.SIGKILL)
@@ -63,7 +63,7 @@ def test_a_system_comes_up_stays_up_and_goes(terminal: Terminal) -> None:
         "webapp",
     }
     assert len(json.loads(terminal.get(30001, "/api/persons?limit=3"))) == 3
-    assert all(postgis.is_free(place.node_port(port)) for port in (30002, 30003))
+    assert all(postgis.is_free(instance.node_port(port)) for port in (30002, 30003))
 
     supervisor.rpc.stopProcess("postgis")
     noticed = time.monotonic() + 6  # twice as long as it takes HAProxy to give a process up
@@ -81,16 +81,16 @@ def test_a_system_comes_up_stays_up_and_goes(terminal: Terminal) -> None:
     assert "There are: 0-monolith" in unknown.stdout
 
     assert terminal.make("down").returncode == 0
-    assert not leftovers(place)
+    assert not leftovers(instance)
     assert terminal.make("down").stdout.startswith("Nothing was running.")
     assert terminal.make("stage").returncode != 0
     assert all(postgis.is_free(port) for port in state["node_ports"])
 
 
 def test_a_port_that_is_taken_is_named(terminal: Terminal) -> None:
-    port = terminal.place.node_port(30001)
+    port = terminal.instance.node_port(30001)
     with socket.create_server(("127.0.0.1", port)):
         refused = terminal.make("up")
     assert refused.returncode != 0
     assert f"Port {port} is taken" in refused.stdout
-    assert Supervisor(terminal.place).pid() is None
+    assert Supervisor(terminal.instance).pid() is None

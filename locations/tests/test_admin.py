@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from locations import admin, services
+from locations import admin, storage
 from locations.pings import Ping
 
 pytestmark = pytest.mark.django_db
@@ -59,7 +59,7 @@ def ping(person_id: int, seconds: float = 0, *, north_m: float = 0) -> Ping:
 
 
 def record(*pings: Ping) -> None:
-    assert not services.record(pings).refused
+    assert not storage.record(pings).refused
 
 
 def shown(client: Client, query: str = "") -> list[str]:

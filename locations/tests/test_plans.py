@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection
 
-from locations import partitions, proximity, services
+from locations import partitions, proximity, storage
 from persons.models import Person
 
 DAY = {"start": datetime(2026, 5, 11, tzinfo=UTC), "end": datetime(2026, 5, 12, tzinfo=UTC)}
@@ -117,7 +117,7 @@ def test_the_questions_use_their_indexes_at_a_million_rows(statistics):
     for person_id, index in ((None, order), (17, {"pkey"})):
         for newest_first, after in ((False, None), (True, None), (False, (noon, 17)), (True, (noon, 17))):
             within = {**DAY, "bounds": None, "limit": 101, "after": after, "newest_first": newest_first}
-            plan = explain(*services.list_between_sql(person_id=person_id, **within))
+            plan = explain(*storage.list_between_sql(person_id=person_id, **within))
             assert indexes_used(plan) - {"person_hidden"} == index
             [scan] = [node for node in plan if node.get("Relation Name") == MONTH]
             assert scan["Scan Direction"] == ("Backward" if newest_first else "Forward")

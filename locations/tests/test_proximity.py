@@ -9,7 +9,7 @@ from geographiclib.geodesic import Geodesic
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from locations import proximity, services
+from locations import proximity, storage
 from locations.pings import Ping
 from locations.tests import brute_force
 from persons.models import Person
@@ -52,7 +52,7 @@ def fresh(pings: list[Ping], hidden: Collection[int] = ()) -> list[Ping]:
             "SELECT id, 'A', 'B', 'C', id <> ALL(%s) FROM unnest(%s) AS id",
             [list(hidden), people],
         )
-    services.record(pings)
+    storage.record(pings)
     unique: dict[tuple, Ping] = {}
     for ping in pings:
         unique.setdefault((ping.person_id, ping.creation_time), ping)
@@ -98,7 +98,7 @@ def test_connections_are_those_of_the_brute_force(event, between, d, within_s, h
     stored = fresh(event, hidden)
     assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
 
-    found = list(services.connections(1, **between, distance_m=d, within_s=within_s))
+    found = list(storage.connections(1, **between, distance_m=d, within_s=within_s))
 
     question = {**between, "distance_m": d, "within_s": within_s}
     assert found == brute_force.connections(stored, 1, **question, hidden=hidden)
@@ -111,7 +111,7 @@ def test_the_spots_of_many_own_pings_find_the_same_by_larger_cubes(monkeypatch, 
     assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
     monkeypatch.setattr(proximity, "FEW_OWN", 0)
 
-    found = list(services.connections(1, **between, distance_m=d))
+    found = list(storage.connections(1, **between, distance_m=d))
 
     assert found == brute_force.connections(stored, 1, **between, distance_m=d, within_s=None, hidden=hidden)
 
@@ -139,7 +139,7 @@ def test_encounters_are_those_of_the_brute_force(
         "min_duration_s": min_duration_s,
     }
 
-    found = list(services.encounters(1, **question))
+    found = list(storage.encounters(1, **question))
     expected = brute_force.encounters(stored, 1, **question, hidden=hidden)
 
     assert [(e.person_id, e.start, e.end, e.pings) for e in found] == [row[:4] for row in expected]
@@ -168,7 +168,7 @@ def test_plausible_encounters_are_those_of_the_brute_force(
     question = {**between, "distance_m": d, "within_s": within_s}
     question |= {"max_gap_s": max_gap_s, "min_duration_s": min_duration_s}
 
-    found = list(services.encounters(1, **question, plausible_only=True))
+    found = list(storage.encounters(1, **question, plausible_only=True))
     expected = brute_force.encounters(stored, 1, **question, max_speed_m_s=speed, hidden=hidden)
 
     assert [(e.person_id, e.start, e.end, e.pings) for e in found] == [row[:4] for row in expected]
@@ -193,7 +193,7 @@ def every(person_id: int, seconds: float, where: list[tuple[float, float]], star
 
 
 def met(person_id: int = 1, **question) -> list[int]:
-    return [e.person_id for e in services.encounters(person_id, **(DAY | MINUTE | question))]
+    return [e.person_id for e in storage.encounters(person_id, **(DAY | MINUTE | question))]
 
 
 HERE, THERE = (0.0, 0.0), (300.0, 0.0)
@@ -265,8 +265,8 @@ def test_a_metre_decides_in_every_direction_all_over_the_world(place, d):
             person_id += 1
     fresh(pings)
 
-    near = [p.person_id for p in services.connections(1, **DAY, distance_m=d, within_s=0)]
-    ever = [p.person_id for p in services.connections(1, **DAY, distance_m=d)]
+    near = [p.person_id for p in storage.connections(1, **DAY, distance_m=d, within_s=0)]
+    ever = [p.person_id for p in storage.connections(1, **DAY, distance_m=d)]
 
     assert near == ever == list(range(2, person_id, 2))
 
@@ -281,7 +281,7 @@ def test_the_same_point_has_one_longitude_more_at_the_antimeridian_and_all_at_th
         ]
     )
 
-    found = list(services.encounters(1, **DAY, distance_m=0.001, within_s=0, max_gap_s=0))
+    found = list(storage.encounters(1, **DAY, distance_m=0.001, within_s=0, max_gap_s=0))
 
     assert [(e.person_id, e.min_distance_m) for e in found] == [(2, 0.0), (3, 0.0)]
 
@@ -305,18 +305,18 @@ def test_no_stored_ping_makes_a_question_fail(tiny, latitude, base, d):
 
     for within_s in (None, 0, 60):
         question = {**DAY, "distance_m": d, "within_s": within_s}
-        assert list(services.connections(1, **question)) == brute_force.connections(stored, 1, **question)
+        assert list(storage.connections(1, **question)) == brute_force.connections(stored, 1, **question)
     question = {**DAY, "distance_m": d, "within_s": 60, "max_gap_s": 75}
-    found = [(e.person_id, e.start, e.end, e.pings) for e in services.encounters(1, **question)]
+    found = [(e.person_id, e.start, e.end, e.pings) for e in storage.encounters(1, **question)]
     assert found == [row[:4] for row in brute_force.encounters(stored, 1, **question)]
 
 
 def test_a_location_counts_once_however_many_own_pings_are_near():
     fresh([Ping(1, NOON + timedelta(seconds=s), 1.0, 1.0) for s in range(9)] + [Ping(2, NOON, 1.0, 1.0)])
 
-    assert len(list(services.connections(1, **DAY, distance_m=5, within_s=60))) == 1
-    assert len(list(services.connections(1, **DAY, distance_m=5))) == 1
-    assert len(list(services.connections(1, **DAY, distance_m=500))) == 1
+    assert len(list(storage.connections(1, **DAY, distance_m=5, within_s=60))) == 1
+    assert len(list(storage.connections(1, **DAY, distance_m=5))) == 1
+    assert len(list(storage.connections(1, **DAY, distance_m=500))) == 1
 
 
 @pytest.mark.parametrize("d", [5e-324, 1e-310, 1e-200, 1e-9])
@@ -324,7 +324,7 @@ def test_a_distance_may_be_as_small_as_numbers_go(d):
     fresh([Ping(1, NOON, 1.0, 1.0), Ping(2, NOON, 1.0, 1.0), Ping(3, NOON, 1.0, 1.0000001)])
 
     for within_s in (None, 60):
-        found = services.connections(1, **DAY, distance_m=d, within_s=within_s)
+        found = storage.connections(1, **DAY, distance_m=d, within_s=within_s)
         assert [ping.person_id for ping in found] == [2]
 
 
@@ -334,7 +334,7 @@ def test_the_distance_of_an_encounter_is_not_that_of_the_next_one_however_far_th
     far = [Ping(2, NOON, *at(place, 2000, 0)), Ping(2, NOON + timedelta(seconds=50), *at(place, 1500, 0))]
     fresh([Ping(1, NOON, *place), *far])
 
-    found = services.encounters(1, **DAY, distance_m=5000, within_s=60, max_gap_s=10)
+    found = storage.encounters(1, **DAY, distance_m=5000, within_s=60, max_gap_s=10)
 
     assert [e.min_distance_m for e in found] == pytest.approx([2000, 1500], abs=0.02)
 
@@ -345,8 +345,8 @@ def test_both_people_see_the_same_encounter():
     fresh(walk + stay)
     question = {**DAY, "distance_m": 5, "within_s": 60, "max_gap_s": 75}
 
-    (mine,) = services.encounters(1, **question)
-    (theirs,) = services.encounters(2, **question)
+    (mine,) = storage.encounters(1, **question)
+    (theirs,) = storage.encounters(2, **question)
 
     assert (mine.start, mine.end, mine.min_distance_m) == (theirs.start, theirs.end, theirs.min_distance_m)
     assert (mine.person_id, theirs.person_id) == (2, 1)
@@ -358,10 +358,10 @@ def test_who_is_hidden_is_in_nobodys_answer_from_the_next_question_on_and_still_
 
     def seen(person_id: int) -> list[list[int]]:
         ways = [
-            services.connections(person_id, **DAY, distance_m=5),
-            services.connections(person_id, **DAY, distance_m=5, within_s=60),
-            services.connections(person_id, **DAY, distance_m=500),
-            services.encounters(person_id, **question),
+            storage.connections(person_id, **DAY, distance_m=5),
+            storage.connections(person_id, **DAY, distance_m=5, within_s=60),
+            storage.connections(person_id, **DAY, distance_m=500),
+            storage.encounters(person_id, **question),
         ]
         return [[each.person_id for each in way] for way in ways]
 
@@ -369,10 +369,10 @@ def test_who_is_hidden_is_in_nobodys_answer_from_the_next_question_on_and_still_
     Person.objects.filter(id=2).update(findable=False)
     assert seen(1) == [[3]] * 4
     assert seen(2) == [[1, 3]] * 4
-    assert [ping.person_id for ping in services.list_between(**DAY)] == [1, 3]
-    assert [ping.person_id for ping in services.list_between(**DAY, limit=2)] == [1, 3]
-    assert [ping.person_id for ping in services.list_between(person_id=2)] == [2]
-    assert services.get(2, NOON) is not None
+    assert [ping.person_id for ping in storage.list_between(**DAY)] == [1, 3]
+    assert [ping.person_id for ping in storage.list_between(**DAY, limit=2)] == [1, 3]
+    assert [ping.person_id for ping in storage.list_between(person_id=2)] == [2]
+    assert storage.get(2, NOON) is not None
     Person.objects.filter(id=2).update(findable=True)
     assert seen(1) == [[2, 3]] * 4
 
@@ -388,18 +388,18 @@ def test_pages_of_encounters_and_connections_make_the_whole():
     question = {**DAY, "distance_m": 5, "within_s": 60, "max_gap_s": 75}
     near = {**DAY, "distance_m": 5}
 
-    whole = list(services.encounters(1, **question))
+    whole = list(storage.encounters(1, **question))
     paged, after = [], None
-    while page := list(services.encounters(1, **question, after=after, limit=5)):
+    while page := list(storage.encounters(1, **question, after=after, limit=5)):
         paged += page
         after = (page[-1].start, page[-1].person_id, page[-1].nth)
     assert paged == whole
     assert len(whole) == 24
 
     for within_s in (60, None):
-        whole = list(services.connections(1, **near, within_s=within_s))
+        whole = list(storage.connections(1, **near, within_s=within_s))
         paged, after = [], None
-        while page := list(services.connections(1, **near, within_s=within_s, after=after, limit=5)):
+        while page := list(storage.connections(1, **near, within_s=within_s, after=after, limit=5)):
             paged += page
             after = (page[-1].creation_time, page[-1].person_id)
         assert paged == whole

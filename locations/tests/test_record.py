@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection, connections, transaction
 
-from locations import inserting, partitions, services
+from locations import bulk_insert, partitions, storage
 from locations.models import Location
 from locations.pings import Ping
 
@@ -59,10 +59,10 @@ def partition_names() -> set[str]:
 def test_a_repeat_is_taken_and_not_stored_and_the_first_position_stays():
     make_people(1)
 
-    assert services.record([Ping(1, NOON, 1.0, 2.0), Ping(1, NOON, 3.0, 4.0)]).stored == 1
-    assert services.record([Ping(1, NOON, 5.0, 6.0)]).stored == 0
+    assert storage.record([Ping(1, NOON, 1.0, 2.0), Ping(1, NOON, 3.0, 4.0)]).stored == 1
+    assert storage.record([Ping(1, NOON, 5.0, 6.0)]).stored == 0
 
-    assert services.get(1, NOON) == Ping(1, NOON, 1.0, 2.0)
+    assert storage.get(1, NOON) == Ping(1, NOON, 1.0, 2.0)
 
 
 @pytest.mark.django_db
@@ -70,7 +70,7 @@ def test_a_ping_of_nobody_is_refused_and_the_others_are_stored():
     make_people(1)
     unknown = [0, -5, 999, 2**63 - 1, 2**63, 10**30]
 
-    receipt = services.record([Ping(1, NOON, 1, 2), *(Ping(i, NOON, 1, 2) for i in unknown)])
+    receipt = storage.record([Ping(1, NOON, 1, 2), *(Ping(i, NOON, 1, 2) for i in unknown)])
 
     assert receipt.stored == 1
     assert [(r.index, r.status) for r in receipt.refused] == [(n, 404) for n in range(1, 7)]
@@ -89,9 +89,9 @@ def test_what_was_sent_is_stored_to_the_last_bit_and_microsecond():
     sent = [Ping(1, moment, 0.1 + n * 1e-17, -179.99999999999997) for n, moment in enumerate(times)]
     sent.append(Ping(1, NOON, 5e-324, -0.0))
 
-    services.record(sent)
+    storage.record(sent)
 
-    assert sorted(services.list_between(person_id=1)) == sorted(sent)
+    assert sorted(storage.list_between(person_id=1)) == sorted(sent)
 
 
 @pytest.mark.django_db
@@ -103,10 +103,10 @@ def test_months_are_made_when_needed_and_their_number_is_bounded():
         for month in range(1, 13)
     ]
 
-    assert services.record(every_month).stored == 2400
+    assert storage.record(every_month).stored == 2400
 
     assert len(partition_names()) == 240 + 2
-    assert [p.creation_time for p in services.list_between(person_id=1)] == [
+    assert [p.creation_time for p in storage.list_between(person_id=1)] == [
         p.creation_time for p in every_month
     ]
 
@@ -122,7 +122,7 @@ def test_two_writers_with_the_same_pings_and_a_new_month_neither_fail_nor_double
 
     def write(batch):
         both_ready.wait()
-        return sum(services.record(batch[i : i + 500]).stored for i in range(0, len(batch), 500))
+        return sum(storage.record(batch[i : i + 500]).stored for i in range(0, len(batch), 500))
 
     with ThreadPoolExecutor(2) as pool:
         forth = pool.submit(in_other_connection(lambda: write(pings)))
@@ -136,28 +136,28 @@ def test_two_writers_with_the_same_pings_and_a_new_month_neither_fail_nor_double
 @pytest.mark.django_db(transaction=True)
 def test_a_new_month_does_not_wait_for_a_reader():
     make_people(1)
-    services.record([Ping(1, NOON, 1, 2)])
+    storage.record([Ping(1, NOON, 1, 2)])
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM locations_location")  # holds its lock until the block ends
         later = Ping(1, datetime(2032, 1, 1, tzinfo=UTC), 1, 2)
         with ThreadPoolExecutor(1) as pool:
-            receipt = pool.submit(in_other_connection(lambda: services.record([later]))).result(timeout=30)
+            receipt = pool.submit(in_other_connection(lambda: storage.record([later]))).result(timeout=30)
     assert receipt.stored == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_deleting_a_person_waits_for_a_batch_in_hand_and_then_takes_its_pings_too(wait_until):
     make_people(1, 2)
-    services.record([Ping(1, NOON, 1, 2), Ping(2, NOON, 1, 2)])
+    storage.record([Ping(1, NOON, 1, 2), Ping(2, NOON, 1, 2)])
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
-            services.record([Ping(1, NOON + timedelta(seconds=1), 1, 2)])
+            storage.record([Ping(1, NOON + timedelta(seconds=1), 1, 2)])
             deletion = pool.submit(in_other_connection(lambda: delete_people(1)))
             wait_until(is_waiting_for_a_lock)
             assert not deletion.done()
         deletion.result(timeout=30)
 
-    assert [p.person_id for p in services.list_between(limit=10)] == [2]
+    assert [p.person_id for p in storage.list_between(limit=10)] == [2]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -166,7 +166,7 @@ def test_a_batch_that_comes_during_a_deletion_finds_nobody(wait_until):
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             delete_people(1)
-            late = pool.submit(in_other_connection(lambda: services.record([Ping(1, NOON, 1, 2)])))
+            late = pool.submit(in_other_connection(lambda: storage.record([Ping(1, NOON, 1, 2)])))
             wait_until(is_waiting_for_a_lock)
         receipt = late.result(timeout=30)
 
@@ -182,29 +182,29 @@ def test_a_batch_of_any_size_is_written_by_the_same_few_statements(django_assert
     pings = [Ping(1 + n % 2, NOON + timedelta(seconds=n), 1, 2) for n in range(1000)]
 
     with django_assert_num_queries(5):  # is the month there; savepoint, people held, COPY, release
-        services.record(pings)
+        storage.record(pings)
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("count", [inserting.MANY - 1, inserting.MANY])
+@pytest.mark.parametrize("count", [bulk_insert.MANY - 1, bulk_insert.MANY])
 def test_a_batch_with_repeats_is_stored_like_any_other(count: int):
     make_people(1)
     pings = [Ping(1, NOON + timedelta(seconds=n), n / 1000, -0.0) for n in range(count)]
-    assert services.record(pings[: count // 2]).stored == count // 2
+    assert storage.record(pings[: count // 2]).stored == count // 2
     moved = [ping._replace(latitude=80.0) for ping in pings]
 
-    receipt = services.record([*moved[::-1], *moved, Ping(2, NOON, 1, 2)])
+    receipt = storage.record([*moved[::-1], *moved, Ping(2, NOON, 1, 2)])
 
     assert receipt.stored == count - count // 2
     assert [(refusal.index, refusal.status) for refusal in receipt.refused] == [(2 * count, 404)]
-    assert list(services.list_between(person_id=1)) == pings[: count // 2] + moved[count // 2 :]
+    assert list(storage.list_between(person_id=1)) == pings[: count // 2] + moved[count // 2 :]
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("count", [inserting.MANY - 1, inserting.MANY])
+@pytest.mark.parametrize("count", [bulk_insert.MANY - 1, bulk_insert.MANY])
 def test_of_pings_that_differ_in_place_alone_the_first_is_stored(count: int):
     make_people(1)
 
-    assert services.record([Ping(1, NOON, n / 1000, 0.0) for n in range(count)]).stored == 1
+    assert storage.record([Ping(1, NOON, n / 1000, 0.0) for n in range(count)]).stored == 1
 
-    assert services.get(1, NOON) == Ping(1, NOON, 0.0, 0.0)
+    assert storage.get(1, NOON) == Ping(1, NOON, 0.0, 0.0)

@@ -10,12 +10,12 @@ import pytest
 from django.db import OperationalError, connection, connections, transaction
 from rest_framework.test import APIClient
 
-from connect import carried, database
-from connect.neighbours import QuestionTooLarge
+from connect import database, request_context
+from connect.errors import QuestionTooLarge
 from grpc_server import client
 from grpc_server import locations_pb2 as pb
+from grpc_server.converter import to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from grpc_server.messages import to_timestamp
 from grpc_server.server import LocationServer
 from grpc_server.tests.process import LocationProcess
 from locations import partitions
@@ -53,7 +53,7 @@ def crowded(person: Callable[..., Person]) -> int:
 
 
 def test_by_rest_it_is_a_413_that_says_what_to_narrow(api: APIClient, crowded: int) -> None:
-    with carried.begun("a-test", 0.6):
+    with request_context.begun("a-test", 0.6):
         answer = api.get(f"/api/persons/{crowded}/encounters?{DAY}&within=3600")
     assert answer.status_code == 413
     assert answer.json()["detail"].endswith(WHAT_TO_DO)
@@ -74,7 +74,9 @@ def test_by_grpc_it_is_an_invalid_argument(server: str, crowded: int) -> None:
         person_id=crowded, start=to_timestamp(START), end=to_timestamp(END), within_s=3600
     )
     with grpc.insecure_channel(server) as channel:
-        answer = LocationServiceStub(channel).FindEncounters(request, metadata=[(carried.TIMEOUT_S, "0.6")])
+        answer = LocationServiceStub(channel).FindEncounters(
+            request, metadata=[(request_context.TIMEOUT_S, "0.6")]
+        )
         with pytest.raises(grpc.RpcError) as raised:
             list(answer)
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -85,14 +87,14 @@ def test_a_neighbour_that_asks_by_grpc_says_the_same(crowded: int, settings: Any
     with LocationProcess() as server:
         settings.LOCATIONS_URL = server.url
         asking = client.encounters(crowded, **QUESTION)
-        with carried.begun("a-test", 5.5), pytest.raises(QuestionTooLarge):
+        with request_context.begun("a-test", 5.5), pytest.raises(QuestionTooLarge):
             next(asking)
 
 
 def test_a_lock_that_is_not_free_in_time_is_another_fault(crowded: int) -> None:
     def ask() -> None:
         try:
-            with carried.begun("a-test", 0.6):
+            with request_context.begun("a-test", 0.6):
                 list(database.cut_in_blocks("SELECT * FROM locations_location", []))
         finally:
             connections.close_all()

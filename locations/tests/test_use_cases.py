@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 from django.core.exceptions import PermissionDenied
 
+from access.callers import Caller, Kind
 from connect import neighbours
-from connect.callers import Caller, Kind
-from connect.neighbours import NeighbourUnavailable
-from connect.questions import UnknownPerson
-from locations import quota, use_cases
+from connect.errors import NeighbourUnavailable, UnknownPerson
+from locations import quota, services
 from locations.pings import Ping
 from locations.quota import BURST, Quota, TooManyPings
 from persons.models import Person
@@ -39,21 +38,21 @@ def _buckets(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.django_db
 def test_each_kind_of_caller_sends_and_sees_what_is_theirs(ann: Person, bo: Person) -> None:
     [mine], [theirs] = pings(ann), pings(bo)
-    receipt = use_cases.submit(phone(ann), [theirs, mine])
+    receipt = services.submit(phone(ann), [theirs, mine])
     assert [(one.index, one.status) for one in receipt.refused] == [(0, 404)]
     assert receipt.stored == 1
-    use_cases.submit(STAFF, [theirs])
+    services.submit(STAFF, [theirs])
     me = Caller(Kind.PERSON, "token 2", (ann.pk, ann.pk))
-    assert list(use_cases.list_between(me, limit=9)) == [mine]
-    assert len(list(use_cases.list_between(STAFF, limit=9))) == 2
-    assert use_cases.get(me, mine.person_id, mine.creation_time) == mine
-    assert use_cases.get(me, theirs.person_id, theirs.creation_time) is None
-    assert use_cases.get(STAFF, theirs.person_id, theirs.creation_time) == theirs
+    assert list(services.list_between(me, limit=9)) == [mine]
+    assert len(list(services.list_between(STAFF, limit=9))) == 2
+    assert services.get(me, mine.person_id, mine.creation_time) == mine
+    assert services.get(me, theirs.person_id, theirs.creation_time) is None
+    assert services.get(STAFF, theirs.person_id, theirs.creation_time) == theirs
     with pytest.raises(UnknownPerson):
-        use_cases.list_between(me, person_id=bo.pk)
+        services.list_between(me, person_id=bo.pk)
     with pytest.raises(PermissionDenied):
-        use_cases.submit(me, [mine])
-    for ask in (use_cases.list_between, lambda caller: use_cases.get(caller, ann.pk, NOON)):
+        services.submit(me, [mine])
+    for ask in (services.list_between, lambda caller: services.get(caller, ann.pk, NOON)):
         with pytest.raises(PermissionDenied):
             ask(phone(ann))
 
@@ -77,12 +76,12 @@ def test_an_ingest_token_sends_what_is_of_now(
 ) -> None:
     settings.INGEST_MAX_AGE_H = 2
     good, doubtful = pings(ann)[0], pings(ann, ago=ago)[0]
-    receipt = use_cases.submit(phone(ann), [doubtful, good])
+    receipt = services.submit(phone(ann), [doubtful, good])
     assert receipt.stored == 1 + is_taken
     text = "Must be at most 2 hours ago and at most 60 seconds ahead."
     expected = [] if is_taken else [(0, 400, {"creation_time": [text]})]
     assert [(one.index, one.status, one.errors) for one in receipt.refused] == expected
-    assert use_cases.submit(STAFF, [doubtful]).refused == []
+    assert services.submit(STAFF, [doubtful]).refused == []
 
 
 # --- how many -------------------------------------------------------------------------------------
@@ -92,32 +91,32 @@ def test_an_ingest_token_sends_what_is_of_now(
 def test_too_many_pings_are_refused_before_one_is_stored_and_staff_are_not_bound(
     ann: Person, bo: Person
 ) -> None:
-    use_cases.submit(phone(ann), pings(ann, count=BURST - 10))
+    services.submit(phone(ann), pings(ann, count=BURST - 10))
     with pytest.raises(TooManyPings) as raised:
-        use_cases.submit(phone(ann, bo), [*pings(bo), *pings(ann, count=20)])
+        services.submit(phone(ann, bo), [*pings(bo), *pings(ann, count=20)])
     assert 1 <= raised.value.wait_s <= 10
-    assert list(use_cases.list_between(STAFF, person_id=bo.pk)) == []
-    assert use_cases.submit(phone(ann, bo), pings(bo)).stored == 1  # another person's bucket
-    assert use_cases.submit(STAFF, pings(ann, count=BURST + 1)).refused == []
+    assert list(services.list_between(STAFF, person_id=bo.pk)) == []
+    assert services.submit(phone(ann, bo), pings(bo)).stored == 1  # another person's bucket
+    assert services.submit(STAFF, pings(ann, count=BURST + 1)).refused == []
 
 
 @pytest.mark.django_db
 def test_repeats_count_and_refused_pings_do_not(ann: Person) -> None:
     same, old = pings(ann) * BURST, pings(ann, ago=timedelta(days=9)) * BURST
-    use_cases.submit(phone(ann), old)
-    use_cases.submit(phone(ann), same)
+    services.submit(phone(ann), old)
+    services.submit(phone(ann), same)
     with pytest.raises(TooManyPings):
-        use_cases.submit(phone(ann), same[:100])
+        services.submit(phone(ann), same[:100])
 
 
 @pytest.mark.django_db
 def test_what_could_not_be_handed_in_is_not_counted(ann: Person, settings: Any, free_port: int) -> None:
     settings.PINGS_URL, settings.GRPC_TIMEOUT_S = f"grpc://127.0.0.1:{free_port}", 1.0
     with pytest.raises(NeighbourUnavailable):
-        use_cases.submit(phone(ann), pings(ann, count=BURST))
+        services.submit(phone(ann), pings(ann, count=BURST))
     settings.PINGS_URL = "local:"
-    assert neighbours.pings().__name__ == "locations.services"
-    assert use_cases.submit(phone(ann), pings(ann, count=BURST)).refused == []
+    assert neighbours.pings().__name__ == "locations.storage"
+    assert services.submit(phone(ann), pings(ann, count=BURST)).refused == []
 
 
 class Clock:

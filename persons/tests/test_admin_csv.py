@@ -6,7 +6,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from persons.importing import MAX_EXAMPLES, Refusal
+from persons.csv_import import MAX_EXAMPLES, Refusal
 from persons.models import Person
 from privacy.models import ErasureReceipt
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from rest_framework.test import APIClient
 
 from access import services as access
-from connect.callers import Kind
+from access.callers import Kind
 from locations.models import Location
 from persons.models import Person
 

@@ -20,10 +20,10 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from access import services as access
-from connect.callers import Kind
+from access.callers import Kind
 from consumers.models import RejectedPing
 from grpc_server import locations_pb2 as pb
-from locations import services as locations
+from locations import storage as locations
 from locations.models import Location
 from locations.pings import Ping
 from persons import services as persons
@@ -31,7 +31,7 @@ from persons.models import Person
 from privacy import archive
 from privacy.models import ErasureReceipt
 from privacy.tests.everywhere import holding
-from tests.serving import Server
+from tests.gunicorn_server import Server
 
 pytestmark = pytest.mark.django_db
 

@@ -14,14 +14,14 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from access import services as access
+from access.callers import Kind
 from access.models import Token
-from connect.callers import Kind
 from consumers import producer
+from consumers.batch_store import Tally
 from consumers.models import RejectedPing
-from consumers.storing import Tally
 from consumers.writer import Writer
 from grpc_server import locations_pb2 as pb
-from locations import services as locations
+from locations import storage as locations
 from locations.models import Location
 from locations.pings import Ping
 from persons import services as persons
@@ -29,7 +29,7 @@ from persons.models import Person
 from privacy import erasure
 from privacy.models import ErasureReceipt
 from privacy.tests.everywhere import holding
-from tests.serving import until
+from tests.gunicorn_server import until
 
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
 

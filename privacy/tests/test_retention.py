@@ -14,11 +14,11 @@ from django.utils import timezone
 
 from access.models import Question
 from consumers.models import RejectedPing
-from locations import partitions, services
+from locations import partitions, storage
 from locations.models import Location
 from locations.pings import Ping
 from persons.models import Person
-from tests.serving import until
+from tests.gunicorn_server import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,7 +52,7 @@ OLD, AT_THE_LIMIT = DAYS + 40, DAYS  # the month of the first is over for at lea
 
 
 def ping(person: Person, *days: float) -> None:
-    services.record([Ping(person.id, ago(each), 1.0, 2.0) for each in days])
+    storage.record([Ping(person.id, ago(each), 1.0, 2.0) for each in days])
 
 
 def months() -> list[str]:
@@ -76,7 +76,7 @@ def reading(**question: Any) -> Iterator[None]:
     reads, done = threading.Event(), threading.Event()
 
     def read() -> None:
-        with closing(services.list_between(**question)) as rows:
+        with closing(storage.list_between(**question)) as rows:
             next(rows, None)
             reads.set()
             done.wait(60)
@@ -94,7 +94,7 @@ def reading(**question: Any) -> Iterator[None]:
 
 def test_months_that_are_wholly_too_old_go_and_the_others_stay(ann: Person):
     ping(ann, OLD, OLD + 0.001, AT_THE_LIMIT, AT_THE_LIMIT - 1, 1)
-    services.record([Ping(ann.id, datetime(2012, 1, 1, tzinfo=UTC), 1.0, 2.0)])
+    storage.record([Ping(ann.id, datetime(2012, 1, 1, tzinfo=UTC), 1.0, 2.0)])
     for number, days in enumerate((DAYS + 1, DAYS - 1)):
         RejectedPing.objects.create(reason="-", partition=0, offset=number, sent_ms=0, rejected_at=ago(days))
         Question.objects.create(kind="staff", caller="-", what="-", at=ago(days))
@@ -204,10 +204,10 @@ def test_a_month_that_somebody_reads_all_the_time_is_said_to_be_there_still(ann:
 
 def test_a_ping_on_its_way_into_a_month_that_is_dropped_is_stored_all_the_same(ann: Person):
     ping(ann, OLD)
-    ended: list[services.Receipt] = []
+    ended: list[storage.Receipt] = []
 
     def record() -> None:
-        ended.append(services.record([Ping(ann.id, ago(OLD), 1.0, 2.0)]))
+        ended.append(storage.record([Ping(ann.id, ago(OLD), 1.0, 2.0)]))
         connection.close()
 
     writer = threading.Thread(target=record)

@@ -13,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from connect import neighbours
-from connect.wire import parse_instant
+from connect.wire_format import parse_instant
 from locations.models import Location
 from locations.pings import Ping
 from persons.models import Person

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local.place import CHECKOUT
+from local.instance import CHECKOUT
 from tests.attacks.attacks import ATTACKS
 from tests.attacks.filling import prepare
 from tests.attacks.trial import KINDS, Result, Seen, Trial

@@ -7,7 +7,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from local.place import VENV
+from local.instance import VENV
 from local.tests.terminal import staff_token
 from tests.attacks.target import FIRST_SIMULATED, SIMULATED, Holder, Target
 from tests.system import API, APP, LOCATIONS, PERSONS, STAGES, System, at
@@ -27,7 +27,7 @@ import json, sys
 from datetime import timedelta
 from django.utils import timezone
 from access import services
-from connect.callers import Kind
+from access.callers import Kind
 expiry = timezone.now() + timedelta(days=2)
 def make(kind, person_id):
     fields = {"first_person_id": person_id, "last_person_id": person_id, "expiry_date": expiry}

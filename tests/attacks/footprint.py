@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from local.place import Place
+from local.instance import Instance
 from local.supervision import Supervisor
 
 OTHERS = ("postgis", "kafka")  # programs of a system that are not Connect's own
@@ -23,21 +23,21 @@ class Footprint:
     pids: frozenset[int]
 
 
-def footprint(place: Place) -> Footprint:
+def footprint(instance: Instance) -> Footprint:
     memory = threads = files = 0
     pids = set()
-    for process in processes(place):
+    for process in processes(instance):
         with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
             pids.add(process.pid)
             memory += process.memory_info().rss
             threads += process.num_threads()
-            files += temporary(place, process.pid)
+            files += temporary(instance, process.pid)
     return Footprint(memory / 1e6, threads, files / 1e6, frozenset(pids))
 
 
-def processes(place: Place) -> list[psutil.Process]:
+def processes(instance: Instance) -> list[psutil.Process]:
     found = []
-    for name, info in Supervisor(place).programs().items():
+    for name, info in Supervisor(instance).programs().items():
         with suppress(psutil.NoSuchProcess):
             if name not in OTHERS and info["pid"]:
                 parent = psutil.Process(info["pid"])
@@ -45,12 +45,12 @@ def processes(place: Place) -> list[psutil.Process]:
     return found
 
 
-def temporary(place: Place, pid: int) -> int:
+def temporary(instance: Instance, pid: int) -> int:
     """Bytes of the temporary files that a process holds open, deleted ones too."""
     total = 0
     for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
         with suppress(OSError):
             path = str(descriptor.readlink())
-            if path.startswith(tempfile.gettempdir()) and not path.startswith(f"{place.state}"):
+            if path.startswith(tempfile.gettempdir()) and not path.startswith(f"{instance.state}"):
                 total += descriptor.stat().st_size
     return total

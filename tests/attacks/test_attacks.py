@@ -19,7 +19,7 @@ from tests.attacks.clients import Http, now
 from tests.attacks.filling import MAKE_PEOPLE, make_tokens, prepare
 from tests.attacks.target import Holder
 from tests.attacks.trial import MEMORY_MB, TEMPORARY_MB, Trial
-from tests.serving import until
+from tests.gunicorn_server import until
 from tests.system import System, a_system, at
 
 PHONES = 50

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from local.place import CHECKOUT, Place
+from local.instance import CHECKOUT, Instance
 from local.polling import poll
 from local.supervision import Supervisor
 from tests.attacks.footprint import OTHERS, Footprint, footprint
@@ -115,26 +115,32 @@ class Trial:
 
     def under(self, *names: str) -> Result:
         """The clients' run while these attacks go on, and another one afterwards."""
-        before = footprint(self.system.place)
+        before = footprint(self.system.instance)
         with self._attacks(names, most_s=self.seconds + 60), self._watched(before) as watched:
             during = self.clients(self.seconds, build_up_s=BUILD_UP_S)
         after = self.clients(AFTER_S)
-        return Result(names, self.quiet, during, after, before, watched.peak, footprint(self.system.place))
+        return Result(names, self.quiet, during, after, before, watched.peak, footprint(self.system.instance))
 
     def together(self, names: Collection[str], *, slices: int) -> Iterator[Result]:
         """The clients' runs one after the other while all these attacks go on; each run is a result."""
-        before = footprint(self.system.place)
+        before = footprint(self.system.instance)
         with self._attacks(names, most_s=slices * (self.seconds + 60)):
             for _ in range(slices):
                 with self._watched(before) as watched:
                     during = self.clients(self.seconds)
                 yield Result(
-                    (*names,), self.quiet, during, during, before, watched.peak, footprint(self.system.place)
+                    (*names,),
+                    self.quiet,
+                    during,
+                    during,
+                    before,
+                    watched.peak,
+                    footprint(self.system.instance),
                 )
 
     def restart(self) -> None:
         """Connect's processes and HAProxy anew, after an attack that they do not recover from."""
-        supervisor = Supervisor(self.system.place)
+        supervisor = Supervisor(self.system.instance)
         for name in set(supervisor.programs()) - {*OTHERS}:
             with suppress(ProcessLookupError):
                 supervisor.signal(name, signal.SIGKILL)
@@ -161,7 +167,7 @@ class Trial:
 
     @contextmanager
     def _watched(self, before: Footprint) -> Iterator["Watch"]:
-        watch = Watch(self.system.place, before)
+        watch = Watch(self.system.instance, before)
         watch.start()
         try:
             yield watch
@@ -173,13 +179,13 @@ class Trial:
 class Watch(threading.Thread):
     """Looks at the footprint again and again and keeps the peaks."""
 
-    def __init__(self, place: Place, before: Footprint) -> None:
+    def __init__(self, instance: Instance, before: Footprint) -> None:
         super().__init__(daemon=True)
-        self.place, self.peak, self.ending = place, before, threading.Event()
+        self.instance, self.peak, self.ending = instance, before, threading.Event()
 
     def run(self) -> None:
         while not self.ending.wait(0.5):
-            seen = footprint(self.place)
+            seen = footprint(self.instance)
             self.peak = Footprint(
                 max(self.peak.memory_mb, seen.memory_mb),
                 max(self.peak.threads, seen.threads),

@@ -12,8 +12,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from access import services
+from access.callers import Kind
 from access.models import DAYS, NEVER, SignInCode, Token
-from connect.callers import Kind
 
 KINDS = [kind.value for kind in (Kind.INGEST, Kind.PERSON, Kind.SERVICE, Kind.STAFF)]
 

@@ -9,10 +9,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
-from connect import garbage
-from connect.neighbours import NeighbourUnavailable
+from connect import gc_tuning
+from connect.errors import NeighbourUnavailable
 from consumers import state_file
-from consumers.standing import Observer
+from consumers.lag import Observer
 from consumers.topic import BrokerRefused
 from consumers.writer import Run, Writer, wait_for_world, what_is_missing
 
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         elif status:
             self._status()
         else:
-            with garbage.rarely_searched():
+            with gc_tuning.rarely_searched():
                 self._write(until_empty=until_empty)
 
     def _check(self) -> None:

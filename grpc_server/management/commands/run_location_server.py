@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from connect import garbage, listening
+from connect import bind_check, gc_tuning
 from grpc_server.server import SERVICE, LocationServer
 
 GRACE_S = 60.0
@@ -62,7 +62,7 @@ class Command(BaseCommand):
             if getattr(settings, name).startswith("grpc:"):
                 raise CommandError(f"{name} leads to a gRPC server: this one would ask itself.", returncode=2)
         try:
-            self.stdout.write(listening.check([address.rpartition(":")[0]]))
+            self.stdout.write(bind_check.check([address.rpartition(":")[0]]))
         except ImproperlyConfigured as fault:
             raise CommandError(str(fault), returncode=2) from None
         try:
@@ -81,7 +81,7 @@ class Command(BaseCommand):
         server.start()
         self.stdout.write(f"Listening on {address.rpartition(':')[0]}:{server.port}")
         self.stdout.flush()
-        with garbage.rarely_searched():
+        with gc_tuning.rarely_searched():
             asked.wait()
         self.stdout.write("Stopping.")
         if not server.stop(grace):

@@ -11,9 +11,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
-from connect import garbage, neighbours
+from connect import gc_tuning, neighbours
+from connect.errors import NeighbourUnavailable
+from locations.file_import import Summary, import_file
 from locations.formats import Unreadable
-from locations.importing import Summary, import_file
 from locations.pings import parse_person_id
 
 DOORS = {"database": "local", "grpc": "grpc", "kafka": "kafka"}  # to the schemes of PINGS_URL
@@ -79,7 +80,7 @@ class Command(BaseCommand):
     def handle(self, *, files: list[Path], to: str | None, person: int | None, **_: Any) -> None:
         total = Summary()
         unread = 0
-        with through(to), garbage.rarely_searched():
+        with through(to), gc_tuning.rarely_searched():
             submit = neighbours.pings().submit
             for path in files:
                 summary = Summary()
@@ -91,7 +92,7 @@ class Command(BaseCommand):
                 except OSError as fault:
                     unread += 1
                     self.stderr.write(f"{path}: {fault.strerror}.")
-                except (neighbours.NeighbourUnavailable, OperationalError, InterfaceError) as fault:
+                except (NeighbourUnavailable, OperationalError, InterfaceError) as fault:
                     self._report(str(path), summary)
                     raise CommandError(f"The door is out of reach: {fault}", returncode=2) from None
                 except KeyboardInterrupt:

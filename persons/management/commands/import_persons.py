@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
 from connect.files import Source
-from persons.importing import Summary, WrongColumns, import_rows
+from persons.csv_import import Summary, WrongColumns, import_rows
 
 _EPILOG = """
 Ids are kept, and the ids given to people from now on begin after them. A person who exists under the same

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import InterfaceError, OperationalError
 
-from connect.neighbours import NeighbourUnavailable
+from connect.errors import NeighbourUnavailable
 from privacy import erasure
 from privacy.models import ErasureReceipt
 

@@ -16,10 +16,11 @@ from django.db import InterfaceError, OperationalError
 from tqdm import tqdm
 
 from connect import neighbours
-from connect.ahead import made_ahead
-from connect.wire import format_degrees, format_time
+from connect.errors import NeighbourUnavailable
+from connect.wire_format import format_degrees, format_time
 from locations.pings import EARLIEST, LATEST, MAX_BATCH, Ping
-from persons.importing import import_rows
+from locations.prefetch import made_ahead
+from persons.csv_import import import_rows
 from simulation.event import Event
 from simulation.people import FIRST_ID, Person, invited
 
@@ -87,7 +88,7 @@ class Command(BaseCommand):
                     self._store(guests, batches, bar)
                 else:
                     self._write(to, guests, batches, bar)
-        except (neighbours.NeighbourUnavailable, OperationalError, InterfaceError) as fault:
+        except (NeighbourUnavailable, OperationalError, InterfaceError) as fault:
             raise CommandError(f"The door is out of reach: {fault}", returncode=2) from None
         except KeyboardInterrupt:
             self.stderr.write("Interrupted; run it again for the rest.")

@@ -7,7 +7,7 @@ import { Crowd } from "./crowd.js";
 import { Loading, Wrong } from "./parts.js";
 import { People } from "./people.js";
 import { PersonView } from "./person.js";
-import { address, followLinks, go, usePlace } from "./place.js";
+import { address, followLinks, go, usePlace } from "./router.js";
 import { Broken, Replace, SignIn } from "./sign_in.js";
 import { SESSION } from "./shown.js";
 import { Status } from "./status.js";

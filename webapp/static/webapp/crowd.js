@@ -7,7 +7,7 @@ import { csv, geojson, save } from "./export.js";
 import { addDays, clock, count, dayAndClock, plural, span, stamp, startOfDay } from "./format.js";
 import { MapView } from "./map.js";
 import { Empty, Loading, nameOf, Wrong } from "./parts.js";
-import { address, go } from "./place.js";
+import { address, go } from "./router.js";
 import { Player, rested } from "./player.js";
 import { allPings, HEAT_LIMIT, Moments, SEEN_MS } from "./positions.js";
 import { useRange } from "./range.js";

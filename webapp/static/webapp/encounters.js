@@ -5,7 +5,7 @@ import { useCaller } from "./caller.js";
 import { csv, geojson, save } from "./export.js";
 import { addDays, clock, dayAndClock, duration, exact, metres, plural, span, stamp } from "./format.js";
 import { Empty, nameOf } from "./parts.js";
-import { address } from "./place.js";
+import { address } from "./router.js";
 
 const ROWS_AT_ONCE = 100;
 

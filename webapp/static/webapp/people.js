@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { page, useLoaded } from "./api.js";
 import { Empty, Loading, nameOf, Wrong } from "./parts.js";
-import { address, go } from "./place.js";
+import { address, go } from "./router.js";
 
 const PAGE = 50;
 const TYPING_MS = 150;

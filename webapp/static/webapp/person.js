@@ -10,7 +10,7 @@ import { Nearby } from "./nearby.js";
 import { Own } from "./own.js";
 import { Empty, Loading, nameOf, Wrong } from "./parts.js";
 import { drawPerson, NAMED } from "./person_map.js";
-import { address, go } from "./place.js";
+import { address, go } from "./router.js";
 import { Player, rested } from "./player.js";
 import { useRange } from "./range.js";
 

@@ -1,0 +1,1 @@
+"""What every REST door shares: errors, streaming, query parameters, the API description."""

@@ -1,0 +1,183 @@
+"""The parameters of a GET, read strictly: what is unknown, repeated or malformed is refused by name."""
+
+import base64
+import re
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Any
+
+import orjson
+from drf_spectacular.drainage import set_override
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import exceptions, serializers
+from rest_framework.request import Request
+
+from access import audit
+from connect.wire_format import parse_instant
+
+MAX_LIMIT = 10_000  # rows of a page
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+# Each digit can match in one place only, so that a long text is refused in linear time.
+_LOST_PLUS = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d?:\d\d\S* ?) (\d\d:\d\d)", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{1,40}", re.ASCII)
+
+
+class Whole(serializers.IntegerField):
+    """An integer, in ASCII digits."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not _WHOLE.fullmatch(str(data)):
+            self.fail("invalid")
+        return int(data)
+
+
+class Number(serializers.FloatField):
+    """A finite number of seconds, metres or degrees."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if not _NUMBER.fullmatch(str(data)):
+            self.fail("invalid")
+        return float(data)
+
+
+class Several(serializers.ListField):
+    """A repeatable parameter. Its faults are one flat list, as those of any other."""
+
+    def run_child_validation(self, data: Any) -> list[Any]:
+        try:
+            return super().run_child_validation(data)
+        except exceptions.ValidationError as faults:
+            each = faults.detail.values() if isinstance(faults.detail, dict) else [faults.detail]
+            raise exceptions.ValidationError(list(dict.fromkeys(chain.from_iterable(each)))) from None
+
+
+@extend_schema_field(
+    {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}], "example": "2026-05-11"}
+)
+class Bound(serializers.DateTimeField):
+    """One end of a range: an instant is itself; a date is a whole UTC day, its first instant as a start and
+    the first instant of the next day as an end."""
+
+    def __init__(self, *, is_end: bool, **kwargs: Any):
+        self.is_end = is_end
+        super().__init__(
+            help_text=(
+                "To before this instant, or to the end of this UTC day."
+                if is_end
+                else "From this instant, or the beginning of this UTC day, on."
+            )
+            + " A date or ISO 8601 with a time of day; without an offset UTC.",
+            **kwargs,
+        )
+
+    def to_internal_value(self, value: Any) -> datetime:
+        text = str(value).strip()
+        try:
+            if not _DATE.fullmatch(text):
+                # A `+` that nobody escaped arrives as a space.
+                lost_plus = _LOST_PLUS.fullmatch(text)
+                return parse_instant(f"{lost_plus[1]}+{lost_plus[2]}" if lost_plus else text)
+            day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        except ValueError:
+            raise exceptions.ValidationError(
+                "Must be a date such as 2020-08-18 or an instant such as 2020-08-18T10:37:06Z."
+            ) from None
+        if not self.is_end:
+            return day
+        return day + timedelta(days=1) if day.date() < day.date().max else day.max.replace(tzinfo=UTC)
+
+
+class After(serializers.CharField):
+    """Where a page begins, as the `Link` of the page before said. Opaque to clients; here, plain values."""
+
+    _SAMPLES = {datetime: "2026-05-11T09:00:00Z", int: 1}
+
+    def __init__(self, *, shape: tuple[type, ...], **kwargs: Any):
+        self.shape = shape
+        super().__init__(
+            help_text="Opaque: take it from the `Link` header of the page before. Without it the first page.",
+            initial=self.encode(tuple(self._SAMPLES[kind] for kind in shape)),
+            **kwargs,
+        )
+        set_override(self, "field", {"type": "string", "format": f"cursor-{len(shape)}"})
+
+    @staticmethod
+    def encode(values: tuple[Any, ...]) -> str:
+        return base64.urlsafe_b64encode(orjson.dumps(values)).decode().rstrip("=")
+
+    def to_internal_value(self, data: Any) -> tuple[Any, ...]:  # type: ignore[override]
+        try:
+            values = orjson.loads(
+                base64.b64decode(data + "=" * (-len(data) % 4), altchars=b"-_", validate=True)
+            )
+            if not isinstance(values, list) or len(values) != len(self.shape):
+                raise ValueError
+            return tuple(map(self._value, values, self.shape))
+        except ValueError:
+            raise exceptions.ValidationError("Must be what the `Link` header of a page gave.") from None
+
+    @staticmethod
+    def _value(value: Any, kind: Any) -> Any:
+        if kind is datetime:
+            return parse_instant(value)
+        if not isinstance(value, kind) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
+            raise ValueError
+        return value
+
+
+class Query(serializers.Serializer):
+    """The parameters of a GET. Unknown ones are refused by name; `format` is DRF's own."""
+
+    @classmethod
+    def of(cls, request: Request) -> dict[str, Any]:
+        """The validated parameters; those that were not given and have no default are None."""
+        query = cls(data=request.query_params)
+        if not query.is_valid():
+            # As a plain dict: the browsable page takes errors that know their serializer for those of a body.
+            raise exceptions.ValidationError(dict(query.errors))
+        given = {name: query.validated_data.get(name) for name in query.fields.keys()}  # noqa: SIM118 - it iterates over keys, its stubs over fields
+        audit.asks(request, given)
+        return given
+
+    def to_internal_value(self, data: Any) -> Any:
+        errors = {
+            name: ["Unknown parameter."] for name in data if name not in self.fields and name != "format"
+        }
+        plain: dict[str, Any] = {}
+        for name in filter(data.__contains__, self.fields):
+            values = data.getlist(name)
+            if isinstance(self.fields[name], serializers.ListField):
+                plain[name] = values
+            elif len(values) > 1:
+                errors[name] = ["Must be given once."]
+            else:
+                plain[name] = values[0]
+        if errors:
+            raise exceptions.ValidationError(errors)
+        return super().to_internal_value(plain)
+
+
+class PagedQuery(Query):
+    limit = Whole(
+        min_value=1,
+        max_value=MAX_LIMIT,
+        required=False,
+        initial=100,
+        help_text=(
+            "At most this many rows, 1 to 10,000; the next page is in the `Link` header. Without it "
+            "everything comes."
+        ),
+    )
+
+
+def check_order(query: Query, values: dict[str, Any], start: str, end: str) -> None:
+    """Refuses a start after the end. Two dates, which are whole days, are compared as dates."""
+    first, last = values.get(start), values.get(end)
+    if first is None or last is None:
+        return
+    # The day after a date as an end begins where that date ends, as an empty range of two instants does.
+    dates = all(_DATE.fullmatch(str(query.initial_data[name]).strip()) for name in (start, end))
+    if first > last or (dates and first == last):
+        raise exceptions.ValidationError({start: [f"Must not be after {end}."]})

@@ -1,0 +1,172 @@
+"""What a request asks, read strictly: its fields become the keywords of the use cases.
+
+Raises locations.pings.Refused with every fault of every field. The bounds are those of the REST paths.
+"""
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from connect.web.query_parameters import MAX_LIMIT
+from grpc_server import locations_pb2 as pb
+from grpc_server.converter import from_timestamp
+from locations import limits
+from locations.pings import REQUIRED, Refused, parse_degrees
+from locations.storage import Bounds
+
+T = TypeVar("T")
+
+
+def locations(request: pb.ListLocationsRequest) -> dict[str, Any]:
+    """The keywords of locations.services.list_between."""
+    fields = _Fields(request)
+    start, end = fields.range(required=False)
+    question = {
+        "person_id": fields.given("person_id"),
+        "start": start,
+        "end": end,
+        "bounds": fields.nested("bounds", _bounds),
+        "after": fields.nested("after", lambda key: _key(key, "creation_time", "person_id")),
+        "limit": fields.limit(),
+        "newest_first": fields.newest_first(),
+    }
+    ranged = request.HasField("start") and request.HasField("end")
+    if not (request.HasField("person_id") or request.HasField("limit") or ranged):
+        fields.errors["person_id"] = ["One of person_id, start with end, or limit is required."]
+    return fields.checked(question)
+
+
+def connections(request: pb.FindConnectionsRequest) -> dict[str, Any]:
+    """The keywords of connections.services.connections."""
+    fields = _Fields(request)
+    question = {
+        **_of_a_person(fields),
+        "within_s": fields.seconds("within_s", default=None, most=limits.MAX_WITHIN_S),
+        "after": fields.nested("after", lambda key: _key(key, "creation_time", "person_id")),
+    }
+    return fields.checked(question)
+
+
+def encounters(request: pb.FindEncountersRequest) -> dict[str, Any]:
+    """The keywords of connections.services.encounters."""
+    fields = _Fields(request)
+    question = {
+        **_of_a_person(fields),
+        "within_s": fields.seconds("within_s", default=limits.WITHIN_S, most=limits.MAX_WITHIN_S),
+        "max_gap_s": fields.seconds("max_gap_s", default=limits.MAX_GAP_S, most=limits.LONGEST_GAP_S),
+        "min_duration_s": fields.seconds("min_duration_s", default=None, most=None),
+        "plausible_only": request.plausible_only,
+        "after": fields.nested("after", lambda key: _key(key, "start", "person_id", "nth")),
+    }
+    return fields.checked(question)
+
+
+def _of_a_person(fields: "_Fields") -> dict[str, Any]:
+    """What connections and encounters have in common."""
+    start, end = fields.range(required=True)
+    if start is not None and end is not None and (wrong := limits.too_long(start, end)):
+        fields.errors["end"] = [wrong]
+    return {
+        "person_id": fields.given("person_id", required=True),
+        "start": start,
+        "end": end,
+        "distance_m": fields.distance(),
+        "limit": fields.limit(),
+    }
+
+
+def _bounds(box: pb.Bounds) -> Bounds:
+    fields = _Fields(box)
+    sides = {}
+    for side, limit in (("west", 180), ("south", 90), ("east", 180), ("north", 90)):
+        sides[side] = fields.read(side, partial(parse_degrees, limit=limit))
+    return Bounds(**fields.checked(sides))
+
+
+def _key(key: pb.LocationKey | pb.EncounterKey, moment: str, *numbers: str) -> tuple[Any, ...]:
+    fields = _Fields(key)
+    values: dict[str, Any] = {moment: fields.read(moment, from_timestamp)}
+    values |= {name: fields.given(name, required=True) for name in numbers}
+    return tuple(fields.checked(values).values())
+
+
+class _Fields:
+    """The fields of a message, and what is wrong with them. A faulty one is None until `checked` raises."""
+
+    def __init__(self, message: Any):
+        self._message = message
+        self.errors: dict[str, list[str]] = {}
+
+    def checked(self, question: dict[str, Any]) -> dict[str, Any]:
+        if self.errors:
+            raise Refused(self.errors)
+        return question
+
+    def read(self, name: str, reader: Callable[[Any], T], *, required: bool = True) -> T | None:
+        if not self._message.HasField(name):
+            if required:
+                self.errors[name] = [REQUIRED]
+            return None
+        try:
+            return reader(getattr(self._message, name))
+        except Refused:
+            raise
+        except ValueError as fault:
+            self.errors[name] = [str(fault)]
+            return None
+
+    def given(self, name: str, *, required: bool = False) -> int | None:
+        return self.read(name, int, required=required)
+
+    def nested(self, name: str, reader: Callable[[Any], T]) -> T | None:
+        """A message within; its faults are named `bounds.west`."""
+        try:
+            return self.read(name, reader, required=False)
+        except Refused as refused:
+            self.errors |= {f"{name}.{field}": texts for field, texts in refused.errors.items()}
+            return None
+
+    def range(self, *, required: bool) -> tuple[datetime | None, datetime | None]:
+        start = self.read("start", from_timestamp, required=required)
+        end = self.read("end", from_timestamp, required=required)
+        if start is not None and end is not None and start > end:
+            self.errors["start"] = ["Must not be after end."]
+        return start, end
+
+    def limit(self) -> int | None:
+        def read(limit: int) -> int:
+            if not 1 <= limit <= MAX_LIMIT:
+                raise ValueError(f"Must be from 1 to {MAX_LIMIT}.")
+            return limit + self._message.look_ahead
+
+        return self.read("limit", read, required=False)
+
+    def newest_first(self) -> bool:
+        order = self._message.order
+        if order not in pb.ListLocationsRequest.Order.values():
+            self.errors["order"] = [f"Must be one of {', '.join(pb.ListLocationsRequest.Order.keys())}."]
+        return order == pb.ListLocationsRequest.NEWEST
+
+    def distance(self) -> float:
+        def read(distance_m: float) -> float:
+            if not 0 < distance_m <= limits.MAX_DISTANCE_M:
+                raise ValueError(f"Must be more than 0 and at most {limits.MAX_DISTANCE_M}.")
+            return distance_m
+
+        given = self.read("distance_m", read, required=False)
+        return limits.DISTANCE_M if given is None else given
+
+    def seconds(self, name: str, *, default: float | None, most: float | None) -> float | None:
+        """From 0 to `most`; where there is no most, any finite number."""
+
+        def read(seconds: float) -> float:
+            if most is not None and not 0 <= seconds <= most:
+                raise ValueError(f"Must be from 0 to {most}.")
+            if not (math.isfinite(seconds) and seconds >= 0):
+                raise ValueError("Must be a finite number, at least 0.")
+            return min(seconds, limits.LONGEST_S)
+
+        given = self.read(name, read, required=False)
+        return default if given is None else given

@@ -1,0 +1,217 @@
+"""What docs/migration.md shows of the stages, made from their renderings by `make render`."""
+
+import difflib
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from connect.neighbours import asked, watches
+from local import manifests
+from local.instance import Instance
+from local.kafka import NAME as BROKER
+from local.kafka import NO_PASSWORDS
+from local.manifests import Process, Stage
+
+TARGET = "docs/migration.md"
+# Stand for what a stage only refers to.
+SECRETS = defaultdict(lambda: "-", DATABASE_URL="postgis:", **NO_PASSWORDS)
+SAID = {"PERSONS_URL": "who", "LOCATIONS_URL": "where", "PINGS_URL": "pings"}
+BLOCK = re.compile(r"(<!-- (\S+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
+
+
+def told(instance: Instance, text: str) -> str:
+    """The document with its blocks made anew; those that are not about a stage are left alone."""
+    names = manifests.stage_names(instance)
+    blocks = {"sizes": sizes(instance, names)}
+    before: Stage | None = None
+    for name in names:
+        stage = manifests.read_stage(instance, name, SECRETS)
+        blocks |= {f"apps-of-{name}": apps_picture(stage)}
+        blocks[name] = f"{picture(stage, before)}\n\n{rewired(stage, before)}"
+        before = stage
+
+    def block(match: re.Match[str]) -> str:
+        begin, name, end = match.groups()
+        return f"{begin}\n{blocks[name]}\n\n{end}" if name in blocks else match[0]
+
+    return BLOCK.sub(block, text)
+
+
+def tell(instance: Instance) -> None:
+    path = instance.checkout / TARGET
+    path.write_text(told(instance, path.read_text()))
+
+
+# --- the picture ---------------------------------------------------------------------------------
+
+
+def picture(stage: Stage, before: Stage | None) -> str:
+    """Who asks whom; what is new or has changed since the stage before has a thick border."""
+    processes = {one.name: one for one in stage.processes}
+    lines = ["flowchart LR", "  clients([clients])", "  postgis[(postgis)]"]
+    lines += [f"  {node(name)}[{name}]" for name in processes]
+    if BROKER in stage.stateful:
+        lines.append(f"  {BROKER}[({BROKER})]")
+    if stage.routes is not None:
+        lines.append("  proxy{{proxy}}")
+    for service in stage.services:
+        if service.node_port is not None:
+            lines.append(edge("clients", service.process or "proxy", str(service.node_port)))
+    for pattern, to in routes(stage):
+        lines.append(edge("proxy", to, pattern))
+    for process in stage.processes:
+        for to, said in asks(process, stage):
+            is_worker = process.ready_command is not None  # what it asks the broker for comes from there
+            lines.append(edge(to, process.name, said) if is_worker else edge(process.name, to, said))
+        if process.environ.get("DATABASE_URL"):
+            lines.append(edge(process.name, "postgis"))
+    known = {one.name: one for one in before.processes} if before else {}
+    new = [node(name) for name, process in processes.items() if known.get(name) != process]
+    if stage.routes is not None and (before is None or before.routes != stage.routes):
+        new.append("proxy")
+    new += {*stage.stateful} - {*(before.stateful if before else ())}
+    if before is not None and new:
+        lines += ["  classDef new stroke-width:3px", f"  class {','.join(new)} new"]
+    return "\n".join(["```mermaid", *lines, "```"])
+
+
+def node(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def edge(one: str, other: str, label: str = "") -> str:
+    said = f'|"{label}"|' if label else ""
+    return f"  {node(one)} -->{said} {node(other)}"
+
+
+def routes(stage: Stage) -> Iterator[tuple[str, str]]:
+    """Each route's path, as one would say it, and who answers there."""
+    for line in (stage.routes or "").splitlines():
+        if line and not line.startswith("#"):
+            pattern, to = line.split()
+            path = pattern.removeprefix("^").removesuffix("$").replace("(/|$)", "").replace("[^/]+", "…")
+            yield ("all else" if path == "/" else path), to
+
+
+def asks(process: Process, stage: Stage) -> Iterator[tuple[str, str]]:
+    """Each neighbour that the wiring leads the process to, and what it is asked, in what way."""
+    urls = {name: process.environ.get(name, "local:") for name in SAID}
+    apps = process.environ.get("SERVED_APPS", "").split(",")
+    # One that serves no apps is told where those are whom it asks, and of nobody else.
+    whom = [name for app in apps for name in (asked(app) or ())] if apps != [""] else list(SAID)
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in dict.fromkeys(whom):
+        scheme, _, address = urls[name].partition("://")
+        if scheme != "local:":
+            found.setdefault((answering(address, stage), scheme), []).append(SAID[name])
+    for (to, scheme), said in found.items():
+        yield to, f"{', '.join(said)} · {scheme}"
+    if any(watches(app, urls) for app in apps):
+        yield BROKER, "how far · kafka"
+
+
+def answering(address: str, stage: Stage) -> str:
+    """Who is behind a Service's address."""
+    host, _, port = address.partition(":")
+    found = {(one.name, str(one.port)): one.process for one in stage.services}
+    return found.get((host, port)) or host
+
+
+# --- the apps, and along which wires they depend on each other ------------------------------------
+
+
+def apps_picture(stage: Stage) -> str:
+    """The apps in each process that asks or is asked; dotted where it is a wire, and no call."""
+    lines = ["flowchart LR"]
+    edges = []
+    for process in stage.processes:
+        if apps_of(process) == ["webapp"]:
+            continue
+        lines.append(f"  subgraph {node(process.name)}_process[{process.name}]")
+        lines += [f"    {inside(process.name, app)}[{app}]" for app in apps_of(process)]
+        lines.append("  end")
+        urls = {name: process.environ.get(name, "local:") for name in SAID}
+        serves = "SERVED_APPS" in process.environ  # else its command is of one app, which calls the other
+        for app in apps_of(process) if serves else apps_of(process)[:1]:
+            whom = CALLED.get(app, asked(app) or ())
+            edges += [dependency(process, app, APP_OF[name], urls[name], stage) for name in whom]
+            edges += [f"  {inside(process.name, app)} -.->|kafka| {BROKER}"] if watches(app, urls) else []
+    if BROKER in stage.stateful:
+        lines.append(f"  {BROKER}[({BROKER})]")
+        edges += [
+            f"  {BROKER} -.-> {inside(process.name, apps_of(process)[0])}"
+            for process in stage.processes
+            if process.ready_command is not None
+        ]
+    return "\n".join(["```mermaid", *lines, *filter(None, dict.fromkeys(edges)), "```"])
+
+
+# Processes that serve no web paths: the app that their command is of, and what that calls in its process.
+COMMANDS = {"run_location_server": "grpc_server", "consume_locations": "consumers"}
+CALLED = {"grpc_server": ("LOCATIONS_URL", "PINGS_URL"), "consumers": ("LOCATIONS_URL",), "admin": ()}
+APP_OF = {"PERSONS_URL": "persons", "LOCATIONS_URL": "locations", "PINGS_URL": "locations"}
+
+
+def apps_of(process: Process) -> list[str]:
+    served = process.environ.get("SERVED_APPS")
+    return served.split(",") if served else [COMMANDS[process.command[-1]], "locations"]
+
+
+def dependency(process: Process, app: str, on: str, url: str, stage: Stage) -> str:
+    scheme, _, address = url.partition("://")
+    here = inside(process.name, app)
+    if scheme == "local:":
+        return f"  {here} --> {inside(process.name, on)}" if on != app else ""
+    if scheme == "kafka":
+        return f"  {here} -.->|kafka| {BROKER}"
+    to = next(one for one in stage.processes if one.name == answering(address, stage))
+    target = apps_of(to)[0] if scheme == "grpc" else on
+    return f"  {here} -.->|{scheme}| {inside(to.name, target)}"
+
+
+def inside(process: str, app: str) -> str:
+    return f"{node(process)}_{app}"
+
+
+# --- the step ------------------------------------------------------------------------------------
+
+
+def rewired(stage: Stage, before: Stage | None) -> str:
+    """The step in the lines that carry it: what each process serves, where its neighbours are, the routes."""
+    old, new = (essence(one) if one else [] for one in (before, stage))
+    if before is None:
+        return "\n".join(["```", *new, "```"])
+    lines = list(difflib.unified_diff(old, new, before.name, stage.name, lineterm="", n=0))
+    return "\n".join(["```diff", *(line for line in lines if not line.startswith("@@")), "```"])
+
+
+def essence(stage: Stage) -> list[str]:
+    lines = []
+    for process in stage.processes:
+        served = process.environ.get("SERVED_APPS")
+        lines.append(f"{process.name}: {'serves ' + served if served else ' '.join(process.command)}")
+    wiring: dict[str, str] = {}  # not everybody is told all of it
+    for process in stage.processes:
+        wiring |= {setting: process.environ[setting] for setting in SAID if setting in process.environ}
+    lines += [f"{setting}={wiring.get(setting, 'local:')}" for setting in SAID]
+    return lines + [line for line in (stage.routes or "").splitlines() if line and not line.startswith("#")]
+
+
+# --- the sizes -----------------------------------------------------------------------------------
+
+
+def sizes(instance: Instance, names: list[str]) -> str:
+    rows = ["| stage | its own files | rendered | the step, rendered |", "| --- | --- | --- | --- |"]
+    before: list[str] = []
+    for name in names:
+        own = [path for path in (instance.checkout / "k8s" / name).iterdir() if path.is_file()]
+        written = sum(len(path.read_text().splitlines()) for path in own)
+        lines = (instance.rendered / f"{name}.yaml").read_text().splitlines()
+        objects = sum(line.startswith("kind:") for line in lines)
+        changed = [line[0] for line in difflib.ndiff(before, lines) if line[0] in "+-"]
+        step = f"+{changed.count('+')} -{changed.count('-')} lines"
+        rows.append(
+            f"| {name} | {len(own)} files, {written} lines | {objects} objects, {len(lines)} lines | {step} |"
+        )
+        before = lines
+    return "\n".join(rows)

@@ -1,0 +1,17 @@
+"""Gunicorn's configuration with short timeouts for slow readers and slow bodies."""
+
+from typing import Any
+
+from connect import gunicorn
+
+gunicorn.SLOW_READER_S = 1
+
+from connect.gunicorn import *  # noqa: E402, F403
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Before the worker loads the application: it reads these when it serves."""
+    from connect import asgi, request_body  # noqa: PLC0415 - in the worker, not in gunicorn's master
+
+    asgi.SLOW_READER_S = request_body.SMALL_BODY_S = request_body.BODY_S = 1
+    request_body.PACE = 10**9
