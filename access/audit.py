@@ -5,6 +5,7 @@ cannot be written, the answer is a 503. `connect.web.streaming.answer` notes a l
 which may hold a transaction open; access.middleware notes every other call once its outcome is known.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from rest_framework.request import Request
 from access import callers
 from access.callers import Caller, Kind
 
+_NUMBER = re.compile(r"\+?0*[0-9]{1,19}", re.ASCII)
 MOST_IDS = 500  # of one question that are noted one by one; of more the count, the lowest and the highest
 MAX_ID = 2**63 - 1
 
@@ -105,7 +107,7 @@ def _asked_about(request: Any, caller: Caller, asked: Mapping[str, Any]) -> Iter
     texts = [path.get("person_id", ""), str(path.get("location_id", "")).partition("-")[0]]
     if not asked:
         texts += request.GET.getlist("person_id") + request.GET.getlist("id")
-    ids = [int(text) for text in map(str, texts) if text.isascii() and text.lstrip("+").isdigit()]
+    ids = [int(text) for text in map(str, texts) if _NUMBER.fullmatch(text)]
     ids += asked.get("id") or []
     if asked.get("person_id") is not None:
         ids.append(asked["person_id"])

@@ -30,7 +30,7 @@ class Bearer(BaseAuthentication):
             raise exceptions.AuthenticationFailed("This token is not valid.")
         request_context.in_share(caller.share)
         if settings.ACCESS != "open":
-            request.META[KNOWN] = True
+            request.META[KNOWN] = caller.share
         if caller.kind is Kind.PERSON:
             request_context.shorten(settings.PERSON_TIMEOUT_S)
         return None, caller
@@ -49,7 +49,7 @@ class Session(SessionAuthentication):
             return None
         self.enforce_csrf(request)
         request_context.in_share(caller.share)
-        request.META[KNOWN] = True
+        request.META[KNOWN] = caller.share
         return None, caller
 
 

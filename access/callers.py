@@ -124,7 +124,7 @@ def by_header(value: str, noted: str = "", *, sends: bool = False) -> Caller | N
 
 def token_in(value: str) -> str | None:
     """The token of `Bearer ...` if it has the form of one; however the scheme and the spaces are written."""
-    match = _BEARER.fullmatch(value.strip())
+    match = _BEARER.fullmatch(value.strip(" \t"))  # no other blanks: the proxy counts by the spelling
     return match[1] if match else None
 
 

@@ -1,7 +1,7 @@
 """Writes each REST call and each admin page about people to the audit log, with its outcome."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
@@ -15,6 +15,7 @@ from connect.web.rest import RETRY_AFTER_S, Unavailable
 
 _ABOUT_PEOPLE = ("persons_", "locations_", "consumers_", "privacy_")
 _NOT_BY_PERSON = ("consumers_", "privacy_erasure")  # the id in the path is not a person's
+_PAGING = {"p", "o", "all", "e", "_popup", "_to_field", "_changelist_filters"}
 _ID = re.compile(r"[1-9][0-9]{0,17}(?![0-9])", re.ASCII)
 
 
@@ -46,7 +47,7 @@ class AuditLog:
             return response
         try:
             if request.path.startswith("/admin/"):
-                _note_admin(request, response.status_code)
+                _note_admin(request, response)
             else:
                 audit.note(request, response.status_code)
         except NeighbourUnavailable:
@@ -55,7 +56,7 @@ class AuditLog:
         return response
 
 
-def _note_admin(request: HttpRequest, status: int) -> None:
+def _note_admin(request: HttpRequest, response: HttpResponseBase) -> None:
     match = request.resolver_match
     user = getattr(request, "user", None)
     if match is None or match.app_name != "admin" or user is None or not user.is_staff:
@@ -63,9 +64,23 @@ def _note_admin(request: HttpRequest, status: int) -> None:
     name = match.url_name or ""
     if not name.startswith(_ABOUT_PEOPLE):
         return
-    people = getattr(request, "found", None) or People.of(_ids(request, name))
+    people = getattr(request, "found", None) or People.of([*_ids(request, name), *_shown(request, response)])
     caller = Caller(Kind.STAFF, f"user {user.get_username()}")
-    callers.note(caller, Question(f"{request.method} admin {name}", people, outcome=str(status)))
+    callers.note(
+        caller, Question(f"{request.method} admin {name}", people, outcome=str(response.status_code))
+    )
+
+
+def _shown(request: HttpRequest, response: HttpResponseBase) -> Iterator[int]:
+    """The people of the object on a page, or of the rows of a list that is filtered in any way."""
+    context = getattr(response, "context_data", None) or {}
+    rows = [context.get("original")]
+    if "cl" in context and request.GET.keys() - _PAGING:
+        rows = [*context["cl"].result_list]
+    for row in rows:
+        person_id = getattr(row, "person_id", None) if hasattr(row, "person_id") else getattr(row, "pk", None)
+        if isinstance(person_id, int):
+            yield person_id
 
 
 def _ids(request: HttpRequest, name: str) -> list[int]:

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
-from http import cookies
 from typing import Any
 from urllib.parse import unquote_to_bytes
 from weakref import WeakValueDictionary
@@ -22,7 +21,7 @@ from django.core.wsgi import get_wsgi_application
 
 import access.callers
 from connect.errors import NeighbourUnavailable
-from connect.middleware import REFUSED, Request, client_address
+from connect.middleware import REFUSED, Request, client_address, session_key
 from connect.request_body import (
     DRAIN,
     KNOWN_DRAIN,
@@ -301,16 +300,10 @@ def _environ(scope: Message) -> Environ:
 
 def _shown(environ: Environ) -> tuple[str, str]:
     """The Authorization header and, without one, the key of the session; empty where there is none."""
-    from django.conf import settings  # noqa: PLC0415 - only after _application has configured them
-
     authorization: str = environ.get("HTTP_AUTHORIZATION", "")
     if authorization:
         return authorization, ""
-    try:
-        found = cookies.SimpleCookie(environ.get("HTTP_COOKIE", "")).get(settings.SESSION_COOKIE_NAME)
-    except cookies.CookieError:
-        return "", ""
-    return "", found.value if found else ""
+    return "", session_key(environ.get("HTTP_COOKIE", ""))
 
 
 def _application() -> Application:

@@ -3,6 +3,7 @@
 import hmac
 import ipaddress
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from encodings.aliases import aliases
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 import orjson
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, parse_cookie
 from django.utils.cache import patch_vary_headers
+from django.utils.functional import cached_property
 from django.utils.http import parse_header_parameters
 
-KNOWN = "connect.known"  # in the environ: the caller showed a valid token or session
+from access.callers import Caller, Kind
+
+KNOWN = "connect.known"  # in the environ: the share (access.callers) of a caller who is identified
 REFUSED = "connect.refused"  # in the environ: why connect.asgi did not receive the body
 
 
@@ -44,13 +48,19 @@ _CHARSETS = {
     if codec not in _TRANSFORMS | {"mbcs", "tactis"}
     for name in (alias, codec)
 }
+# Django parses parameters in quotes in time that grows with the square of their length, before it knows the
+# caller: 1 s for 31 kB.
+LONGEST_CONTENT_TYPE = 255
+LONGEST_ACCEPT = 1000
 _EXTENDED = re.compile(r"\*[0-9]*\s*=")  # RFC 2231: `name*=charset'language'value`, `name*0=…`
 
 
 def content_type_fault(value: str) -> str | None:
-    """Why a Content-Type cannot be read: its charset is no text encoding. None if nothing is wrong."""
+    """Why a Content-Type cannot be read: its length or its charset, no text encoding. None if it can."""
     if ";" not in value:
         return None
+    if len(value) > LONGEST_CONTENT_TYPE:
+        return f"The Content-Type header has {len(value)} bytes; {LONGEST_CONTENT_TYPE} are allowed."
     if _EXTENDED.search(value):
         return "Unsupported extended parameter in request Content-Type header."
     charset = parse_header_parameters(value)[1].get("charset")
@@ -59,11 +69,31 @@ def content_type_fault(value: str) -> str | None:
     return f'Unsupported charset "{charset}" in request Content-Type header.'
 
 
+def session_key(cookie_header: str) -> str:
+    """The value of the session cookie; empty if there is none, or not exactly one of letters and digits.
+
+    The proxy counts calls by the first cookie of the name as it is sent. Django would take the last and
+    remove quotes.
+    """
+    pairs = (each.partition("=") for each in cookie_header.split(";"))
+    found = [value.strip() for name, _, value in pairs if name.strip() == settings.SESSION_COOKIE_NAME]
+    return found[0] if len(found) == 1 and found[0].isascii() and found[0].isalnum() else ""
+
+
 class Request(WSGIRequest):
-    """A request whose query string is UTF-8, whatever its Content-Type says.
+    """A request whose query string is UTF-8, whatever its Content-Type says, and with one session at most.
 
     Django decodes the query string with the charset of the body, already while it makes the request.
     """
+
+    @cached_property
+    def COOKIES(self) -> dict[str, str]:  # type: ignore[override] # noqa: N802 - Django's name
+        """The session cookie only if it is unambiguous."""
+        text = self.META.get("HTTP_COOKIE", "")
+        cookies: dict[str, str] = parse_cookie(text)
+        if settings.SESSION_COOKIE_NAME in cookies and not session_key(text):
+            del cookies[settings.SESSION_COOKIE_NAME]
+        return cookies
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         value = meta.get("CONTENT_TYPE", "")
@@ -72,7 +102,7 @@ class Request(WSGIRequest):
 
 
 class ReadableHeaders:
-    """415 for a Content-Type whose charset is no text encoding, 406 for an Accept that cannot be read."""
+    """415 for a Content-Type and 406 for an Accept that are too long or cannot be read."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
@@ -80,7 +110,8 @@ class ReadableHeaders:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if detail := content_type_fault(request.META.get("CONTENT_TYPE", "")):
             return JsonResponse({"detail": detail}, status=415)
-        if _EXTENDED.search(request.META.get("HTTP_ACCEPT", "")):
+        accepted = request.META.get("HTTP_ACCEPT", "")
+        if len(accepted) > LONGEST_ACCEPT or _EXTENDED.search(accepted):
             return JsonResponse({"detail": _NOT_ACCEPTABLE}, status=406)
         return self.get_response(request)
 
@@ -135,9 +166,10 @@ class JsonForJsonClients:
 
 
 class KnownCaller:
-    """Tells the proxy that the token or session of this request is valid (k8s/proxy/defaults.cfg).
+    """Tells the proxy whose token or session this is, as a number, if it is valid (k8s/proxy/defaults.cfg).
 
-    The proxy takes the header out of the answer, and counts the caller's next calls by what it showed.
+    The proxy removes the header from the answer and counts the caller's next calls by the number: all
+    sessions of a user share a budget, however the token or the cookie is spelled.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
@@ -146,9 +178,16 @@ class KnownCaller:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         user = getattr(request, "user", None)
-        on_admin_site = request.path.startswith("/admin/") and user is not None and user.is_authenticated
-        if on_admin_site or KNOWN in request.META:
-            response["X-Connect-Known"] = "1"
+        share = request.META.get(KNOWN)
+        if (
+            share is None
+            and request.path.startswith("/admin/")
+            and user is not None
+            and user.is_authenticated
+        ):
+            share = Caller(Kind.STAFF, f"user {user.get_username()}").share
+        if share is not None:
+            response["X-Connect-Known"] = str(1 + zlib.crc32(share.encode()) // 2)
         return response
 
 

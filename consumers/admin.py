@@ -84,11 +84,7 @@ class RejectedPingAdmin(admin.ModelAdmin):
         self.message_user(request, f"Recorded again: {summary}.", level)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        response = super().changelist_view(request, {"title": "Rejected pings", **(extra_context or {})})
-        changelist = getattr(response, "context_data", {}).get("cl")
-        if changelist is not None and (changelist.query or changelist.has_active_filters):
-            audit.found(request, (each.person_id for each in changelist.result_list if each.person_id))
-        return response
+        return super().changelist_view(request, {"title": "Rejected pings", **(extra_context or {})})
 
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> RejectedPing | None:
         found = super().get_object(request, *args, **kwargs)

@@ -21,7 +21,7 @@ from grpc_server.calls import Failure, Method
 from grpc_server.locations_pb2_grpc import LocationServiceServicer
 from locations import services
 from locations.pings import MAX_BATCH, Ping, Refused, parse_id
-from locations.quota import TooManyPings
+from locations.quota import BatchTooLarge, TooManyPings
 from locations.storage import Receipt
 
 Row = TypeVar("Row")
@@ -151,6 +151,8 @@ def _in_words_of_grpc() -> Iterator[None]:
         raise Refused(fault.errors) from None
     except TooManyPings as fault:
         raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, str(fault), wait_s=fault.wait_s) from None
+    except BatchTooLarge as fault:
+        raise Failure(grpc.StatusCode.INVALID_ARGUMENT, str(fault)) from None
 
 
 _WHO_MAY = {

@@ -78,6 +78,10 @@ READ_FIRST = [
     r'acl sized req.payload(0,0) -m reg "^([^\r\n]++\r?\n)++\r?\n(\\z|[0-9A-Fa-f]{1,15}([;\\s]|\\z))"',
     "tcp-request content set-var(txn.status) str(422) if coded !chunked",
     "tcp-request content set-var(txn.readable) bool(false) if coded !chunked or chunked !sized",
+    # Nothing here speaks WebSocket, and HAProxy cannot parse a handshake without its key.
+    "tcp-request content set-var(txn.upgrade) req.fhdr(Upgrade),lower",
+    "acl websocket var(txn.upgrade) -m sub websocket",
+    "tcp-request content set-var(txn.readable) bool(false) if websocket",
     "tcp-request content switch-mode http if readable",
     "tcp-request content set-var(txn.refused) bool(true)",
     "use_backend refused if { var(txn.refused) -m bool }",

@@ -94,7 +94,10 @@ def choose_database(instance: Instance, *, kept: set[str]) -> tuple[Cluster | No
         or kept_secret(instance.state / "secret-key", length=48),
     }
     # Lets a `manage.py` that is typed by hand find the same database.
-    settings = secrets | {"ACCESS": instance.access}
+    settings = secrets | {
+        "ACCESS": instance.access,
+        "APP_URL": setting_overrides.for_proxy(instance)["APP_URL"],
+    }
     keep(known, "".join(f"{key}={value}\n" for key, value in settings.items()))
     tokens = private_directory(instance.state / "service-tokens")
     of_processes = {key: kept_token(tokens / key) for key in manifests.token_keys(instance)}

@@ -27,6 +27,13 @@ class TooManyPings(Exception):
         self.wait_s = wait_s
 
 
+class BatchTooLarge(ValueError):
+    """A batch has more pings of one person than a full bucket. Sending it again does not help."""
+
+    def __init__(self, person_id: int, count: int):
+        super().__init__(f"{count} pings of person {person_id} in one call; {BURST} are allowed.")
+
+
 @dataclass(frozen=True, slots=True)
 class Charge:
     """Pings that were counted; `give_back` undoes it, for those that could not be taken."""
@@ -49,15 +56,17 @@ class Quota:
         self._lock = threading.Lock()
 
     def charge(self, person_ids: Iterable[int]) -> Charge:
-        """Counts a ping for each id, or none at all: then it raises TooManyPings."""
+        """Counts a ping for each id, or none at all: then it raises TooManyPings or BatchTooLarge."""
         counts = Counter(person_ids)
+        for person_id, count in counts.items():
+            if count > BURST:
+                raise BatchTooLarge(person_id, count)
         now = self._clock()
         with self._lock:
             for person_id, count in counts.items():
                 missing = max(0.0, self._full_at.get(person_id, now) - now) * PER_SECOND + count - BURST
-                if missing > 0:  # a batch larger than a bucket never fits: it waits until the bucket is full
-                    wait_s = min(missing, BURST) / PER_SECOND
-                    raise TooManyPings(person_id, max(1, math.ceil(wait_s)))
+                if missing > 0:
+                    raise TooManyPings(person_id, math.ceil(missing / PER_SECOND))
             self._add(counts, now)
         return Charge(self, counts)
 
@@ -79,5 +88,5 @@ _quota = Quota()
 
 
 def charge(person_ids: Iterable[int]) -> Charge:
-    """Counts these pings in this process's buckets. Raises TooManyPings."""
+    """Counts these pings in this process's buckets. Raises TooManyPings or BatchTooLarge."""
     return _quota.charge(person_ids)

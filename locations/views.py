@@ -18,7 +18,7 @@ from connect.web.rest import TooLarge
 from connect.web.streaming import answer
 from connect.wire_format import format_time
 from locations import pings, services
-from locations.quota import TooManyPings
+from locations.quota import BatchTooLarge, TooManyPings
 from locations.serializers import (
     BatchSerializer,
     LocationSerializer,
@@ -212,6 +212,8 @@ def _submit(caller: Caller, good: list[pings.Ping]) -> Receipt:
         return services.submit(caller, good)
     except TooManyPings as fault:
         raise TooMany(str(fault), fault.wait_s) from None
+    except BatchTooLarge as fault:
+        raise TooLarge(str(fault)) from None
 
 
 def _take_one(fields: Any, caller: Caller) -> Response:

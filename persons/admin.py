@@ -225,11 +225,7 @@ class PersonAdmin(admin.ModelAdmin):
             "has_import_permission": self.has_import_permission(request),
             **(extra_context or {}),
         }
-        response = super().changelist_view(request, more)
-        changelist = getattr(response, "context_data", {}).get("cl")
-        if changelist is not None and (changelist.query or changelist.has_active_filters):
-            audit.found(request, (person.id for person in changelist.result_list))
-        return response
+        return super().changelist_view(request, more)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

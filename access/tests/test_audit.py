@@ -169,6 +169,16 @@ def test_what_cannot_be_noted_is_not_answered(ask: Callable[..., int], path: str
     assert ask("staff", path) == 200
 
 
+@pytest.mark.parametrize("number", ["%2B%2B5", "%2B", "9" * 4301, "-5", "5.0", "%D9%A5"])
+@pytest.mark.parametrize("caller", ["staff", "person", "ingest", "service"])
+def test_an_id_that_is_no_number_is_refused_and_noted(
+    ask: Callable[..., int], caller: str, number: str
+) -> None:
+    expected = {400} if caller in ("staff", "person") else {403}
+    assert ask(caller, f"/api/persons?id={number}") in expected
+    assert Question.objects.count() == 1
+
+
 # --- in the admin site ---------------------------------------------------------------------------
 
 
@@ -183,6 +193,16 @@ def test_a_search_in_the_admin_is_noted_with_those_found(staff: Client, people: 
     staff.get("/admin/persons/person/")
     what = "GET admin persons_person_changelist"
     assert noted(people) == [(what, "bo", "200"), (what, None, "200")]
+
+
+@pytest.mark.parametrize(
+    "lookup", ["id={bo}", "id__exact={bo}", "id__in={bo},0", "first_name__startswith=bo", "p=0&id={bo}"]
+)
+def test_a_list_in_the_admin_is_noted_with_its_people_however_it_is_filtered(
+    staff: Client, people: dict[str, int], lookup: str
+) -> None:
+    staff.get(f"/admin/persons/person/?{lookup.format(**people)}")
+    assert noted(people) == [("GET admin persons_person_changelist", "bo", "200")]
 
 
 @pytest.mark.parametrize("chosen", ["selected", "all"])

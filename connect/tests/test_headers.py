@@ -1,6 +1,8 @@
 """Headers that cannot be read, over real HTTP: a clear refusal in JSON, never a 500 and never a page."""
 
+import io
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -8,8 +10,7 @@ import requests
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from connect.middleware import content_type_fault
-from persons.models import Person
+from connect.middleware import Request, content_type_fault, session_key
 from tests.gunicorn_server import Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,6 +74,45 @@ def test_an_extended_parameter_is_a_415(server: Server, parameter: str) -> None:
 def test_an_extended_parameter_in_accept_is_a_406(server: Server, accept: str) -> None:
     for path in (UMLAUT, "/admin/login/", "/nothing", "/"):
         assert refused(server.get(path, headers={"Accept": accept}), 406)
+
+
+def test_a_header_that_takes_long_to_parse_is_refused_by_its_length() -> None:
+    """Django's parser takes time that grows with the square of the length of a quoted parameter."""
+    begun = time.process_time()
+    for size in (1_000, 31_000):
+        assert "255 are allowed" in str(content_type_fault('a/b;x="' + ";" * size))
+    request = Request(
+        {"REQUEST_METHOD": "GET", "CONTENT_TYPE": 'a/b;x="' + ";" * 31_000, "wsgi.input": io.BytesIO()}
+    )
+    assert request.content_type == ""
+    assert time.process_time() - begun < 0.1
+
+
+@pytest.mark.parametrize("path", [UMLAUT, "/api/nothing", "/admin/login/", "/"])
+def test_a_long_accept_is_a_406_and_a_long_content_type_a_415(server: Server, path: str) -> None:
+    long = 'a/b;x="' + ";" * 31_000
+    assert refused(server.get(path, headers={"Accept": long}), 406)
+    assert refused(server.get(path, headers={"Content-Type": long}), 415)
+
+
+@pytest.mark.parametrize(
+    ("cookies", "key"),
+    [
+        ("sessionid=abc", "abc"),
+        ("a=1; sessionid=abc ;b=2", "abc"),
+        ("", ""),
+        ("sessionid=", ""),
+        ("xsessionid=abc", ""),
+        ("sessionid=junk; sessionid=abc", ""),
+        ('sessionid="abc"', ""),
+        ('sessionid="\\141bc"', ""),
+    ],
+)
+def test_a_session_has_one_spelling(cookies: str, key: str) -> None:
+    """The proxy counts calls by the cookie as it is sent."""
+    assert session_key(cookies) == key
+    request = Request({"REQUEST_METHOD": "GET", "HTTP_COOKIE": cookies, "wsgi.input": io.BytesIO()})
+    assert request.COOKIES.get("sessionid", "") == key
 
 
 @pytest.mark.parametrize("charset", CHARSETS)

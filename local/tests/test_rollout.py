@@ -260,8 +260,8 @@ def test_what_runs_holds_nothing_of_its_caller(system: System) -> None:
     os.set_inheritable(inherited, True)
     script = (
         "import sys; from pathlib import Path;"
-        "from local.instance import Place; from local.tests.conftest import System;"
-        "System(Place(Path(sys.argv[1]), int(sys.argv[2]))).move('first')"
+        "from local.instance import Instance; from local.tests.conftest import System;"
+        "System(Instance(Path(sys.argv[1]), int(sys.argv[2]))).move('first')"
     )
     command = [sys.executable, "-c", script, str(system.instance.state), str(system.instance.port_base)]
     caller = subprocess.run(
@@ -374,6 +374,8 @@ def test_a_token_that_asks_too_much_is_told_when_to_come_back_and_another_goes_o
     assert answers(system.address, 25, Authorization="Bearer one") == [200] * 20 + [429] * 5
     for spelling in ("bearer one", "BEARER   one", "Bearer one "):
         assert answers(system.address, 1, Authorization=spelling) == [429]
+    # Another key of the same caller is recognised with its first answer.
+    assert answers(system.address, 3, Authorization="Bearer one-again") == [200, 429, 429]
     assert answers(system.address, 5, Authorization="Bearer another") == [200] * 5
     assert answers(system.address, 5) == [200] * 5
 
