@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from connect.middleware import Request, content_type_fault, session_key
+from persons.models import Person
 from tests.gunicorn_server import Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
