@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV_PYTHON := .venv/bin/python
 LOCAL := $(VENV_PYTHON) -m local
 
-.PHONY: help up down status stage logs test compose-test lint requirements audit proto render diff openapi diagrams screenshots walk bench attack fuzz
+.PHONY: help up down status stage logs test test-fast compose-test lint requirements audit proto render diff openapi diagrams screenshots walk bench attack fuzz
 
 # Targets that serve nothing get a dummy SECRET_KEY. `compose-test` gives its containers keys of their own.
 lint render openapi diagrams compose-test: export SECRET_KEY := for-looking-at-the-code
@@ -37,6 +37,10 @@ logs: ## the last lines of every log; follows them on a terminal
 test: ## every test, on a database and ports of their own
 	@$(PYTHON) -m local.prepare dev
 	@exec $(LOCAL) test $(ARGS)
+
+test-fast: ## what one runs while working: the tests of the apps in one process and one database each
+	@$(PYTHON) -m local.prepare dev
+	@exec $(LOCAL) test-fast $(ARGS)
 
 compose-test: ## build the image, bring compose.yaml up and prove it by the journey; needs Docker
 	@$(PYTHON) -m local.prepare dev

@@ -17,6 +17,19 @@ from consumers.person_cache import KnownPersons
 from persons.models import Person
 from tests.gunicorn_server import Server
 
+# Fixtures and imports of tests that start processes or a browser.
+STARTERS = {
+    *("server", "location_server", "kafka", "database", "live_server"),
+    *("Server", "WriterProcess", "LocationProcess", "Broker", "subprocess", "sync_playwright", "Browser"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that `make test-fast` leaves out."""
+    for item in items:
+        if STARTERS & {*getattr(item, "fixturenames", ()), *vars(getattr(item, "module", object))}:
+            item.add_marker(pytest.mark.processes)
+
 
 @pytest.fixture(scope="session")
 def no_files(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -62,6 +62,11 @@ def test(instance: Instance, arguments: list[str]) -> int:
     return checks.every_test(instance)
 
 
+def test_fast(instance: Instance, arguments: list[str]) -> int:
+    """run the tests of apps that start no process; the arguments are pytest's"""
+    return checks.fast_tests(instance, arguments)
+
+
 def bench(instance: Instance, arguments: list[str]) -> int:
     """measure on a throw-away database; --help says more"""
     return checks.on_throwaway(instance, ["bench", *arguments], durable=True)
@@ -78,8 +83,8 @@ def fuzz(instance: Instance, arguments: list[str]) -> int:
 
 
 COMMANDS: dict[str, Callable[[Instance, list[str]], int]] = {
-    one.__name__: one
-    for one in (up, down, status, logs, stage, diff, render, lint, test, bench, attack, fuzz)
+    one.__name__.replace("_", "-"): one
+    for one in (up, down, status, logs, stage, diff, render, lint, test, test_fast, bench, attack, fuzz)
 }
 
 

@@ -34,12 +34,21 @@ def lint(instance: Instance) -> int:
 
 
 def every_test(instance: Instance) -> int:
-    """The apps' tests two at a time, then those of whole systems, which have the machine to themselves."""
+    """The tests of apps two at a time, then the tests of whole systems, which have the machine to themselves."""
+    apps = ["-n", "2", *test_paths(instance, without={"tests"})]
+    return max(on_throwaway(instance, ["pytest", *each]) for each in (apps, ["tests"]))
+
+
+def fast_tests(instance: Instance, arguments: list[str]) -> int:
+    """The tests of apps that start no process and no browser."""
+    paths = test_paths(instance, without={"tests", "local"})
+    return on_throwaway(instance, ["pytest", "-q", "-n", "2", "-m", "not processes", *paths, *arguments])
+
+
+def test_paths(instance: Instance, without: set[str]) -> list[str]:
     with (instance.checkout / "pyproject.toml").open("rb") as file:
-        of_apps = tomllib.load(file)["tool"]["pytest"]["ini_options"]["testpaths"]
-    of_apps.remove("tests")
-    failed = [on_throwaway(instance, ["pytest", *each]) for each in (["-n", "2", *of_apps], ["tests"])]
-    return max(failed)
+        found = tomllib.load(file)["tool"]["pytest"]["ini_options"]["testpaths"]
+    return [path for path in found if path not in without]
 
 
 def on_throwaway(instance: Instance, module: list[str], *, durable: bool = False) -> int:

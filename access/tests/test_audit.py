@@ -169,7 +169,7 @@ def test_what_cannot_be_noted_is_not_answered(ask: Callable[..., int], path: str
     assert ask("staff", path) == 200
 
 
-@pytest.mark.parametrize("number", ["%2B%2B5", "%2B", "9" * 4301, "-5", "5.0", "%D9%A5"])
+@pytest.mark.parametrize("number", ["%2B%2B5", "%2B", "9" * 4301, "5.0", "%D9%A5"])
 @pytest.mark.parametrize("caller", ["staff", "person", "ingest", "service"])
 def test_an_id_that_is_no_number_is_refused_and_noted(
     ask: Callable[..., int], caller: str, number: str

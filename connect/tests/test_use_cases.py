@@ -84,7 +84,7 @@ def test_only_use_cases_ask_for_pings_and_locations() -> None:
         "ask = neighbours.locations",
         "from connect.neighbours import pings as door",
         "from locations.storage import record",
-        "from locations import services",
+        "from locations import storage",
         "import locations.proximity",
     ],
 )
