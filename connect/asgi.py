@@ -22,7 +22,7 @@ from django.core.wsgi import get_wsgi_application
 
 import access.callers
 from connect.errors import NeighbourUnavailable
-from connect.middleware import REFUSED, Request, client_address
+from connect.middleware import BODY_REFUSED, Request, client_address
 from connect.request_body import (
     DRAIN,
     KNOWN_DRAIN,
@@ -80,7 +80,7 @@ class Application:
                 return
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = body.file, str(body.length)
         if body.refused:
-            environ[REFUSED] = body.refused
+            environ[BODY_REFUSED] = body.refused
         if body.known:
             scope[DRAIN] = KNOWN_DRAIN
         try:
@@ -123,7 +123,7 @@ class Application:
         told = environ.get("HTTP_X_TIMEOUT_S", "")
         request_context.begin(
             request_id,
-            min(self._timeout_s, float(told) if request_context.SECONDS.fullmatch(told) else math.inf),
+            min(self._timeout_s, float(told) if request_context.SECONDS_FORMAT.fullmatch(told) else math.inf),
         )
         head = _Head()
         response = self._wsgi(environ, head.start)

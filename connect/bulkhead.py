@@ -14,11 +14,11 @@ from django.conf import settings
 from access.callers import Caller, Kind
 from connect.errors import NeighbourUnavailable
 
-PATIENCE_S = 2.0
+ACQUIRE_TIMEOUT_S = 2.0
 PERSON_SHARE = 2  # questions of one person at the same time
 
 
-class Shares:
+class SharedSlots:
     """Places of which each caller may have a share. Thread-safe."""
 
     def __init__(self, size: int, share: int):
@@ -27,68 +27,68 @@ class Shares:
         self._taken: Counter[str] = Counter()
         self._changed = threading.Condition()
 
-    def take(self, caller: Caller | None, patience_s: float) -> bool:
+    def acquire(self, caller: Caller | None, timeout_s: float) -> bool:
         """Whether a place was free in time. Without a caller no share is counted."""
-        name, share = self._of(caller)
+        name, share = self._name_and_share(caller)
 
         def is_free() -> bool:
             return self._taken.total() < self._size and self._taken[name] < share
 
         with self._changed:
-            if not self._changed.wait_for(is_free, patience_s):
+            if not self._changed.wait_for(is_free, timeout_s):
                 return False
             self._taken[name] += 1
         return True
 
-    def give_back(self, caller: Caller | None) -> None:
-        name, _ = self._of(caller)
+    def release(self, caller: Caller | None) -> None:
+        name, _ = self._name_and_share(caller)
         with self._changed:
             self._taken[name] -= 1
             if not self._taken[name]:
                 del self._taken[name]
             self._changed.notify_all()
 
-    def _of(self, caller: Caller | None) -> tuple[str, int]:
+    def _name_and_share(self, caller: Caller | None) -> tuple[str, int]:
         if caller is None or caller.kind in (Kind.OPEN, Kind.SERVICE):
             return "", self._size
         return caller.name, min(self._share, PERSON_SHARE) if caller.kind is Kind.PERSON else self._share
 
 
-_places = Shares(settings.WEB_PLACES, max(1, settings.WEB_PLACES * 2 // 3))
-_mine = threading.local()
+_slots = SharedSlots(settings.WEB_PLACES, max(1, settings.WEB_PLACES * 2 // 3))
+_local = threading.local()
 
 
 @contextmanager
-def taken(caller: Caller | None = None) -> Iterator[None]:
+def slot(caller: Caller | None = None) -> Iterator[None]:
     """A place for this thread, once however deep. Raises NeighbourUnavailable if none is free in time."""
-    if getattr(_mine, "has_one", False):
+    if getattr(_local, "has_slot", False):
         yield
         return
-    if not _places.take(caller, PATIENCE_S):
+    if not _slots.acquire(caller, ACQUIRE_TIMEOUT_S):
         raise NeighbourUnavailable("Too many questions wait for their answers.")
-    _mine.kept = False
+    _local.detached = False
     try:
-        with used():
+        with reuse_slot():
             yield
     finally:
-        if not _mine.kept:
-            _places.give_back(caller)
+        if not _local.detached:
+            _slots.release(caller)
 
 
-def keep() -> None:
+def detach_slot() -> None:
     """The place outlasts `taken`: the stream uses it and gives it back, in whichever thread."""
-    _mine.kept = True
+    _local.detached = True
 
 
 @contextmanager
-def used() -> Iterator[None]:
+def reuse_slot() -> Iterator[None]:
     """This thread works in a place that was kept."""
-    _mine.has_one = True
+    _local.has_slot = True
     try:
         yield
     finally:
-        _mine.has_one = False
+        _local.has_slot = False
 
 
-def give_back(caller: Caller | None) -> None:
-    _places.give_back(caller)
+def release(caller: Caller | None) -> None:
+    _slots.release(caller)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-AT_MOST_S = 1.0  # that a statement may take
-FEW = 10_000  # rows that are counted one by one
+STATEMENT_TIMEOUT_S = 1.0  # that a statement may take
+EXACT_COUNT_LIMIT = 10_000  # rows that are counted one by one
 
 UNKNOWN = "–"
 
@@ -63,10 +63,10 @@ class Size:
 
 
 @contextmanager
-def in_time() -> Iterator[CursorWrapper]:
-    """Statements that the database gives up after AT_MOST_S, with an OperationalError."""
+def bounded_cursor() -> Iterator[CursorWrapper]:
+    """Statements that the database gives up after STATEMENT_TIMEOUT_S, with an OperationalError."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = %s", [int(AT_MOST_S * 1000)])
+        cursor.execute("SET LOCAL statement_timeout = %s", [int(STATEMENT_TIMEOUT_S * 1000)])
         yield cursor
 
 
@@ -86,19 +86,19 @@ SELECT coalesce(sum(greatest(
 
 
 def size(cursor: CursorWrapper, table: str) -> Size:
-    """Asks the catalogue, never the rows, unless there are FEW."""
+    """Asks the catalogue, never the rows, unless there are EXACT_COUNT_LIMIT."""
     cursor.execute(_SIZE, {"table": table})
     estimate, inserted, at_s = cursor.fetchone()
     counter = Counter(inserted, at_s)
-    if estimate > FEW:
+    if estimate > EXACT_COUNT_LIMIT:
         return Size(estimate, is_exact=False, inserted=counter)
     # Whatever the estimate is worth, no more rows than these are read.
-    cursor.execute(f"SELECT count(*) FROM (SELECT FROM {table} LIMIT {FEW + 1}) AS few")
+    cursor.execute(f"SELECT count(*) FROM (SELECT FROM {table} LIMIT {EXACT_COUNT_LIMIT + 1}) AS few")
     (rows,) = cursor.fetchone()
-    return Size(rows, is_exact=rows <= FEW, inserted=counter)
+    return Size(rows, is_exact=rows <= EXACT_COUNT_LIMIT, inserted=counter)
 
 
-def in_short(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`4 s`, `3 min`, `5 h`, `12 days`: in the largest unit of which there are two."""
     for unit, name in ((86_400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * unit:

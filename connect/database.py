@@ -9,15 +9,19 @@ from django.db import OperationalError, connection, transaction
 from connect import request_context
 from connect.errors import QuestionTooLarge
 
-EARLIER_S = 1.0  # so that the caller hears that the question is too large before its own time is over
-SHORT_S = 5.0  # a deadline so short is the caller's own affair: then the statement ends LATER_S after it
-LATER_S = 1.0
+MARGIN_S = 1.0  # so that the caller hears that the question is too large before its own time is over
+SHORT_DEADLINE_S = (
+    5.0  # a deadline so short is the caller's own affair: then the statement ends GRACE_S after it
+)
+GRACE_S = 1.0
 QUERY_CANCELED = "57014"
-MOST_MS = 2**31 - 1  # that PostgreSQL can wait: some weeks; a gRPC call without a deadline has far more left
+MAX_TIMEOUT_MS = (
+    2**31 - 1
+)  # that PostgreSQL can wait: some weeks; a gRPC call without a deadline has far more left
 BLOCK = 2000  # rows fetched at a time
 
 
-def cut_in_blocks(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
+def stream_blocks(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
     """The rows of one statement, so of one snapshot, block by block through a server-side cursor.
 
     The transaction lives as long as the generator: read it to its end or close it. The database gives up what
@@ -27,8 +31,8 @@ def cut_in_blocks(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> It
     with transaction.atomic(), connection.chunked_cursor() as cursor:
         if (left_s := request_context.seconds_left()) < math.inf:
             with connection.cursor() as other:
-                allowed_s = left_s + LATER_S if left_s < SHORT_S else left_s - EARLIER_S
-                timeout_ms = min(int(allowed_s * 1000), MOST_MS)
+                allowed_s = left_s + GRACE_S if left_s < SHORT_DEADLINE_S else left_s - MARGIN_S
+                timeout_ms = min(int(allowed_s * 1000), MAX_TIMEOUT_MS)
                 other.execute(
                     "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
                     [str(timeout_ms), str(int(timeout_ms * 0.9))],

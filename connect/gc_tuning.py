@@ -8,15 +8,15 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MORE = 100_000  # objects until the next search
+THRESHOLD = 100_000  # objects until the next search
 
 
 @contextmanager
-def rarely_searched() -> Iterator[None]:
+def raised_threshold() -> Iterator[None]:
     """While it lasts; what is there already is not looked at again."""
     before = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(MORE, *before[1:])
+    gc.set_threshold(THRESHOLD, *before[1:])
     try:
         yield
     finally:

@@ -10,8 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connect.needs import AWAY, OK, look
-from connect.web.openapi import errors, shown
+from connect.needs import AWAY, OK, check
+from connect.web.openapi import errors, response_spec
 from connect.web.query_parameters import Query
 from connect.web.rest import RETRY_AFTER_S, JsonRenderer
 
@@ -33,7 +33,10 @@ class Live(APIView):
         tags=["health"],
         summary="Alive?",
         description="`healthy` from any process that answers. It says nothing about what the process needs.",
-        responses={200: shown(OpenApiTypes.STR, "It answers.", {"alive": "healthy"}), **errors(public=True)},
+        responses={
+            200: response_spec(OpenApiTypes.STR, "It answers.", {"alive": "healthy"}),
+            **errors(public=True),
+        },
     )
     def get(self, request: Request) -> Response:
         Query.of(request)
@@ -56,12 +59,12 @@ class Ready(APIView):
             "`/health/ready/connections` are answered by the processes that serve these paths."
         ),
         responses={
-            200: shown(
+            200: response_spec(
                 _Readiness,
                 "It can.",
                 {"ready": {"status": "ready", "needs": {"database": "ok"}}},
             ),
-            503: shown(
+            503: response_spec(
                 _Readiness,
                 "Something that it needs is out of reach.",
                 {"not ready": {"status": "not ready", "needs": {"database": "out of reach"}}},
@@ -71,7 +74,7 @@ class Ready(APIView):
     )
     def get(self, request: Request, app: str | None = None) -> Response:
         Query.of(request)
-        found = look(settings.SERVED_APPS if app is None else [app])
+        found = check(settings.SERVED_APPS if app is None else [app])
         if set(found.values()) <= {OK}:
             return Response({"status": "ready", "needs": found})
         answer = Response({"status": "not ready", "needs": found}, status=503)

@@ -19,11 +19,11 @@ from access.callers import NOTED
 from connect import bulkhead, request_context
 from connect.errors import NeighbourUnavailable, QuestionTooLarge
 
-CONNECT_S = 2.0
-ALIVE_S = 1.0
+CONNECT_TIMEOUT_S = 2.0
+LIVENESS_TIMEOUT_S = 1.0
 NO_HEADERS: Mapping[str, str] = {}
 JSON = {"Content-Type": "application/json"}
-SILENT_S = 60.0  # between two bytes of an answer of rows; the whole of it may take longer
+ROWS_READ_TIMEOUT_S = 60.0  # between two bytes of an answer of rows; the whole of it may take longer
 
 
 class _Retry(urllib3.Retry):
@@ -44,11 +44,11 @@ def _pool() -> urllib3.PoolManager:
     )
 
 
-def _headers(silent_s: float) -> dict[str, str]:
+def _headers(read_timeout_s: float) -> dict[str, str]:
     headers = {
         "Accept": "application/json, application/x-ndjson",
         request_context.REQUEST_ID: request_context.request_id(),
-        request_context.TIMEOUT_S: f"{silent_s:.3f}",
+        request_context.TIMEOUT_S: f"{read_timeout_s:.3f}",
         NOTED: "1",
     }
     if settings.SERVICE_TOKEN:
@@ -57,20 +57,20 @@ def _headers(silent_s: float) -> dict[str, str]:
 
 
 @contextmanager
-def _answer(
+def _request(
     url: str,
     query: list[tuple[str, str]],
     *,
-    silent_s: float,
-    whole: bool,
-    more: Mapping[str, str],
+    read_timeout_s: float,
+    preload: bool,
+    extra_headers: Mapping[str, str],
     body: bytes | None = None,
 ) -> Iterator[urllib3.BaseHTTPResponse]:
-    silent_s = request_context.seconds_left(silent_s)
-    timeout = urllib3.Timeout(connect=min(CONNECT_S, silent_s), read=silent_s)
-    headers = {**_headers(silent_s), **more}
+    read_timeout_s = request_context.seconds_left(read_timeout_s)
+    timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, read_timeout_s), read=read_timeout_s)
+    headers = {**_headers(read_timeout_s), **extra_headers}
     try:
-        with bulkhead.taken():
+        with bulkhead.slot():
             if query:
                 url = f"{url}?{urlencode(query)}"
             response = _pool().request(
@@ -79,7 +79,7 @@ def _answer(
                 body=body,
                 headers=headers,
                 timeout=timeout,
-                preload_content=whole,
+                preload_content=preload,
             )
     except urllib3.exceptions.HTTPError as fault:
         raise NeighbourUnavailable(f"{url}: {fault}") from fault
@@ -89,49 +89,55 @@ def _answer(
         raise NeighbourUnavailable(f"{url}: {fault}") from fault
     finally:
         # One that was not read to its end cannot be used again.
-        response.drain_conn() if whole else response.close()
+        response.drain_conn() if preload else response.close()
 
 
-def ask(
+def fetch(
     url: str,
     query: list[tuple[str, str]],
     *,
-    silent_s: float,
+    read_timeout_s: float,
     headers: Mapping[str, str] = NO_HEADERS,
     body: Any = None,
 ) -> Any:
     """The JSON of the answer, to a POST where there is a body. An error, or so long a silence, is
     NeighbourUnavailable.
     """
-    more, packed = (headers, None) if body is None else ({**headers, **JSON}, orjson.dumps(body))
-    with _answer(url, query, silent_s=silent_s, whole=True, more=more, body=packed) as response:
+    extra_headers, payload = (headers, None) if body is None else ({**headers, **JSON}, orjson.dumps(body))
+    with _request(
+        url, query, read_timeout_s=read_timeout_s, preload=True, extra_headers=extra_headers, body=payload
+    ) as response:
         if response.status != 200:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
         return orjson.loads(response.data)
 
 
 def is_alive(url: str) -> bool:
-    """Whether the process there answers `/health/live`. Takes at most ALIVE_S for each of two steps."""
-    timeout = urllib3.Timeout(connect=ALIVE_S, read=ALIVE_S)
+    """Whether the process there answers `/health/live`. Takes at most LIVENESS_TIMEOUT_S for each of two steps."""
+    timeout = urllib3.Timeout(connect=LIVENESS_TIMEOUT_S, read=LIVENESS_TIMEOUT_S)
     try:
         return _pool().request("GET", f"{url}/health/live", timeout=timeout, retries=False).status == 200
     except urllib3.exceptions.HTTPError:
         return False
 
 
-def tell(url: str, fact: Any, *, silent_s: float) -> None:
+def send(url: str, payload: Any, *, read_timeout_s: float) -> None:
     """Sends JSON. Anything but a 204 is NeighbourUnavailable."""
-    with _answer(url, [], silent_s=silent_s, whole=True, more=JSON, body=orjson.dumps(fact)) as response:
+    with _request(
+        url, [], read_timeout_s=read_timeout_s, preload=True, extra_headers=JSON, body=orjson.dumps(payload)
+    ) as response:
         if response.status != 204:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
 
 
-def ask_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
+def fetch_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
     """The rows of an answer of newline-delimited JSON, as they arrive.
 
     Its last line says how many there were; an answer that ends without it raises NeighbourUnavailable.
     """
-    with _answer(url, query, silent_s=SILENT_S, whole=False, more=NO_HEADERS) as response:
+    with _request(
+        url, query, read_timeout_s=ROWS_READ_TIMEOUT_S, preload=False, extra_headers=NO_HEADERS
+    ) as response:
         if response.status == 413:
             raise QuestionTooLarge
         if response.status != 200:
@@ -153,7 +159,7 @@ def ask_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
 def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     rest = b""
     for chunk in response.stream(65536):
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from whole
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
     if rest:
         yield rest

@@ -15,7 +15,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_header_parameters
 
 KNOWN = "connect.known"  # in the environ: the caller showed a valid token or session
-REFUSED = "connect.refused"  # in the environ: why connect.asgi did not receive the body
+BODY_REFUSED = "connect.refused"  # in the environ: why connect.asgi did not receive the body
 
 
 def client_address(environ: Mapping[str, Any]) -> str:
@@ -163,7 +163,7 @@ class Refusals:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
-        refused = request.META.get(REFUSED)
+        refused = request.META.get(BODY_REFUSED)
         if refused is None and length > settings.BODY_LIMIT and request.path.startswith("/api"):
             refused = "too large"
         match refused:

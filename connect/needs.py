@@ -64,7 +64,7 @@ class Need:
             self._ended.set()
 
 
-def look(apps: Iterable[str]) -> dict[str, str]:
+def check(apps: Iterable[str]) -> dict[str, str]:
     """Each need of the apps in this process, and whether it is met."""
     wiring = tuple((name, getattr(settings, name)) for name in ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL"))
     needs = _needs(os.getpid(), tuple(apps), wiring)
@@ -84,15 +84,15 @@ def _needs(_pid: int, apps: tuple[str, ...], wiring: tuple[tuple[str, str], ...]
 def probes(app: str, urls: Mapping[str, str]) -> dict[str, Probe]:
     """How to look at each need of an app that is wired so."""
     found: dict[str, Probe] = {}
-    asked = neighbours.asked(app)
+    asked = neighbours.neighbour_settings(app)
     if asked is None or any(urls[setting] == "local:" for setting in asked):
         found["database"] = database_answers
     for setting in asked or ():
         if urls[setting] != "local:":
-            found.setdefault(*neighbours.probe(setting, urls[setting]))
-    if neighbours.watches(app, urls):
-        found.setdefault(*neighbours.probe("PINGS_URL", urls["PINGS_URL"]))
-        found["writer"] = neighbours.writer_is_at_work
+            found.setdefault(*neighbours.liveness_probe(setting, urls[setting]))
+    if neighbours.reads_lag(app, urls):
+        found.setdefault(*neighbours.liveness_probe("PINGS_URL", urls["PINGS_URL"]))
+        found["writer"] = neighbours.writer_is_active
     return found
 
 

@@ -31,31 +31,31 @@ ACCESS = {
 
 # Whom the apps ask along the seam: persons also whose tokens they are shown, and a door to a topic, which
 # refuses nobody, whose pings it is to take. The page asks nobody, and every other app asks the database.
-_ASKED: dict[str, tuple[str, ...]] = {
+_NEIGHBOUR_SETTINGS: dict[str, tuple[str, ...]] = {
     "connections": ("PERSONS_URL", "LOCATIONS_URL"),
     "locations": ("LOCATIONS_URL", "PINGS_URL", "PERSONS_URL"),
     "webapp": (),
 }
 
 
-def asked(app: str) -> tuple[str, ...] | None:
+def neighbour_settings(app: str) -> tuple[str, ...] | None:
     """The settings that name those whom an app asks; None for one that asks the database."""
-    return _ASKED.get(app)
+    return _NEIGHBOUR_SETTINGS.get(app)
 
 
-def watches(app: str, urls: Mapping[str, str]) -> bool:
+def reads_lag(app: str, urls: Mapping[str, str]) -> bool:
     """Whether an app, so wired, asks the topic's brokers how far its writers are."""
     return app == "admin" and urls["PINGS_URL"].startswith("kafka:")
 
 
-def probe(setting: str, url: str) -> tuple[str, Callable[[], bool]]:
+def liveness_probe(setting: str, url: str) -> tuple[str, Callable[[], bool]]:
     """The name of a remote neighbour, and how it is asked whether it is alive."""
     scheme = url.partition(":")[0]
     name = "broker" if scheme == "kafka" else {"PERSONS_URL": "persons"}.get(setting, "locations")
     return name, partial(_implementation(setting, url).is_alive, url)
 
 
-def writer_is_at_work() -> bool:
+def writer_is_active() -> bool:
     """Whether the pings in the topic get stored."""
     return bool(import_module("consumers.writer_watch").is_at_work())
 

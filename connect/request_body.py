@@ -22,8 +22,8 @@ SMALL_BODY = 64 * 1024  # bytes that every client may send
 AT_ONCE_S = 0.2  # for a small body to arrive before its sender has to be known
 SMALL_BODY_S = 10.0  # for a small body outside of /api
 IN_MEMORY = 8 * 1024 * 1024  # bytes of a body that are not on disk
-BODY_S = 30.0  # for a body of a known caller, and a second more for each PACE bytes of it
-PACE = 100_000
+BODY_S = 30.0  # for a body of a known caller, and a second more for each MIN_BYTES_PER_S bytes of it
+MIN_BYTES_PER_S = 100_000
 UPLOAD_LIMIT = 100 * 1024 * 1024  # bytes of a file that staff upload on the admin site
 LARGE_BODIES = 32  # at the same time in this process
 BODIES_OF_ONE = 3  # of them by one caller, and as many small ones that arrive slowly
@@ -96,7 +96,7 @@ class Bodies:
         with self._room(known.name, length) as there_is_room:
             if not there_is_room:
                 return body.refused("too many", known=True)
-            if await body.arrives(limit=known.limit, within_s=BODY_S + length / PACE):
+            if await body.arrives(limit=known.limit, within_s=BODY_S + length / MIN_BYTES_PER_S):
                 return body.received()
         if body.size > known.limit:
             return body.refused("too large", length=body.size, known=True)

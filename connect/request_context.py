@@ -21,7 +21,7 @@ from connect.errors import NeighbourUnavailable
 REQUEST_ID = "x-request-id"
 TIMEOUT_S = "x-timeout-s"
 SHARE = "x-connect-share"
-SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?", re.ASCII)  # its form
+SECONDS_FORMAT = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?", re.ASCII)  # its form
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def begin(request_id: str | None, timeout_s: float | None) -> Token[_Call]:
 
 
 @contextmanager
-def begun(request_id: str | None, timeout_s: float | None) -> Iterator[None]:
+def call_context(request_id: str | None, timeout_s: float | None) -> Iterator[None]:
     """Only what happens inside belongs to the call."""
     token = begin(request_id, timeout_s)
     try:
@@ -63,13 +63,13 @@ def end_deadline() -> None:
     _current.set(replace(_current.get(), until=None))
 
 
-def in_share(share: str) -> None:
+def set_share(share: str) -> None:
     """Sets the share of threads that the call uses in other processes: callers.Caller.share."""
     _current.set(replace(_current.get(), share=share))
 
 
 def share() -> str:
-    """The share that in_share set; empty outside of a caller's call."""
+    """The share that set_share set; empty outside of a caller's call."""
     return _current.get().share
 
 
@@ -90,7 +90,7 @@ def seconds_left(at_most_s: float = math.inf) -> float:
     return min(left, at_most_s)
 
 
-class InLog(logging.Filter):
+class RequestIdFilter(logging.Filter):
     """Gives each line of the log the id of the call that it was written in."""
 
     def filter(self, record: logging.LogRecord) -> bool:

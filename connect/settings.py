@@ -391,7 +391,10 @@ REST_FRAMEWORK = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"call": {"()": "connect.request_context.InLog"}, "refusals": {"()": "connect.logs.Refusals"}},
+    "filters": {
+        "call": {"()": "connect.request_context.RequestIdFilter"},
+        "refusals": {"()": "connect.logs.Refusals"},
+    },
     "formatters": {
         "line": {
             "()": "connect.logs.Line",

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from connect.coalescing import Coalesced
+from connect.coalescing import Coalescer
 from tests.gunicorn_server import until
 
 
@@ -33,12 +33,12 @@ def source() -> Source:
 
 
 @pytest.fixture
-def coalesced(source: Source) -> Coalesced[int, int]:
-    return Coalesced(source, most=10)
+def coalesced(source: Source) -> Coalescer[int, int]:
+    return Coalescer(source, max_keys=10)
 
 
 @pytest.fixture
-def start(coalesced: Coalesced[int, int], source: Source) -> Iterator[Callable[[int], Future]]:
+def start(coalesced: Coalescer[int, int], source: Source) -> Iterator[Callable[[int], Future]]:
     """Asks in a thread of its own; returns once its key is in a question."""
     with ThreadPoolExecutor(32) as threads:
 
@@ -51,7 +51,7 @@ def start(coalesced: Coalesced[int, int], source: Source) -> Iterator[Callable[[
         source.may_go_on.set()
 
 
-def test_one_alone_is_asked_at_once(coalesced: Coalesced[int, int], source: Source) -> None:
+def test_one_alone_is_asked_at_once(coalesced: Coalescer[int, int], source: Source) -> None:
     source.may_go_on.set()
     assert coalesced({1}) == {1: 2}
     assert coalesced({1}) == {1: 2}

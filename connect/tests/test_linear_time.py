@@ -28,10 +28,10 @@ TEXTS: dict[str, Callable[[int], str]] = {
 }
 READERS: dict[str, Callable[[str], Any]] = {
     "a number of a query": query_parameters.Number().run_validation,
-    "a whole number of a query": query_parameters.Whole().run_validation,
-    "a start": query_parameters.Bound(is_end=False).run_validation,
-    "an end": query_parameters.Bound(is_end=True).run_validation,
-    "a cursor": query_parameters.After(shape=(int,)).run_validation,
+    "a whole number of a query": query_parameters.StrictInteger().run_validation,
+    "a start": query_parameters.RangeBound(is_end=False).run_validation,
+    "an end": query_parameters.RangeBound(is_end=True).run_validation,
+    "a cursor": query_parameters.Cursor(shape=(int,)).run_validation,
     "a box": LocationsQuery().fields["bbox"].run_validation,
     "an instant": wire_format.parse_instant,
     "degrees": lambda text: pings.parse_degrees(text, limit=90),

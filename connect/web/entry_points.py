@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connect.web.openapi import errors, shown
+from connect.web.openapi import errors, response_spec
 from connect.web.query_parameters import Query
 
 ENTRY_POINTS = {
@@ -42,7 +42,7 @@ class EntryPoints(APIView):
         summary="Where to begin",
         description="The paths to begin with, by name. It needs no token.",
         responses={
-            200: shown(
+            200: response_spec(
                 {"type": "object", "additionalProperties": {"type": "string"}},
                 "Paths at this address.",
                 {"entry points": ENTRY_POINTS},

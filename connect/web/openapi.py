@@ -61,7 +61,7 @@ LOCATION_ID = OpenApiParameter(
     description="The person and the time in microseconds since 1970, with a hyphen between them.",
     examples=[OpenApiExample("a location of the event", value="1000001-1778490034343000")],
 )
-NEXT_PAGE = OpenApiParameter(
+LINK_HEADER = OpenApiParameter(
     "Link",
     str,
     OpenApiParameter.HEADER,
@@ -69,7 +69,7 @@ NEXT_PAGE = OpenApiParameter(
     examples=[OpenApiExample("more", value='</api/persons?limit=100&after=WzEwMDAxMDBd>; rel="next"')],
     response=[200],
 )
-PLACE = OpenApiParameter(
+LOCATION_HEADER = OpenApiParameter(
     "Location",
     str,
     OpenApiParameter.HEADER,
@@ -79,7 +79,7 @@ PLACE = OpenApiParameter(
 )
 
 
-def shown(shape: Any, description: str, examples: dict[str, Any]) -> OpenApiResponse:
+def response_spec(shape: Any, description: str, examples: dict[str, Any]) -> OpenApiResponse:
     """An answer and its examples by name; of an array they are one item each."""
     named = [OpenApiExample(name, value=value, response_only=True) for name, value in examples.items()]
     return OpenApiResponse(shape, description=description, examples=named)
@@ -125,10 +125,10 @@ def errors(
     if not body:
         said[TOO_LARGE] = ("The answer takes longer than a caller may have.", str(QuestionTooLarge()))
     answers = {
-        code: shown(Detail, description, {"refused": {"detail": detail}})
+        code: response_spec(Detail, description, {"refused": {"detail": detail}})
         for code, (description, detail) in said.items()
     }
-    answers[BAD] = shown(
+    answers[BAD] = response_spec(
         _FAULTS_SCHEMA, "Something in the call is wrong; it says what, and what is allowed.", faults
     )
     given = {BAD, 406, *codes, *((413, 415) if body else ()), *(() if public else (401, 403))}

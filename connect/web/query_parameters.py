@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 
 
-class Whole(serializers.IntegerField):
+class StrictInteger(serializers.IntegerField):
     """An integer, in ASCII digits."""
 
     def to_internal_value(self, data: Any) -> int:
@@ -42,7 +42,7 @@ class Number(serializers.FloatField):
         return float(data)
 
 
-class Several(serializers.ListField):
+class RepeatableParameter(serializers.ListField):
     """A repeatable parameter. Its faults are one flat list, as those of any other."""
 
     def run_child_validation(self, data: Any) -> list[Any]:
@@ -56,7 +56,7 @@ class Several(serializers.ListField):
 @extend_schema_field(
     {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}], "example": "2026-05-11"}
 )
-class Bound(serializers.DateTimeField):
+class RangeBound(serializers.DateTimeField):
     """One end of a range: an instant is itself; a date is a whole UTC day, its first instant as a start and
     the first instant of the next day as an end."""
 
@@ -89,7 +89,7 @@ class Bound(serializers.DateTimeField):
         return day + timedelta(days=1) if day.date() < day.date().max else day.max.replace(tzinfo=UTC)
 
 
-class After(serializers.CharField):
+class Cursor(serializers.CharField):
     """Where a page begins, as the `Link` of the page before said. Opaque to clients; here, plain values."""
 
     _SAMPLES = {datetime: "2026-05-11T09:00:00Z", int: 1}
@@ -160,7 +160,7 @@ class Query(serializers.Serializer):
 
 
 class PagedQuery(Query):
-    limit = Whole(
+    limit = StrictInteger(
         min_value=1,
         max_value=MAX_LIMIT,
         required=False,

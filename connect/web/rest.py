@@ -45,9 +45,9 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
             {name.removesuffix("_m").removesuffix("_s"): texts for name, texts in exc.errors.items()}
         )
     elif isinstance(exc, UnknownPerson):
-        exc = no_person(exc.person_id)
+        exc = person_not_found(exc.person_id)
     request = context["request"]
-    if isinstance(getattr(request, "accepted_renderer", None), Framed) and exc:
+    if isinstance(getattr(request, "accepted_renderer", None), RowRenderer) and exc:
         request.accepted_renderer, request.accepted_media_type = JsonRenderer(), JsonRenderer.media_type
     from rest_framework.views import exception_handler as drf_exception_handler  # noqa: PLC0415 - it imports us
 
@@ -67,10 +67,10 @@ class Json(parsers.JSONParser):
             raise exceptions.ParseError(f"JSON parse error - {fault}") from None
 
 
-class Framed(renderers.BaseRenderer):
+class RowRenderer(renderers.BaseRenderer):
     """A renderer of rows that can also write them block by block: opening, blocks with joints, closing."""
 
-    opening = joint = closing = b""
+    opening = separator = closing = b""
     charset: str | None = "utf-8"  # DRF sends none where it is None
 
     def encode(self, rows: list[Any]) -> bytes:
@@ -81,9 +81,9 @@ class Framed(renderers.BaseRenderer):
         return self.opening + (self.encode(data) if data else b"") + self.closing
 
 
-class JsonRenderer(Framed, renderers.JSONRenderer):
+class JsonRenderer(RowRenderer, renderers.JSONRenderer):
     charset = None  # JSON is UTF-8
-    opening, joint, closing = b"[", b",", b"]"
+    opening, separator, closing = b"[", b",", b"]"
 
     def encode(self, rows: list[Any]) -> bytes:
         return orjson.dumps(rows)[1:-1]
@@ -148,7 +148,7 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
-class Truth(serializers.BooleanField):
+class StrictBoolean(serializers.BooleanField):
     """JSON's true or false, not a word or a number in its place."""
 
     def to_internal_value(self, data: Any) -> bool:
@@ -157,7 +157,7 @@ class Truth(serializers.BooleanField):
         return data
 
 
-def no_person(person_id: int) -> exceptions.NotFound:
+def person_not_found(person_id: int) -> exceptions.NotFound:
     return exceptions.NotFound(f"There is no person {person_id}.")
 
 
