@@ -1,7 +1,7 @@
-"""Bulkhead: at most WEB_PLACES threads of a process wait on slow questions, and each caller has a share.
+"""Bulkhead: at most WEB_PLACES threads of a process wait on slow calls, and each caller has a share of them.
 
-So short calls get through while a database or a neighbour is slow. A place is taken for a question until its
-answer begins, and kept while the answer is streamed.
+So short calls get a thread while the database or a neighbour is slow. A call holds its slot until its
+response begins; a stream holds it until its end.
 """
 
 import threading
@@ -15,11 +15,11 @@ from access.callers import Caller, Kind
 from connect.errors import NeighbourUnavailable
 
 ACQUIRE_TIMEOUT_S = 2.0
-PERSON_SHARE = 2  # questions of one person at the same time
+PERSON_SHARE = 2  # concurrent slow calls of one person
 
 
 class SharedSlots:
-    """Places of which each caller may have a share. Thread-safe."""
+    """A semaphore in which each caller may hold at most a share of the slots. Thread-safe."""
 
     def __init__(self, size: int, share: int):
         self._size = size
@@ -28,7 +28,7 @@ class SharedSlots:
         self._changed = threading.Condition()
 
     def acquire(self, caller: Caller | None, timeout_s: float) -> bool:
-        """Whether a place was free in time. Without a caller no share is counted."""
+        """Whether a slot became free within the timeout. Without a caller no share applies."""
         name, share = self._name_and_share(caller)
 
         def is_free() -> bool:
@@ -60,12 +60,12 @@ _local = threading.local()
 
 @contextmanager
 def slot(caller: Caller | None = None) -> Iterator[None]:
-    """A place for this thread, once however deep. Raises NeighbourUnavailable if none is free in time."""
+    """Holds a slot for this thread; reentrant. Raises NeighbourUnavailable after ACQUIRE_TIMEOUT_S."""
     if getattr(_local, "has_slot", False):
         yield
         return
     if not _slots.acquire(caller, ACQUIRE_TIMEOUT_S):
-        raise NeighbourUnavailable("Too many questions wait for their answers.")
+        raise NeighbourUnavailable("Too many slow calls at the same time.")
     _local.detached = False
     try:
         with reuse_slot():
@@ -76,13 +76,13 @@ def slot(caller: Caller | None = None) -> Iterator[None]:
 
 
 def detach_slot() -> None:
-    """The place outlasts `taken`: the stream uses it and gives it back, in whichever thread."""
+    """Keeps the slot beyond `slot()`. The stream releases it, from any thread."""
     _local.detached = True
 
 
 @contextmanager
 def reuse_slot() -> Iterator[None]:
-    """This thread works in a place that was kept."""
+    """This thread works in a slot that is already held."""
     _local.has_slot = True
     try:
         yield

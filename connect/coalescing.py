@@ -1,36 +1,37 @@
-"""Combines the questions that several threads ask at the same time into one."""
+"""Combines calls that several threads make at the same time into one call."""
 
 import threading
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Generic, TypeVar
 
-MAX_KEYS = 500  # keys in a question
+MAX_KEYS = 500  # per batch
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
-Ask = Callable[[AbstractSet[Key]], Mapping[Key, Answer]]
+Fetch = Callable[[AbstractSet[Key]], Mapping[Key, Answer]]
 
 
 class Coalescer(Generic[Key, Answer]):
-    """Asks one question at a time. Keys that come meanwhile are asked about together in the next one.
+    """Runs one batch at a time. Keys that arrive while a batch runs go together into the next batch.
 
-    So hundreds of phones that begin at the same moment cost a few calls. `ask` returns the answers of the
-    keys that have one; each thread whose key was in a question raises what `ask` raises. Thread-safe.
+    So hundreds of phones that start at the same moment cost only a few calls. `fetch` returns the answers of
+    the keys that have one. If it raises, every thread with a key in that batch raises the same exception.
+    Thread-safe.
     """
 
-    def __init__(self, ask: Ask[Key, Answer], *, max_keys: int = MAX_KEYS):
-        """No key joins a question that has `max_keys` keys; more keys than that are a question of their own."""
-        self._ask = ask
+    def __init__(self, fetch: Fetch[Key, Answer], *, max_keys: int = MAX_KEYS):
+        """A batch with `max_keys` keys accepts no more. A call with more keys is a batch of its own."""
+        self._fetch = fetch
         self._max_keys = max_keys
         self._next: _Batch[Key, Answer] = _Batch()
         self._lock = threading.Lock()
         self._running = threading.Lock()
 
     def __call__(self, keys: AbstractSet[Key]) -> Mapping[Key, Answer]:
-        """The answers, among them those to other keys of the same question."""
+        """The answers of the whole batch, which may contain other keys too."""
         if len(keys) > self._max_keys:
-            return self._ask(keys)
+            return self._fetch(keys)
         with self._lock:
             if len(self._next.keys) >= self._max_keys:
                 self._next = _Batch()
@@ -41,9 +42,9 @@ class Coalescer(Generic[Key, Answer]):
                 with self._lock:
                     if self._next is batch:
                         self._next = _Batch()
-                batch.run(self._ask)
-        if batch.fault is not None:
-            raise batch.fault.with_traceback(None)
+                batch.run(self._fetch)
+        if batch.error is not None:
+            raise batch.error.with_traceback(None)
         return batch.answers
 
 
@@ -51,12 +52,12 @@ class _Batch(Generic[Key, Answer]):
     def __init__(self) -> None:
         self.keys: set[Key] = set()
         self.answers: Mapping[Key, Answer] = {}
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
         self.is_done = False
 
-    def run(self, ask: Ask[Key, Answer]) -> None:
+    def run(self, fetch: Fetch[Key, Answer]) -> None:
         try:
-            self.answers = ask(self.keys)
-        except Exception as fault:  # noqa: BLE001 - each thread whose keys these are raises it
-            self.fault = fault
+            self.answers = fetch(self.keys)
+        except Exception as error:  # noqa: BLE001 - every thread with a key in this batch raises it
+            self.error = error
         self.is_done = True

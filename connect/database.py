@@ -1,4 +1,4 @@
-"""Reading long answers from PostgreSQL without holding them in memory."""
+"""Streams long results from PostgreSQL in constant memory."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from django.db import OperationalError, connection, transaction
 from connect import request_context
 from connect.errors import QuestionTooLarge
 
-MARGIN_S = 1.0  # so that the caller hears that the question is too large before its own time is over
+MARGIN_S = 1.0  # the statement ends before the deadline, so that the caller still gets QuestionTooLarge
 SHORT_DEADLINE_S = (
     5.0  # a deadline so short is the caller's own affair: then the statement ends GRACE_S after it
 )
@@ -18,15 +18,15 @@ QUERY_CANCELED = "57014"
 MAX_TIMEOUT_MS = (
     2**31 - 1
 )  # that PostgreSQL can wait: some weeks; a gRPC call without a deadline has far more left
-BLOCK = 2000  # rows fetched at a time
+BLOCK = 2000  # rows per fetch
 
 
 def stream_blocks(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
-    """The rows of one statement, so of one snapshot, block by block through a server-side cursor.
+    """The rows of one statement, in blocks, through a server-side cursor. All blocks are of one snapshot.
 
-    The transaction lives as long as the generator: read it to its end or close it. The database gives up what
-    takes longer than the call in hand may: QuestionTooLarge. A lock that is not free in time is an
-    OperationalError: the same question may be answered later.
+    The transaction is open as long as the generator: read it to the end or close it. The statement timeout
+    follows the deadline of the current call and raises QuestionTooLarge. A lock timeout raises
+    OperationalError, because a retry may succeed.
     """
     with transaction.atomic(), connection.chunked_cursor() as cursor:
         if (left_s := request_context.seconds_left()) < math.inf:

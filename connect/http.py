@@ -1,8 +1,7 @@
-"""How one process asks another over HTTP: pooled connections, bounded times and retries, one failure.
+"""HTTP calls from one process to another: pooled connections, timeouts, bounded retries, one exception.
 
-Only the http clients of the apps use it. They ask, and note what was asked, where a repeat is harmless. So a
-retry is always safe: where no connection could be made, or one broke. Read timeouts are not retried: the time
-is spent.
+Only the http clients of the apps use this module. All their calls are idempotent, so a failed or broken
+connection is retried. Read timeouts are not retried: the deadline is spent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ CONNECT_TIMEOUT_S = 2.0
 LIVENESS_TIMEOUT_S = 1.0
 NO_HEADERS: Mapping[str, str] = {}
 JSON = {"Content-Type": "application/json"}
-ROWS_READ_TIMEOUT_S = 60.0  # between two bytes of an answer of rows; the whole of it may take longer
+ROWS_READ_TIMEOUT_S = 60.0  # between two reads of streamed rows; the whole response may take longer
 
 
 class _Retry(urllib3.Retry):
@@ -81,14 +80,14 @@ def _request(
                 timeout=timeout,
                 preload_content=preload,
             )
-    except urllib3.exceptions.HTTPError as fault:
-        raise NeighbourUnavailable(f"{url}: {fault}") from fault
+    except urllib3.exceptions.HTTPError as error:
+        raise NeighbourUnavailable(f"{url}: {error}") from error
     try:
         yield response
-    except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError) as fault:
-        raise NeighbourUnavailable(f"{url}: {fault}") from fault
+    except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError) as error:
+        raise NeighbourUnavailable(f"{url}: {error}") from error
     finally:
-        # One that was not read to its end cannot be used again.
+        # A connection whose response was not read to the end cannot be reused.
         response.drain_conn() if preload else response.close()
 
 
@@ -100,8 +99,9 @@ def fetch(
     headers: Mapping[str, str] = NO_HEADERS,
     body: Any = None,
 ) -> Any:
-    """The JSON of the answer, to a POST where there is a body. An error, or so long a silence, is
-    NeighbourUnavailable.
+    """The JSON response to a GET, or to a POST if there is a body.
+
+    A read timeout or any status but 200 raises NeighbourUnavailable.
     """
     extra_headers, payload = (headers, None) if body is None else ({**headers, **JSON}, orjson.dumps(body))
     with _request(
@@ -113,7 +113,7 @@ def fetch(
 
 
 def is_alive(url: str) -> bool:
-    """Whether the process there answers `/health/live`. Takes at most LIVENESS_TIMEOUT_S for each of two steps."""
+    """Whether the process answers `/health/live`. Connect and read take at most LIVENESS_TIMEOUT_S each."""
     timeout = urllib3.Timeout(connect=LIVENESS_TIMEOUT_S, read=LIVENESS_TIMEOUT_S)
     try:
         return _pool().request("GET", f"{url}/health/live", timeout=timeout, retries=False).status == 200
@@ -122,7 +122,7 @@ def is_alive(url: str) -> bool:
 
 
 def send(url: str, payload: Any, *, read_timeout_s: float) -> None:
-    """Sends JSON. Anything but a 204 is NeighbourUnavailable."""
+    """Sends JSON in a POST. Any status but 204 raises NeighbourUnavailable."""
     with _request(
         url, [], read_timeout_s=read_timeout_s, preload=True, extra_headers=JSON, body=orjson.dumps(payload)
     ) as response:
@@ -131,9 +131,9 @@ def send(url: str, payload: Any, *, read_timeout_s: float) -> None:
 
 
 def fetch_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
-    """The rows of an answer of newline-delimited JSON, as they arrive.
+    """The rows of a newline-delimited JSON response, as they arrive.
 
-    Its last line says how many there were; an answer that ends without it raises NeighbourUnavailable.
+    The last line contains the row count. A response without it is incomplete: NeighbourUnavailable.
     """
     with _request(
         url, query, read_timeout_s=ROWS_READ_TIMEOUT_S, preload=False, extra_headers=NO_HEADERS
@@ -149,11 +149,11 @@ def fetch_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
             row = orjson.loads(line)
             if isinstance(row, dict):
                 if row != {"rows": count}:
-                    raise NeighbourUnavailable(f"{url}: {count} rows arrived, {row} were sent")
+                    raise NeighbourUnavailable(f"{url}: received {count} rows, the last line says {row}")
                 return
             count += 1
             yield row
-        raise NeighbourUnavailable(f"{url}: the answer broke off after {count} rows")
+        raise NeighbourUnavailable(f"{url}: the response ended early, after {count} rows")
 
 
 def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

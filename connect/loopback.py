@@ -1,4 +1,4 @@
-"""The two names of one machine, `127.0.0.1` and `localhost`. To a browser they are two sites."""
+"""`127.0.0.1` and `localhost` are the same machine, but two sites to a browser."""
 
 from urllib.parse import urlsplit
 
@@ -9,7 +9,7 @@ HOSTS = ("127.0.0.1", "localhost")
 
 
 def origins(url: str) -> list[str]:
-    """The origin of `url`; of a URL of this machine those under both names."""
+    """The origin of `url`; for a loopback URL the origins of both host names."""
     parts = urlsplit(url)
     hosts = HOSTS if parts.hostname in HOSTS else (parts.hostname,)
     port = f":{parts.port}" if parts.port else ""
@@ -17,9 +17,9 @@ def origins(url: str) -> list[str]:
 
 
 def with_host_of(request: HttpRequest, url: str) -> str:
-    """`url` under the name by which the browser asked, where both are names of this machine.
+    """`url` with the host name of the request, if both are loopback names.
 
-    A browser keeps the cookies of the two names apart, so app and admin site must be under the same one.
+    Browsers keep the cookies of the two names apart, so the app and the admin site must use the same one.
     """
     parts = urlsplit(url)
     name, _ = split_domain_port(request.get_host())

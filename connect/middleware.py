@@ -1,4 +1,4 @@
-"""What happens to a request before any view sees it."""
+"""Middleware, the client address, and a request class that tolerates bad headers."""
 
 import hmac
 import ipaddress
@@ -14,29 +14,29 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_header_parameters
 
-KNOWN = "connect.known"  # in the environ: the caller showed a valid token or session
-BODY_REFUSED = "connect.refused"  # in the environ: why connect.asgi did not receive the body
+KNOWN = "connect.known"  # environ key: the token or session of the caller is valid
+BODY_REFUSED = "connect.refused"  # environ key: why connect.asgi did not receive the body
 
 
 def client_address(environ: Mapping[str, Any]) -> str:
-    """The client's address by a WSGI environ: the proxy says it in X-Forwarded-For (k8s/proxy/defaults.cfg).
+    """The client's address; from X-Forwarded-For if the proxy sent the request (k8s/proxy/defaults.cfg).
 
-    A process that is reached without the proxy does not believe that header: the proxy alone knows
-    PROXY_SECRET, and overwrites what a client sends in X-Connect-Proxy.
+    Otherwise the header is ignored. Only the proxy knows PROXY_SECRET, which it sends in X-Connect-Proxy; it
+    overwrites a value from the client.
     """
-    shown = environ.get("HTTP_X_CONNECT_PROXY", "").encode()
-    is_proxy = bool(shown) and hmac.compare_digest(shown, settings.PROXY_SECRET.encode())
-    said = environ.get("HTTP_X_FORWARDED_FOR", "").strip() if is_proxy else ""
+    secret = environ.get("HTTP_X_CONNECT_PROXY", "").encode()
+    is_proxy = bool(secret) and hmac.compare_digest(secret, settings.PROXY_SECRET.encode())
+    forwarded_for = environ.get("HTTP_X_FORWARDED_FOR", "").strip() if is_proxy else ""
     try:
-        return str(ipaddress.ip_address(said))
+        return str(ipaddress.ip_address(forwarded_for))
     except ValueError:
         return str(environ.get("REMOTE_ADDR") or "127.0.0.1")
 
 
-# --- headers that Django would decode with a codec that the client picks -------------------------
+# --- headers that Django would decode with a codec of the client's choice ------------------------
 
-# Python's other codecs transform bytes or escape text. `codecs.lookup` is not asked: it keeps every name that
-# it does not know, for ever.
+# These codecs transform bytes; they are no text encodings. `codecs.lookup` would cache every unknown name for
+# ever.
 _TRANSFORMS = {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec"}
 _CHARSETS = {
     name
@@ -48,7 +48,7 @@ _EXTENDED = re.compile(r"\*[0-9]*\s*=")  # RFC 2231: `name*=charset'language'val
 
 
 def content_type_fault(value: str) -> str | None:
-    """Why a Content-Type cannot be read: its charset is no text encoding. None if nothing is wrong."""
+    """The error if the charset of a Content-Type is no text encoding, else None."""
     if ";" not in value:
         return None
     if _EXTENDED.search(value):
@@ -60,19 +60,19 @@ def content_type_fault(value: str) -> str | None:
 
 
 class Request(WSGIRequest):
-    """A request whose query string is UTF-8, whatever its Content-Type says.
+    """A request that ignores a bad charset and decodes its query string as UTF-8.
 
-    Django decodes the query string with the charset of the body, already while it makes the request.
+    Django would decode the query string with the charset of the body, in the constructor of the request.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         value = meta.get("CONTENT_TYPE", "")
-        fault = content_type_fault(value)  # ReadableHeaders answers
+        fault = content_type_fault(value)  # ReadableHeaders returns the 415
         self.content_type, self.content_params = ("", {}) if fault else parse_header_parameters(value)
 
 
 class ReadableHeaders:
-    """415 for a Content-Type whose charset is no text encoding, 406 for an Accept that cannot be read."""
+    """415 for a Content-Type whose charset is no text encoding, 406 for an unreadable Accept."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
@@ -85,7 +85,7 @@ class ReadableHeaders:
         return self.get_response(request)
 
 
-# --- answers -------------------------------------------------------------------------------------
+# --- responses -----------------------------------------------------------------------------------
 
 _NOT_ACCEPTABLE = "Could not satisfy the request Accept header."
 _DETAILS = {
@@ -97,7 +97,7 @@ _DETAILS = {
 
 
 class NoStore:
-    """`Cache-Control: no-store` on every answer of the API that does not say otherwise."""
+    """Sets `Cache-Control: no-store` on API responses without that header."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
@@ -110,8 +110,10 @@ class NoStore:
 
 
 class JsonForJsonClients:
-    """Replaces a page by JSON for a client that accepts JSON and not HTML: an error keeps its status, a page
-    becomes a 406."""
+    """Replaces HTML by JSON for a client that accepts JSON but not HTML.
+
+    An error keeps its status; a page with a 2xx status becomes a 406.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
@@ -137,7 +139,7 @@ class JsonForJsonClients:
 class KnownCaller:
     """Tells the proxy that the token or session of this request is valid (k8s/proxy/defaults.cfg).
 
-    The proxy takes the header out of the answer, and counts the caller's next calls by what it showed.
+    The proxy removes the header from the response and then counts the next calls per token or session.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
@@ -153,9 +155,9 @@ class KnownCaller:
 
 
 class Refusals:
-    """Answers requests whose body was not received (connect.asgi), and /api bodies over BODY_LIMIT bytes.
+    """Returns the error for a body that was not received (connect.asgi) or exceeds BODY_LIMIT bytes on /api.
 
-    A caller who is not known gets the view's own 401: the view never reads the body.
+    An unauthenticated caller gets the 401 of the view, which never reads the body.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):

@@ -393,11 +393,11 @@ LOGGING = {
     "disable_existing_loggers": False,
     "filters": {
         "call": {"()": "connect.request_context.RequestIdFilter"},
-        "refusals": {"()": "connect.logs.Refusals"},
+        "refusals": {"()": "connect.logs.ClientErrorRateLimit"},
     },
     "formatters": {
         "line": {
-            "()": "connect.logs.Line",
+            "()": "connect.logs.TruncatingFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
         }
     },

@@ -3,7 +3,7 @@
 import logging
 import re
 
-from connect.logs import Line, Refusals
+from connect.logs import ClientErrorRateLimit, TruncatingFormatter
 from tests.gunicorn_server import Server
 
 
@@ -15,7 +15,7 @@ def record(status: int, path: str = "/api/nothing") -> logging.LogRecord:
 
 def test_refusals_are_counted_and_faults_are_not() -> None:
     now = 0.0
-    refusals = Refusals(every_s=60, clock=lambda: now)
+    refusals = ClientErrorRateLimit(every_s=60, clock=lambda: now)
     assert refusals.filter(record(401))
     assert not any(refusals.filter(record(401)) for _ in range(1234))
     assert refusals.filter(record(404))
@@ -30,7 +30,7 @@ def test_refusals_are_counted_and_faults_are_not() -> None:
 
 
 def test_a_long_message_is_cut() -> None:
-    said = Line("%(levelname)s %(message)s").format(record(404, "/" + 8000 * "x"))
+    said = TruncatingFormatter("%(levelname)s %(message)s").format(record(404, "/" + 8000 * "x"))
     assert re.fullmatch(r"WARNING Refused: /x{490}… \(7510 more characters\)", said)
 
 

@@ -1,7 +1,7 @@
-"""Arrays as answers: a page with a `Link` to the next, or everything, streamed in constant memory.
+"""Array responses: one page with a `Link` to the next, or all rows, streamed in constant memory.
 
-An array is never silently cut: a fault after the first_block byte breaks the connection off, so that a closed
-array is whole.
+An array is never silently truncated: an error after the first byte closes the connection with the array open,
+so a closed array is complete.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -25,12 +25,13 @@ from connect.web.query_parameters import Cursor
 from connect.web.rest import Page, RowRenderer, Unavailable
 
 BROWSABLE_LIMIT = 100
-# What rows need besides is asked for a block at first_block, so that it comes soon, then for more of them at once.
-PREFETCH_BLOCKS = 4  # blocks, at most
+PREFETCH_BLOCKS = (
+    4  # max blocks per prefetch call; the first calls take fewer, so that the stream starts soon
+)
 
 T = TypeVar("T")
 
-# Streams never hold all of a process's threads, so that short calls and probes get through.
+# Bulkhead: streams never use all threads of a process, so short calls and probes still get one.
 _streams = SharedSlots(settings.WEB_STREAMS, max(1, settings.WEB_STREAMS // 2))
 
 
@@ -45,25 +46,25 @@ def answer(
     block_size: int = BLOCK,
     audits_after_read: bool = False,
 ) -> HttpResponseBase:
-    """The rows that `fetch` gives, at most as many as it is told.
+    """A response with the rows of `fetch`, which takes the maximum number of rows or None.
 
-    The question is noted before the rows are read; with `audits_after_read` after that, by the middleware, together
-    with the people that `to_wire` has told access.audit about.
+    The call is written to the audit log before the rows are read. With `audits_after_read` the middleware
+    writes it afterwards, with the people that `to_wire` has passed to access.audit.
 
-    `to_wire` turns a block of rows into what is sent; `prefetch` sees some blocks at once before it, where
-    that is cheaper than one by one; `key` is a row's place in the order. An answer of less than a block is
-    sent as a whole.
+    `to_wire` converts a block of rows for the renderer. `prefetch` runs before it on several blocks together,
+    for lookups that are cheaper in bulk. `key` is the sort key of a row. Fewer rows than one block are sent
+    without streaming.
     """
     if limit is None and isinstance(request.accepted_renderer, Page):
         limit = BROWSABLE_LIMIT
     with bulkhead.slot(caller_of(request)):
-        rows = fetch(None if limit is None else limit + 1)  # checks the question, and reads nothing yet
+        rows = fetch(None if limit is None else limit + 1)  # validates the query; reads no rows yet
         if not audits_after_read:
             audit.note(request, 200)
         if limit is not None:
             return _page(request, list(rows), limit, to_wire, key)
         block = list(islice(rows, block_size))
-        # What the rows need besides is asked for now, while an answer can still be a 503.
+        # The lookups of the first block happen now, while the status can still be 503.
         try:
             first_block = to_wire(block)
         except BaseException:
@@ -101,7 +102,7 @@ def _stream(
     renderer = cast("RowRenderer", request.accepted_renderer)  # the browsable page never streams
     if not _streams.acquire(caller_of(request), 0):
         _close(rows)
-        raise Unavailable("Too many long answers are being read. Ask again, or for pages with `limit`.")
+        raise Unavailable("Too many long responses are being streamed. Try again, or use pages with `limit`.")
     body = _Body(caller_of(request), rows, first_block, renderer, to_wire, prefetch, block_size)
     response = StreamingHttpResponse(body, content_type=_content_type(renderer))
     response["Vary"] = "Accept"
@@ -115,7 +116,7 @@ def _content_type(renderer: RowRenderer) -> str:
 
 
 class _Body(Generic[T]):
-    """An iterator with a close that always runs, which a generator that never started does not have."""
+    """An iterator whose close() always runs. A generator that never started skips its `finally`."""
 
     def __init__(
         self,
@@ -149,11 +150,11 @@ class _Body(Generic[T]):
             if block:
                 yield prefix + renderer.encode(block)
                 prefix = renderer.separator
-        # When not one row was left of the blocks, the frame is still to be opened.
+        # If no block had rows, the opening has not been sent yet.
         yield renderer.closing if prefix is not renderer.opening else renderer.opening + renderer.closing
 
     def _converted_blocks(self, to_wire: Callable[[list[T]], list[Any]]) -> Iterator[list[Any]]:
-        """The blocks after the first_block."""
+        """The blocks after the first, converted."""
         blocks = 1
         while True:
             if self._prefetch is not None:
@@ -178,6 +179,6 @@ class _Body(Generic[T]):
 
 
 def _close(rows: Iterator[Any]) -> None:
-    """Ends the transaction that the rows are read in."""
+    """Ends the transaction of the rows."""
     if isinstance(rows, Generator):
         rows.close()
