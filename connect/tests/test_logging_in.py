@@ -21,9 +21,7 @@ def behind_the_proxy(settings: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def staff(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = [
-        "django.contrib.auth.hashers.MD5PasswordHasher"
-    ]  # fast, because the tests log in often
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast
     User.objects.create_superuser(NAME, password=PASSWORD)
     User.objects.create_superuser("bo", password=PASSWORD)
 

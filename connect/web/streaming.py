@@ -25,9 +25,7 @@ from connect.web.query_parameters import Cursor
 from connect.web.rest import Page, RowRenderer, Unavailable
 
 BROWSABLE_LIMIT = 100
-PREFETCH_BLOCKS = (
-    4  # max blocks per prefetch call; the first calls take fewer, so that the stream starts soon
-)
+PREFETCH_BLOCKS = 4  # max blocks per prefetch call; the first calls take fewer, for a fast start
 
 T = TypeVar("T")
 

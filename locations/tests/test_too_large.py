@@ -33,8 +33,8 @@ QUESTION: dict[str, Any] = {"start": START, "end": END, "distance_m": 5, "within
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule for long deadlines holds for short ones, too, so that no test waits long."""
-    monkeypatch.setattr(database, "SHORT_S", 0)
-    monkeypatch.setattr(database, "EARLIER_S", 0.1)
+    monkeypatch.setattr(database, "SHORT_DEADLINE_S", 0)
+    monkeypatch.setattr(database, "MARGIN_S", 0.1)
 
 
 @pytest.fixture
