@@ -106,12 +106,12 @@ def test_an_https_api_url_enables_all_tls_settings() -> None:
 
 
 def test_remote_neighbours_require_a_service_token() -> None:
-    asks = DEPLOYMENT | {"PERSONS_URL": "http://persons:8000"}
-    result = run("manage.py", "check", **asks | {"SERVICE_TOKEN": ""})
+    with_remote = DEPLOYMENT | {"PERSONS_URL": "http://persons:8000"}
+    result = run("manage.py", "check", **with_remote | {"SERVICE_TOKEN": ""})
     assert result.returncode != 0
     assert "SERVICE_TOKEN is empty" in result.stderr
     for valid in ({"SERVICE_TOKEN": "process0." + "k" * 32}, {"SERVICE_TOKEN": "", "ACCESS": "open"}):
-        assert run("manage.py", "check", **asks | valid).returncode == 0
+        assert run("manage.py", "check", **with_remote | valid).returncode == 0
 
 
 def test_the_web_app_starts_without_secret_key_and_database() -> None:

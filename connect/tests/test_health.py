@@ -91,8 +91,8 @@ def children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def needs(door: Server, path: str = "/health/ready") -> tuple[int, dict[str, str]]:
-    answer = door.get(path)
+def needs(web: Server, path: str = "/health/ready") -> tuple[int, dict[str, str]]:
+    answer = web.get(path)
     return answer.status_code, answer.json()["needs"]
 
 
@@ -102,18 +102,18 @@ def test_readiness_shows_which_neighbour_is_frozen(
     persons, locations = neighbours
     wiring = {"PERSONS_URL": persons.url(""), "LOCATIONS_URL": locations.url(""), "DATABASE_URL": ""}
     healthy = (200, {"persons": "ok", "locations": "ok"})
-    with Server(SERVED_APPS="connections", WEB_WORKERS="1", WEB_THREADS="4", **wiring) as door:
-        assert needs(door) == healthy
+    with Server(SERVED_APPS="connections", WEB_WORKERS="1", WEB_THREADS="4", **wiring) as web:
+        assert needs(web) == healthy
         for name, server in (("persons", persons), ("locations", locations)):
             with frozen(server):
                 expected = (503, healthy[1] | {name: "out of reach"})
-                until(lambda expected=expected: needs(door) == expected)  # type: ignore[misc]
+                until(lambda expected=expected: needs(web) == expected)  # type: ignore[misc]
                 with ThreadPoolExecutor(12) as crowd:  # more requests than threads: checks block no thread
-                    assert {*crowd.map(lambda _: door.get("/health/ready").status_code, range(48))} == {503}
-                    assert door.get("/health/live").ok
-            until(lambda: needs(door) == healthy)
-        assert needs(door, "/health/ready/connections") == healthy
-        assert door.get("/health/ready/locations").status_code == 404
+                    assert {*crowd.map(lambda _: web.get("/health/ready").status_code, range(48))} == {503}
+                    assert web.get("/health/live").ok
+            until(lambda: needs(web) == healthy)
+        assert needs(web, "/health/ready/connections") == healthy
+        assert web.get("/health/ready/locations").status_code == 404
 
 
 def test_a_neighbour_without_its_own_dependencies_counts_as_ok(no_database_server: Server) -> None:
@@ -123,8 +123,8 @@ def test_a_neighbour_without_its_own_dependencies_counts_as_ok(no_database_serve
         "LOCATIONS_URL": no_database_server.url(""),
         "DATABASE_URL": "",
     }
-    with Server(SERVED_APPS="connections", WEB_WORKERS="1", **wiring) as door:
-        assert needs(door) == (200, {"persons": "ok", "locations": "ok"})
+    with Server(SERVED_APPS="connections", WEB_WORKERS="1", **wiring) as web:
+        assert needs(web) == (200, {"persons": "ok", "locations": "ok"})
     assert needs(no_database_server)[0] == 503
 
 

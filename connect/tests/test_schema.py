@@ -91,8 +91,8 @@ def test_a_parameter_describes_its_bounds_and_default(operation: str, parameter:
     for bound in ("default", "minimum", "maximum", "maxLength"):
         for schema in [spec["schema"], *spec["schema"].get("oneOf", ())]:
             if value := schema.get(bound):
-                said = value if isinstance(value, str) else f"{value:,g}"
-                assert said in spec["description"], bound
+                limit_text = value if isinstance(value, str) else f"{value:,g}"
+                assert limit_text in spec["description"], bound
     assert spec["description"]
 
 
@@ -148,8 +148,8 @@ def test_the_examples_work_on_the_simulated_event(db: None, api: APIClient) -> N
         if "application/json" not in forms:
             assert answer["Content-Type"] in forms
             continue
-        shown = example(forms["application/json"])
-        assert shown == answer.json() or shown[0] in answer.json(), name
+        sample = example(forms["application/json"])
+        assert sample == answer.json() or sample[0] in answer.json(), name
 
 
 def test_the_committed_schema_is_what_every_process_serves(api: APIClient) -> None:

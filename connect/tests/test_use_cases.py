@@ -82,9 +82,9 @@ def test_only_use_cases_call_the_seam_for_pings_and_locations() -> None:
     [
         "neighbours.pings().submit([])",
         "ask = neighbours.locations",
-        "from connect.neighbours import pings as door",
+        "from connect.neighbours import pings as alias",
         "from locations.storage import record",
-        "from locations import services",
+        "from locations import storage",
         "import locations.proximity",
     ],
 )
