@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line: ingestion workers, imports, the simulator."""
+"""Django's command line."""
 
 import os
 import sys

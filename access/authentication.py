@@ -28,7 +28,7 @@ class Bearer(BaseAuthentication):
         )
         if caller is None:
             raise exceptions.AuthenticationFailed("This token is not valid.")
-        request_context.in_share(caller.share)
+        request_context.set_share(caller.share)
         if settings.ACCESS != "open":
             request.META[KNOWN] = caller.share
         if caller.kind is Kind.PERSON:
@@ -48,7 +48,7 @@ class Session(SessionAuthentication):
         if caller is None:
             return None
         self.enforce_csrf(request)
-        request_context.in_share(caller.share)
+        request_context.set_share(caller.share)
         request.META[KNOWN] = caller.share
         return None, caller
 

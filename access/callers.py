@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from connect import neighbours
-from connect.coalescing import Coalesced
+from connect.coalescing import Coalescer
 from connect.errors import NeighbourUnavailable
 
 if TYPE_CHECKING:
@@ -269,4 +269,4 @@ class Remembered:
 
 
 _remembered = Remembered()
-_tokens: Coalesced[str, Caller] = Coalesced(lambda tokens: neighbours.access().of_tokens(tokens))
+_tokens: Coalescer[str, Caller] = Coalescer(lambda tokens: neighbours.access().of_tokens(tokens))

@@ -17,14 +17,16 @@ SESSION = "X-Connect-Session"
 
 def of_tokens(tokens: Iterable[str]) -> dict[str, Caller]:
     """See access.services. Raises NeighbourUnavailable."""
-    found = http.ask(f"{settings.PERSONS_URL}/internal/callers", [], silent_s=SILENT_S, body=list(tokens))
+    found = http.fetch(
+        f"{settings.PERSONS_URL}/internal/callers", [], read_timeout_s=SILENT_S, body=list(tokens)
+    )
     return {token: _caller(fields) for token, fields in found.items()}
 
 
 def token_changes() -> int:
     """See access.services. Raises NeighbourUnavailable."""
     url = f"{settings.PERSONS_URL}/internal/token-changes"
-    return int(http.ask(url, [], silent_s=SHORT_SILENT_S)["number"])
+    return int(http.fetch(url, [], read_timeout_s=SHORT_SILENT_S)["number"])
 
 
 def of_session(key: str) -> Caller | None:
@@ -32,14 +34,14 @@ def of_session(key: str) -> Caller | None:
     if not key.isascii() or not key.isprintable():
         return None
     url = f"{settings.PERSONS_URL}/internal/callers"
-    found = http.ask(url, [], silent_s=SILENT_S, headers={SESSION: key})
+    found = http.fetch(url, [], read_timeout_s=SILENT_S, headers={SESSION: key})
     return _caller(found) if found else None
 
 
 def note(caller: Caller, question: Question) -> None:
     """Writes to the audit log. A second attempt may write it twice. Raises NeighbourUnavailable."""
     fact = {"kind": caller.kind, "name": caller.name, "question": asdict(question)}
-    http.tell(f"{settings.PERSONS_URL}/internal/questions", fact, silent_s=SILENT_S)
+    http.send(f"{settings.PERSONS_URL}/internal/questions", fact, read_timeout_s=SILENT_S)
 
 
 def _caller(fields: dict[str, Any]) -> Caller:

@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 from access import services
 from access.authentication import caller_of
 from access.callers import CLIENTS, Kind
-from connect.web.openapi import FINN, MISSING, UNAVAILABLE, errors, shown
+from connect.web.openapi import FINN, MISSING, UNAVAILABLE, errors, response_spec
 from connect.web.query_parameters import Query
 from connect.web.rest import JsonRenderer, StrictSerializer, Text, object_body
 from connect.wire_format import format_time
@@ -35,7 +35,7 @@ class WhoAmI(APIView):
         summary="Who is calling?",
         description="The kind of the token that is shown, or of the session, and whose it is.",
         responses={
-            200: shown(
+            200: response_spec(
                 _Caller,
                 "As the token or the session says.",
                 {
@@ -91,7 +91,7 @@ class Exchange(APIView):
         ),
         request=_CodeSerializer,
         responses={
-            201: shown(
+            201: response_spec(
                 _SignedIn,
                 "The token is valid from now on, and the code no longer.",
                 {"a person": _SIGNED_IN},

@@ -1,1 +1,1 @@
-"""Connect: who was near whom, when and for how long. The project that every process runs."""
+"""The Django project that every process of Connect runs."""

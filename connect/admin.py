@@ -22,7 +22,7 @@ class Site(admin.AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         by_session = settings.ACCESS == "tokens" and self.has_permission(request)
-        app_url = reverse("admin:app") if by_session else loopback.by_name_of(request, settings.APP_URL)
+        app_url = reverse("admin:app") if by_session else loopback.with_host_of(request, settings.APP_URL)
         return super().each_context(request) | {"app_url": app_url}
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
@@ -42,7 +42,7 @@ class Site(admin.AdminSite):
     def app_view(self, request: HttpRequest) -> HttpResponse:
         """Leads staff who have signed in back to where they were in the app, which asks by their session."""
         to = request.GET.get("to", "/")
-        app_url = loopback.by_name_of(request, settings.APP_URL).rstrip("/")
+        app_url = loopback.with_host_of(request, settings.APP_URL).rstrip("/")
         return HttpResponseRedirect(f"{app_url}/{to.removeprefix('/')}#session")
 
     def figures(self, request: HttpRequest) -> list[Figure]:

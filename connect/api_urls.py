@@ -1,4 +1,4 @@
-"""The REST paths of all apps: what the schema describes, in every process the same."""
+"""The REST paths of all apps. Every process describes all of them in its schema."""
 
 from django.urls import URLPattern, URLResolver, path
 
@@ -11,19 +11,19 @@ from persons import urls as persons
 from privacy import urls as privacy
 
 
-def readiness_of(app: str) -> URLPattern:
-    """Beside the app's paths, so that the proxy leads it to the process that serves them."""
+def readiness_path(app: str) -> URLPattern:
+    """The readiness path of one app; the proxy routes it to the process that serves the app."""
     return path(f"health/ready/{app}", health.Ready.as_view(), {"app": app}, name=f"health-ready-{app}")
 
 
-# The specific before the general: connections' paths begin like persons'.
+# connections comes before persons: its paths start with /api/persons/, too.
 APPS: dict[str, list[URLPattern | URLResolver]] = {
-    "connections": [*connections.urlpatterns, readiness_of("connections")],
-    # Tokens are kept, and people forgotten, where persons are.
+    "connections": [*connections.urlpatterns, readiness_path("connections")],
+    # The persons process stores the tokens and erases people.
     "persons": [*persons.urlpatterns, *privacy.urlpatterns, *access.urlpatterns],
-    "locations": [*locations.urlpatterns, readiness_of("locations")],
+    "locations": [*locations.urlpatterns, readiness_path("locations")],
 }
-# The one path of the API with a slash at its end.
+# The only API path with a trailing slash.
 ENTRY: list[URLPattern | URLResolver] = [path("api/", EntryPoints.as_view(), name="entry-points")]
 HEALTH: list[URLPattern | URLResolver] = [
     path("health", health.Live.as_view(), name="health"),

@@ -1,8 +1,8 @@
 """The ASGI application that gunicorn serves.
 
-The event loop receives a request (connect.request_body); only then does Django answer it, in one thread of a
-bounded pool. A long answer is written from its thread, so that its database cursor stays in one thread; a
-reader that is too slow is cut off.
+The event loop receives the whole request (connect.request_body), then Django handles it in one thread of a
+bounded pool. A stream is written from that thread, so its database cursor stays in one thread. Slow readers
+are disconnected.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from django.core.wsgi import get_wsgi_application
 
 import access.callers
 from connect.errors import NeighbourUnavailable
-from connect.middleware import REFUSED, Request, client_address, session_key
+from connect.middleware import BODY_REFUSED, Request, client_address, session_key
 from connect.request_body import (
     DRAIN,
     KNOWN_DRAIN,
     NO_BODY,
     SMALL_BODY,
     UPLOAD_LIMIT,
-    Bodies,
+    BodyReceiver,
+    ClientGone,
     Environ,
-    Gone,
     Known,
     Message,
     Receive,
@@ -40,10 +40,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
 Send = Callable[[Message], Awaitable[None]]
 
-IDENTITY_THREADS = 32  # their tokens are asked about together
-UNKNOWN_SHARE = 2  # threads for all of an address who show nothing that is known
-WAITING = 256  # requests that may wait for a thread; more are refused
-SLOW_READER_S = 30.0  # for a reader to take PIECE bytes
+IDENTITY_THREADS = 32  # their token lookups are coalesced
+UNKNOWN_SHARE = 2  # threads for all unauthenticated callers of an address
+MAX_QUEUED = 256  # requests that wait for a thread; more get a 503
+SLOW_READER_S = 30.0  # timeout for sending PIECE bytes
 PIECE = 64 * 1024
 
 
@@ -54,18 +54,18 @@ class Application:
         *,
         threads: int,
         timeout_s: float,
-        bodies: Bodies,
+        bodies: BodyReceiver,
         sender: Callable[[Environ], Awaitable[tuple[str, int]]],
     ):
-        """`sender` names the caller of a request, and how many threads this caller may have."""
+        """`sender` returns the caller of a request and its maximum number of threads."""
         self._wsgi = wsgi
         self._timeout_s = timeout_s
         self._bodies = bodies
         self._sender = sender
         self._threads = ThreadPoolExecutor(threads, "request")
-        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._capacity = threads + WAITING
-        self._in_hand = 0
+        self._semaphores: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._capacity = threads + MAX_QUEUED
+        self._in_progress = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -75,54 +75,57 @@ class Application:
         if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
             try:
                 body = await self._bodies.received(environ, receive)
-            except Gone:
+            except ClientGone:
                 return
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = body.file, str(body.length)
         if body.refused:
-            environ[REFUSED] = body.refused
+            environ[BODY_REFUSED] = body.refused
         if body.known:
             scope[DRAIN] = KNOWN_DRAIN
         try:
             await self._respond(environ, receive, send)
-        except Gone:
+        except ClientGone:
             return
         finally:
             body.file.close()
 
     async def _respond(self, environ: Environ, receive: Receive, send: Send) -> None:
-        if self._in_hand >= self._capacity:
+        if self._in_progress >= self._capacity:
             await _send_whole(send, *_BUSY)
             return
         loop = asyncio.get_running_loop()
         stream = _Stream(loop, receive, send)
-        self._in_hand += 1
+        self._in_progress += 1
         try:
-            async with await self._place(environ):
+            async with await self._semaphore(environ):
                 answer = await loop.run_in_executor(self._threads, self._work, environ, stream)
         finally:
-            self._in_hand -= 1
+            self._in_progress -= 1
             stream.end()
         if isinstance(answer, _File):
             await answer.send(send)
         elif answer is not None:
             await _send_whole(send, *answer)
 
-    async def _place(self, environ: Environ) -> asyncio.Semaphore:
+    async def _semaphore(self, environ: Environ) -> asyncio.Semaphore:
         name, share = await self._sender(environ)
-        place = self._places.get(name)
-        if place is None:
-            place = self._places[name] = asyncio.Semaphore(share)
-        return place
+        semaphore = self._semaphores.get(name)
+        if semaphore is None:
+            semaphore = self._semaphores[name] = asyncio.Semaphore(share)
+        return semaphore
 
     def _work(self, environ: Environ, stream: "_Stream") -> "tuple[int, Headers, bytes] | _File | None":
-        """In a thread of the pool: a short answer, a file, or None once a long answer has been sent."""
-        from connect import request_context  # noqa: PLC0415 - it needs Django's settings
+        """Runs in a thread of the pool. Returns a short response, a file, or None after a stream."""
+        from connect import request_context  # noqa: PLC0415 - needs configured settings
 
         request_id = environ.get("HTTP_X_REQUEST_ID")
-        told = environ.get("HTTP_X_TIMEOUT_S", "")
+        requested = environ.get("HTTP_X_TIMEOUT_S", "")
         request_context.begin(
             request_id,
-            min(self._timeout_s, float(told) if request_context.SECONDS.fullmatch(told) else math.inf),
+            min(
+                self._timeout_s,
+                float(requested) if request_context.SECONDS_FORMAT.fullmatch(requested) else math.inf,
+            ),
         )
         head = _Head()
         response = self._wsgi(environ, head.start)
@@ -147,7 +150,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class _Head:
-    """What a WSGI application says with start_response."""
+    """The status and headers from start_response."""
 
     status = 500
     headers: Headers = []
@@ -158,7 +161,7 @@ class _Head:
 
 
 class _File:
-    """A static file, which the event loop sends: anybody may ask for it, and read it slowly."""
+    """A static file. The event loop sends it, so a slow reader holds no thread."""
 
     def __init__(self, head: _Head, response: Any):
         self._head = head
@@ -175,7 +178,7 @@ class _File:
 
 
 class _Stream:
-    """A long answer on its way from a thread to the client: while a chunk is sent, the next one is made."""
+    """Streams chunks from a thread to the client; the next chunk is made while one is sent."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, receive: Receive, send: Send):
         self._loop = loop
@@ -197,7 +200,7 @@ class _Stream:
         self._wait()
 
     def end(self) -> None:
-        """In the event loop: nobody needs to know any more whether the client is there."""
+        """Stops watching for a disconnect. Runs in the event loop."""
         if self._watcher is not None:
             self._watcher.cancel()
 
@@ -214,7 +217,7 @@ class _Stream:
             try:
                 self._sending.result()
             except CancelledError:
-                raise Gone from None
+                raise ClientGone from None
 
     async def _begin(self, message: Message) -> None:
         self._watcher = self._loop.create_task(self._watch())
@@ -228,7 +231,7 @@ class _Stream:
     async def _deliver(self, chunk: bytes) -> None:
         for begin in range(0, len(chunk), PIECE):
             if self._gone:
-                raise Gone
+                raise ClientGone
             await _send_piece(self._send, chunk[begin : begin + PIECE])
 
 
@@ -241,12 +244,12 @@ def _end(body: bytes = b"") -> Message:
 
 
 async def _send_piece(send: Send, piece: bytes) -> None:
-    """Raises Gone if the client reads too slowly."""
+    """Raises ClientGone if the client reads too slowly."""
     try:
         async with asyncio.timeout(SLOW_READER_S):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     except TimeoutError:
-        raise Gone from None
+        raise ClientGone from None
 
 
 async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
@@ -267,7 +270,7 @@ _BUSY = (
 
 
 def _environ(scope: Message) -> Environ:
-    """The WSGI environ of a request. PEP 3333: strings whose characters stand for bytes."""
+    """The WSGI environ of a request. Its strings are Latin-1 decoded bytes (PEP 3333)."""
     server = scope.get("server") or ("localhost", 80)
     client = scope.get("client") or ("", 0)
     environ: Environ = {
@@ -298,8 +301,8 @@ def _environ(scope: Message) -> Environ:
     return environ
 
 
-def _shown(environ: Environ) -> tuple[str, str]:
-    """The Authorization header and, without one, the key of the session; empty where there is none."""
+def _credentials(environ: Environ) -> tuple[str, str]:
+    """The Authorization header or, without one, the session key; empty strings if absent."""
     authorization: str = environ.get("HTTP_AUTHORIZATION", "")
     if authorization:
         return authorization, ""
@@ -309,18 +312,18 @@ def _shown(environ: Environ) -> tuple[str, str]:
 def _application() -> Application:
     django = get_wsgi_application()
     django.request_class = Request
-    from django.conf import settings  # noqa: PLC0415 - only now is it configured
+    from django.conf import settings  # noqa: PLC0415 - needs configured settings
     from django.urls import get_resolver  # noqa: PLC0415
 
-    get_resolver().url_patterns  # noqa: B018 - loaded now, so that what is wrong stops the process at start
+    get_resolver().url_patterns  # noqa: B018 - loads the URLs now, so that an error stops the start
 
     threads = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
-    only_pages = {*settings.SERVED_APPS} <= {"webapp"}  # with nobody to ask about a cookie of the admin site
+    serves_only_pages = {*settings.SERVED_APPS} <= {"webapp"}  # no process to check a session cookie with
 
     def caller_of(environ: Environ) -> access.callers.Caller | None:
-        if only_pages:
+        if serves_only_pages:
             return None
-        authorization, session_key = _shown(environ)
+        authorization, session_key = _credentials(environ)
         caller = access.callers.by_header(authorization, sends=environ["PATH_INFO"] == "/api/locations")
         return access.callers.of_session(session_key) if caller is None and session_key else caller
 
@@ -335,23 +338,23 @@ def _application() -> Application:
         return Known(caller.name, settings.BODY_LIMIT if is_api else UPLOAD_LIMIT)
 
     async def sender(environ: Environ) -> tuple[str, int]:
-        """All unknown callers of an address are one caller; so are probes, which do not use the proxy.
+        """Unauthenticated callers of one address are one caller. So are probes, which bypass the proxy.
 
-        Tokens are identified first, because hundreds of phones behind one address may begin at the same time.
+        Tokens are checked first, because hundreds of phones behind one address may start at the same time.
         """
         if settings.ACCESS == "open":
             return "anybody", settings.WEB_THREADS
-        shown = _shown(environ)
-        caller = access.callers.remembered(*shown)
-        if caller is None and any(shown):
+        credentials = _credentials(environ)
+        caller = access.callers.remembered(*credentials)
+        if caller is None and any(credentials):
             with suppress(NeighbourUnavailable):
                 caller = await identified(environ)
         if caller is None:
             is_probe = "HTTP_X_CONNECT_PROXY" not in environ
             return "probes" if is_probe else client_address(environ), UNKNOWN_SHARE
-        if caller.kind is access.callers.Kind.SERVICE:  # another process asks for many callers
+        if caller.kind is access.callers.Kind.SERVICE:  # another process calls for many callers
             return caller.name, settings.WEB_PLACES
-        if int(environ["CONTENT_LENGTH"]) > SMALL_BODY:  # it takes as long as hundreds of others
+        if int(environ["CONTENT_LENGTH"]) > SMALL_BODY:  # one takes as long as hundreds of small ones
             return f"{caller.name}: large bodies", 1
         return caller.name, max(1, settings.WEB_PLACES // 2)
 
@@ -359,12 +362,12 @@ def _application() -> Application:
         django,
         threads=settings.WEB_THREADS,
         timeout_s=settings.REQUEST_TIMEOUT_S,
-        bodies=Bodies(known),
+        bodies=BodyReceiver(known),
         sender=sender,
     )
 
 
 application = _application()
-# A thread that reads a batch leaves the interpreter to the others ten times as often as by default (5 ms).
+# Switch threads ten times as often as by default (5 ms), so that a large batch delays other requests less.
 sys.setswitchinterval(0.0005)
-gc.freeze()  # what is loaded stays: looking through it again and again took a third of a long answer's time
+gc.freeze()  # collections over the loaded modules took a third of the time of a long response

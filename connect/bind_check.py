@@ -1,4 +1,4 @@
-"""Where a process may listen: with ACCESS=open on its own machine alone."""
+"""With ACCESS=open a process may bind only to loopback addresses."""
 
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -8,17 +8,17 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def check(hosts: Iterable[str]) -> str:
-    """What a process says at its start of who may ask it, as it listens on these addresses.
+    """The log line about access for a process that listens on these addresses.
 
-    Raises ImproperlyConfigured where anybody on the network could do everything.
+    Raises ImproperlyConfigured if ACCESS=open and an address is not loopback.
     """
     if settings.ACCESS != "open":
-        return "ACCESS=tokens: who calls has to show a token."
+        return "ACCESS=tokens: every caller needs a token."
     for host in hosts:
         try:
-            is_here = host == "localhost" or ip_address(host.strip("[]")).is_loopback
+            is_loopback = host == "localhost" or ip_address(host.strip("[]")).is_loopback
         except ValueError:
-            is_here = False
-        if not is_here:
-            raise ImproperlyConfigured(f"ACCESS=open is for this machine alone, and {host} is not.")
-    return "ACCESS=open: everybody on this machine may do everything; only 127.0.0.1 is listened on."
+            is_loopback = False
+        if not is_loopback:
+            raise ImproperlyConfigured(f"ACCESS=open allows only loopback addresses, and {host} is not one.")
+    return "ACCESS=open: everybody on this machine may do everything. The process listens on loopback only."

@@ -1,7 +1,7 @@
-"""Bulkhead: at most WEB_PLACES threads of a process wait on slow questions, and each caller has a share.
+"""Bulkhead: at most WEB_PLACES threads of a process wait on slow calls, and each caller has a share of them.
 
-So short calls get through while a database or a neighbour is slow. A place is taken for a question until its
-answer begins, and kept while the answer is streamed.
+So short calls get a thread while the database or a neighbour is slow. A call holds its slot until its
+response begins; a stream holds it until its end.
 """
 
 import threading
@@ -14,12 +14,12 @@ from django.conf import settings
 from access.callers import Caller, Kind
 from connect.errors import NeighbourUnavailable
 
-PATIENCE_S = 2.0
-PERSON_SHARE = 2  # questions of one person at the same time
+ACQUIRE_TIMEOUT_S = 2.0
+PERSON_SHARE = 2  # concurrent slow calls of one person
 
 
-class Shares:
-    """Places of which each caller may have a share. Thread-safe."""
+class SharedSlots:
+    """A semaphore in which each caller may hold at most a share of the slots. Thread-safe."""
 
     def __init__(self, size: int, share: int):
         self._size = size
@@ -27,68 +27,68 @@ class Shares:
         self._taken: Counter[str] = Counter()
         self._changed = threading.Condition()
 
-    def take(self, caller: Caller | None, patience_s: float) -> bool:
-        """Whether a place was free in time. Without a caller no share is counted."""
-        name, share = self._of(caller)
+    def acquire(self, caller: Caller | None, timeout_s: float) -> bool:
+        """Whether a slot became free within the timeout. Without a caller no share applies."""
+        name, share = self._name_and_share(caller)
 
         def is_free() -> bool:
             return self._taken.total() < self._size and self._taken[name] < share
 
         with self._changed:
-            if not self._changed.wait_for(is_free, patience_s):
+            if not self._changed.wait_for(is_free, timeout_s):
                 return False
             self._taken[name] += 1
         return True
 
-    def give_back(self, caller: Caller | None) -> None:
-        name, _ = self._of(caller)
+    def release(self, caller: Caller | None) -> None:
+        name, _ = self._name_and_share(caller)
         with self._changed:
             self._taken[name] -= 1
             if not self._taken[name]:
                 del self._taken[name]
             self._changed.notify_all()
 
-    def _of(self, caller: Caller | None) -> tuple[str, int]:
+    def _name_and_share(self, caller: Caller | None) -> tuple[str, int]:
         if caller is None or caller.kind in (Kind.OPEN, Kind.SERVICE):
             return "", self._size
         return caller.name, min(self._share, PERSON_SHARE) if caller.kind is Kind.PERSON else self._share
 
 
-_places = Shares(settings.WEB_PLACES, max(1, settings.WEB_PLACES * 2 // 3))
-_mine = threading.local()
+_slots = SharedSlots(settings.WEB_PLACES, max(1, settings.WEB_PLACES * 2 // 3))
+_local = threading.local()
 
 
 @contextmanager
-def taken(caller: Caller | None = None) -> Iterator[None]:
-    """A place for this thread, once however deep. Raises NeighbourUnavailable if none is free in time."""
-    if getattr(_mine, "has_one", False):
+def slot(caller: Caller | None = None) -> Iterator[None]:
+    """Holds a slot for this thread; reentrant. Raises NeighbourUnavailable after ACQUIRE_TIMEOUT_S."""
+    if getattr(_local, "has_slot", False):
         yield
         return
-    if not _places.take(caller, PATIENCE_S):
-        raise NeighbourUnavailable("Too many questions wait for their answers.")
-    _mine.kept = False
+    if not _slots.acquire(caller, ACQUIRE_TIMEOUT_S):
+        raise NeighbourUnavailable("Too many slow calls at the same time.")
+    _local.detached = False
     try:
-        with used():
+        with reuse_slot():
             yield
     finally:
-        if not _mine.kept:
-            _places.give_back(caller)
+        if not _local.detached:
+            _slots.release(caller)
 
 
-def keep() -> None:
-    """The place outlasts `taken`: the stream uses it and gives it back, in whichever thread."""
-    _mine.kept = True
+def detach_slot() -> None:
+    """Keeps the slot beyond `slot()`. The stream releases it, from any thread."""
+    _local.detached = True
 
 
 @contextmanager
-def used() -> Iterator[None]:
-    """This thread works in a place that was kept."""
-    _mine.has_one = True
+def reuse_slot() -> Iterator[None]:
+    """This thread works in a slot that is already held."""
+    _local.has_slot = True
     try:
         yield
     finally:
-        _mine.has_one = False
+        _local.has_slot = False
 
 
-def give_back(caller: Caller | None) -> None:
-    _places.give_back(caller)
+def release(caller: Caller | None) -> None:
+    _slots.release(caller)

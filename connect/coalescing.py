@@ -1,62 +1,63 @@
-"""Combines the questions that several threads ask at the same time into one."""
+"""Combines calls that several threads make at the same time into one call."""
 
 import threading
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Generic, TypeVar
 
-MOST = 500  # keys in a question
+MAX_KEYS = 500  # per batch
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
-Ask = Callable[[AbstractSet[Key]], Mapping[Key, Answer]]
+Fetch = Callable[[AbstractSet[Key]], Mapping[Key, Answer]]
 
 
-class Coalesced(Generic[Key, Answer]):
-    """Asks one question at a time. Keys that come meanwhile are asked about together in the next one.
+class Coalescer(Generic[Key, Answer]):
+    """Runs one batch at a time. Keys that arrive while a batch runs go together into the next batch.
 
-    So hundreds of phones that begin at the same moment cost a few calls. `ask` returns the answers of the
-    keys that have one; each thread whose key was in a question raises what `ask` raises. Thread-safe.
+    So hundreds of phones that start at the same moment cost only a few calls. `fetch` returns the answers of
+    the keys that have one. If it raises, every thread with a key in that batch raises the same exception.
+    Thread-safe.
     """
 
-    def __init__(self, ask: Ask[Key, Answer], *, most: int = MOST):
-        """No key joins a question that has `most` keys; more keys than that are a question of their own."""
-        self._ask = ask
-        self._most = most
-        self._next: _Question[Key, Answer] = _Question()
+    def __init__(self, fetch: Fetch[Key, Answer], *, max_keys: int = MAX_KEYS):
+        """A batch with `max_keys` keys accepts no more. A call with more keys is a batch of its own."""
+        self._fetch = fetch
+        self._max_keys = max_keys
+        self._next: _Batch[Key, Answer] = _Batch()
         self._lock = threading.Lock()
-        self._asking = threading.Lock()
+        self._running = threading.Lock()
 
     def __call__(self, keys: AbstractSet[Key]) -> Mapping[Key, Answer]:
-        """The answers, among them those to other keys of the same question."""
-        if len(keys) > self._most:
-            return self._ask(keys)
+        """The answers of the whole batch, which may contain other keys too."""
+        if len(keys) > self._max_keys:
+            return self._fetch(keys)
         with self._lock:
-            if len(self._next.keys) >= self._most:
-                self._next = _Question()
-            mine = self._next
-            mine.keys |= keys
-        with self._asking:
-            if not mine.is_over:
+            if len(self._next.keys) >= self._max_keys:
+                self._next = _Batch()
+            batch = self._next
+            batch.keys |= keys
+        with self._running:
+            if not batch.is_done:
                 with self._lock:
-                    if self._next is mine:
-                        self._next = _Question()
-                mine.put(self._ask)
-        if mine.fault is not None:
-            raise mine.fault.with_traceback(None)
-        return mine.answers
+                    if self._next is batch:
+                        self._next = _Batch()
+                batch.run(self._fetch)
+        if batch.error is not None:
+            raise batch.error.with_traceback(None)
+        return batch.answers
 
 
-class _Question(Generic[Key, Answer]):
+class _Batch(Generic[Key, Answer]):
     def __init__(self) -> None:
         self.keys: set[Key] = set()
         self.answers: Mapping[Key, Answer] = {}
-        self.fault: Exception | None = None
-        self.is_over = False
+        self.error: Exception | None = None
+        self.is_done = False
 
-    def put(self, ask: Ask[Key, Answer]) -> None:
+    def run(self, fetch: Fetch[Key, Answer]) -> None:
         try:
-            self.answers = ask(self.keys)
-        except Exception as fault:  # noqa: BLE001 - each thread whose keys these are raises it
-            self.fault = fault
-        self.is_over = True
+            self.answers = fetch(self.keys)
+        except Exception as error:  # noqa: BLE001 - every thread with a key in this batch raises it
+            self.error = error
+        self.is_done = True

@@ -1,4 +1,4 @@
-"""Figures for the front page of the admin site: what each is made of, and how to come by it at any size."""
+"""Figures on the front page of the admin site, computed in bounded time at any table size."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,14 +8,14 @@ from typing import NamedTuple
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-AT_MOST_S = 1.0  # that a statement may take
-FEW = 10_000  # rows that are counted one by one
+STATEMENT_TIMEOUT_S = 1.0
+EXACT_COUNT_LIMIT = 10_000  # rows; larger tables are estimated
 
 UNKNOWN = "–"
 
 
 class Part(NamedTuple):
-    """Of what a figure is made up."""
+    """One part of a figure, with a link."""
 
     name: str
     number: int
@@ -23,7 +23,7 @@ class Part(NamedTuple):
 
 
 class Counter(NamedTuple):
-    """How many there were ever, at a time in seconds since 1970. The page makes a rate of it."""
+    """A growing total at a Unix time. The page computes a rate from two of them."""
 
     number: int
     at_s: float
@@ -31,7 +31,7 @@ class Counter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`key` is its name within the page. `is_alarm`: somebody should have a look."""
+    """One figure. `key` is its id within the page; `is_alarm` highlights it."""
 
     key: str
     label: str
@@ -45,7 +45,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many rows a table has, partitions included; `inserted`: how many ever, by the database's count."""
+    """Rows of a table with its partitions. `inserted` counts all inserts, from the database statistics."""
 
     rows: int
     is_exact: bool
@@ -54,24 +54,24 @@ class Size:
     def __str__(self) -> str:
         if self.is_exact:
             return f"{self.rows:,}"
-        digits = len(str(self.rows)) - 3  # more than three would be no estimate's to give
+        digits = len(str(self.rows)) - 3  # an estimate has three significant digits
         return f"about {round(self.rows, -digits):,}"
 
     @property
     def note(self) -> str:
-        return "" if self.is_exact else "As the database estimates without counting."
+        return "" if self.is_exact else "Estimated by the database."
 
 
 @contextmanager
-def in_time() -> Iterator[CursorWrapper]:
-    """Statements that the database gives up after AT_MOST_S, with an OperationalError."""
+def bounded_cursor() -> Iterator[CursorWrapper]:
+    """A cursor whose statements fail with OperationalError after STATEMENT_TIMEOUT_S."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = %s", [int(AT_MOST_S * 1000)])
+        cursor.execute("SET LOCAL statement_timeout = %s", [int(STATEMENT_TIMEOUT_S * 1000)])
         yield cursor
 
 
-# As the planner estimates: rows a page at the last vacuum or analyze, times the pages of now. What was never
-# vacuumed has only the statistics' running count, which in turn a crash of the database sets to 0.
+# The planner's estimate: rows per page at the last vacuum or analyze, times the current pages. A table that
+# was never vacuumed has only the running count of the statistics, which a database crash resets to 0.
 _SIZE = """
 SELECT coalesce(sum(greatest(
            CASE WHEN relpages > 0
@@ -86,20 +86,20 @@ SELECT coalesce(sum(greatest(
 
 
 def size(cursor: CursorWrapper, table: str) -> Size:
-    """Asks the catalogue, never the rows, unless there are FEW."""
+    """Estimates from the catalogue; counts rows only if the estimate is at most EXACT_COUNT_LIMIT."""
     cursor.execute(_SIZE, {"table": table})
     estimate, inserted, at_s = cursor.fetchone()
     counter = Counter(inserted, at_s)
-    if estimate > FEW:
+    if estimate > EXACT_COUNT_LIMIT:
         return Size(estimate, is_exact=False, inserted=counter)
-    # Whatever the estimate is worth, no more rows than these are read.
-    cursor.execute(f"SELECT count(*) FROM (SELECT FROM {table} LIMIT {FEW + 1}) AS few")
+    # The estimate may be wrong, so the count is limited, too.
+    cursor.execute(f"SELECT count(*) FROM (SELECT FROM {table} LIMIT {EXACT_COUNT_LIMIT + 1}) AS limited")
     (rows,) = cursor.fetchone()
-    return Size(rows, is_exact=rows <= FEW, inserted=counter)
+    return Size(rows, is_exact=rows <= EXACT_COUNT_LIMIT, inserted=counter)
 
 
-def in_short(seconds: float) -> str:
-    """`4 s`, `3 min`, `5 h`, `12 days`: in the largest unit of which there are two."""
+def format_duration(seconds: float) -> str:
+    """`4 s`, `3 min`, `5 h`, `12 days`: in the largest unit that gives at least 2."""
     for unit, name in ((86_400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * unit:
             return f"{int(seconds) // unit:,} {name}"

@@ -1,4 +1,4 @@
-"""Reading long answers from PostgreSQL without holding them in memory."""
+"""Streams long results from PostgreSQL in constant memory."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,26 +9,30 @@ from django.db import OperationalError, connection, transaction
 from connect import request_context
 from connect.errors import QuestionTooLarge
 
-EARLIER_S = 1.0  # so that the caller hears that the question is too large before its own time is over
-SHORT_S = 5.0  # a deadline so short is the caller's own affair: then the statement ends LATER_S after it
-LATER_S = 1.0
+MARGIN_S = 1.0  # the statement ends before the deadline, so that the caller still gets QuestionTooLarge
+SHORT_DEADLINE_S = (
+    5.0  # a deadline so short is the caller's own affair: then the statement ends GRACE_S after it
+)
+GRACE_S = 1.0
 QUERY_CANCELED = "57014"
-MOST_MS = 2**31 - 1  # that PostgreSQL can wait: some weeks; a gRPC call without a deadline has far more left
-BLOCK = 2000  # rows fetched at a time
+MAX_TIMEOUT_MS = (
+    2**31 - 1
+)  # that PostgreSQL can wait: some weeks; a gRPC call without a deadline has far more left
+BLOCK = 2000  # rows per fetch
 
 
-def cut_in_blocks(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
-    """The rows of one statement, so of one snapshot, block by block through a server-side cursor.
+def stream_blocks(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows of one statement, in blocks, through a server-side cursor. All blocks are of one snapshot.
 
-    The transaction lives as long as the generator: read it to its end or close it. The database gives up what
-    takes longer than the call in hand may: QuestionTooLarge. A lock that is not free in time is an
-    OperationalError: the same question may be answered later.
+    The transaction is open as long as the generator: read it to the end or close it. The statement timeout
+    follows the deadline of the current call and raises QuestionTooLarge. A lock timeout raises
+    OperationalError, because a retry may succeed.
     """
     with transaction.atomic(), connection.chunked_cursor() as cursor:
         if (left_s := request_context.seconds_left()) < math.inf:
             with connection.cursor() as other:
-                allowed_s = left_s + LATER_S if left_s < SHORT_S else left_s - EARLIER_S
-                timeout_ms = min(int(allowed_s * 1000), MOST_MS)
+                allowed_s = left_s + GRACE_S if left_s < SHORT_DEADLINE_S else left_s - MARGIN_S
+                timeout_ms = min(int(allowed_s * 1000), MAX_TIMEOUT_MS)
                 other.execute(
                     "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
                     [str(timeout_ms), str(int(timeout_ms * 0.9))],

@@ -1,12 +1,12 @@
-"""Exceptions of the seam and the use cases. Each door translates them into its own errors."""
+"""Exceptions of the seam and the use cases. REST and gRPC translate them into their own errors."""
 
 
 class NeighbourUnavailable(Exception):
-    """What this call needs is out of reach. Asking again later is safe."""
+    """A neighbour, the database or the broker is unreachable. A retry is safe."""
 
 
 class QuestionTooLarge(Exception):
-    """The answer takes longer than a caller may have. Asking the same again does not help."""
+    """The query exceeds the time limit of the call. A retry does not help."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -15,7 +15,7 @@ class QuestionTooLarge(Exception):
 
 
 class OutOfBounds(ValueError):
-    """A question asks for more than is allowed. `errors` maps keywords of the seam's verbs to what is."""
+    """A parameter exceeds its bound. `errors` maps keyword arguments of the seam's verbs to messages."""
 
     def __init__(self, errors: dict[str, list[str]]):
         super().__init__(errors)
@@ -23,7 +23,7 @@ class OutOfBounds(ValueError):
 
 
 class UnknownPerson(LookupError):
-    """There is no such person, or none that the caller may know of."""
+    """The person does not exist or is not visible to the caller."""
 
     def __init__(self, person_id: int):
         super().__init__(f"There is no person {person_id}.")

@@ -1,4 +1,4 @@
-"""Files on their way in: plain or gzip by their first bytes, read line by line in bounded memory."""
+"""Reads import files, plain or gzip (detected by their first bytes), line by line in bounded memory."""
 
 import gzip
 import io
@@ -11,24 +11,24 @@ from typing import BinaryIO, cast
 
 from tqdm import tqdm
 
-LINE_LIMIT = 64 * 1024  # characters; no honest row is longer, and memory stays bounded whatever is sent
-FAULTS = (EOFError, OSError, zlib.error)  # what reading a file, packed or not, can raise
+LINE_LIMIT = 64 * 1024  # characters; longer than any valid row, and it bounds the memory
+READ_ERRORS = (EOFError, OSError, zlib.error)
 _GZIP = b"\x1f\x8b"
 
 
 class Source(AbstractContextManager["Source"]):
-    """A file that is being read, with a progress bar in bytes where somebody watches.
+    """An open import file, with a progress bar in bytes if stderr is a terminal.
 
-    A fault on the way (a truncated gzip, a bad disk) ends the reading and stands in `fault`: what came
-    before it is whole and can be used.
+    A read error (a truncated gzip, a bad disk) ends the reading and is stored in `fault`. The lines before it
+    are complete and usable.
     """
 
     def __init__(self, path: Path):
         self.fault: str | None = None
         self._raw = path.open("rb")
-        packed = self._raw.read(2) == _GZIP
+        is_gzip = self._raw.read(2) == _GZIP
         self._raw.seek(0)
-        self.stream: BinaryIO = cast("BinaryIO", gzip.GzipFile(fileobj=self._raw)) if packed else self._raw
+        self.stream: BinaryIO = cast("BinaryIO", gzip.GzipFile(fileobj=self._raw)) if is_gzip else self._raw
         self._bar = tqdm(
             total=path.stat().st_size,
             desc=path.name,
@@ -49,21 +49,22 @@ class Source(AbstractContextManager["Source"]):
         self._bar.update(self._raw.tell() - self._bar.n)
 
     def read(self, size: int = -1) -> bytes:
-        """As of a binary file; at a fault as at the end."""
+        """Like read() of a binary file; after a read error b"", as at the end."""
         if self.fault is not None:
             return b""
         try:
             return self.stream.read(size)
-        except FAULTS as fault:
-            self.fault = _in_words(fault)
+        except READ_ERRORS as fault:
+            self.fault = _message(fault)
             return b""
 
     def __iter__(self) -> Iterator[str]:
-        """The lines, with their ends. Bytes that are not UTF-8 come as lone surrogates; a longer line is cut.
+        """The lines with their line endings.
 
-        A line that a fault breaks off is not given: half a number looks like a number.
+        Invalid UTF-8 becomes lone surrogates. Lines longer than LINE_LIMIT are truncated. A line cut off by a
+        read error is dropped: half a number looks like a number.
         """
-        # Kept, because it closes the stream when it goes.
+        # Keep a reference: the wrapper closes the stream when it is garbage-collected.
         self._text = text = io.TextIOWrapper(self.stream, "utf-8-sig", "surrogateescape", newline="")
         try:
             while line := text.readline(LINE_LIMIT):
@@ -71,11 +72,11 @@ class Source(AbstractContextManager["Source"]):
                 while len(rest) == LINE_LIMIT and rest[-1] not in "\r\n":
                     rest = text.readline(LINE_LIMIT)
                 yield line
-        except FAULTS as fault:
-            self.fault = _in_words(fault)
+        except READ_ERRORS as fault:
+            self.fault = _message(fault)
 
 
-def _in_words(fault: Exception) -> str:
+def _message(fault: Exception) -> str:
     if isinstance(fault, EOFError):
         return "the gzip file is truncated"
-    return f"the file cannot be read on: {fault}"
+    return f"the file cannot be read further: {fault}"

@@ -21,10 +21,10 @@ from connect import bind_check
 from connect.request_body import DRAIN, UNKNOWN_DRAIN, Drain
 
 SLOW_READER_S = 30
-LINE_LIMIT = 8190  # bytes of an address: 300 long ids, what connections ask persons for at once
+LINE_LIMIT = 8190  # bytes of a URL: enough for 300 long ids, the batch size of connections for persons
 FIELDS_LIMIT = 100
-HEAD_LIMIT = 64 * 1024  # bytes of a whole head
-CLOSES = "connect.closes"  # in the scope of a request: its connection ends with it
+HEAD_LIMIT = 64 * 1024  # bytes
+CLOSES = "connect.closes"  # scope key: the connection closes after this request
 
 bind = "127.0.0.1:8000" if settings.ACCESS == "open" else "0.0.0.0:8000"
 worker_class = "connect.gunicorn.Worker"
@@ -32,17 +32,18 @@ workers = settings.WEB_WORKERS
 keepalive = 75
 timeout = 60
 graceful_timeout = 60
-worker_tmp_dir = "/dev/shm"  # noqa: S108 - a heartbeat file, on memory so that a busy disk kills no worker
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - the heartbeat file is in memory, so a busy disk kills no worker
 errorlog = "-"
 accesslog = None
-control_socket_disable = True  # it would be one file for all processes of a user
+control_socket_disable = True  # all processes of a user would share one socket file
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection to a client.
+    """One client connection.
 
-    Refuses what is no HTTP, and heads over the limits, in DRF's shape. What a client still sends of a refused
-    body is discarded for a while (connect.request_body.Drain): a client in mid-send would not see the answer.
+    Invalid HTTP and oversized heads get an error in DRF's shape. The rest of a refused body is read and
+    discarded for a while (connect.request_body.Drain), because a client that is still sending would miss the
+    response.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -79,7 +80,7 @@ class Protocol(HttpToolsProtocol):
         if len(self.url) > LINE_LIMIT:
             self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG, f"At most {LINE_LIMIT} bytes are allowed.")
         super().on_headers_complete()
-        # Uvicorn would close right after the answer, also while the client still sends.
+        # Uvicorn would close right after the response, even if the client is still sending.
         cast("dict[str, Any]", self.scope)[CLOSES] = not self.cycle.keep_alive
         self.cycle.keep_alive = True
         self._heads, self._in_head, self._head_size = self._heads + 1, False, 0
@@ -100,7 +101,7 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         cycle = self.cycle
         super().on_response_complete()
-        if self.transport.is_closing() or not cycle.response_complete:  # another one ended
+        if self.transport.is_closing() or not cycle.response_complete:  # of another request
             return
         if cycle.more_body:
             self._unset_keepalive_if_required()
@@ -123,7 +124,7 @@ class Protocol(HttpToolsProtocol):
     )
 
     def _refuse(self, status: HTTPStatus, message: str) -> NoReturn:
-        """From within the parser, which then calls send_400_response."""
+        """Stops the parser, which then calls send_400_response."""
         self._refusal = status, message
         raise ValueError(message)
 
@@ -137,7 +138,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.write_eof()
             self._is_refused = True
             self._drain(UNKNOWN_DRAIN)
-        else:  # another answer is on its way: it ends with the connection
+        else:  # another response is in progress; close the connection
             self.transport.close()
 
 
@@ -148,7 +149,7 @@ class Worker(UvicornWorker):
         "ws": "none",
         "lifespan": "off",
         "interface": "asgi3",
-        "proxy_headers": False,  # connect.middleware says whose word is believed
+        "proxy_headers": False,  # connect.middleware.client_address decides
         "server_header": False,
         "access_log": False,
     }
@@ -159,10 +160,9 @@ class Worker(UvicornWorker):
 
 
 def when_ready(server: Arbiter) -> None:
-    """Refuses an open door on the network. Cuts off readers that take nothing: accepted sockets inherit the
-    listener's timeout.
+    """Checks the bind addresses, and sets the timeout for slow readers, which accepted sockets inherit.
 
-    Not the send timeout, which a send that had room for its beginning waits for twice.
+    SO_SNDTIMEO does not work for that: a send that had room for its first bytes waits for it twice.
     """
     try:
         server.log.info(bind_check.check([listener.sock.getsockname()[0] for listener in server.LISTENERS]))

@@ -1,4 +1,4 @@
-"""Is this process alive, and does it have what it needs?"""
+"""Liveness and readiness of this process."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connect.needs import AWAY, OK, look
-from connect.web.openapi import errors, shown
+from connect.needs import AWAY, OK, check
+from connect.web.openapi import errors, response_spec
 from connect.web.query_parameters import Query
 from connect.web.rest import RETRY_AFTER_S, JsonRenderer
 
@@ -23,17 +23,20 @@ class _Readiness(serializers.Serializer):
 
 
 class Live(APIView):
-    """This process answers. It says nothing about what it needs."""
+    """Liveness of this process, without its dependencies."""
 
-    authentication_classes: list[Any] = []  # probes show nothing
+    authentication_classes: list[Any] = []  # probes have no token
     permission_classes: list[Any] = []
     renderer_classes = [JsonRenderer]
 
     @extend_schema(
         tags=["health"],
-        summary="Alive?",
-        description="`healthy` from any process that answers. It says nothing about what the process needs.",
-        responses={200: shown(OpenApiTypes.STR, "It answers.", {"alive": "healthy"}), **errors(public=True)},
+        summary="Liveness",
+        description="`healthy` if the process responds. Its dependencies are not checked.",
+        responses={
+            200: response_spec(OpenApiTypes.STR, "The process responds.", {"alive": "healthy"}),
+            **errors(public=True),
+        },
     )
     def get(self, request: Request) -> Response:
         Query.of(request)
@@ -41,7 +44,7 @@ class Live(APIView):
 
 
 class Ready(APIView):
-    """Whether this process can do its work, and each thing that it needs for that (connect/needs.py)."""
+    """Readiness of this process: the state of each dependency (connect/needs.py)."""
 
     authentication_classes: list[Any] = []
     permission_classes: list[Any] = []
@@ -49,21 +52,21 @@ class Ready(APIView):
 
     @extend_schema(
         tags=["health"],
-        summary="Ready?",
+        summary="Readiness",
         description=(
-            "Whether the process that answers can do its work, and each thing that it needs for that; a "
-            "process that needs nothing says so with an empty `needs`. `/health/ready/locations` and "
-            "`/health/ready/connections` are answered by the processes that serve these paths."
+            "Whether the process has all its dependencies, and the state of each; `needs` is empty if it "
+            "has none. `/health/ready/locations` and `/health/ready/connections` report the processes that "
+            "serve these apps."
         ),
         responses={
-            200: shown(
+            200: response_spec(
                 _Readiness,
-                "It can.",
+                "All dependencies are available.",
                 {"ready": {"status": "ready", "needs": {"database": "ok"}}},
             ),
-            503: shown(
+            503: response_spec(
                 _Readiness,
-                "Something that it needs is out of reach.",
+                "A dependency is unavailable.",
                 {"not ready": {"status": "not ready", "needs": {"database": "out of reach"}}},
             ),
             **errors(public=True),
@@ -71,7 +74,7 @@ class Ready(APIView):
     )
     def get(self, request: Request, app: str | None = None) -> Response:
         Query.of(request)
-        found = look(settings.SERVED_APPS if app is None else [app])
+        found = check(settings.SERVED_APPS if app is None else [app])
         if set(found.values()) <= {OK}:
             return Response({"status": "ready", "needs": found})
         answer = Response({"status": "not ready", "needs": found}, status=503)

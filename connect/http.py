@@ -1,8 +1,7 @@
-"""How one process asks another over HTTP: pooled connections, bounded times and retries, one failure.
+"""HTTP calls from one process to another: pooled connections, timeouts, bounded retries, one exception.
 
-Only the http clients of the apps use it. They ask, and note what was asked, where a repeat is harmless. So a
-retry is always safe: where no connection could be made, or one broke. Read timeouts are not retried: the time
-is spent.
+Only the http clients of the apps use this module. All their calls are idempotent, so a failed or broken
+connection is retried. Read timeouts are not retried: the deadline is spent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,11 +18,11 @@ from access.callers import NOTED
 from connect import bulkhead, request_context
 from connect.errors import NeighbourUnavailable, QuestionTooLarge
 
-CONNECT_S = 2.0
-ALIVE_S = 1.0
+CONNECT_TIMEOUT_S = 2.0
+LIVENESS_TIMEOUT_S = 1.0
 NO_HEADERS: Mapping[str, str] = {}
 JSON = {"Content-Type": "application/json"}
-SILENT_S = 60.0  # between two bytes of an answer of rows; the whole of it may take longer
+ROWS_READ_TIMEOUT_S = 60.0  # between two reads of streamed rows; the whole response may take longer
 
 
 class _Retry(urllib3.Retry):
@@ -44,11 +43,11 @@ def _pool() -> urllib3.PoolManager:
     )
 
 
-def _headers(silent_s: float) -> dict[str, str]:
+def _headers(read_timeout_s: float) -> dict[str, str]:
     headers = {
         "Accept": "application/json, application/x-ndjson",
         request_context.REQUEST_ID: request_context.request_id(),
-        request_context.TIMEOUT_S: f"{silent_s:.3f}",
+        request_context.TIMEOUT_S: f"{read_timeout_s:.3f}",
         NOTED: "1",
     }
     if settings.SERVICE_TOKEN:
@@ -57,20 +56,20 @@ def _headers(silent_s: float) -> dict[str, str]:
 
 
 @contextmanager
-def _answer(
+def _request(
     url: str,
     query: list[tuple[str, str]],
     *,
-    silent_s: float,
-    whole: bool,
-    more: Mapping[str, str],
+    read_timeout_s: float,
+    preload: bool,
+    extra_headers: Mapping[str, str],
     body: bytes | None = None,
 ) -> Iterator[urllib3.BaseHTTPResponse]:
-    silent_s = request_context.seconds_left(silent_s)
-    timeout = urllib3.Timeout(connect=min(CONNECT_S, silent_s), read=silent_s)
-    headers = {**_headers(silent_s), **more}
+    read_timeout_s = request_context.seconds_left(read_timeout_s)
+    timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, read_timeout_s), read=read_timeout_s)
+    headers = {**_headers(read_timeout_s), **extra_headers}
     try:
-        with bulkhead.taken():
+        with bulkhead.slot():
             if query:
                 url = f"{url}?{urlencode(query)}"
             response = _pool().request(
@@ -79,59 +78,66 @@ def _answer(
                 body=body,
                 headers=headers,
                 timeout=timeout,
-                preload_content=whole,
+                preload_content=preload,
             )
-    except urllib3.exceptions.HTTPError as fault:
-        raise NeighbourUnavailable(f"{url}: {fault}") from fault
+    except urllib3.exceptions.HTTPError as error:
+        raise NeighbourUnavailable(f"{url}: {error}") from error
     try:
         yield response
-    except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError) as fault:
-        raise NeighbourUnavailable(f"{url}: {fault}") from fault
+    except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError) as error:
+        raise NeighbourUnavailable(f"{url}: {error}") from error
     finally:
-        # One that was not read to its end cannot be used again.
-        response.drain_conn() if whole else response.close()
+        # A connection whose response was not read to the end cannot be reused.
+        response.drain_conn() if preload else response.close()
 
 
-def ask(
+def fetch(
     url: str,
     query: list[tuple[str, str]],
     *,
-    silent_s: float,
+    read_timeout_s: float,
     headers: Mapping[str, str] = NO_HEADERS,
     body: Any = None,
 ) -> Any:
-    """The JSON of the answer, to a POST where there is a body. An error, or so long a silence, is
-    NeighbourUnavailable.
+    """The JSON response to a GET, or to a POST if there is a body.
+
+    A read timeout or any status but 200 raises NeighbourUnavailable.
     """
-    more, packed = (headers, None) if body is None else ({**headers, **JSON}, orjson.dumps(body))
-    with _answer(url, query, silent_s=silent_s, whole=True, more=more, body=packed) as response:
+    extra_headers, payload = (headers, None) if body is None else ({**headers, **JSON}, orjson.dumps(body))
+    with _request(
+        url, query, read_timeout_s=read_timeout_s, preload=True, extra_headers=extra_headers, body=payload
+    ) as response:
         if response.status != 200:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
         return orjson.loads(response.data)
 
 
 def is_alive(url: str) -> bool:
-    """Whether the process there answers `/health/live`. Takes at most ALIVE_S for each of two steps."""
-    timeout = urllib3.Timeout(connect=ALIVE_S, read=ALIVE_S)
+    """Whether the process answers `/health/live`. Connect and read take at most LIVENESS_TIMEOUT_S each."""
+    timeout = urllib3.Timeout(connect=LIVENESS_TIMEOUT_S, read=LIVENESS_TIMEOUT_S)
     try:
         return _pool().request("GET", f"{url}/health/live", timeout=timeout, retries=False).status == 200
     except urllib3.exceptions.HTTPError:
         return False
 
 
-def tell(url: str, fact: Any, *, silent_s: float) -> None:
-    """Sends JSON. Anything but a 204 is NeighbourUnavailable."""
-    with _answer(url, [], silent_s=silent_s, whole=True, more=JSON, body=orjson.dumps(fact)) as response:
+def send(url: str, payload: Any, *, read_timeout_s: float) -> None:
+    """Sends JSON in a POST. Any status but 204 raises NeighbourUnavailable."""
+    with _request(
+        url, [], read_timeout_s=read_timeout_s, preload=True, extra_headers=JSON, body=orjson.dumps(payload)
+    ) as response:
         if response.status != 204:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
 
 
-def ask_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
-    """The rows of an answer of newline-delimited JSON, as they arrive.
+def fetch_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
+    """The rows of a newline-delimited JSON response, as they arrive.
 
-    Its last line says how many there were; an answer that ends without it raises NeighbourUnavailable.
+    The last line contains the row count. A response without it is incomplete: NeighbourUnavailable.
     """
-    with _answer(url, query, silent_s=SILENT_S, whole=False, more=NO_HEADERS) as response:
+    with _request(
+        url, query, read_timeout_s=ROWS_READ_TIMEOUT_S, preload=False, extra_headers=NO_HEADERS
+    ) as response:
         if response.status == 413:
             raise QuestionTooLarge
         if response.status != 200:
@@ -143,17 +149,17 @@ def ask_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
             row = orjson.loads(line)
             if isinstance(row, dict):
                 if row != {"rows": count}:
-                    raise NeighbourUnavailable(f"{url}: {count} rows arrived, {row} were sent")
+                    raise NeighbourUnavailable(f"{url}: received {count} rows, the last line says {row}")
                 return
             count += 1
             yield row
-        raise NeighbourUnavailable(f"{url}: the answer broke off after {count} rows")
+        raise NeighbourUnavailable(f"{url}: the response ended early, after {count} rows")
 
 
 def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     rest = b""
     for chunk in response.stream(65536):
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from whole
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
     if rest:
         yield rest

@@ -1,4 +1,4 @@
-"""What keeps the log readable under attack: long messages are cut, and floods of refusals are counted."""
+"""Keeps the log readable under attack: truncates long messages and rate-limits 4xx lines."""
 
 import logging
 import threading
@@ -9,20 +9,20 @@ MAX_CHARACTERS = 500
 EVERY_S = 60.0
 
 
-class Line(logging.Formatter):
-    """Cuts a message, which may hold a path of some kilobytes. A traceback after it stays whole."""
+class TruncatingFormatter(logging.Formatter):
+    """Truncates a message, which may contain a path of several kilobytes; a traceback stays complete."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides logging.Formatter
         if len(record.message) > MAX_CHARACTERS:
-            left_out = len(record.message) - MAX_CHARACTERS
-            record.message = f"{record.message[:MAX_CHARACTERS]}… ({left_out} more characters)"
+            suppressed = len(record.message) - MAX_CHARACTERS
+            record.message = f"{record.message[:MAX_CHARACTERS]}… ({suppressed} more characters)"
         return super().formatMessage(record)
 
 
-class Refusals(logging.Filter):
-    """Lets one line for each status below 500 through in EVERY_S, with the number of those left out since.
+class ClientErrorRateLimit(logging.Filter):
+    """Passes one line per EVERY_S for each status below 500, with the number of suppressed lines.
 
-    Django logs a warning for each 4xx answer, in the logger `django.request`.
+    Django logs a warning for each 4xx response in the logger `django.request`.
     """
 
     def __init__(self, *, every_s: float = EVERY_S, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,7 +31,7 @@ class Refusals(logging.Filter):
         self._clock = clock
         self._lock = threading.Lock()
         self._last: dict[int, float] = {}
-        self._left_out: dict[int, int] = {}
+        self._suppressed: dict[int, int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         status = getattr(record, "status_code", 500)
@@ -40,11 +40,13 @@ class Refusals(logging.Filter):
         with self._lock:
             now = self._clock()
             if now - self._last.get(status, float("-inf")) < self._every_s:
-                self._left_out[status] = self._left_out.get(status, 0) + 1
+                self._suppressed[status] = self._suppressed.get(status, 0) + 1
                 return False
             self._last[status] = now
-            left_out = self._left_out.pop(status, 0)
-        if left_out:
-            record.msg = f"{record.getMessage()[:MAX_CHARACTERS]} (status {status}: {left_out:,} more before)"
+            suppressed = self._suppressed.pop(status, 0)
+        if suppressed:
+            record.msg = (
+                f"{record.getMessage()[:MAX_CHARACTERS]} (status {status}: {suppressed:,} more before)"
+            )
             record.args = ()
         return True

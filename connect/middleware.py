@@ -1,4 +1,4 @@
-"""What happens to a request before any view sees it."""
+"""Middleware, the client address, and a request class that tolerates bad headers."""
 
 import hmac
 import ipaddress
@@ -18,29 +18,29 @@ from django.utils.http import parse_header_parameters
 
 from access.callers import Caller, Kind
 
-KNOWN = "connect.known"  # in the environ: the share (access.callers) of a caller who is identified
-REFUSED = "connect.refused"  # in the environ: why connect.asgi did not receive the body
+KNOWN = "connect.known"  # environ key: the share (access.callers) of an identified caller
+BODY_REFUSED = "connect.refused"  # environ key: why connect.asgi did not receive the body
 
 
 def client_address(environ: Mapping[str, Any]) -> str:
-    """The client's address by a WSGI environ: the proxy says it in X-Forwarded-For (k8s/proxy/defaults.cfg).
+    """The client's address; from X-Forwarded-For if the proxy sent the request (k8s/proxy/defaults.cfg).
 
-    A process that is reached without the proxy does not believe that header: the proxy alone knows
-    PROXY_SECRET, and overwrites what a client sends in X-Connect-Proxy.
+    Otherwise the header is ignored. Only the proxy knows PROXY_SECRET, which it sends in X-Connect-Proxy; it
+    overwrites a value from the client.
     """
-    shown = environ.get("HTTP_X_CONNECT_PROXY", "").encode()
-    is_proxy = bool(shown) and hmac.compare_digest(shown, settings.PROXY_SECRET.encode())
-    said = environ.get("HTTP_X_FORWARDED_FOR", "").strip() if is_proxy else ""
+    secret = environ.get("HTTP_X_CONNECT_PROXY", "").encode()
+    is_proxy = bool(secret) and hmac.compare_digest(secret, settings.PROXY_SECRET.encode())
+    forwarded_for = environ.get("HTTP_X_FORWARDED_FOR", "").strip() if is_proxy else ""
     try:
-        return str(ipaddress.ip_address(said))
+        return str(ipaddress.ip_address(forwarded_for))
     except ValueError:
         return str(environ.get("REMOTE_ADDR") or "127.0.0.1")
 
 
-# --- headers that Django would decode with a codec that the client picks -------------------------
+# --- headers that Django would decode with a codec of the client's choice ------------------------
 
-# Python's other codecs transform bytes or escape text. `codecs.lookup` is not asked: it keeps every name that
-# it does not know, for ever.
+# These codecs transform bytes; they are no text encodings. `codecs.lookup` would cache every unknown name for
+# ever.
 _TRANSFORMS = {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec"}
 _CHARSETS = {
     name
@@ -56,7 +56,7 @@ _EXTENDED = re.compile(r"\*[0-9]*\s*=")  # RFC 2231: `name*=charset'language'val
 
 
 def content_type_fault(value: str) -> str | None:
-    """Why a Content-Type cannot be read: its length or its charset, no text encoding. None if it can."""
+    """The error if a Content-Type is too long or its charset is no text encoding, else None."""
     if ";" not in value:
         return None
     if len(value) > LONGEST_CONTENT_TYPE:
@@ -81,9 +81,9 @@ def session_key(cookie_header: str) -> str:
 
 
 class Request(WSGIRequest):
-    """A request whose query string is UTF-8, whatever its Content-Type says, and with one session at most.
+    """A request that ignores a bad Content-Type or session cookie and decodes its query string as UTF-8.
 
-    Django decodes the query string with the charset of the body, already while it makes the request.
+    Django would decode the query string with the charset of the body, in the constructor of the request.
     """
 
     @cached_property
@@ -97,12 +97,12 @@ class Request(WSGIRequest):
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         value = meta.get("CONTENT_TYPE", "")
-        fault = content_type_fault(value)  # ReadableHeaders answers
+        fault = content_type_fault(value)  # ReadableHeaders returns the 415
         self.content_type, self.content_params = ("", {}) if fault else parse_header_parameters(value)
 
 
 class ReadableHeaders:
-    """415 for a Content-Type and 406 for an Accept that are too long or cannot be read."""
+    """415 for a Content-Type and 406 for an Accept that are too long or unreadable."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
@@ -116,7 +116,7 @@ class ReadableHeaders:
         return self.get_response(request)
 
 
-# --- answers -------------------------------------------------------------------------------------
+# --- responses -----------------------------------------------------------------------------------
 
 _NOT_ACCEPTABLE = "Could not satisfy the request Accept header."
 _DETAILS = {
@@ -128,7 +128,7 @@ _DETAILS = {
 
 
 class NoStore:
-    """`Cache-Control: no-store` on every answer of the API that does not say otherwise."""
+    """Sets `Cache-Control: no-store` on API responses without that header."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
@@ -141,8 +141,10 @@ class NoStore:
 
 
 class JsonForJsonClients:
-    """Replaces a page by JSON for a client that accepts JSON and not HTML: an error keeps its status, a page
-    becomes a 406."""
+    """Replaces HTML by JSON for a client that accepts JSON but not HTML.
+
+    An error keeps its status; a page with a 2xx status becomes a 406.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
@@ -166,10 +168,10 @@ class JsonForJsonClients:
 
 
 class KnownCaller:
-    """Tells the proxy whose token or session this is, as a number, if it is valid (k8s/proxy/defaults.cfg).
+    """Tells the proxy the number of an identified caller (k8s/proxy/defaults.cfg).
 
-    The proxy removes the header from the answer and counts the caller's next calls by the number: all
-    sessions of a user share a budget, however the token or the cookie is spelled.
+    The proxy removes the header from the response and then counts the next calls by this number: all
+    sessions of a user share a budget, and no spelling of a token or cookie gets its own.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
@@ -192,9 +194,9 @@ class KnownCaller:
 
 
 class Refusals:
-    """Answers requests whose body was not received (connect.asgi), and /api bodies over BODY_LIMIT bytes.
+    """Returns the error for a body that was not received (connect.asgi) or exceeds BODY_LIMIT bytes on /api.
 
-    A caller who is not known gets the view's own 401: the view never reads the body.
+    An unauthenticated caller gets the 401 of the view, which never reads the body.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
@@ -202,7 +204,7 @@ class Refusals:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
-        refused = request.META.get(REFUSED)
+        refused = request.META.get(BODY_REFUSED)
         if refused is None and length > settings.BODY_LIMIT and request.path.startswith("/api"):
             refused = "too large"
         match refused:

@@ -1,15 +1,15 @@
-"""What a process needs to do its work: the database, its neighbours, the broker, the writer.
+"""Dependency checks behind `/health/ready`: the database, the neighbours, the broker, the writer.
 
-A neighbour is asked whether it is alive (`/health/live`, any answer of the gRPC health service), not whether
-it is ready: otherwise one fault would spread to all processes, and two processes that ask each other would
-wait for each other. The state of the whole system is the readiness of all doors together; the status page of
-the web app asks each of them.
+Neighbours are checked for liveness (`/health/live`, any response of the gRPC health service), not for
+readiness. Otherwise one failure would spread to all processes, and two processes that check each other would
+both wait for the other. The status page of the web app shows the readiness of every process.
 
-Readiness reports; it does not steer traffic. HAProxy and the readiness probes in k8s/ ask `/health/live`,
-because a process without one of its needs still answers other calls, and says itself what is out of reach.
+Readiness only reports; it does not steer traffic. HAProxy and the readiness probes in k8s/ use
+`/health/live`, because a process that misses one dependency still serves other calls and returns 503 for the
+rest.
 
-A look is cheap and bounded. Each need is looked at by a thread of its own, at most once in EVERY_S and only
-while somebody asks. A caller waits for it at most TIMEOUT_S, and not at all for a look that is late already.
+Each dependency is checked in a thread of its own, at most once per EVERY_S and only on request. A caller
+waits at most TIMEOUT_S for a check, and not at all for one that has already timed out.
 """
 
 import os
@@ -25,7 +25,7 @@ from connect import neighbours
 
 EVERY_S = 1.0
 TIMEOUT_S = 1.0
-# An older result is no answer; a newer one is given while the next look runs.
+# A result is returned up to this age while the next check runs; an older one counts as out of reach.
 STALE_S = 5.0
 
 OK, AWAY = "ok", "out of reach"
@@ -34,7 +34,7 @@ Probe = Callable[[], bool]
 
 
 class Need:
-    """One need, looked at in the background."""
+    """One dependency, checked in the background."""
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
@@ -50,12 +50,12 @@ class Need:
             if self._ended.is_set() and time.monotonic() - self._began >= EVERY_S:
                 self._began = time.monotonic()
                 self._ended.clear()
-                threading.Thread(target=self._look, name="need", daemon=True).start()
+                threading.Thread(target=self._run, name="need", daemon=True).start()
         if time.monotonic() - self._seen > STALE_S:
             self._ended.wait(max(0.0, self._began + TIMEOUT_S - time.monotonic()))
         return self._found and time.monotonic() - self._seen <= STALE_S
 
-    def _look(self) -> None:
+    def _run(self) -> None:
         found = False
         try:
             found = self._probe()
@@ -64,35 +64,35 @@ class Need:
             self._ended.set()
 
 
-def look(apps: Iterable[str]) -> dict[str, str]:
-    """Each need of the apps in this process, and whether it is met."""
-    wiring = tuple((name, getattr(settings, name)) for name in ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL"))
-    needs = _needs(os.getpid(), tuple(apps), wiring)
+def check(apps: Iterable[str]) -> dict[str, str]:
+    """The state of each dependency of the apps in this process."""
+    urls = tuple((name, getattr(settings, name)) for name in ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL"))
+    needs = _needs(os.getpid(), tuple(apps), urls)
     return {name: OK if need.is_met() else AWAY for name, need in needs.items()}
 
 
 @cache
-def _needs(_pid: int, apps: tuple[str, ...], wiring: tuple[tuple[str, str], ...]) -> Mapping[str, Need]:
-    """The process's own: a thread does not outlive a fork."""
+def _needs(_pid: int, apps: tuple[str, ...], urls: tuple[tuple[str, str], ...]) -> Mapping[str, Need]:
+    """Cached per process id, because threads do not survive a fork."""
     found: dict[str, Need] = {}
     for app in apps:
-        for name, probe in probes(app, dict(wiring)).items():
+        for name, probe in probes(app, dict(urls)).items():
             found.setdefault(name, Need(probe))
     return found
 
 
 def probes(app: str, urls: Mapping[str, str]) -> dict[str, Probe]:
-    """How to look at each need of an app that is wired so."""
+    """The check of each dependency of an app with these neighbour URLs."""
     found: dict[str, Probe] = {}
-    asked = neighbours.asked(app)
-    if asked is None or any(urls[setting] == "local:" for setting in asked):
+    settings_used = neighbours.neighbour_settings(app)
+    if settings_used is None or any(urls[setting] == "local:" for setting in settings_used):
         found["database"] = database_answers
-    for setting in asked or ():
+    for setting in settings_used or ():
         if urls[setting] != "local:":
-            found.setdefault(*neighbours.probe(setting, urls[setting]))
-    if neighbours.watches(app, urls):
-        found.setdefault(*neighbours.probe("PINGS_URL", urls["PINGS_URL"]))
-        found["writer"] = neighbours.writer_is_at_work
+            found.setdefault(*neighbours.liveness_probe(setting, urls[setting]))
+    if neighbours.reads_lag(app, urls):
+        found.setdefault(*neighbours.liveness_probe("PINGS_URL", urls["PINGS_URL"]))
+        found["writer"] = neighbours.writer_is_active
     return found
 
 
@@ -103,5 +103,5 @@ def database_answers() -> bool:
     except Error:
         return False
     finally:
-        connection.close()  # the thread ends
+        connection.close()  # of this thread, which ends now
     return True

@@ -1,8 +1,8 @@
-"""The seam: the only file that picks how a neighbour is reached.
+"""The seam: the only module that selects the implementation of a neighbour.
 
-One URL per neighbour, its scheme picks the implementation, as DATABASE_URL does. All implementations of a
-neighbour have the same verbs, take plain arguments, give dataclasses and raise the same exceptions; a
-neighbour that cannot be reached is NeighbourUnavailable. One that is not used is not imported.
+Each neighbour has one URL, and its scheme selects the implementation, as in DATABASE_URL. All implementations
+have the same verbs, take plain arguments, return dataclasses and raise the same exceptions. An unreachable
+neighbour raises NeighbourUnavailable. Unused implementations are not imported.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-# For each neighbour: the scheme of its URL, and the module whose functions are its verbs.
+# For each neighbour: URL scheme -> module whose functions are its verbs.
 PERSONS = {"local": "persons.services", "http": "persons.http_client"}  # get_many
 LOCATIONS = {
     "local": "locations.storage",
@@ -22,41 +22,42 @@ LOCATIONS = {
     "grpc": "grpc_server.client",
 }  # get, list_between, connections, encounters
 PINGS = {"local": "locations.storage", "grpc": "grpc_server.client", "kafka": "consumers.producer"}  # submit
-# Each of these that is remote also has `is_alive(url)`; it answers within a second or two (connect/needs.py).
-# Tokens are kept where persons are: the same URL says where.
+# Each remote module also has `is_alive(url)`, which returns within 2 s (connect/needs.py).
+# The persons process stores the tokens, so PERSONS_URL selects both.
 ACCESS = {
     "local": "access.services",
     "http": "access.http_client",
 }  # of_tokens, token_changes, of_session, note
 
-# Whom the apps ask along the seam: persons also whose tokens they are shown, and a door to a topic, which
-# refuses nobody, whose pings it is to take. The page asks nobody, and every other app asks the database.
-_ASKED: dict[str, tuple[str, ...]] = {
+# The neighbours that each app calls. PERSONS_URL is also needed to check tokens and, for the producer, to
+# check that a person exists before it sends a ping to the topic. The web app calls none; every other app uses
+# the database.
+_NEIGHBOUR_SETTINGS: dict[str, tuple[str, ...]] = {
     "connections": ("PERSONS_URL", "LOCATIONS_URL"),
     "locations": ("LOCATIONS_URL", "PINGS_URL", "PERSONS_URL"),
     "webapp": (),
 }
 
 
-def asked(app: str) -> tuple[str, ...] | None:
-    """The settings that name those whom an app asks; None for one that asks the database."""
-    return _ASKED.get(app)
+def neighbour_settings(app: str) -> tuple[str, ...] | None:
+    """The settings with the URLs of the neighbours that an app calls; None if it uses the database."""
+    return _NEIGHBOUR_SETTINGS.get(app)
 
 
-def watches(app: str, urls: Mapping[str, str]) -> bool:
-    """Whether an app, so wired, asks the topic's brokers how far its writers are."""
+def reads_lag(app: str, urls: Mapping[str, str]) -> bool:
+    """Whether an app with these neighbour URLs reads the lag of the writers from the brokers."""
     return app == "admin" and urls["PINGS_URL"].startswith("kafka:")
 
 
-def probe(setting: str, url: str) -> tuple[str, Callable[[], bool]]:
-    """The name of a remote neighbour, and how it is asked whether it is alive."""
+def liveness_probe(setting: str, url: str) -> tuple[str, Callable[[], bool]]:
+    """The name of a remote neighbour and its liveness check."""
     scheme = url.partition(":")[0]
     name = "broker" if scheme == "kafka" else {"PERSONS_URL": "persons"}.get(setting, "locations")
     return name, partial(_implementation(setting, url).is_alive, url)
 
 
-def writer_is_at_work() -> bool:
-    """Whether the pings in the topic get stored."""
+def writer_is_active() -> bool:
+    """Whether the writers store the pings of the topic."""
     return bool(import_module("consumers.writer_watch").is_at_work())
 
 
@@ -88,12 +89,12 @@ def _implementation(setting: str, url: str, *, tokens: bool = False) -> ModuleTy
     if scheme in ("http", "grpc"):
         address(setting, url)
     elif scheme != "local" and not urlsplit(url).hostname:
-        raise ImproperlyConfigured(f"{setting}={url!r}: there is no host in it.")
+        raise ImproperlyConfigured(f"{setting}={url!r}: the URL has no host.")
     return import_module(schemes[scheme])
 
 
 def address(setting: str, url: str) -> tuple[str, int]:
-    """Host and port of an http: or grpc: URL. HTTP has a default port. Raises ImproperlyConfigured."""
+    """Host and port of an http: or grpc: URL; http: defaults to port 80. Raises ImproperlyConfigured."""
     parts = urlsplit(url)
     try:
         port = parts.port
@@ -102,18 +103,18 @@ def address(setting: str, url: str) -> tuple[str, int]:
     if port is None and parts.scheme == "http":
         port = 80
     if not parts.hostname:
-        raise ImproperlyConfigured(f"{setting}={url!r}: there is no host in it.")
+        raise ImproperlyConfigured(f"{setting}={url!r}: the URL has no host.")
     if not port:
-        wanted = f"{parts.scheme}://host:port, with a port from 1 to 65535"
-        raise ImproperlyConfigured(f"{setting}={url!r}: it must be {wanted}.")
+        expected = f"{parts.scheme}://host:port, with a port from 1 to 65535"
+        raise ImproperlyConfigured(f"{setting}={url!r}: the URL must be {expected}.")
     return parts.hostname, port
 
 
 def check() -> None:
-    """Raises ImproperlyConfigured now, at start, rather than at the first question."""
+    """Checks the URLs at startup instead of at the first call. Raises ImproperlyConfigured."""
     persons(), locations(), pings()
-    asks = any(getattr(settings, name).startswith(("http:", "grpc:")) for name in _SCHEMES)
-    if asks and settings.ACCESS == "tokens" and not settings.SERVICE_TOKEN:
+    calls_remote = any(getattr(settings, name).startswith(("http:", "grpc:")) for name in _SCHEMES)
+    if calls_remote and settings.ACCESS == "tokens" and not settings.SERVICE_TOKEN:
         raise ImproperlyConfigured(
-            "SERVICE_TOKEN is empty, and neighbours would answer this process nothing."
+            "SERVICE_TOKEN is empty, so neighbours would refuse the calls of this process."
         )

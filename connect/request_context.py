@@ -1,9 +1,9 @@
-"""The context of a call, which it passes to all that it asks: its id, its deadline, and its caller's share.
+"""The context of a call: its request id, its deadline, and the thread share of its caller.
 
-A web request has to begin its answer in time (connect.asgi), a gRPC call has the deadline that its client
-gave it (grpc_server.calls). What it asks of a neighbour or of the database gets what is left of that, so that
-no process works on for somebody who has given up. The gRPC server counts what it asks in its caller's share
-of threads (grpc_server.calls): a caller gets no more of them by asking through REST.
+A web request must begin its response before the deadline (connect.asgi); a gRPC call has the deadline of its
+client (grpc_server.calls). Calls to a neighbour or to the database get the remaining time, so that no process
+works for a client that has given up. The gRPC server counts the calls of a web process in the share of the
+original caller, who therefore gets no more threads through REST.
 """
 
 import logging
@@ -17,17 +17,17 @@ from dataclasses import dataclass, replace
 
 from connect.errors import NeighbourUnavailable
 
-# Between processes these are headers over HTTP and metadata over gRPC, which has a deadline of its own.
+# HTTP headers or gRPC metadata between processes.
 REQUEST_ID = "x-request-id"
 TIMEOUT_S = "x-timeout-s"
 SHARE = "x-connect-share"
-SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?", re.ASCII)  # its form
+SECONDS_FORMAT = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?", re.ASCII)  # of x-timeout-s
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
     request_id: str
-    until: float | None  # on the clock of time.monotonic
+    deadline: float | None  # of time.monotonic()
     share: str = ""
 
 
@@ -36,14 +36,14 @@ _current: ContextVar[_Call] = ContextVar("call", default=_NONE)
 
 
 def begin(request_id: str | None, timeout_s: float | None) -> Token[_Call]:
-    """From now on this context is the call's; without a timeout it may take as long as it takes."""
-    until = None if timeout_s is None else time.monotonic() + timeout_s
-    return _current.set(_Call(request_id or _NONE.request_id, until))
+    """Starts a call in this context. Without a timeout it has no deadline."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    return _current.set(_Call(request_id or _NONE.request_id, deadline))
 
 
 @contextmanager
-def begun(request_id: str | None, timeout_s: float | None) -> Iterator[None]:
-    """Only what happens inside belongs to the call."""
+def call_context(request_id: str | None, timeout_s: float | None) -> Iterator[None]:
+    """A call that lasts as long as the `with` block."""
     token = begin(request_id, timeout_s)
     try:
         yield
@@ -52,46 +52,46 @@ def begun(request_id: str | None, timeout_s: float | None) -> Iterator[None]:
 
 
 def shorten(timeout_s: float) -> None:
-    """The call in hand has at most so long from now on, if it has a deadline at all."""
-    if _current.get().until is not None:
-        until = time.monotonic() + seconds_left(timeout_s)
-        _current.set(replace(_current.get(), until=until))
+    """Moves the deadline of the current call, if it has one, to at most `timeout_s` from now."""
+    if _current.get().deadline is not None:
+        deadline = time.monotonic() + seconds_left(timeout_s)
+        _current.set(replace(_current.get(), deadline=deadline))
 
 
 def end_deadline() -> None:
-    """The answer has begun: from now on it may take as long as its reader does."""
-    _current.set(replace(_current.get(), until=None))
+    """Removes the deadline, once the response has begun; a stream lasts as long as its reader."""
+    _current.set(replace(_current.get(), deadline=None))
 
 
-def in_share(share: str) -> None:
-    """Sets the share of threads that the call uses in other processes: callers.Caller.share."""
+def set_share(share: str) -> None:
+    """Sets the thread share that the call uses in other processes (callers.Caller.share)."""
     _current.set(replace(_current.get(), share=share))
 
 
 def share() -> str:
-    """The share that in_share set; empty outside of a caller's call."""
+    """The value of set_share; empty by default."""
     return _current.get().share
 
 
 def request_id() -> str:
-    """`-` outside of any call."""
+    """The id of the current call; `-` outside of a call."""
     return _current.get().request_id
 
 
 def seconds_left(at_most_s: float = math.inf) -> float:
-    """How long something may take that must never take longer than `at_most_s`.
+    """The seconds until the deadline, at most `at_most_s`.
 
-    Raises NeighbourUnavailable when nobody waits for the call any more.
+    Raises NeighbourUnavailable if the deadline has passed.
     """
-    until = _current.get().until
-    left = math.inf if until is None else until - time.monotonic()
+    deadline = _current.get().deadline
+    left = math.inf if deadline is None else deadline - time.monotonic()
     if left <= 0:
-        raise NeighbourUnavailable("The time for this call is over.")
+        raise NeighbourUnavailable("The deadline of this call has passed.")
     return min(left, at_most_s)
 
 
-class InLog(logging.Filter):
-    """Gives each line of the log the id of the call that it was written in."""
+class RequestIdFilter(logging.Filter):
+    """Adds the request id of the current call to each log record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id()

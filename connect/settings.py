@@ -1,7 +1,7 @@
-"""Every environment variable that Connect knows, read here and nowhere else.
+"""All environment variables of Connect are read here and nowhere else.
 
-Each has a default that suits a laptop; a value of the wrong type stops the process at start. The same
-settings serve every process: `SERVED_APPS` and the three neighbour URLs are all that differs.
+The defaults suit a laptop. A value of the wrong type stops the process at startup. All processes use these
+settings; they differ in `SERVED_APPS` and the three neighbour URLs.
 """
 
 import secrets
@@ -19,7 +19,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 class Environment(environ.Env):
-    """Names the variable whose value is of the wrong type."""
+    """Names the variable in the error for a value of the wrong type."""
 
     def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -31,8 +31,8 @@ class Environment(environ.Env):
 env = Environment()
 # The folder in which `make up` keeps the system's data and settings (local/instance.py).
 STATE_DIR = Path(env.str("CONNECT_STATE_DIR", default="") or BASE_DIR / ".local").absolute()
-# The environment wins over .env, and .env over what `make up` has made. supervisord gives its processes a
-# complete environment; they read no file.
+# The environment overrides .env, and .env overrides the file that `make up` writes. Processes of supervisord
+# have a complete environment and read no file.
 if not env.bool("SUPERVISOR_ENABLED", default=False):
     for file in (BASE_DIR / ".env", STATE_DIR / "env"):
         env.read_env(file)
@@ -40,44 +40,45 @@ if not env.bool("SUPERVISOR_ENABLED", default=False):
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
-# --- who may call (access/callers.py) -----------------------------------------------------------
+# --- access (access/callers.py) -------------------------------------------------------------------
 
-# open: whoever reaches a process may do everything, so it listens on 127.0.0.1 alone. tokens: who shows one.
+# open: every caller may do everything, so the processes listen on loopback only. tokens: callers need a
+# token.
 ACCESS = env.str("ACCESS", default="tokens")
 if ACCESS not in ("open", "tokens"):
     raise ImproperlyConfigured(f"ACCESS is {ACCESS!r}; it must be open or tokens.")
-# The token of the kind `service` that this process shows to its neighbours. Each process has its own.
+# The `service` token that this process sends to its neighbours. Each process has its own.
 SERVICE_TOKEN = env.str("SERVICE_TOKEN", default="")
-# The tokens of all processes, which `migrate` admits: name=token,name=token.
+# The tokens of all processes, which `migrate` registers: name=token,name=token.
 SERVICE_TOKENS = env.dict("SERVICE_TOKENS", default={})
 
-# --- which paths this process serves, and where its neighbours are -------------------------------
+# --- served apps and neighbours ------------------------------------------------------------------
 
 SERVABLE_APPS = ("persons", "locations", "internal", "connections", "admin", "webapp")
 SERVED_APPS = env.list("SERVED_APPS", default=["persons", "locations", "connections", "admin"])
 SERVED_APPS = [name.strip() for name in SERVED_APPS]
 if unknown := set(SERVED_APPS) - set(SERVABLE_APPS):
-    raise ImproperlyConfigured(f"SERVED_APPS names {sorted(unknown)}; known are {SERVABLE_APPS}.")
+    raise ImproperlyConfigured(f"SERVED_APPS contains {sorted(unknown)}; allowed are {SERVABLE_APPS}.")
 
 PERSONS_URL = env.str("PERSONS_URL", default="local:")
 LOCATIONS_URL = env.str("LOCATIONS_URL", default="local:")
 PINGS_URL = env.str("PINGS_URL", default="local:")
 
-# The admin site signs, and so do sessions, which the process that keeps the tokens reads. Another process
-# starts with a key that it makes for itself.
+# Only the admin site and the process that stores the tokens (and reads the sessions) need a shared signing
+# key. Other processes generate a random one.
 SIGNS = "admin" in SERVED_APPS or (PERSONS_URL == "local:" and not {*SERVED_APPS} <= {"webapp"})
 LAPTOP_KEY = "a-key-for-one-laptop-only-set-your-own-anywhere-else"
 SECRET_KEY = env.str("SECRET_KEY", default=LAPTOP_KEY if SIGNS else secrets.token_urlsafe(48))
 if not SECRET_KEY or (SECRET_KEY == LAPTOP_KEY and ACCESS != "open"):
     raise ImproperlyConfigured(
-        f"SECRET_KEY is not set, and {STATE_DIR / 'env'} has none. `make up` starts a system and makes a "
-        "key. Without it set your own in the environment or in .env (openssl rand -hex 32), and "
-        "DATABASE_URL; .env.example lists all settings."
+        f"SECRET_KEY is not set, and {STATE_DIR / 'env'} does not contain one. `make up` starts a system "
+        "and generates a key. Without `make up`, set SECRET_KEY (openssl rand -hex 32) and DATABASE_URL in "
+        "the environment or in .env; .env.example lists all settings."
     )
-# HAProxy shows it with every request that it passes on: then its X-Forwarded-For is believed, else nobody's.
+# HAProxy sends it with every request. X-Forwarded-For is trusted only together with this secret.
 PROXY_SECRET = env.str("PROXY_SECRET", default="")
 
-# What k8s/secrets/secrets.env.example has where an operator's own value belongs.
+# Placeholders of k8s/secrets/secrets.env.example are refused.
 for name in (
     "SECRET_KEY",
     "SERVICE_TOKEN",
@@ -87,56 +88,57 @@ for name in (
     "KAFKA_PASSWORD",
 ):
     if "change-me" in env.str(name, default=""):
-        raise ImproperlyConfigured(f"{name} has the value of the example. Put your own there.")
+        raise ImproperlyConfigured(f"{name} has the value of the example. Set your own value.")
 
-API_URL = env.str("API_URL", default="http://127.0.0.1:30001")  # as a browser reaches it
+API_URL = env.str("API_URL", default="http://127.0.0.1:30001")  # for browsers
 API_ORIGIN = urlsplit(API_URL)._replace(path="", query="", fragment="").geturl()
 APP_URL = env.str("APP_URL", default="http://127.0.0.1:30000")
-# The web app is the same under both names of one machine.
+# The web app has two origins on one machine: 127.0.0.1 and localhost.
 _APP = urlsplit(APP_URL)
 _OTHER_NAME = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}.get(_APP.hostname or "")
 APP_ORIGINS = [f"{_APP.scheme}://{_APP.netloc}"]
 if _OTHER_NAME:
     APP_ORIGINS.append(f"{_APP.scheme}://{_APP.netloc.replace(_APP.hostname or '', _OTHER_NAME)}")
 
-# PEM files of whoever listens for clients: certificate with its chain, and key. Then it speaks TLS alone.
+# PEM files of the processes with a client port: certificate with its chain, and key. With them these ports
+# accept TLS only.
 TLS_CERTIFICATE = env.str("TLS_CERTIFICATE", default="")
 TLS_KEY = env.str("TLS_KEY", default="")
 if bool(TLS_CERTIFICATE) != bool(TLS_KEY):
-    raise ImproperlyConfigured("TLS_CERTIFICATE and TLS_KEY belong together: give both, or none.")
-# Those who ask the gRPC server expect a certificate by this authority (a PEM file) for this name, at whatever
-# address they ask. Empty is without TLS.
+    raise ImproperlyConfigured("Set both TLS_CERTIFICATE and TLS_KEY, or neither.")
+# Clients of the gRPC server verify its certificate with this CA (a PEM file) and this name, at any address.
+# Empty disables TLS.
 TLS_CA = env.str("TLS_CA", default="")
 TLS_NAME = env.str("TLS_NAME", default="locations")
 
-# The ground of the app's maps, such as https://tile.example.org/{z}/{x}/{y}.png, and whom to thank for it.
-# Empty is plain ground: whoever serves tiles learns where people look.
+# Map tiles of the app, such as https://tile.example.org/{z}/{x}/{y}.png, and their attribution. The default
+# is no tiles, because the tile server learns which areas users view.
 TILES_URL = env.str("TILES_URL", default="")
 TILES_ATTRIBUTION = env.str("TILES_ATTRIBUTION", default="")
 
-# --- how much one may ask: the same at REST (k8s/proxy/defaults.cfg) and gRPC ----------------------
+# --- rate limits, the same for REST (k8s/proxy/defaults.cfg) and gRPC -----------------------------
 
-# Requests a second, measured over 10 s, by one token and from one address; 0 is no limit. Where everybody may
-# ask everything there is none: who asks there is the one whose machine it is.
+# Requests per second, measured over 10 s, per token and per address; 0 is no limit. ACCESS=open has no limit,
+# because the only caller is the user of the machine.
 RATE_PER_TOKEN = env.int("RATE_PER_TOKEN", default=500 if ACCESS == "tokens" else 0)
 RATE_PER_ADDRESS = env.int("RATE_PER_ADDRESS", default=100 if ACCESS == "tokens" else 0)
-# The longest range of a question about connections or encounters, in days; 0 is no limit.
+# Maximum range of a query for connections or encounters, in days; 0 is no limit.
 MAX_RANGE_DAYS = env.int("MAX_RANGE_DAYS", default=0)
 if min(RATE_PER_TOKEN, RATE_PER_ADDRESS, MAX_RANGE_DAYS) < 0:
     raise ImproperlyConfigured("RATE_PER_TOKEN, RATE_PER_ADDRESS and MAX_RANGE_DAYS must be 0 or more.")
 
-# --- what a person's token may ask, and an ingest token send (docs/privacy.md) ---------------------
+# --- limits for person tokens and ingest tokens (docs/privacy.md) ----------------------------------
 
-# An own ping counts in a person's question about encounters only if the person can have come there from the
-# one before at this speed, in metres per second.
+# In a person's encounters, an own ping counts only if it is reachable from the previous ping at this speed,
+# in metres per second.
 MAX_SPEED_M_S = env.float("MAX_SPEED_M_S", default=10.0)
 if not 0.1 <= MAX_SPEED_M_S <= 1000:
     raise ImproperlyConfigured("MAX_SPEED_M_S must be from 0.1 to 1000.")
-# A ping that is sent with an ingest token is at most so many hours old.
+# Maximum age, in hours, of a ping sent with an ingest token.
 INGEST_MAX_AGE_H = env.float("INGEST_MAX_AGE_H", default=72.0)
 if not 0 < INGEST_MAX_AGE_H <= 876_000:
-    raise ImproperlyConfigured("INGEST_MAX_AGE_H must be more than 0, and at most 876000.")
-# Whether others may find a new person before anybody says so.
+    raise ImproperlyConfigured("INGEST_MAX_AGE_H must be more than 0 and at most 876000.")
+# Whether other people may find a new person by default.
 FINDABLE_BY_DEFAULT = env.bool("FINDABLE_BY_DEFAULT", default=ACCESS == "open")
 
 # --- the web server (connect/gunicorn.py) --------------------------------------------------------
@@ -145,47 +147,47 @@ WEB_WORKERS = env.int("WEB_WORKERS", default=2)
 WEB_THREADS = env.int("WEB_THREADS", default=8)
 if min(WEB_WORKERS, WEB_THREADS) < 1:
     raise ImproperlyConfigured("WEB_WORKERS and WEB_THREADS must be 1 or more.")
-# Two threads stay for short calls: the others may wait for answers that take long (connect.bulkhead), and two
-# in three of these may stream, which lasts as long as the reader reads.
+# Two threads are reserved for short calls. The others may wait on slow calls (connect.bulkhead), and two
+# thirds of those may stream; a stream lasts as long as its reader.
 WEB_PLACES = max(1, WEB_THREADS - 2)
 WEB_STREAMS = max(1, WEB_PLACES * 2 // 3)
-# Seconds until an answer must have begun; less than the proxy waits for one. A person's own token has less.
+# Deadline in seconds for the start of a response, below the proxy's timeout; shorter for a person's token.
 REQUEST_TIMEOUT_S = env.float("REQUEST_TIMEOUT_S", default=60.0)
 PERSON_TIMEOUT_S = env.float("PERSON_TIMEOUT_S", default=20.0)
 
-# --- the gRPC server of locations, and those who ask it (grpc_server/) ---------------------------
+# --- the gRPC server of locations and its clients (grpc_server/) ---------------------------------
 
 GRPC_ADDRESS = env.str("GRPC_ADDRESS", default="127.0.0.1:50051" if ACCESS == "open" else "0.0.0.0:50051")
 GRPC_THREADS = env.int("GRPC_THREADS", default=24)
-# A stream holds a thread for as long as it is open: those who read may have so many, those who send pings as
-# many, and the rest stays for short calls.
+# An open stream holds a thread. Read streams may use this many threads, ping streams as many; the rest is
+# reserved for short calls.
 GRPC_STREAMS = max(1, (GRPC_THREADS - 4) // 2)
 GRPC_TIMEOUT_S = env.float("GRPC_TIMEOUT_S", default=20.0)
 GRPC_STREAM_TIMEOUT_S = env.float("GRPC_STREAM_TIMEOUT_S", default=3600.0)
 
-# --- the topic of pings, those who fill it and the writer that empties it (consumers/) -----------
+# --- the topic of pings, its producers and its writer (consumers/) -------------------------------
 
 KAFKA_TOPIC = env.str("KAFKA_TOPIC", default="locations")
 KAFKA_GROUP = env.str("KAFKA_GROUP", default="location-writers")
-# As many writers can share the work. A person's pings are all in one of them.
+# The maximum number of writers that work in parallel. All pings of a person are in one partition.
 KAFKA_PARTITIONS = env.int("KAFKA_PARTITIONS", default=12)
 if KAFKA_PARTITIONS < 1:
     raise ImproperlyConfigured("KAFKA_PARTITIONS must be 1 or more.")
-# How this process authenticates to the brokers, with SCRAM-SHA-512; empty is not at all.
+# Credentials for the brokers, with SCRAM-SHA-512; empty: no authentication.
 KAFKA_USER = env.str("KAFKA_USER", default="")
 KAFKA_PASSWORD = env.str("KAFKA_PASSWORD", default="")
 if bool(KAFKA_USER) != bool(KAFKA_PASSWORD):
-    raise ImproperlyConfigured("KAFKA_USER and KAFKA_PASSWORD belong together: give both, or none.")
-# A ping that the brokers have not acknowledged by then is not taken.
+    raise ImproperlyConfigured("Set both KAFKA_USER and KAFKA_PASSWORD, or neither.")
+# Timeout for the acknowledgement of a ping by the brokers; after it the ping is not accepted.
 KAFKA_TIMEOUT_S = env.float("KAFKA_TIMEOUT_S", default=10.0)
 if not 0.1 <= KAFKA_TIMEOUT_S <= 300:
     raise ImproperlyConfigured("KAFKA_TIMEOUT_S must be from 0.1 to 300.")
-# The writer says here that it lives and how far it is; each writer of a machine needs a file of its own.
+# The writer reports its liveness and progress here. Each writer on a machine needs its own file.
 WRITER_STATE_FILE = Path(env.str("WRITER_STATE_FILE", default=f"{gettempdir()}/connect-location-writer"))
 
-# --- how long where people were is kept (privacy/retention.py) -----------------------------------
+# --- retention of locations (privacy/retention.py) -----------------------------------------------
 
-# 0 keeps everything.
+# 0: no limit.
 RETENTION_DAYS = env.int("RETENTION_DAYS", default=365)
 if not 0 <= RETENTION_DAYS <= 36_500:
     raise ImproperlyConfigured("RETENTION_DAYS must be from 0 to 36500.")
@@ -267,7 +269,7 @@ TEMPLATES = [
 DATABASES = {
     "default": env.db_url("DATABASE_URL", default="postgis://connect:connect@127.0.0.1:5432/connect")
 }
-# Empty is for a process that owns no data; anything else must be a PostGIS.
+# Empty for a process without a database; otherwise it must be PostGIS.
 if DATABASES["default"].get("ENGINE", "").rpartition(".")[2] not in ("", "postgis", "postgresql") or (
     env.str("DATABASE_URL", default="") and not DATABASES["default"].get("NAME")
 ):
@@ -276,47 +278,47 @@ DATABASES["default"] |= {
     "CONN_MAX_AGE": env.int("CONN_MAX_AGE", default=600),
     "CONN_HEALTH_CHECKS": True,
 }
-# The statements are written so that their plans do not hang on estimates, which are far too high:
-# compiling them would take longer than running them. And every answer is read to its end.
+# jit=off: cost estimates of the spatial queries are far too high, and compilation would take longer than
+# execution. cursor_tuple_fraction=1: cursors are read to the end.
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": 5,
     "options": "-c jit=off -c work_mem=32MB -c cursor_tuple_fraction=1",
 } | DATABASES["default"].get("OPTIONS", {})
 
 SILENCED_SYSTEM_CHECKS = [
-    "gis.W001",  # about spatial references from outside; Connect reads none, WGS84 is all it knows
-    "security.W005",  # HSTS for subdomains, too: they may be somebody else's, and without TLS
-    "security.W008",  # a redirect to https: clients' doors have TLS or nothing, and neighbours have none
-    "security.W021",  # to have the host built into browsers is for its owner to ask, and hard to take back
+    "gis.W001",  # GDAL data for other spatial references; Connect only uses WGS84
+    "security.W005",  # HSTS for subdomains: they may belong to others and have no TLS
+    "security.W008",  # a redirect to https: client ports have only TLS or no TLS, and neighbours use http
+    "security.W021",  # HSTS preload: the owner of the host must decide it, and it is hard to revert
 ]
 
-# --- what a browser is told ----------------------------------------------------------------------
+# --- browser security ----------------------------------------------------------------------------
 
-# Where clients have TLS, whoever ended it says so in a header (k8s/proxy/defaults.cfg), cookies never travel
-# without, and browsers remember it for a year: of this host alone, for others are not Connect's to speak for.
+# With TLS the proxy sets X-Forwarded-Proto (k8s/proxy/defaults.cfg), cookies are sent over TLS only, and
+# browsers remember HSTS for a year, for this host only.
 ENCRYPTED = API_URL.startswith("https://")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENCRYPTED else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if ENCRYPTED else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENCRYPTED
-# With this prefix a browser takes the cookies from this host alone, over TLS, and sends them to no other.
+# With this prefix browsers accept the cookies only from this host over TLS, and send them only to it.
 _COOKIE_PREFIX = "__Host-" if ENCRYPTED else ""
 SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}sessionid"
 CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrftoken"
-# Seconds after which a session of staff ends: since its login, and since its last use (access/sessions.py).
+# Seconds until a staff session ends: since its login, and since its last use (access/sessions.py).
 SESSION_MAX_S = env.int("SESSION_MAX_S", default=12 * 3600)
 SESSION_IDLE_S = env.int("SESSION_IDLE_S", default=3600)
 if min(SESSION_MAX_S, SESSION_IDLE_S) < 1:
     raise ImproperlyConfigured("SESSION_MAX_S and SESSION_IDLE_S must be 1 or more.")
 SESSION_ENGINE = "access.sessions"
-# Staff give a code of an authenticator app, too, before the admin site opens (access/second_factor.py).
+# Require a code from an authenticator app for the admin site (access/second_factor.py).
 STAFF_SECOND_FACTOR = env.bool("STAFF_SECOND_FACTOR", default=False)
 OTP_TOTP_ISSUER = "Connect"
-SESSION_COOKIE_AGE = SESSION_IDLE_S  # of the row in the database; the cookie lasts as long as the browser
+SESSION_COOKIE_AGE = SESSION_IDLE_S  # of the database row; the cookie lasts as long as the browser session
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
-# The web app acts for staff who signed in at the admin site, from an origin of its own.
+# The web app has its own origin and uses the sessions of staff who signed in at the admin site.
 CSRF_TRUSTED_ORIGINS = [*APP_ORIGINS, *([API_ORIGIN] if ENCRYPTED else [])]
 
-# Nothing from elsewhere and no script within a page. DRF's and Django's own pages have style attributes.
+# No external resources and no inline scripts. Pages of DRF and Django use style attributes.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -324,7 +326,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "object-src": [NONE],
         "base-uri": [NONE],
-        "form-action": [SELF, *APP_ORIGINS],  # who logs in to the admin site may have come from there
+        "form-action": [SELF, *APP_ORIGINS],  # the login may redirect there
         "frame-ancestors": [NONE],
     }
 }
@@ -335,20 +337,21 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 
-# After ten wrong passwords a name waits at that address, longer each time (access/lockout.py); also with the
-# right password, and no longer for trying on meanwhile. (manage.py axes_reset lets everybody in again.)
+# After ten wrong passwords a user name is locked out at that address, longer each time (access/lockout.py).
+# The right password does not end the lockout, and further attempts do not extend it. `manage.py axes_reset`
+# ends all lockouts.
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
 AXES_FAILURE_LIMIT = "access.lockout.failure_limit"
-AXES_COOLOFF_TIME = timedelta(days=1)  # failures count for so long
+AXES_COOLOFF_TIME = timedelta(days=1)  # older failures do not count
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_CLIENT_IP_CALLABLE = "access.lockout.client_address"
 AXES_LOCKOUT_CALLABLE = "access.lockout.locked_out"
-AXES_DISABLE_ACCESS_LOG = False  # it says which addresses a name is known at
+AXES_DISABLE_ACCESS_LOG = False  # the lockout reads the known addresses of a user from it
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 
@@ -364,13 +367,13 @@ STORAGES = {
     "staticfiles": {"BACKEND": "connect.static_files.StaticFiles"},
 }
 
-BODY_LIMIT = 5 * 1024 * 1024  # bytes of one request on /api; the admin's uploads are not bound by it
+BODY_LIMIT = 5 * 1024 * 1024  # bytes of one /api request; admin uploads have UPLOAD_LIMIT
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000  # more parameters than the longest request line holds
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000  # more than fit into the longest request line
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 CORS_ALLOWED_ORIGINS = [*APP_ORIGINS, *env.list("CORS_ALLOWED_ORIGINS", default=[])]
-CORS_ALLOW_CREDENTIALS = True  # the session of staff who signed in
+CORS_ALLOW_CREDENTIALS = True  # staff sessions
 CORS_EXPOSE_HEADERS = ["Link", "Location", "Retry-After"]
 CORS_URLS_REGEX = r"^/(api|health)"
 
@@ -391,10 +394,13 @@ REST_FRAMEWORK = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"call": {"()": "connect.request_context.InLog"}, "refusals": {"()": "connect.logs.Refusals"}},
+    "filters": {
+        "call": {"()": "connect.request_context.RequestIdFilter"},
+        "refusals": {"()": "connect.logs.ClientErrorRateLimit"},
+    },
     "formatters": {
         "line": {
-            "()": "connect.logs.Line",
+            "()": "connect.logs.TruncatingFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
         }
     },
@@ -408,16 +414,16 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "DESCRIPTION": (
         "People at an event, where they were, and who was near whom, when and for how long.\n\n"
-        "Times are UTC. Positions are WGS84 degrees. Arrays are never silently cut: without `limit` "
-        "everything comes, streamed; with it the next page is in the `Link` header.\n\n"
-        "The examples are of the event that `make up` simulates, on 2026-05-11: try them as they are."
+        "Times are UTC. Positions are WGS84 degrees. Arrays are never silently truncated: without `limit` "
+        "the response contains all rows, streamed; with `limit` the `Link` header has the next page.\n\n"
+        "The examples come from the event that `make up` simulates, on 2026-05-11: try them unchanged."
     ),
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},  # no validator on the internet
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},  # no external validator
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_AUTHENTICATION": [],  # the schema and its pages are for everybody, credentials or not
+    "SERVE_AUTHENTICATION": [],  # the schema and the docs are public
     "SERVE_URLCONF": "connect.api_urls",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

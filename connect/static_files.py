@@ -1,4 +1,4 @@
-"""Static files by hashed names, also where a JavaScript module imports another: they are cached for ever."""
+"""Static files with hashed names, also in JavaScript imports, so that browsers cache them for ever."""
 
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 

@@ -1,4 +1,4 @@
-"""What this process serves: the paths of the apps named in SERVED_APPS, and its health. The rest is a 404."""
+"""The URLs of this process: health, docs and the apps in SERVED_APPS. Any other path is a 404."""
 
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
@@ -17,7 +17,7 @@ from webapp import urls as webapp
 
 neighbours.check()
 
-# Both make their styles as they run, and Redoc searches in a worker that it makes of text.
+# Both create styles at run time, and Redoc runs its search in a worker from a blob.
 SWAGGER = csp_update({"style-src": [SELF, UNSAFE_INLINE]})
 REDOC = csp_update({"style-src": [SELF, UNSAFE_INLINE], "worker-src": ["blob:"]})
 
@@ -25,7 +25,7 @@ DOCS = [
     path("api/schema", Schema.as_view(), name="schema"),
     path(
         "api/docs",
-        # OPTIONS would have the page described, which it cannot be.
+        # No OPTIONS: DRF cannot describe this page.
         SWAGGER(SpectacularSwaggerSplitView.as_view(url_name="schema", http_method_names=["get", "head"])),
         name="docs",
     ),
@@ -36,7 +36,7 @@ DOCS = [
     ),
 ]
 
-# What processes ask each other: beside the app that it is of.
+# Paths for other processes of Connect, by the app that serves them.
 INTERNAL: dict[str, list[URLPattern | URLResolver]] = {
     "persons": [*persons.internal_urlpatterns, *access.internal_urlpatterns],
     "locations": locations.internal_urlpatterns,
@@ -53,7 +53,7 @@ urlpatterns: list[URLPattern | URLResolver] = [*HEALTH, *ENTRY, *DOCS]
 for app, patterns in MOUNTS.items():
     if app in settings.SERVED_APPS:
         urlpatterns += patterns
-urlpatterns.append(path("", root, name="root"))  # where the web app is served, its page comes first
+urlpatterns.append(path("", root, name="root"))  # if the web app is served, its page matches first
 
 handler400 = "connect.web.rest.bad_request"
 handler403 = "connect.web.rest.permission_denied"

@@ -1,8 +1,8 @@
-"""Ends when every neighbour can be connected to: a pod's first step, before it is asked anything.
+"""Waits until every neighbour accepts connections: the init container of a pod.
 
 `python -m connect.wait_for_neighbours` reads the settings of the process that starts next. A Service refuses
-connections while none of its pods is ready. Brokers are not waited for: a door works without them, and not
-every process may ask them.
+connections while none of its pods is ready. It does not wait for brokers: the REST and gRPC servers work
+without them, and not every process may connect to them.
 """
 
 import os
@@ -17,23 +17,23 @@ from django.core.exceptions import ImproperlyConfigured
 
 from connect import neighbours
 
-EVERY_S = 0.5
+RETRY_INTERVAL_S = 0.5
 
 
 def wait() -> None:
-    """Blocks as long as it takes; who started it knows how long that may be."""
+    """Blocks without a timeout; the orchestrator limits the wait."""
     urls = {name: getattr(settings, name) for name in ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL")}
-    asked = [neighbours.address(*each) for each in urls.items() if each[1].startswith(("http:", "grpc:"))]
-    for host, port in asked:
+    addresses = [neighbours.address(*each) for each in urls.items() if each[1].startswith(("http:", "grpc:"))]
+    for host, port in addresses:
         while not _accepts(host, port):
             print(f"Waiting for {host}:{port}.", flush=True)
-            time.sleep(EVERY_S)
+            time.sleep(RETRY_INTERVAL_S)
 
 
 def _accepts(host: str, port: int) -> bool:
     try:
         socket.create_connection((host, port), timeout=2).close()
-    except (OSError, UnicodeError):  # the latter for what cannot be the name of a host
+    except (OSError, UnicodeError):  # UnicodeError: not a valid host name
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""How single values look on the wire, the same in every app."""
+"""The format of single values in requests and responses, the same in every app."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,7 +15,7 @@ _INSTANT = re.compile(
 
 
 def parse_instant(value: Any) -> datetime:
-    """ISO 8601 with a date and a time of day; no offset means UTC; finer than a microsecond is cut off."""
+    """Parses ISO 8601 with a date and a time. No offset means UTC; digits below a microsecond are cut off."""
     match = _INSTANT.fullmatch(value.strip()) if isinstance(value, str) else None
     if not match:
         raise ValueError("Must be ISO 8601, such as 2020-08-18T10:37:06Z.")
@@ -36,7 +36,7 @@ def parse_instant(value: Any) -> datetime:
             tzinfo=zone,
         ).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError("Must be a date and time that exist, such as 2020-08-18T10:37:06Z.") from None
+        raise ValueError("Must be an existing date and time, such as 2020-08-18T10:37:06Z.") from None
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,18 +44,18 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Whole microseconds since 1970 of an aware time; exact, as a float of seconds would not be."""
+    """Microseconds since 1970 of an aware time; exact, unlike a float of seconds."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def from_microseconds(microseconds: int) -> datetime:
-    """Raises OverflowError for a year that there is not."""
+    """Raises OverflowError for a year outside the range of datetime."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def format_time(moment: datetime) -> str:
     """`2020-08-18T10:37:06Z`, with microseconds only where there are any. Takes an aware UTC time."""
-    return orjson.dumps(moment, option=_AS_UTC)[1:-1].decode()  # five times as quick as isoformat
+    return orjson.dumps(moment, option=_AS_UTC)[1:-1].decode()  # five times as fast as isoformat
 
 
 def format_degrees(degrees: float) -> str:

@@ -1,4 +1,4 @@
-"""The WSGI application, for `manage.py runserver`. Deployed processes serve connect.asgi."""
+"""The WSGI application of `manage.py runserver`. Deployed processes use connect.asgi."""
 
 import os
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from connect.web.rest import Framed
+from connect.web.rest import RowRenderer
 
 _PERSON = ("id", "first_name", "last_name", "company_name")
 _MEETING = ("start", "end", "duration_s", "pings", "min_distance_m", "latitude", "longitude")
@@ -18,13 +18,13 @@ def _plain(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-class GeoJson(Framed):
+class GeoJson(RowRenderer):
     """A FeatureCollection: each encounter a point where the own ping was at its nearest."""
 
     media_type = "application/geo+json"
     format = "geojson"
     charset = None
-    opening, joint, closing = b'{"type":"FeatureCollection","features":[', b",", b"]}"
+    opening, separator, closing = b'{"type":"FeatureCollection","features":[', b",", b"]}"
 
     def encode(self, rows: list[dict[str, Any]]) -> bytes:
         return orjson.dumps([self._feature(row) for row in rows])[1:-1]
@@ -36,7 +36,7 @@ class GeoJson(Framed):
         return {"type": "Feature", "geometry": point, "properties": properties}
 
 
-class Csv(Framed):
+class Csv(RowRenderer):
     """A table with a header; times in UTC, lengths in metres and seconds."""
 
     media_type = "text/csv"

@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import exceptions, serializers
 
-from connect.web.query_parameters import After, Bound, Number, PagedQuery, check_order
+from connect.web.query_parameters import Cursor, Number, PagedQuery, RangeBound, check_order
 from locations import limits
 
 
@@ -28,8 +28,8 @@ class _Distance(Number):
 
 
 class _RangeQuery(PagedQuery):
-    start_date = Bound(is_end=False)
-    end_date = Bound(is_end=True)
+    start_date = RangeBound(is_end=False)
+    end_date = RangeBound(is_end=True)
     distance = _Distance(
         default=limits.DISTANCE_M,
         initial=limits.DISTANCE_M,
@@ -57,7 +57,7 @@ class ConnectionsQuery(_RangeQuery):
             "Seconds that the two pings may be apart, 0 to 3,600. Without it any time in the range counts."
         ),
     )
-    after = After(shape=(datetime, int), required=False)
+    after = Cursor(shape=(datetime, int), required=False)
 
 
 class EncountersQuery(_RangeQuery):
@@ -90,7 +90,7 @@ class EncountersQuery(_RangeQuery):
             "more, 60 if left out."
         ),
     )
-    after = After(shape=(datetime, int, int), required=False)
+    after = Cursor(shape=(datetime, int, int), required=False)
 
     def validate_min_duration(self, value: float) -> float:
         return min(value, limits.LONGEST_S)

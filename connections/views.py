@@ -12,7 +12,16 @@ from rest_framework.views import APIView
 
 from access.authentication import caller_of
 from access.callers import READERS
-from connect.web.openapi import DAVID, MISSING, NEXT_PAGE, PERSON_ID, TOO_LARGE, UNAVAILABLE, errors, shown
+from connect.web.openapi import (
+    DAVID,
+    LINK_HEADER,
+    MISSING,
+    PERSON_ID,
+    TOO_LARGE,
+    UNAVAILABLE,
+    errors,
+    response_spec,
+)
 from connect.web.rest import JsonRenderer, Page
 from connect.web.streaming import answer
 from connect.wire_format import format_degrees, format_time
@@ -86,9 +95,9 @@ class Connections(APIView):
             "Ordered by time, then person; positions in WGS84 degrees, times in UTC. "
             "Not for a person's token."
         ),
-        parameters=[PERSON_ID, ConnectionsQuery, NEXT_PAGE],
+        parameters=[PERSON_ID, ConnectionsQuery, LINK_HEADER],
         responses={
-            200: shown(
+            200: response_spec(
                 ConnectionSerializer(many=True),
                 "The locations of others, maybe none.",
                 {"near David": _CONNECTION},
@@ -122,7 +131,7 @@ class Connections(APIView):
             ),
             limit=query["limit"],
             to_wire=to_wire,
-            look_up=company.of,
+            prefetch=company.of,
             key=lambda location: (format_time(location.creation_time), location.person_id),
         )
 
@@ -156,13 +165,13 @@ class Encounters(APIView):
             "have been reached in time do not count, and an encounter needs half of the own pings from its "
             "first to its last one."
         ),
-        parameters=[PERSON_ID, EncountersQuery, _FORMAT, NEXT_PAGE],
+        parameters=[PERSON_ID, EncountersQuery, _FORMAT, LINK_HEADER],
         responses={
-            (200, "application/json"): shown(
+            (200, "application/json"): response_spec(
                 EncounterSerializer(many=True), _MET, {"with David": _ENCOUNTER}
             ),
-            (200, "application/geo+json"): shown(_COLLECTION, _MET, {"a map": _MAP}),
-            (200, "text/csv"): shown(OpenApiTypes.STR, _MET, {"a table": _TABLE}),
+            (200, "application/geo+json"): response_spec(_COLLECTION, _MET, {"a map": _MAP}),
+            (200, "text/csv"): response_spec(OpenApiTypes.STR, _MET, {"a table": _TABLE}),
             **errors(MISSING, TOO_LARGE, UNAVAILABLE, wrong=_NO_DISTANCE),
         },
     )
@@ -203,6 +212,6 @@ class Encounters(APIView):
             ),
             limit=query["limit"],
             to_wire=to_wire,
-            look_up=company.of,
+            prefetch=company.of,
             key=lambda encounter: (format_time(encounter.start), encounter.person_id, encounter.nth),
         )

@@ -164,7 +164,7 @@ def unwritten() -> Figure:
     if standing.oldest_s is None:
         note = "in the topic, and not yet written." if standing.unwritten else "in the topic: all is written."
     else:
-        since = dashboard.in_short(standing.oldest_s)
+        since = dashboard.format_duration(standing.oldest_s)
         note = f"in the topic, and not yet written, the oldest sent {since} ago."
     return Figure(key, label, f"{standing.unwritten:,}", note, is_alarm=(standing.oldest_s or 0) > LATE_S)
 
@@ -180,9 +180,9 @@ SELECT reason, count(*), sum(count(*)) OVER ()
 def rejected() -> Figure:
     """How many, and why, with where they can be recorded again."""
     key, label, url = "rejected", "Rejected pings", reverse("admin:consumers_rejectedping_changelist")
-    with dashboard.in_time() as cursor:
+    with dashboard.bounded_cursor() as cursor:
         size = dashboard.size(cursor, "rejected_pings")
-        cursor.execute(_REASONS, [dashboard.FEW, REASONS])
+        cursor.execute(_REASONS, [dashboard.EXACT_COUNT_LIMIT, REASONS])
         found = cursor.fetchall()
     if not found:
         return Figure(key, label, "0", "Nothing had to be set aside.", url)
@@ -191,7 +191,7 @@ def rejected() -> Figure:
     if sum(part.number for part in parts) < found[0][2]:
         notes.append("There are more reasons.")
     if not size.is_exact:
-        notes.append(f"Counted are those of the newest {dashboard.FEW:,}.")
+        notes.append(f"Counted are those of the newest {dashboard.EXACT_COUNT_LIMIT:,}.")
     if size.rows >= MAX_ROWS:
         notes.append(
             "The table is full: more are only logged by the writer. Record them again or delete them."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from django.db import InterfaceError, OperationalError, connection
 
 from connect import neighbours
-from connect.coalescing import Coalesced
+from connect.coalescing import Coalescer
 from connect.errors import NeighbourUnavailable
 
 FRESH_S = 60.0
@@ -27,7 +27,7 @@ class KnownPersons:
         self._found: dict[int, float] = {}  # when last; the longest ago first
         self._away_until = float("-inf")
         self._lock = threading.Lock()
-        self._persons = Coalesced[int, object](lambda ids: neighbours.persons().get_many(ids))
+        self._persons = Coalescer[int, object](lambda ids: neighbours.persons().get_many(ids))
 
     def among(self, person_ids: Iterable[int]) -> set[int]:
         """Those who exist. Asks once at most; raises NeighbourUnavailable if that is in vain and matters."""

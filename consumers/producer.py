@@ -159,7 +159,7 @@ class _Link:
         if not _until(deadline):
             return False
         try:
-            with bulkhead.taken():
+            with bulkhead.slot():
                 return reports.all.wait(_until(deadline))
         except NeighbourUnavailable:
             return reports.all.is_set()  # meanwhile, perhaps

@@ -121,7 +121,7 @@ class Calls:
             metadata.get(request_context.REQUEST_ID),
             min(
                 context.time_remaining() or math.inf,
-                float(told) if request_context.SECONDS.fullmatch(told) else math.inf,
+                float(told) if request_context.SECONDS_FORMAT.fullmatch(told) else math.inf,
                 settings.PERSON_TIMEOUT_S if caller.kind is Kind.PERSON else QUESTION_S,
             ),
         )

@@ -139,7 +139,7 @@ class LocationServer:
         The whole server is what load balancers and probes ask for: it serves while any call can be answered.
         Where pings go to a topic they are taken without a database.
         """
-        found = await asyncio.get_running_loop().run_in_executor(self._looks, needs.look, ["locations"])
+        found = await asyncio.get_running_loop().run_in_executor(self._looks, needs.check, ["locations"])
         said = {
             OVERALL_HEALTH: needs.OK in found.values(),
             SERVICE: set(found.values()) <= {needs.OK},

@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from connect.neighbours import asked, watches
+from connect.neighbours import neighbour_settings, reads_lag
 from local import manifests
 from local.instance import Instance
 from local.kafka import NAME as BROKER
@@ -98,7 +98,7 @@ def asks(process: Process, stage: Stage) -> Iterator[tuple[str, str]]:
     urls = {name: process.environ.get(name, "local:") for name in SAID}
     apps = process.environ.get("SERVED_APPS", "").split(",")
     # One that serves no apps is told where those are whom it asks, and of nobody else.
-    whom = [name for app in apps for name in (asked(app) or ())] if apps != [""] else list(SAID)
+    whom = [name for app in apps for name in (neighbour_settings(app) or ())] if apps != [""] else list(SAID)
     found: dict[tuple[str, str], list[str]] = {}
     for name in dict.fromkeys(whom):
         scheme, _, address = urls[name].partition("://")
@@ -106,7 +106,7 @@ def asks(process: Process, stage: Stage) -> Iterator[tuple[str, str]]:
             found.setdefault((answering(address, stage), scheme), []).append(SAID[name])
     for (to, scheme), said in found.items():
         yield to, f"{', '.join(said)} · {scheme}"
-    if any(watches(app, urls) for app in apps):
+    if any(reads_lag(app, urls) for app in apps):
         yield BROKER, "how far · kafka"
 
 
@@ -133,9 +133,9 @@ def apps_picture(stage: Stage) -> str:
         urls = {name: process.environ.get(name, "local:") for name in SAID}
         serves = "SERVED_APPS" in process.environ  # else its command is of one app, which calls the other
         for app in apps_of(process) if serves else apps_of(process)[:1]:
-            whom = CALLED.get(app, asked(app) or ())
+            whom = CALLED.get(app, neighbour_settings(app) or ())
             edges += [dependency(process, app, APP_OF[name], urls[name], stage) for name in whom]
-            edges += [f"  {inside(process.name, app)} -.->|kafka| {BROKER}"] if watches(app, urls) else []
+            edges += [f"  {inside(process.name, app)} -.->|kafka| {BROKER}"] if reads_lag(app, urls) else []
     if BROKER in stage.stateful:
         lines.append(f"  {BROKER}[({BROKER})]")
         edges += [

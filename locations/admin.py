@@ -21,7 +21,7 @@ from access import audit
 from connect import dashboard, neighbours
 from connect.dashboard import Figure
 from connect.errors import NeighbourUnavailable
-from connect.web.query_parameters import Bound
+from connect.web.query_parameters import RangeBound
 from connect.wire_format import format_degrees
 from locations import storage
 from locations.models import Location
@@ -147,7 +147,7 @@ class MomentField(forms.CharField):
 
     def __init__(self, *, is_end: bool, **kwargs: Any):
         super().__init__(required=False, max_length=40, **kwargs)
-        self.bound = Bound(is_end=is_end)
+        self.bound = RangeBound(is_end=is_end)
         self.widget.attrs |= {"class": "vDateField", "placeholder": "2020-08-18 10:37"}
 
     def clean(self, value: Any) -> datetime | None:
@@ -322,7 +322,7 @@ class LocationAdmin(admin.ModelAdmin):
 
     def figures(self) -> Iterator[Figure]:
         now = datetime.now(UTC)
-        with dashboard.in_time() as cursor:
+        with dashboard.bounded_cursor() as cursor:
             stored = dashboard.size(cursor, self.opts.db_table)
             newest = rows(end=now, limit=1)
         url = reverse("admin:locations_location_changelist")
@@ -331,7 +331,7 @@ class LocationAdmin(admin.ModelAdmin):
             yield Figure(
                 "newest",
                 "Newest ping",
-                f"{dashboard.in_short((now - ping.creation_time).total_seconds())} ago",
+                f"{dashboard.format_duration((now - ping.creation_time).total_seconds())} ago",
                 f"{time(ping.creation_time.replace(microsecond=0))} UTC, as it says itself. Times to come "
                 "are left out.",
                 url=reverse("admin:locations_location_change", args=[ping.id]),

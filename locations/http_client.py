@@ -88,7 +88,7 @@ def _ask(verb: str, unpack: Callable[[internal_codec.Row], Kind], question: dict
     if not abs(question.get("person_id") or 0) <= MAX_ID:
         return  # nobody's, and more than JSON carries
     packed = orjson.dumps(internal_codec.pack(question)).decode()
-    for row in http.ask_rows(f"{settings.LOCATIONS_URL}/internal/locations/{verb}", [("question", packed)]):
+    for row in http.fetch_rows(f"{settings.LOCATIONS_URL}/internal/locations/{verb}", [("question", packed)]):
         yield unpack(row)
 
 

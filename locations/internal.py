@@ -16,18 +16,18 @@ from rest_framework.views import APIView
 
 from access import audit
 from access.callers import PROCESSES
-from connect.web.rest import Framed
+from connect.web.rest import RowRenderer
 from connect.web.streaming import answer
 from locations import internal_codec, storage
 
 
-class Lines(Framed):
+class Lines(RowRenderer):
     """A row a line, then how many they were."""
 
     media_type = "application/x-ndjson"
     format = "ndjson"
     charset = None
-    joint = b"\n"
+    separator = b"\n"
 
     def __init__(self) -> None:
         self.rows = 0

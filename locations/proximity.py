@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from connect.database import cut_in_blocks
+from connect.database import stream_blocks
 from locations import distance_sql, person_rows
 from locations.distance_sql import TINY
 from locations.pings import EARLIEST, LATEST, Ping
@@ -73,7 +73,7 @@ def connections(
         after=after,
         limit=limit,
     )
-    for block in cut_in_blocks(sql, values):
+    for block in stream_blocks(sql, values):
         yield from map(Ping._make, block)
 
 
@@ -106,7 +106,7 @@ def encounters(
         after=after,
         limit=limit,
     )
-    for block in cut_in_blocks(sql, values):
+    for block in stream_blocks(sql, values):
         for row in block:
             yield Encounter(*row)
 

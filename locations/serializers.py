@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, serializers
 
 from connect.web.openapi import FINN
-from connect.web.query_parameters import After, Bound, PagedQuery, Whole, check_order
+from connect.web.query_parameters import Cursor, PagedQuery, RangeBound, StrictInteger, check_order
 from locations import pings
 from locations.storage import Bounds
 
@@ -119,11 +119,11 @@ class BoundingBox(serializers.CharField):
 
 
 class LocationsQuery(PagedQuery):
-    person_id = Whole(
+    person_id = StrictInteger(
         required=False, initial=FINN["id"], help_text="Only of this person, whose id is a whole number."
     )
-    start = Bound(is_end=False, required=False)
-    end = Bound(is_end=True, required=False)
+    start = RangeBound(is_end=False, required=False)
+    end = RangeBound(is_end=True, required=False)
     bbox = BoundingBox(
         required=False,
         initial="13.3,52.4,13.5,52.6",
@@ -139,7 +139,7 @@ class LocationsQuery(PagedQuery):
         help_text="`oldest` first, by time, then person; or `newest` first, the same backwards.",
         error_messages={"invalid_choice": "Must be oldest or newest."},
     )
-    after = After(shape=(datetime, int), required=False)
+    after = Cursor(shape=(datetime, int), required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         check_order(self, attrs, "start", "end")

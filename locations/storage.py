@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from django.db import IntegrityError, connection, transaction
 
-from connect.database import cut_in_blocks
+from connect.database import stream_blocks
 from locations import bulk_insert, partitions, person_rows
 from locations.models import Location
 from locations.person_rows import MAX_ID
@@ -180,7 +180,7 @@ def list_between(
         limit=limit,
         newest_first=newest_first,
     )
-    for block in cut_in_blocks(sql, values):
+    for block in stream_blocks(sql, values):
         yield from map(Ping._make, block)
 
 

@@ -12,7 +12,16 @@ from rest_framework.views import APIView
 
 from access.authentication import caller_of
 from access.callers import READERS, SENDERS, Caller
-from connect.web.openapi import LOCATION_ID, MISSING, NEXT_PAGE, PLACE, TOO_LARGE, UNAVAILABLE, errors, shown
+from connect.web.openapi import (
+    LINK_HEADER,
+    LOCATION_HEADER,
+    LOCATION_ID,
+    MISSING,
+    TOO_LARGE,
+    UNAVAILABLE,
+    errors,
+    response_spec,
+)
 from connect.web.query_parameters import Query
 from connect.web.rest import TooLarge
 from connect.web.streaming import answer
@@ -73,9 +82,11 @@ class Locations(APIView):
             "Positions in WGS84 degrees, times in UTC. One of `person_id`, `start` with `end`, or `limit` is "
             "required."
         ),
-        parameters=[LocationsQuery, NEXT_PAGE],
+        parameters=[LocationsQuery, LINK_HEADER],
         responses={
-            200: shown(LocationSerializer(many=True), "Those found, maybe none.", {"a location": _LOCATION}),
+            200: response_spec(
+                LocationSerializer(many=True), "Those found, maybe none.", {"a location": _LOCATION}
+            ),
             **errors(
                 MISSING,
                 TOO_LARGE,
@@ -112,7 +123,7 @@ class Locations(APIView):
             "without an offset UTC. A ping is identified by its person and time: sent again it is accepted "
             "again, and the position stored first stays. A 202 repeats what was sent."
         ),
-        parameters=[PLACE],
+        parameters=[LOCATION_HEADER],
         request=PolymorphicProxySerializer(
             component_name="PingOrPings",
             serializers=[PingSerializer(), TimedPingSerializer(many=True)],
@@ -120,7 +131,7 @@ class Locations(APIView):
             many=False,
         ),
         responses={
-            202: shown(
+            202: response_spec(
                 PolymorphicProxySerializer(
                     component_name="Accepted",
                     serializers=[LocationSerializer, BatchSerializer],
@@ -129,7 +140,7 @@ class Locations(APIView):
                 "Durable, maybe not yet stored. For a single ping what was sent, for an array how many.",
                 {"one ping": _TAKEN, "several pings": {"accepted": 2}},
             ),
-            207: shown(
+            207: response_spec(
                 BatchSerializer,
                 "Some of the array was refused, or all; the good ones are kept.",
                 {
@@ -186,7 +197,7 @@ class OneLocation(APIView):
             "is not yet stored is a 404."
         ),
         responses={
-            200: shown(LocationSerializer, "What is stored.", {"a location": _LOCATION}),
+            200: response_spec(LocationSerializer, "What is stored.", {"a location": _LOCATION}),
             **errors(MISSING, UNAVAILABLE, missing="There is no location 999-1."),
         },
     )

@@ -245,7 +245,7 @@ class PersonAdmin(admin.ModelAdmin):
         return JsonResponse({"companies": list(names[:SUGGESTIONS])})
 
     def figures(self) -> Iterator[Figure]:
-        with dashboard.in_time() as cursor:
+        with dashboard.bounded_cursor() as cursor:
             people = dashboard.size(cursor, self.opts.db_table)
         yield Figure("people", "People", str(people), people.note, reverse("admin:persons_person_changelist"))
 

@@ -17,7 +17,7 @@ def get_many(ids: Iterable[int]) -> dict[int, Person]:
     found: dict[int, Person] = {}
     for first in range(0, len(possible), IDS_AT_ONCE):
         query = [("id", str(i)) for i in possible[first : first + IDS_AT_ONCE]]
-        for fields in http.ask(f"{settings.PERSONS_URL}/internal/persons", query, silent_s=SILENT_S):
+        for fields in http.fetch(f"{settings.PERSONS_URL}/internal/persons", query, read_timeout_s=SILENT_S):
             found[fields["id"]] = Person(**fields)
     return found
 

@@ -3,8 +3,8 @@
 from rest_framework import serializers
 
 from connect.web.openapi import DAVID, FINN
-from connect.web.query_parameters import After, PagedQuery, Several, Whole
-from connect.web.rest import StrictSerializer, Text, Truth
+from connect.web.query_parameters import Cursor, PagedQuery, RepeatableParameter, StrictInteger
+from connect.web.rest import StrictBoolean, StrictSerializer, Text
 
 
 class PersonSerializer(StrictSerializer):
@@ -21,7 +21,7 @@ class PersonSerializer(StrictSerializer):
 class ConsentSerializer(StrictSerializer):
     """What a person agrees to."""
 
-    findable = Truth(
+    findable = StrictBoolean(
         initial=True,
         help_text="Whether others may find this person; `false` leaves it out of every answer about others.",
     )
@@ -35,8 +35,8 @@ class ConsentAnswerSerializer(serializers.Serializer):
 
 
 class PersonsQuery(PagedQuery):
-    id = Several(
-        child=Whole(),
+    id = RepeatableParameter(
+        child=StrictInteger(),
         required=False,
         initial=[FINN["id"], DAVID["id"]],
         help_text=(
@@ -54,4 +54,4 @@ class PersonsQuery(PagedQuery):
             "company."
         ),
     )
-    after = After(shape=(int,), required=False)
+    after = Cursor(shape=(int,), required=False)

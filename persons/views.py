@@ -12,9 +12,18 @@ from rest_framework.views import APIView
 from access import audit
 from access.authentication import caller_of
 from access.callers import EDITORS, OWNERS, READERS
-from connect.web.openapi import FINN, MISSING, NEXT_PAGE, PERSON_ID, PLACE, UNAVAILABLE, errors, shown
+from connect.web.openapi import (
+    FINN,
+    LINK_HEADER,
+    LOCATION_HEADER,
+    MISSING,
+    PERSON_ID,
+    UNAVAILABLE,
+    errors,
+    response_spec,
+)
 from connect.web.query_parameters import Query
-from connect.web.rest import no_person, object_body
+from connect.web.rest import object_body, person_not_found
 from connect.web.streaming import answer
 from persons import services
 from persons.serializers import ConsentAnswerSerializer, ConsentSerializer, PersonSerializer, PersonsQuery
@@ -24,7 +33,7 @@ _A_BLANK_NAME = {"company_name": ["This field may not be blank."]}
 
 
 def _person(description: str, who: dict[str, Any]) -> OpenApiResponse:
-    return shown(PersonSerializer, description, {"the person": who})
+    return response_spec(PersonSerializer, description, {"the person": who})
 
 
 class _View(APIView):
@@ -50,9 +59,11 @@ class People(_View):
             "Ordered by id. `id` and `search` together give those who meet both; without either everybody "
             "comes who may be found. A person's token gives that person only."
         ),
-        parameters=[PersonsQuery, NEXT_PAGE],
+        parameters=[PersonsQuery, LINK_HEADER],
         responses={
-            200: shown(PersonSerializer(many=True), "Those found, maybe nobody.", {"who was found": FINN}),
+            200: response_spec(
+                PersonSerializer(many=True), "Those found, maybe nobody.", {"who was found": FINN}
+            ),
             **errors(UNAVAILABLE, wrong={"limit": ["Ensure this value is greater than or equal to 1."]}),
         },
     )
@@ -75,7 +86,7 @@ class People(_View):
             limit=query["limit"],
             to_wire=to_wire,
             key=lambda person: (person.id,),
-            notes_found=bool(query["search"]),
+            audits_after_read=bool(query["search"]),
         )
 
     @extend_schema(
@@ -86,7 +97,7 @@ class People(_View):
             "Names are trimmed and then have 1 to 255 characters. The id comes from the server and is never "
             "given again; an `id` in the body is ignored."
         ),
-        parameters=[PLACE],
+        parameters=[LOCATION_HEADER],
         request=PersonSerializer,
         responses={
             201: _person("Made; `Location` says where it is.", {"id": 1000201, **_ADA}),
@@ -169,7 +180,7 @@ class OnePerson(_View):
     def delete(self, request: Request, person_id: int) -> Response:
         Query.of(request)
         if not services.delete(person_id):
-            raise no_person(person_id)
+            raise person_not_found(person_id)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _change(self, request: Request, person_id: int, *, partial: bool) -> Response:
@@ -180,7 +191,7 @@ class OnePerson(_View):
 
     def _answer(self, person: services.Person | None, person_id: int) -> Response:
         if person is None:
-            raise no_person(person_id)
+            raise person_not_found(person_id)
         return Response(PersonSerializer(person).data)  # its forms begin with what is stored
 
 
@@ -203,7 +214,7 @@ class Consent(APIView):
         ),
         parameters=[PERSON_ID],
         responses={
-            200: shown(
+            200: response_spec(
                 ConsentAnswerSerializer,
                 "As it is now.",
                 {"never asked": {"findable": True, "decided": False}},
@@ -215,7 +226,7 @@ class Consent(APIView):
         Query.of(request)
         consent = services.consent(person_id) if caller_of(request).speaks_for(person_id) else None
         if consent is None:
-            raise no_person(person_id)
+            raise person_not_found(person_id)
         return Response(consent._asdict())
 
     @extend_schema(
@@ -230,7 +241,7 @@ class Consent(APIView):
         parameters=[PERSON_ID],
         request=ConsentSerializer,
         responses={
-            200: shown(ConsentSerializer, "As it is now.", {"not to be found": {"findable": False}}),
+            200: response_spec(ConsentSerializer, "As it is now.", {"not to be found": {"findable": False}}),
             **errors(MISSING, UNAVAILABLE, body=True, wrong={"findable": ["Must be true or false."]}),
         },
         examples=[OpenApiExample("not to be found", value={"findable": False}, request_only=True)],
@@ -246,5 +257,5 @@ class Consent(APIView):
             caller.speaks_for(person_id)
             and services.set_findable(person_id, findable=findable, by_themselves=by_themselves)
         ):
-            raise no_person(person_id)
+            raise person_not_found(person_id)
         return Response({"findable": findable})

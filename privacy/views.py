@@ -11,16 +11,16 @@ from rest_framework.views import APIView
 
 from access.authentication import caller_of
 from access.callers import OWNERS
-from connect.web.openapi import MISSING, PERSON_ID, UNAVAILABLE, errors, shown
+from connect.web.openapi import MISSING, PERSON_ID, UNAVAILABLE, errors, response_spec
 from connect.web.query_parameters import Query
-from connect.web.rest import Framed, JsonRenderer, no_person
+from connect.web.rest import JsonRenderer, RowRenderer, person_not_found
 from connect.web.streaming import answer
 from privacy import archive
 
 CHUNKS = 8  # that are there before an answer begins; shorter ones are sent as a whole
 
 
-class Zip(Framed):
+class Zip(RowRenderer):
     """An archive; its rows are chunks of bytes."""
 
     media_type = "application/zip"
@@ -48,7 +48,7 @@ class Export(APIView):
         ),
         parameters=[PERSON_ID],
         responses={
-            (200, "application/zip"): shown(
+            (200, "application/zip"): response_spec(
                 OpenApiTypes.BINARY, "The archive.", {"begins so": "PK\u0003\u0004"}
             ),
             **errors(MISSING, UNAVAILABLE),
@@ -58,7 +58,7 @@ class Export(APIView):
         Query.of(request)
         chunks = archive.of(person_id) if caller_of(request).speaks_for(person_id) else None
         if chunks is None:
-            raise no_person(person_id)
+            raise person_not_found(person_id)
         given = answer(
             request,
             lambda _: chunks,

@@ -14,4 +14,4 @@ def post_fork(server: Any, worker: Any) -> None:
     from connect import asgi, request_body  # noqa: PLC0415 - in the worker, not in gunicorn's master
 
     asgi.SLOW_READER_S = request_body.SMALL_BODY_S = request_body.BODY_S = 1
-    request_body.PACE = 10**9
+    request_body.MIN_BYTES_PER_S = 10**9

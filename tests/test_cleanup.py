@@ -4,7 +4,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from connect.neighbours import asked
+from connect.neighbours import neighbour_settings
 from local import manifests
 from local.instance import CHECKOUT
 from tests.renderings import NEIGHBOURS, STAGES, as_read, containers, objects, of_kind, pods, processes
@@ -27,7 +27,11 @@ def wired() -> set[str]:
     for process in processes(LAST).values():
         urls = {setting: process.environ.get(setting, "local:") for setting in NEIGHBOURS}
         apps = process.environ.get("SERVED_APPS", "").split(",")
-        whom = {name for app in apps for name in asked(app) or ()} if apps != [""] else {*NEIGHBOURS}
+        whom = (
+            {name for app in apps for name in neighbour_settings(app) or ()}
+            if apps != [""]
+            else {*NEIGHBOURS}
+        )
         found |= {urls[name] for name in whom}
     return found
 

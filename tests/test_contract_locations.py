@@ -338,7 +338,7 @@ def test_a_question_that_nobody_waits_for_any_more_is_given_up_by_the_database(
 
     def ask() -> list[Any]:
         try:
-            with request_context.begun("too-late", 0.5):
+            with request_context.call_context("too-late", 0.5):
                 return list(getattr(locations, verb)(**question))
         finally:
             connections.close_all()
@@ -364,17 +364,17 @@ def waiting_for_locations() -> int:
 
 
 def test_what_takes_no_time_at_all_is_not_begun(locations: ModuleType):
-    with request_context.begun("over", 0), pytest.raises((NeighbourUnavailable, OperationalError)):
+    with request_context.call_context("over", 0), pytest.raises((NeighbourUnavailable, OperationalError)):
         list(locations.list_between(limit=1))
 
 
 def test_an_answer_that_has_begun_may_take_its_time(locations: ModuleType):
     storage.record([at(1, n) for n in range(5000)])
 
-    with request_context.begun("reader", 5):
+    with request_context.call_context("reader", 5):
         rows = locations.list_between(limit=5000)
         first = next(rows)
-    with request_context.begun("reader", None):
+    with request_context.call_context("reader", None):
         assert [first, *rows] == list(storage.list_between(limit=5000))
 
 

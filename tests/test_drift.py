@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.urls import URLResolver
 
-from connect.neighbours import asked
+from connect.neighbours import neighbour_settings
 from connect.urls import MOUNTS
 from local import manifests
 from local.instance import CHECKOUT, Instance
@@ -160,7 +160,7 @@ def test_who_reaches_no_data_is_not_told_where_the_data_is(stage: str) -> None:
     for name, process in processes(stage).items():
         if process.command[0] == "gunicorn":
             urls = {one: process.environ.get(one, "local:") for one in NEIGHBOURS}
-            whom = [asked(app) for app in served(process)]
+            whom = [neighbour_settings(app) for app in served(process)]
             needs = any(names is None or "local:" in map(urls.get, names) for names in whom)
             assert bool(process.environ["DATABASE_URL"]) == needs, name
 

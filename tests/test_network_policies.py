@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connect.neighbours import asked, watches
+from connect.neighbours import neighbour_settings, reads_lag
 from local import manifests
 from tests.renderings import NEIGHBOURS, STAGES, as_read, of_kind, templates
 
@@ -107,7 +107,7 @@ def needed(stage: str) -> Iterator[tuple[str, str, str]]:
         for setting, url in ((name, urlsplit(url)) for name, url in urls.items()):
             # The whole wiring is read by whoever asks neighbours, but only doors hand pings to the broker,
             # and only the admin site asks it about them.
-            uses = any(setting in (asked(app) or ()) or watches(app, urls) for app in apps)
+            uses = any(setting in (neighbour_settings(app) or ()) or reads_lag(app, urls) for app in apps)
             if url.scheme != "local" and (url.scheme != "kafka" or uses):
                 yield (process.name, *at(url.hostname or "", url.port or 0))
 

@@ -21,7 +21,7 @@ from schemathesis.checks import CHECKS
 from access import services as access
 from access.callers import Kind
 from connect.web.openapi import DAVID, FINN
-from connect.web.query_parameters import After
+from connect.web.query_parameters import Cursor
 from connect.wire_format import format_time, parse_instant
 from persons.models import Person
 from tests.gunicorn_server import Server
@@ -36,9 +36,9 @@ INSTANTS = st.datetimes(
 ).map(format_time)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 schemathesis.openapi.format("date-time", INSTANTS)
-schemathesis.openapi.format("cursor-1", st.tuples(INTEGERS).map(After.encode))
-schemathesis.openapi.format("cursor-2", st.tuples(INSTANTS, INTEGERS).map(After.encode))
-schemathesis.openapi.format("cursor-3", st.tuples(INSTANTS, INTEGERS, INTEGERS).map(After.encode))
+schemathesis.openapi.format("cursor-1", st.tuples(INTEGERS).map(Cursor.encode))
+schemathesis.openapi.format("cursor-2", st.tuples(INSTANTS, INTEGERS).map(Cursor.encode))
+schemathesis.openapi.format("cursor-3", st.tuples(INSTANTS, INTEGERS, INTEGERS).map(Cursor.encode))
 
 schema = schemathesis.openapi.from_dict(
     SchemaGenerator(urlconf="connect.api_urls").get_schema(request=None, public=True)

@@ -35,7 +35,7 @@ POLICY = {
 def page(request: HttpRequest, **_: object) -> HttpResponse:
     told = {
         "modules": MODULES,
-        "api_url": loopback.by_name_of(request, settings.API_URL).rstrip("/"),
+        "api_url": loopback.with_host_of(request, settings.API_URL).rstrip("/"),
         "access": settings.ACCESS,
         "tiles_url": settings.TILES_URL,
         "tiles_attribution": settings.TILES_ATTRIBUTION,

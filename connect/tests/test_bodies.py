@@ -1,4 +1,4 @@
-"""How large a body may be, over real HTTP: the client hears a clean answer, and the next call works."""
+"""Body limits over real HTTP: the client gets a proper error, and the next call works."""
 
 import contextlib
 import http.client
@@ -23,12 +23,12 @@ ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Lt
 
 
 def padded(length: int) -> bytes:
-    """A good person as JSON of so many bytes."""
+    """A valid person as JSON, padded to `length` bytes."""
     return json.dumps(ADA).encode().ljust(length)
 
 
 def in_chunks(body: bytes) -> Iterator[bytes]:
-    """What requests sends chunked, without a length."""
+    """A generator: requests sends it chunked, without Content-Length."""
     for start in range(0, len(body), 100_000):
         yield body[start : start + 100_000]
 
@@ -43,7 +43,7 @@ def test_a_body_of_up_to_5_mb_is_read(server: Server, send: Any, length: int) ->
 @pytest.mark.parametrize("send", [bytes, in_chunks], ids=["at once", "chunked"])
 @pytest.mark.parametrize("length", [LIMIT + 1, 50_000_000])
 @pytest.mark.parametrize("path", ["/api/persons", "/api/locations", "/api/no/such/path"])
-def test_a_larger_one_is_a_413_in_json(server: Server, send: Any, length: int, path: str) -> None:
+def test_a_larger_body_is_a_413_in_json(server: Server, send: Any, length: int, path: str) -> None:
     with requests.Session() as session:
         answer = session.post(server.url(path), data=send(padded(length)), headers=JSON, timeout=60)
         assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/json")
@@ -53,7 +53,7 @@ def test_a_larger_one_is_a_413_in_json(server: Server, send: Any, length: int, p
 
 
 @pytest.mark.parametrize("length", [0, 100, 60_000, 600_000])
-def test_a_head_that_is_no_http_is_refused_before_its_body_ends(server: Server, length: int) -> None:
+def test_an_invalid_head_is_refused_before_the_end_of_its_body(server: Server, length: int) -> None:
     before = server.output()
     head = f"POST /api/persons HTTP/1.1\r\nHost: localhost\r\nX: \x17\r\nContent-Length: {length}\r\n\r\n"
     for _ in range(20):
@@ -65,8 +65,8 @@ def test_a_head_that_is_no_http_is_refused_before_its_body_ends(server: Server, 
     assert server.output() == before
 
 
-def test_a_chunk_that_is_none_ends_the_call_at_once(server: Server) -> None:
-    """While the call waits for the rest of its body."""
+def test_an_invalid_chunk_is_refused_at_once(server: Server) -> None:
+    """The call is waiting for the rest of its body."""
     before = server.output()
     head = "POST /api/persons HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
@@ -78,15 +78,15 @@ def test_a_chunk_that_is_none_ends_the_call_at_once(server: Server) -> None:
 
 
 @pytest.mark.parametrize("length", [LIMIT + 1, 50_000_000])
-def test_who_closes_the_connection_afterwards_sees_the_413_too(server: Server, length: int) -> None:
-    """As the proxy asks: it takes one answer from a connection."""
+def test_a_client_with_connection_close_gets_the_413(server: Server, length: int) -> None:
+    """The proxy does so: it uses a connection for one request."""
     close = {"Connection": "close"}
     answer = server.post("/api/persons", data=padded(length), headers=JSON | close)
     assert answer.status_code == 413
 
 
 @pytest.mark.parametrize("ends", [b"HTTP/1.0\r\n", b"HTTP/1.1\r\nConnection: close\r\n"])
-def test_a_connection_ends_with_its_last_answer(server: Server, ends: bytes) -> None:
+def test_the_connection_closes_after_http_1_0_or_connection_close(server: Server, ends: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(b"GET /health/live " + ends + b"Host: localhost\r\n\r\n")
         assert client.makefile("rb").read().endswith(b'"healthy"')
@@ -98,8 +98,8 @@ def test_the_web_app_can_read_a_413(server: Server) -> None:
     assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (413, origin["Origin"])
 
 
-def test_who_asks_first_is_told_to_go_on_and_then_no(server: Server) -> None:
-    """What curl does with a body over a megabyte."""
+def test_expect_100_continue_is_followed_by_the_413(server: Server) -> None:
+    """curl does so with a body over one megabyte."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.putrequest("POST", "/api/persons")
     for name, value in [*JSON.items(), ("Content-Length", str(LIMIT + 1)), ("Expect", "100-continue")]:
@@ -112,7 +112,7 @@ def test_who_asks_first_is_told_to_go_on_and_then_no(server: Server) -> None:
     connection.close()
 
 
-def test_a_longer_question_is_a_414_in_json(server: Server) -> None:
+def test_a_long_url_is_a_414_in_json(server: Server) -> None:
     answer = server.get("/api/persons", params={"search": "x" * 10_000})
     assert (answer.status_code, answer.headers["Content-Type"]) == (414, "application/json")
     assert "8190" in answer.json()["detail"]
@@ -130,8 +130,8 @@ def test_a_large_head_is_a_431_in_json(server: Server, more: bytes) -> None:
         assert list(json.loads(answer.read())) == ["detail"]
 
 
-def test_what_comes_in_one_piece_is_not_all_head(server: Server) -> None:
-    """A request whose head and body arrive together, again and again on one connection."""
+def test_a_body_in_the_same_segment_does_not_count_as_head(server: Server) -> None:
+    """Requests whose head and body arrive in one segment do not exceed the head limit."""
     body = padded(200_000)
     head = b"POST /api/persons HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     piece = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -147,7 +147,7 @@ def test_what_comes_in_one_piece_is_not_all_head(server: Server) -> None:
 @pytest.mark.parametrize(
     "request_line", [b"GET /api/persons HTTP/9.9", b"G\xc3\xa9T /api/persons HTTP/1.1", b"nonsense"]
 )
-def test_what_is_no_http_is_a_400_in_json(server: Server, request_line: bytes) -> None:
+def test_an_invalid_request_line_is_a_400_in_json(server: Server, request_line: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(request_line + b"\r\nHost: localhost\r\n\r\n")
         head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
@@ -156,13 +156,13 @@ def test_what_is_no_http_is_a_400_in_json(server: Server, request_line: bytes) -
     assert list(json.loads(body)) == ["detail"]
 
 
-def test_300_long_ids_fit_into_one_question(server: Server) -> None:
-    """What connections ask persons for at once."""
+def test_300_long_ids_fit_into_one_request(server: Server) -> None:
+    """The batch size of connections for persons."""
     answer = server.get("/api/persons", params={"id": [2**63 - 1 - i for i in range(300)]})
     assert (answer.status_code, answer.json()) == (200, [])
 
 
-def test_a_body_that_trickles_holds_no_thread_for_long() -> None:
+def test_a_slow_body_is_a_408_and_blocks_no_thread() -> None:
     with Server(config="python:tests.gunicorn_short_timeouts", WEB_WORKERS="1", WEB_THREADS="2") as server:
         senders = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(2)]
         head = b"POST /api/locations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -176,11 +176,11 @@ def test_a_body_that_trickles_holds_no_thread_for_long() -> None:
         assert server.post("/api/locations", json=[]).json() == {"accepted": 0}
 
 
-# --- who may send a body --------------------------------------------------------------------------
+# --- bodies and authentication --------------------------------------------------------------------
 
 
 @pytest.fixture
-def guarded() -> Iterator[Server]:
+def token_server() -> Iterator[Server]:
     """One worker of two threads, with ACCESS=tokens."""
     with Server(ACCESS="tokens", SECRET_KEY="k" * 50, WEB_WORKERS="1", WEB_THREADS="2") as running:
         yield running
@@ -192,8 +192,8 @@ def staff_token() -> str:
     return services.make(name="of a test", kind=Kind.STAFF, user=user)[1]
 
 
-def trickling(server: Server, path: str, headers: str, length: int, first: bytes) -> socket.socket:
-    """A client that sends a head and the beginning of a body, and then nothing."""
+def stalled_request(server: Server, path: str, headers: str, length: int, first: bytes) -> socket.socket:
+    """A client that sends a head and the start of a body, then stalls."""
     client = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     client.sendall(
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n".encode()
@@ -210,41 +210,48 @@ def status_of(client: socket.socket) -> int:
 
 
 @pytest.mark.parametrize(
-    "shown", ["", f"Authorization: Bearer {8 * 'a'}.{64 * 'b'}\r\n"], ids=["none", "bad"]
+    "authorization", ["", f"Authorization: Bearer {8 * 'a'}.{64 * 'b'}\r\n"], ids=["none", "bad"]
 )
 @pytest.mark.parametrize("length", [100, 60_000_000])
 def test_a_client_without_a_valid_token_is_refused_before_its_body(
-    guarded: Server, shown: str, length: int
+    token_server: Server, authorization: str, length: int
 ) -> None:
-    headers = f"Content-Type: application/json\r\n{shown}"
-    clients = [trickling(guarded, "/api/locations", headers, length, b"[") for _ in range(30)]
+    headers = f"Content-Type: application/json\r\n{authorization}"
+    clients = [stalled_request(token_server, "/api/locations", headers, length, b"[") for _ in range(30)]
     try:
-        assert guarded.get("/health/live").status_code == 200
+        assert token_server.get("/health/live").status_code == 200
         assert [status_of(client) for client in clients] == [401] * 30
     finally:
         for client in clients:
             client.close()
 
 
-def test_a_known_caller_who_sends_slowly_holds_no_thread_and_few_bodies(
-    guarded: Server, staff_token: str
+def test_slow_bodies_of_an_authenticated_caller_block_no_thread_and_are_limited(
+    token_server: Server, staff_token: str
 ) -> None:
     headers = f"Content-Type: application/json\r\nAuthorization: Bearer {staff_token}\r\n"
-    slow = [trickling(guarded, "/api/locations", headers, 3_000_000, b"[") for _ in range(3)]
+    slow = [stalled_request(token_server, "/api/locations", headers, 3_000_000, b"[") for _ in range(3)]
     try:
-        shown = {"Authorization": f"Bearer {staff_token}"}
+        authorization = {"Authorization": f"Bearer {staff_token}"}
         for _ in range(5):
-            assert guarded.get("/api/persons?limit=1", headers=shown).status_code == 200
-        until(lambda: status_of(trickling(guarded, "/api/locations", headers, 3_000_000, b"[")) == 429)
+            assert token_server.get("/api/persons?limit=1", headers=authorization).status_code == 200
+        until(
+            lambda: (
+                status_of(stalled_request(token_server, "/api/locations", headers, 3_000_000, b"[")) == 429
+            )
+        )
     finally:
         for client in slow:
             client.close()
-    answer = guarded.post("/api/persons", data=padded(3_000_000), headers=JSON | shown)
+    answer = token_server.post("/api/persons", data=padded(3_000_000), headers=JSON | authorization)
     assert answer.status_code == 201
 
 
-def test_a_file_for_the_login_page_is_not_received(guarded: Server) -> None:
+def test_an_upload_to_the_login_page_is_refused(token_server: Server) -> None:
     answer = requests.post(
-        guarded.url("/admin/login/"), files={"file": b"x" * 20_000_000}, timeout=60, allow_redirects=False
+        token_server.url("/admin/login/"),
+        files={"file": b"x" * 20_000_000},
+        timeout=60,
+        allow_redirects=False,
     )
     assert answer.status_code in (400, 403, 413)

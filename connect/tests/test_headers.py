@@ -1,4 +1,4 @@
-"""Headers that cannot be read, over real HTTP: a clear refusal in JSON, never a 500 and never a page."""
+"""Unreadable headers over real HTTP: an error in JSON, never a 500 and never HTML."""
 
 import io
 import socket
@@ -16,7 +16,7 @@ from tests.gunicorn_server import Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NO_CHARSETS = [
+INVALID_CHARSETS = [
     *("undefined", "punycode", "idna", "unicode_escape", "raw-unicode-escape", "unicode-escape"),
     *("zlib", "zlib_codec", "hex", "rot13", "rot_13", "base64", "bz2", "uu", "quopri", "quoted-printable"),
     *("mbcs", "oem", "nonsense", "utf-8\xfc", "\xe9", "..", "a" * 4000, "aliases", "utf_8.x", "%00"),
@@ -34,24 +34,24 @@ CHARSETS = [
     "",
 ]
 PING = b'{"person_id": 1, "latitude": 1, "longitude": 2}'
-UMLAUT = "/api/persons?search=M%C3%BCller"
+UMLAUT_QUERY = "/api/persons?search=M%C3%BCller"
 
 
 def content_type(parameter: str, kind: str = "application/json") -> dict[str, bytes]:
     return {"Content-Type": f"{kind}; {parameter}".encode("latin-1")}
 
 
-def refused(answer: requests.Response, status: int) -> bool:
+def is_refused(answer: requests.Response, status: int) -> bool:
     return (answer.status_code, list(answer.json())) == (status, ["detail"])
 
 
-@pytest.mark.parametrize("charset", NO_CHARSETS)
+@pytest.mark.parametrize("charset", INVALID_CHARSETS)
 def test_a_charset_that_is_no_text_encoding_is_a_415(server: Server, charset: str) -> None:
     headers = content_type(f"charset={charset}")
     for verb, path, body in [
         ("GET", "/api/persons", None),
-        ("GET", UMLAUT, None),
-        ("GET", UMLAUT, b"{}"),
+        ("GET", UMLAUT_QUERY, None),
+        ("GET", UMLAUT_QUERY, b"{}"),
         ("GET", "/api/nothing?x=1", None),
         ("POST", "/api/locations", PING),
         ("POST", "/api/locations?x=1", PING),
@@ -59,7 +59,7 @@ def test_a_charset_that_is_no_text_encoding_is_a_415(server: Server, charset: st
         ("POST", "/admin/login/?next=/admin/", b"username=a"),
         ("DELETE", "/api/persons/1?x=1", None),
     ]:
-        assert refused(server.ask(verb, path, data=body, headers=headers), 415), f"{verb} {path}"
+        assert is_refused(server.ask(verb, path, data=body, headers=headers), 415), f"{verb} {path}"
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_a_charset_that_is_no_text_encoding_is_a_415(server: Server, charset: st
     ["charset*=undefined''x", "x*=nonsense''%41", "x*0*=punycode''%41", "charset*0=utf-8", "a* =b"],
 )
 def test_an_extended_parameter_is_a_415(server: Server, parameter: str) -> None:
-    assert refused(server.get(UMLAUT, headers=content_type(parameter)), 415)
-    assert refused(server.post("/api/locations", data=PING, headers=content_type(parameter)), 415)
+    assert is_refused(server.get(UMLAUT_QUERY, headers=content_type(parameter)), 415)
+    assert is_refused(server.post("/api/locations", data=PING, headers=content_type(parameter)), 415)
 
 
 @pytest.mark.parametrize("accept", ["application/json; x*=undefined''%41", "text/html, */*; q*=idna''%41"])
 def test_an_extended_parameter_in_accept_is_a_406(server: Server, accept: str) -> None:
-    for path in (UMLAUT, "/admin/login/", "/nothing", "/"):
-        assert refused(server.get(path, headers={"Accept": accept}), 406)
+    for path in (UMLAUT_QUERY, "/admin/login/", "/nothing", "/"):
+        assert is_refused(server.get(path, headers={"Accept": accept}), 406)
 
 
 def test_a_header_that_takes_long_to_parse_is_refused_by_its_length() -> None:
@@ -117,37 +117,37 @@ def test_a_session_has_one_spelling(cookies: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("charset", CHARSETS)
-def test_with_a_text_encoding_the_query_is_still_utf_8(server: Server, charset: str) -> None:
+def test_the_query_is_utf_8_for_any_charset(server: Server, charset: str) -> None:
     muller = Person.objects.create(first_name="Ann", last_name="Müller", company_name="Acme")
-    answer = server.get(UMLAUT, headers=content_type(f"charset={charset}"))
+    answer = server.get(UMLAUT_QUERY, headers=content_type(f"charset={charset}"))
     assert [person["id"] for person in answer.json()] == [muller.pk]
 
 
 @pytest.mark.parametrize("charset", CHARSETS)
-def test_with_a_text_encoding_json_is_still_utf_8(server: Server, charset: str) -> None:
+def test_json_is_utf_8_for_any_charset(server: Server, charset: str) -> None:
     body = '{"first_name": "Zoë", "last_name": "Lee", "company_name": "Acme"}'.encode()
     answer = server.post("/api/persons", data=body, headers=content_type(f"charset={charset}"))
     assert (answer.status_code, answer.json()["first_name"]) == (201, "Zoë")
 
 
-def test_the_web_app_can_read_the_refusal(server: Server) -> None:
+def test_cors_allows_the_web_app_to_read_the_415(server: Server) -> None:
     origin = {"Origin": "http://127.0.0.1:30000"}
-    answer = server.get(UMLAUT, headers=content_type("charset=undefined") | origin)
+    answer = server.get(UMLAUT_QUERY, headers=content_type("charset=undefined") | origin)
     assert answer.headers["Access-Control-Allow-Origin"] == origin["Origin"]
 
 
-def test_a_part_of_a_form_names_no_codec_either(server: Server) -> None:
+def test_a_codec_in_a_form_part_is_not_a_500(server: Server) -> None:
     part = "--x\r\nContent-Disposition: form-data; name*=undefined''%41\r\n\r\n1\r\n--x--\r\n"
     for charset in ("utf-8", "iso-8859-1"):
         headers = content_type(f"boundary=x; charset={charset}", "multipart/form-data")
         assert server.post("/admin/login/", data=part, headers=headers).status_code in (400, 403)
 
 
-# --- anything a client can write into a header ---------------------------------------------------
+# --- arbitrary header values (Hypothesis) --------------------------------------------------------
 
 WORDS = st.sampled_from(
     [
-        *NO_CHARSETS,
+        *INVALID_CHARSETS,
         *CHARSETS,
         "charset=",
         "charset*=",
@@ -170,7 +170,7 @@ WORDS = st.sampled_from(
 )
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=20)
 VALUES = st.lists(WORDS | TEXT, max_size=8).map(lambda parts: " ".join(parts).strip()[:7000])
-ANY = settings(
+PROPERTY = settings(
     max_examples=60,
     derandomize=True,
     deadline=None,
@@ -184,28 +184,29 @@ def ask(server: Server, verb: str, path: str, **headers: str) -> requests.Respon
     return server.ask(verb, path, data=PING if verb == "POST" else None, headers=raw, allow_redirects=False)
 
 
-@ANY
+@PROPERTY
 @given(
     value=VALUES,
     verb=st.sampled_from(["GET", "POST"]),
-    path=st.sampled_from([UMLAUT, "/api/locations", "/nothing"]),
+    path=st.sampled_from([UMLAUT_QUERY, "/api/locations", "/nothing"]),
 )
-@example(value="text/plain; charset=undefined", verb="GET", path=UMLAUT)
-def test_no_content_type_makes_a_500_or_a_page(server: Server, value: str, verb: str, path: str) -> None:
+@example(value="text/plain; charset=undefined", verb="GET", path=UMLAUT_QUERY)
+def test_no_content_type_causes_a_500_or_html(server: Server, value: str, verb: str, path: str) -> None:
     answer = ask(server, verb, path, Content_Type=value, Accept="application/json")
     assert answer.status_code < 500
     assert isinstance(answer.json(), list | dict)
 
 
-@ANY
+@PROPERTY
 @given(
-    value=VALUES, path=st.sampled_from([UMLAUT, "/api/schema", "/api/docs", "/nothing", "/admin/login/", "/"])
+    value=VALUES,
+    path=st.sampled_from([UMLAUT_QUERY, "/api/schema", "/api/docs", "/nothing", "/admin/login/", "/"]),
 )
-def test_no_accept_makes_a_500(server: Server, value: str, path: str) -> None:
+def test_no_accept_causes_a_500(server: Server, value: str, path: str) -> None:
     assert ask(server, "GET", path, Accept=value).status_code < 500
 
 
-@ANY
+@PROPERTY
 @given(
     value=VALUES,
     name=st.sampled_from(
@@ -226,20 +227,20 @@ def test_no_accept_makes_a_500(server: Server, value: str, path: str) -> None:
             "Host",
         ]
     ),
-    path=st.sampled_from([UMLAUT, "/api/schema", "/nothing", "/admin/login/"]),
+    path=st.sampled_from([UMLAUT_QUERY, "/api/schema", "/nothing", "/admin/login/"]),
 )
-def test_no_other_header_makes_a_500_or_a_page(server: Server, value: str, name: str, path: str) -> None:
+def test_no_other_header_causes_a_500_or_html(server: Server, value: str, name: str, path: str) -> None:
     answer = ask(server, "GET", path, **{name.replace("-", "_"): value}, Accept="application/json")
     assert answer.status_code < 500
     assert "html" not in answer.headers.get("Content-Type", "")
 
 
-@ANY
+@PROPERTY
 @given(line=st.binary(max_size=60).map(lambda raw: raw.replace(b"\n", b" ")))
 @example(line=b"GET /api/a b HTTP/1.1")
 @example(line=b"OPTIONS * HTTP/1.1")
 @example(line=b"CONNECT localhost:80 HTTP/1.1")
-def test_no_request_line_makes_a_500_or_a_page(server: Server, line: bytes) -> None:
+def test_no_request_line_causes_a_500_or_html(server: Server, line: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(line + b"\r\nHost: localhost\r\nAccept: application/json\r\nConnection: close\r\n\r\n")
         client.shutdown(socket.SHUT_WR)
@@ -249,6 +250,6 @@ def test_no_request_line_makes_a_500_or_a_page(server: Server, line: bytes) -> N
 
 
 @given(value=VALUES)
-def test_a_content_type_is_read_or_refused(value: str) -> None:
+def test_content_type_fault_returns_none_or_text(value: str) -> None:
     found: Any = content_type_fault(value)
     assert found is None or isinstance(found, str)

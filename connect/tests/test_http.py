@@ -1,4 +1,4 @@
-"""What holds on every path: verbs, formats, slashes, bodies that are none, and who may ask from a browser."""
+"""Rules for every path: methods, formats, slashes, invalid bodies, CORS, caching."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Lt
 
 LOCATION = "/api/locations/{id}-1778491800000000"
 
-# Each path with a person 1 in it, a query that it needs, and its verbs.
+# Path -> required query and allowed methods.
 PATHS = {
     "/api/persons": ("", "GET POST"),
     "/api/persons/{id}": ("", "GET PUT PATCH DELETE"),
@@ -32,13 +32,13 @@ PATHS = {
     "/health/ready/locations": ("", "GET"),
 }
 API_PATHS = [path for path in PATHS if path.startswith("/api")]
-TAKERS = [(path, verb) for path in API_PATHS for verb in PATHS[path][1].split() if verb[0] == "P"]
+BODY_OPERATIONS = [(path, verb) for path in API_PATHS for verb in PATHS[path][1].split() if verb[0] == "P"]
 VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"]
 
 
 @pytest.fixture
-def asked(api: APIClient, ann: Person) -> Any:
-    """Asks a path about Ann: `asked("GET", "/api/persons/{id}")`."""
+def request_path(api: APIClient, ann: Person) -> Any:
+    """Sends a request about Ann: `request_path("GET", "/api/persons/{id}")`."""
 
     def ask(verb: str, path: str, body: bytes = b"", *, more: str = "", **headers: str) -> Any:
         query = PATHS[path][0] if verb in ("GET", "HEAD") else ""
@@ -58,15 +58,15 @@ def is_json(answer: Any) -> bool:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_path_answers_in_json(asked: Any, path: str) -> None:
-    answer = asked("GET", path)
+def test_a_path_answers_in_json(request_path: Any, path: str) -> None:
+    answer = request_path("GET", path)
     assert answer.status_code == 200
     assert is_json(answer)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("verb", ["GET", "POST", "PUT", "DELETE"])
-def test_a_path_with_a_trailing_slash_is_a_404(asked: Any, ann: Person, verb: str, path: str) -> None:
+def test_a_path_with_a_trailing_slash_is_a_404(request_path: Any, ann: Person, verb: str, path: str) -> None:
     answer = APIClient().generic(verb, f"{path.format(id=ann.pk)}/?{PATHS[path][0]}")
     assert (answer.status_code, answer.json()) == (404, {"detail": "Not found."})
     assert is_json(answer)
@@ -83,9 +83,11 @@ def test_an_unknown_path_is_a_404(api: APIClient, path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("verb", VERBS)
-def test_other_verbs_are_a_405_that_names_the_allowed_ones(asked: Any, verb: str, path: str) -> None:
+def test_an_unsupported_method_is_a_405_that_lists_the_allowed_ones(
+    request_path: Any, verb: str, path: str
+) -> None:
     allowed = PATHS[path][1].split()
-    answer = asked(verb, path, json.dumps(ADA).encode() if verb in ("POST", "PUT", "PATCH") else b"")
+    answer = request_path(verb, path, json.dumps(ADA).encode() if verb in ("POST", "PUT", "PATCH") else b"")
     if verb in allowed:
         assert answer.status_code != 405
     else:
@@ -95,15 +97,15 @@ def test_other_verbs_are_a_405_that_names_the_allowed_ones(asked: Any, verb: str
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_options_describe_a_path(asked: Any, path: str) -> None:
-    answer = asked("OPTIONS", path)
+def test_options_describes_a_path(request_path: Any, path: str) -> None:
+    answer = request_path("OPTIONS", path)
     assert (answer.status_code, is_json(answer)) == (200, True)
     assert "application/json" in answer.json()["renders"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_head_is_get_without_the_body(asked: Any, path: str) -> None:
-    answer = asked("HEAD", path)
+def test_head_is_get_without_a_body(request_path: Any, path: str) -> None:
+    answer = request_path("HEAD", path)
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer["Content-Type"] == "application/json"
 
@@ -113,11 +115,11 @@ def test_head_is_get_without_the_body(asked: Any, path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("accept", ["image/png", "application/xml", "text/csv;q=0.5, image/*", "nonsense"])
-def test_a_format_that_cannot_be_had_is_a_406_in_json(asked: Any, path: str, accept: str) -> None:
+def test_an_unavailable_format_is_a_406_in_json(request_path: Any, path: str, accept: str) -> None:
     if "csv" in accept and "encounters" in path:
-        assert asked("GET", path, accept=accept)["Content-Type"].startswith("text/csv")
+        assert request_path("GET", path, accept=accept)["Content-Type"].startswith("text/csv")
         return
-    answer = asked("GET", path, accept=accept)
+    answer = request_path("GET", path, accept=accept)
     assert (answer.status_code, is_json(answer)) == (406, True)
     assert set(answer.json()) == {"detail"}
 
@@ -126,14 +128,14 @@ def test_a_format_that_cannot_be_had_is_a_406_in_json(asked: Any, path: str, acc
     "accept", ["application/json", "*/*", "application/*", "text/html;q=0.1, */*;q=0.01, application/json"]
 )
 @pytest.mark.parametrize("path", PATHS)
-def test_json_for_who_wants_it_or_does_not_mind(asked: Any, path: str, accept: str) -> None:
-    answer = asked("GET", path, accept=accept)
+def test_json_is_sent_if_accepted(request_path: Any, path: str, accept: str) -> None:
+    answer = request_path("GET", path, accept=accept)
     assert (answer.status_code, is_json(answer)) == (200, True)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_an_unknown_format_is_a_404_in_json(asked: Any, path: str) -> None:
-    answer = asked("GET", path, more="&format=nonsense")
+def test_an_unknown_format_is_a_404_in_json(request_path: Any, path: str) -> None:
+    answer = request_path("GET", path, more="&format=nonsense")
     assert (answer.status_code, is_json(answer)) == (404, True)
 
 
@@ -149,9 +151,9 @@ def test_an_unknown_format_is_a_404_in_json(asked: Any, path: str) -> None:
         "",
     ],
 )
-@pytest.mark.parametrize(("path", "verb"), TAKERS)
-def test_another_content_type_is_a_415(asked: Any, path: str, verb: str, kind: str) -> None:
-    answer = asked(verb, path, json.dumps(ADA).encode(), content_type=kind)
+@pytest.mark.parametrize(("path", "verb"), BODY_OPERATIONS)
+def test_another_content_type_is_a_415(request_path: Any, path: str, verb: str, kind: str) -> None:
+    answer = request_path(verb, path, json.dumps(ADA).encode(), content_type=kind)
     assert (answer.status_code, is_json(answer)) == (415, True)
     assert set(answer.json()) == {"detail"}
 
@@ -159,13 +161,13 @@ def test_another_content_type_is_a_415(asked: Any, path: str, verb: str, kind: s
 @pytest.mark.parametrize(
     "kind", ["application/json; charset=utf-8", "Application/JSON", "application/json;x=y"]
 )
-def test_json_may_be_named_with_parameters(api: APIClient, kind: str) -> None:
+def test_the_json_content_type_may_have_parameters(api: APIClient, kind: str) -> None:
     assert api.generic("POST", "/api/persons", json.dumps(ADA).encode(), kind).status_code == 201
 
 
-# --- bodies that are none ------------------------------------------------------------------------
+# --- invalid bodies ------------------------------------------------------------------------------
 
-NO_JSON = {
+INVALID_JSON = {
     "cut off": b'{"first_name": "Ada"',
     "empty": b" ",
     "words": b"first_name=Ada",
@@ -189,95 +191,93 @@ NO_JSON = {
 }
 
 
-@pytest.mark.parametrize("fault", NO_JSON)
-@pytest.mark.parametrize(("path", "verb"), TAKERS)
-def test_a_body_that_is_no_json_is_a_400(asked: Any, path: str, verb: str, fault: str) -> None:
-    answer = asked(verb, path, NO_JSON[fault])
+@pytest.mark.parametrize("fault", INVALID_JSON)
+@pytest.mark.parametrize(("path", "verb"), BODY_OPERATIONS)
+def test_invalid_json_is_a_400(request_path: Any, path: str, verb: str, fault: str) -> None:
+    answer = request_path(verb, path, INVALID_JSON[fault])
     assert (answer.status_code, is_json(answer)) == (400, True)
     assert list(answer.json()) == ["detail"]
     assert answer.json()["detail"].startswith("JSON parse error - ")
 
 
 @pytest.mark.parametrize("depth", [10, 500])
-@pytest.mark.parametrize(("path", "verb"), TAKERS)
-def test_deep_nesting_that_can_be_read_is_refused_all_the_same(
-    asked: Any, path: str, verb: str, depth: int
-) -> None:
-    answer = asked(verb, path, b'{"first_name": ' + b"[" * depth + b"]" * depth + b"}")
+@pytest.mark.parametrize(("path", "verb"), BODY_OPERATIONS)
+def test_readable_deep_nesting_is_a_400(request_path: Any, path: str, verb: str, depth: int) -> None:
+    answer = request_path(verb, path, b'{"first_name": ' + b"[" * depth + b"]" * depth + b"}")
     assert (answer.status_code, is_json(answer)) == (400, True)
     assert "first_name" in answer.json()
 
 
-def test_an_empty_body_is_an_empty_object(asked: Any) -> None:
-    assert asked("POST", "/api/persons").status_code == 400
-    assert asked("POST", "/api/locations").status_code == 400
-    assert asked("PATCH", "/api/persons/{id}").status_code == 200
+def test_an_empty_body_is_an_empty_object(request_path: Any) -> None:
+    assert request_path("POST", "/api/persons").status_code == 400
+    assert request_path("POST", "/api/locations").status_code == 400
+    assert request_path("PATCH", "/api/persons/{id}").status_code == 200
 
 
-def test_more_parameters_than_any_request_line_holds_are_a_400_in_json(asked: Any) -> None:
-    answer = asked("GET", "/api/persons", more="&id=5" * 6000)
+def test_too_many_parameters_are_a_400_in_json(request_path: Any) -> None:
+    answer = request_path("GET", "/api/persons", more="&id=5" * 6000)
     assert (answer.status_code, is_json(answer)) == (400, True)
 
 
-# --- browsers elsewhere --------------------------------------------------------------------------
+# --- CORS ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_web_app_may_ask_and_read_the_headers_it_needs(asked: Any, path: str) -> None:
-    answer = asked("GET", path, origin=settings.APP_URL)
+def test_cors_allows_the_web_app_and_exposes_headers(request_path: Any, path: str) -> None:
+    answer = request_path("GET", path, origin=settings.APP_URL)
     assert answer["Access-Control-Allow-Origin"] == settings.APP_URL
     exposed = answer["Access-Control-Expose-Headers"].split(", ")
     assert {"Link", "Location", "Retry-After"} <= set(exposed)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_web_app_may_ask_first_whether_it_may(asked: Any, path: str) -> None:
+def test_cors_preflight_of_the_web_app_succeeds(request_path: Any, path: str) -> None:
     wanted = {"access-control-request-method": "PUT", "access-control-request-headers": "content-type"}
-    answer = asked("OPTIONS", path, origin=settings.APP_URL, **wanted)
+    answer = request_path("OPTIONS", path, origin=settings.APP_URL, **wanted)
     assert answer.status_code == 200
     assert answer["Access-Control-Allow-Origin"] == settings.APP_URL
     assert "PUT" in answer["Access-Control-Allow-Methods"]
     assert "content-type" in answer["Access-Control-Allow-Headers"]
 
 
-def test_errors_can_be_read_by_the_web_app_too(asked: Any) -> None:
-    answer = asked("GET", "/api/persons", more="&limit=0", origin=settings.APP_URL)
+def test_cors_allows_the_web_app_to_read_errors(request_path: Any) -> None:
+    answer = request_path("GET", "/api/persons", more="&limit=0", origin=settings.APP_URL)
     assert answer.status_code == 400
     assert answer["Access-Control-Allow-Origin"] == settings.APP_URL
 
 
 @pytest.mark.parametrize("origin", ["http://elsewhere.example", "null", f"{settings.APP_URL}0"])
-def test_other_origins_may_not(asked: Any, origin: str) -> None:
-    answer = asked("GET", "/api/persons", origin=origin)
+def test_cors_refuses_other_origins(request_path: Any, origin: str) -> None:
+    answer = request_path("GET", "/api/persons", origin=origin)
     assert not answer.has_header("Access-Control-Allow-Origin")
 
 
-def test_more_origins_by_a_setting(asked: Any, settings: Any) -> None:
+def test_cors_origins_can_be_added_by_a_setting(request_path: Any, settings: Any) -> None:
     settings.CORS_ALLOWED_ORIGINS = [*settings.CORS_ALLOWED_ORIGINS, "http://elsewhere.example"]
-    answer = asked("GET", "/api/persons", origin="http://elsewhere.example")
+    answer = request_path("GET", "/api/persons", origin="http://elsewhere.example")
     assert answer["Access-Control-Allow-Origin"] == "http://elsewhere.example"
 
 
-def test_the_docs_are_only_read(api: APIClient) -> None:
+def test_the_docs_are_read_only(api: APIClient) -> None:
     for path in ("/api/docs", "/api/redoc", "/api/schema"):
         assert api.options(path).status_code in (200, 405)
         assert api.post(path).status_code == 405
 
 
 @pytest.mark.django_db
-def test_as_many_parameters_as_a_request_line_holds(api: APIClient) -> None:
+def test_a_full_request_line_of_parameters_is_accepted(api: APIClient) -> None:
     answer = api.get("/api/persons?" + "&".join(["id=1"] * 1500))
     assert (answer.status_code, answer.json()) == (200, [])
 
 
-# --- clients of JSON on paths of pages ----------------------------------------------------------
+# --- JSON clients on HTML paths -------------------------------------------------------------------
 
 JSON_CLIENT = {"accept": "application/json"}
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
 @pytest.mark.parametrize("path", ["/persons", "/api", "/nothing/", "/internal/persons/x", "/~"])
-def test_a_client_of_json_gets_a_404_in_json_whatever_the_path(api: APIClient, path: str) -> None:
+def test_a_json_client_gets_the_404_in_json_on_any_path(api: APIClient, path: str) -> None:
     for verb in ("GET", "POST", "DELETE"):
         answer = api.generic(verb, path, headers=JSON_CLIENT)
         assert (answer.status_code, is_json(answer)) == (404, True)
@@ -310,22 +310,22 @@ def test_a_form_without_its_token_is_refused_in_json(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/persons"])
-def test_a_browser_keeps_its_page(api: APIClient, path: str) -> None:
+def test_a_browser_gets_the_404_as_a_page(api: APIClient, path: str) -> None:
     answer = api.get(path, headers=BROWSER)
     assert (answer.status_code, answer["Content-Type"]) == (404, "text/html; charset=utf-8")
     assert "Accept" in answer["Vary"]
 
 
-def test_a_wrong_parameter_beside_a_body_that_cannot_be_read_is_a_400_for_a_browser(api: APIClient) -> None:
+def test_an_unknown_parameter_with_an_unreadable_body_is_a_400_for_a_browser(api: APIClient) -> None:
     answer = api.generic("POST", "/api/persons?Limit=1", "{", content_type="", headers=BROWSER)
     assert answer.status_code == 400
     assert b"Unknown parameter." in answer.content
 
 
-# --- where to begin ------------------------------------------------------------------------------
+# --- entry points --------------------------------------------------------------------------------
 
 
-def test_a_browser_at_the_root_is_led_to_the_docs(api: APIClient) -> None:
+def test_the_root_redirects_a_browser_to_the_docs(api: APIClient) -> None:
     answer = api.get("/", headers=BROWSER)
     assert (answer.status_code, answer["Location"]) == (302, "/api/docs")
     assert api.get("/api/", headers=BROWSER)["Content-Type"].startswith("text/html")
@@ -341,36 +341,39 @@ def test_other_clients_get_the_entry_points(api: APIClient, path: str, accept: s
         assert api.get(there, {"limit": 1} if name in ("persons", "locations") else {}).status_code == 200
 
 
-def test_the_root_is_only_read(api: APIClient) -> None:
+def test_the_root_is_read_only(api: APIClient) -> None:
     for path in ("/", "/api/"):
         answer = api.post(path, headers=JSON_CLIENT)
         assert (answer.status_code, is_json(answer)) == (405, True)
         assert "GET" in answer["Allow"]
 
 
-# --- what may be kept ----------------------------------------------------------------------------
+# --- caching -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", API_PATHS)
-def test_no_answer_about_people_is_kept(asked: Any, path: str) -> None:
+def test_api_responses_have_no_store(request_path: Any, path: str) -> None:
     for verb in PATHS[path][1].split():
-        assert asked(verb, path, json.dumps(ADA).encode())["Cache-Control"] == "no-store", verb
-    assert asked("GET", path, more="&colour=red")["Cache-Control"] == "no-store"
+        assert request_path(verb, path, json.dumps(ADA).encode())["Cache-Control"] == "no-store", verb
+    assert request_path("GET", path, more="&colour=red")["Cache-Control"] == "no-store"
 
 
-# --- two names of one machine --------------------------------------------------------------------
+# --- CORS: both loopback names -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:30000", "http://localhost:30000"])
-def test_the_web_app_may_ask_under_both_names(asked: Any, origin: str) -> None:
-    answer = asked("GET", "/api/persons", origin=origin)
+def test_cors_allows_the_web_app_under_both_loopback_names(request_path: Any, origin: str) -> None:
+    answer = request_path("GET", "/api/persons", origin=origin)
     assert answer["Access-Control-Allow-Origin"] == origin
     wanted = {"access-control-request-method": "PUT", "access-control-request-headers": "authorization"}
-    assert asked("OPTIONS", "/api/persons", origin=origin, **wanted)["Access-Control-Allow-Origin"] == origin
+    assert (
+        request_path("OPTIONS", "/api/persons", origin=origin, **wanted)["Access-Control-Allow-Origin"]
+        == origin
+    )
 
 
 @pytest.mark.parametrize(
     "origin", ["https://localhost:30000", "http://localhost", "http://localhost:30000.evil.example"]
 )
-def test_but_under_no_third_one(asked: Any, origin: str) -> None:
-    assert not asked("GET", "/api/persons", origin=origin).has_header("Access-Control-Allow-Origin")
+def test_cors_refuses_similar_origins(request_path: Any, origin: str) -> None:
+    assert not request_path("GET", "/api/persons", origin=origin).has_header("Access-Control-Allow-Origin")

@@ -1,4 +1,4 @@
-"""Text from clients is read in time that grows with its length, not with the square of it."""
+"""Parsers of client input take linear time, not quadratic."""
 
 import time
 from collections.abc import Callable
@@ -28,10 +28,10 @@ TEXTS: dict[str, Callable[[int], str]] = {
 }
 READERS: dict[str, Callable[[str], Any]] = {
     "a number of a query": query_parameters.Number().run_validation,
-    "a whole number of a query": query_parameters.Whole().run_validation,
-    "a start": query_parameters.Bound(is_end=False).run_validation,
-    "an end": query_parameters.Bound(is_end=True).run_validation,
-    "a cursor": query_parameters.After(shape=(int,)).run_validation,
+    "a whole number of a query": query_parameters.StrictInteger().run_validation,
+    "a start": query_parameters.RangeBound(is_end=False).run_validation,
+    "an end": query_parameters.RangeBound(is_end=True).run_validation,
+    "a cursor": query_parameters.Cursor(shape=(int,)).run_validation,
     "a box": LocationsQuery().fields["bbox"].run_validation,
     "an instant": wire_format.parse_instant,
     "degrees": lambda text: pings.parse_degrees(text, limit=90),
@@ -41,12 +41,12 @@ READERS: dict[str, Callable[[str], Any]] = {
         {"person_id": text, "latitude": text, "longitude": text, "creation_time": text}
     ),
 }
-OF_A_QUERY = {"a number of a query", "a whole number of a query", "a start", "an end", "a cursor", "a box"}
-PAIRS = [(1_000, 8_000), (625_000, 5_000_000)]  # a request line holds 8 kB, a body 5 MB
+QUERY_READERS = {"a number of a query", "a whole number of a query", "a start", "an end", "a cursor", "a box"}
+SIZES = [(1_000, 8_000), (625_000, 5_000_000)]  # a request line holds 8 kB, a body 5 MB
 
 
 def cost(read: Callable[[str], Any], text: str) -> float:
-    """CPU seconds of a call, the least of some rounds; a short call is repeated until it can be measured."""
+    """CPU seconds of a call: the minimum of ROUNDS; short calls are repeated until measurable."""
     spent = []
     for _ in range(ROUNDS):
         calls, begun = 0, time.process_time()
@@ -60,8 +60,8 @@ def cost(read: Callable[[str], Any], text: str) -> float:
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("reader", READERS)
-def test_eight_times_the_text_takes_about_eight_times_as_long(reader: str, text: str) -> None:
+def test_parse_time_grows_linearly_with_the_length(reader: str, text: str) -> None:
     read, make = READERS[reader], TEXTS[text]
-    for short, long in PAIRS[: 1 if reader in OF_A_QUERY else 2]:
+    for short, long in SIZES[: 1 if reader in QUERY_READERS else 2]:
         # A quadratic reader takes 64 times as long.
         assert cost(read, make(long)) < 32 * cost(read, make(short)), f"{short} and {long} characters"

@@ -1,9 +1,9 @@
-"""What keeps the log readable under attack."""
+"""The log stays readable under attack."""
 
 import logging
 import re
 
-from connect.logs import Line, Refusals
+from connect.logs import ClientErrorRateLimit, TruncatingFormatter
 from tests.gunicorn_server import Server
 
 
@@ -13,25 +13,25 @@ def record(status: int, path: str = "/api/nothing") -> logging.LogRecord:
     return made
 
 
-def test_refusals_are_counted_and_faults_are_not() -> None:
+def test_client_errors_are_rate_limited_and_server_errors_are_not() -> None:
     now = 0.0
-    refusals = Refusals(every_s=60, clock=lambda: now)
-    assert refusals.filter(record(401))
-    assert not any(refusals.filter(record(401)) for _ in range(1234))
-    assert refusals.filter(record(404))
-    assert all(refusals.filter(record(500)) for _ in range(3))
+    rate_limit = ClientErrorRateLimit(every_s=60, clock=lambda: now)
+    assert rate_limit.filter(record(401))
+    assert not any(rate_limit.filter(record(401)) for _ in range(1234))
+    assert rate_limit.filter(record(404))
+    assert all(rate_limit.filter(record(500)) for _ in range(3))
     now = 60.0
     last = record(401, "/api/100%")
-    assert refusals.filter(last)
+    assert rate_limit.filter(last)
     assert last.getMessage() == "Refused: /api/100% (status 401: 1,234 more before)"
     now = 120.0
-    assert refusals.filter(last := record(401))
+    assert rate_limit.filter(last := record(401))
     assert last.getMessage() == "Refused: /api/nothing"
 
 
-def test_a_long_message_is_cut() -> None:
-    said = Line("%(levelname)s %(message)s").format(record(404, "/" + 8000 * "x"))
-    assert re.fullmatch(r"WARNING Refused: /x{490}… \(7510 more characters\)", said)
+def test_a_long_message_is_truncated() -> None:
+    line = TruncatingFormatter("%(levelname)s %(message)s").format(record(404, "/" + 8000 * "x"))
+    assert re.fullmatch(r"WARNING Refused: /x{490}… \(7510 more characters\)", line)
 
 
 def test_a_flood_of_refused_requests_writes_a_few_short_lines() -> None:

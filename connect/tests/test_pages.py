@@ -1,4 +1,4 @@
-"""What a person sees in a browser: a page for every path, and documentation that needs no internet."""
+"""The browsable pages of the API, and docs that need no internet."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from persons.models import Person
 
 pytestmark = pytest.mark.django_db
 
-SCRIPT = "/api/docs?script="  # what the page of the docs runs
+SCRIPT = "/api/docs?script="  # the script of the docs page
 DAY = "start_date=2026-05-11&end_date=2026-05-11"
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 PATHS = [
@@ -29,7 +29,7 @@ PATHS = [
 
 @pytest.fixture
 def page(api: APIClient, ann: Person) -> Callable[..., Any]:
-    """What a browser is shown: `page("/api/persons/{id}")`."""
+    """Requests a page like a browser: `page("/api/persons/{id}")`."""
     ping = {"person_id": ann.pk, "latitude": 1, "longitude": 2, "creation_time": "2026-05-11T09:30:00Z"}
     api.post("/api/locations", ping)
 
@@ -53,7 +53,7 @@ def test_every_path_has_a_page(page: Callable[..., Any], path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/api/docs", "/api/redoc"])
-def test_a_page_takes_nothing_from_elsewhere(page: Callable[..., Any], path: str) -> None:
+def test_a_page_loads_no_external_resource(page: Callable[..., Any], path: str) -> None:
     sources = re.findall(r'(?:src|<link[^>]*href)="([^"]+)"', text(page(path)))
     assert sources
     assert [source for source in sources if not source.startswith(("/static/", "data:", SCRIPT))] == []
@@ -63,13 +63,13 @@ def test_a_page_takes_nothing_from_elsewhere(page: Callable[..., Any], path: str
 
 
 @pytest.mark.parametrize("path", ["/api/docs", "/api/redoc"])
-def test_the_documentation_names_no_other_host(page: Callable[..., Any], path: str) -> None:
-    shown = text(page(path)) + (page(SCRIPT).content.decode() if path == "/api/docs" else "")
-    assert re.findall(r"(?:https?:)?//[a-z][^\"' ]*", shown) == []
-    assert "/api/schema" in shown
+def test_the_docs_name_no_other_host(page: Callable[..., Any], path: str) -> None:
+    html = text(page(path)) + (page(SCRIPT).content.decode() if path == "/api/docs" else "")
+    assert re.findall(r"(?:https?:)?//[a-z][^\"' ]*", html) == []
+    assert "/api/schema" in html
 
 
-def test_no_validator_elsewhere_is_told_of_the_schema(page: Callable[..., Any]) -> None:
+def test_the_external_schema_validator_is_disabled(page: Callable[..., Any]) -> None:
     assert '"validatorUrl": null' in page(SCRIPT).content.decode()
 
 
@@ -77,13 +77,13 @@ def test_no_validator_elsewhere_is_told_of_the_schema(page: Callable[..., Any]) 
     ("path", "example"),
     [("/api/persons", "Lovelace"), ("/api/persons/{id}", "Ann"), ("/api/locations?limit=5", "13.4049540")],
 )
-def test_forms_begin_with_an_example(page: Callable[..., Any], path: str, example: str) -> None:
+def test_forms_are_prefilled_with_an_example(page: Callable[..., Any], path: str, example: str) -> None:
     [*_, form] = re.findall(r"<textarea[^>]*>(.*?)</textarea>", text(page(path)), re.DOTALL)
     assert example in form
 
 
 @pytest.mark.parametrize("path", ["/api/persons", "/api/locations?limit=5", *PATHS[-2:]])
-def test_a_page_leads_on_to_examples(page: Callable[..., Any], path: str) -> None:
+def test_a_page_links_to_working_examples(page: Callable[..., Any], path: str) -> None:
     links = re.findall(r'<a href="(\?[^"]+)"', text(page(path)))
     assert links
     base = path.partition("?")[0]
@@ -91,7 +91,7 @@ def test_a_page_leads_on_to_examples(page: Callable[..., Any], path: str) -> Non
         assert page(base + link.replace("&format=csv", "")).status_code == 200
 
 
-def test_a_page_shows_the_first_hundred_and_leads_to_the_next(page: Callable[..., Any]) -> None:
+def test_a_page_shows_100_rows_and_links_to_the_next(page: Callable[..., Any]) -> None:
     Person.objects.bulk_create(
         Person(first_name=f"A{i}", last_name="B", company_name="C") for i in range(150)
     )
@@ -103,7 +103,7 @@ def test_a_page_shows_the_first_hundred_and_leads_to_the_next(page: Callable[...
     assert '"A99"' in text(following)
 
 
-def test_pages_send_and_show_what_became_of_it(page: Callable[..., Any], ann: Person) -> None:
+def test_pages_show_the_result_of_every_method(page: Callable[..., Any], ann: Person) -> None:
     ada = '{"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}'
     ping = f'{{"person_id": {ann.pk}, "latitude": 1, "longitude": 2}}'
     bad = '{"latitude": 91}'
@@ -127,11 +127,11 @@ def test_pages_send_and_show_what_became_of_it(page: Callable[..., Any], ann: Pe
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_options_have_a_page(page: Callable[..., Any], path: str) -> None:
+def test_options_has_a_page(page: Callable[..., Any], path: str) -> None:
     assert "HTTP 200 OK" in text(page(path.partition("?")[0], "OPTIONS"))
 
 
-def test_what_people_are_called_is_only_text(page: Callable[..., Any], ann: Person) -> None:
+def test_names_are_escaped(page: Callable[..., Any], ann: Person) -> None:
     ann.first_name = "<script>alert(1)</script>"
     ann.save()
     for path in ("/api/persons", "/api/persons/{id}"):

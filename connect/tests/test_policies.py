@@ -1,4 +1,4 @@
-"""What a browser is told, seen in a browser: pages work under their policies, and nothing else does."""
+"""The content security policies, in a browser: pages work, and injected scripts do not run."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -12,7 +12,7 @@ from persons.models import Person
 from tests.browser import a_browser, a_page
 from tests.gunicorn_server import Server
 
-NOBODY = "http://127.0.0.1:9"
+UNREACHABLE = "http://127.0.0.1:9"
 NAME, PASSWORD = "ada", "a long one"
 
 
@@ -20,31 +20,31 @@ NAME, PASSWORD = "ada", "a long one"
 def browser() -> Iterator[Browser]:
     with a_browser() as browser:
         yield browser
-        connections.close_all()  # while its loop runs, queries have a connection of their own
+        connections.close_all()  # Playwright's event loop thread has its own database connection
 
 
 @pytest.fixture(scope="module")
-def everything(django_db_setup: None) -> Iterator[Server]:
-    """One process that serves the app's page, too."""
+def all_apps_server(django_db_setup: None) -> Iterator[Server]:
+    """One process that serves all apps, including the web app."""
     apps = "persons,locations,connections,admin,webapp"
-    with Server(WEB_WORKERS="1", SERVED_APPS=apps, API_URL=NOBODY) as running:
+    with Server(WEB_WORKERS="1", SERVED_APPS=apps, API_URL=UNREACHABLE) as running:
         yield running
 
 
 @pytest.fixture
-def page(transactional_db: None, browser: Browser, server: Server, everything: Server) -> Iterator[Page]:
+def page(transactional_db: None, browser: Browser, server: Server, all_apps_server: Server) -> Iterator[Page]:
     Person.objects.create(first_name="Ann", last_name="Lee", company_name="Acme")
     User.objects.create_superuser(NAME, password=PASSWORD)
-    with a_page(browser, {server.url(""), everything.url("")}) as page:
+    with a_page(browser, {server.url(""), all_apps_server.url("")}) as page:
         yield page
 
 
-def test_the_pages_of_the_api_and_its_docs(page: Page, server: Server) -> None:
+def test_the_browsable_api_and_the_docs_work(page: Page, server: Server) -> None:
     page.goto(server.url("/api/persons"))
     expect(page.locator(".response-info")).to_contain_text("Lee")
     page.goto(server.url("/api/docs"))
     expect(page.locator(".opblock-summary-path").first).to_be_visible()
-    cast("Any", page).forgiven.append("cdn.redoc.ly")  # its maker's logo: nobody is to learn who reads here
+    cast("Any", page).forgiven.append("cdn.redoc.ly")  # the policy blocks the external logo of Redoc
     page.goto(server.url("/api/redoc"))
     expect(page.get_by_role("heading", name="Connect API").first).to_be_visible()
     page.locator("input[type=text]").first.fill("encounters")
@@ -53,7 +53,7 @@ def test_the_pages_of_the_api_and_its_docs(page: Page, server: Server) -> None:
     ).to_be_visible()
 
 
-def test_the_pages_of_the_admin(page: Page, server: Server) -> None:
+def test_the_admin_pages_work(page: Page, server: Server) -> None:
     page.goto(server.url("/admin/"))
     page.get_by_label("Username").fill(NAME)
     page.get_by_label("Password").fill(PASSWORD)
@@ -67,9 +67,9 @@ def test_the_pages_of_the_admin(page: Page, server: Server) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/people/1", "/api/persons", "/api/docs", "/api/redoc", "/admin/login/"]
 )
-def test_no_page_runs_what_is_written_into_it(page: Page, everything: Server, path: str) -> None:
-    cast("Any", page).forgiven.extend(["Content Security Policy", "cdn.redoc.ly", NOBODY, "ERR_"])
-    page.goto(everything.url(path))
+def test_no_page_runs_an_injected_inline_script(page: Page, all_apps_server: Server, path: str) -> None:
+    cast("Any", page).forgiven.extend(["Content Security Policy", "cdn.redoc.ly", UNREACHABLE, "ERR_"])
+    page.goto(all_apps_server.url(path))
     ran = """() => {
         const script = document.createElement("script");
         script.textContent = "window.ran = true";

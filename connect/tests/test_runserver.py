@@ -1,4 +1,4 @@
-"""Django's own server for developers answers like a deployed process."""
+"""`manage.py runserver` behaves like a deployed process."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines"}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_call_with_a_body_is_answered(free_port: int) -> None:
+def test_runserver_handles_requests_with_a_body(free_port: int) -> None:
     address = f"127.0.0.1:{free_port}"
     command = [sys.executable, "manage.py", "runserver", "--noreload", address]
     with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DATABASE_URL": database_url()}) as process:

@@ -1,4 +1,4 @@
-"""The schema says what the contract says, in words that help, and is the same whoever serves it."""
+"""The OpenAPI schema matches the contract, is documented, and is the same in every process."""
 
 from io import StringIO
 from typing import Any
@@ -29,7 +29,7 @@ RESPONSES = {
     for name, operation in OPERATIONS.items()
     for status, response in operation["responses"].items()
 }
-ANSWERS = {
+STATUSES = {
     "GET /api/persons": {"200", "400", "406", "503"},
     "POST /api/persons": {"201", "400", "406", "413", "415", "503"},
     "GET /api/persons/{person_id}": {"200", "400", "404", "406", "503"},
@@ -56,26 +56,26 @@ ANSWERS = {
 
 
 def example(spec: dict[str, Any]) -> Any:
-    """The first one, wherever it stands."""
+    """The first example of a parameter, header or media type."""
     for one in spec.get("examples", {}).values():
         return one["value"]
     return {**spec, **spec["schema"]}["example"]
 
 
-def test_it_is_valid_and_has_every_path_and_verb() -> None:
+def test_the_schema_is_valid_and_has_every_operation() -> None:
     validate_schema(SCHEMA)
-    assert set(OPERATIONS) == set(ANSWERS)
+    assert set(OPERATIONS) == set(STATUSES)
 
 
-@pytest.mark.parametrize("operation", ANSWERS)
-def test_every_answer_of_an_operation_is_named(operation: str) -> None:
+@pytest.mark.parametrize("operation", STATUSES)
+def test_every_status_of_an_operation_is_listed(operation: str) -> None:
     public = " /api/" not in operation or operation == "GET /api/" or operation.endswith("/exchange")
     refused = set() if public else {"401", "403"}
-    assert set(OPERATIONS[operation]["responses"]) == ANSWERS[operation] | refused
+    assert set(OPERATIONS[operation]["responses"]) == STATUSES[operation] | refused
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_an_operation_says_what_it_does(operation: str) -> None:
+def test_every_operation_is_described(operation: str) -> None:
     spec = OPERATIONS[operation]
     assert spec["operationId"]
     assert spec["summary"]
@@ -85,19 +85,19 @@ def test_an_operation_says_what_it_does(operation: str) -> None:
 
 
 @pytest.mark.parametrize(("operation", "parameter"), PARAMETERS)
-def test_a_parameter_says_what_it_means_its_bounds_and_its_default(operation: str, parameter: str) -> None:
+def test_a_parameter_describes_its_bounds_and_default(operation: str, parameter: str) -> None:
     spec = PARAMETERS[operation, parameter]
     assert example(spec)
     for bound in ("default", "minimum", "maximum", "maxLength"):
         for schema in [spec["schema"], *spec["schema"].get("oneOf", ())]:
             if value := schema.get(bound):
-                said = value if isinstance(value, str) else f"{value:,g}"
-                assert said in spec["description"], bound
+                limit_text = value if isinstance(value, str) else f"{value:,g}"
+                assert limit_text in spec["description"], bound
     assert spec["description"]
 
 
 @pytest.mark.parametrize(("operation", "status"), RESPONSES)
-def test_an_answer_says_what_it_means_and_how_it_looks(operation: str, status: str) -> None:
+def test_a_response_has_a_description_and_an_example(operation: str, status: str) -> None:
     spec = RESPONSES[operation, status]
     assert spec["description"]
     assert bool(spec.get("content")) == (status != "204")
@@ -128,13 +128,13 @@ def test_units_are_named(name: str, unit: str) -> None:
 
 
 @pytest.mark.parametrize(("operation", "status"), RESPONSES)
-def test_an_example_is_as_the_schema_says(operation: str, status: str) -> None:
+def test_examples_match_their_schema(operation: str, status: str) -> None:
     for form in RESPONSES[operation, status].get("content", {}).values():
         for example in form["examples"].values():
             jsonschema.validate(example["value"], form["schema"] | {"components": SCHEMA["components"]})
 
 
-def test_the_examples_can_be_tried_on_the_event_that_make_up_simulates(db: None, api: APIClient) -> None:
+def test_the_examples_work_on_the_simulated_event(db: None, api: APIClient) -> None:
     call_command("simulate", stdout=StringIO(), stderr=StringIO())
     for name, operation in OPERATIONS.items():
         verb, path = name.split()
@@ -148,8 +148,8 @@ def test_the_examples_can_be_tried_on_the_event_that_make_up_simulates(db: None,
         if "application/json" not in forms:
             assert answer["Content-Type"] in forms
             continue
-        shown = example(forms["application/json"])
-        assert shown == answer.json() or shown[0] in answer.json(), name
+        sample = example(forms["application/json"])
+        assert sample == answer.json() or sample[0] in answer.json(), name
 
 
 def test_the_committed_schema_is_what_every_process_serves(api: APIClient) -> None:
@@ -159,46 +159,46 @@ def test_the_committed_schema_is_what_every_process_serves(api: APIClient) -> No
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/yaml", "*/*"])
-def test_it_can_be_had_in_both_forms(api: APIClient, accept: str) -> None:
+def test_the_schema_is_served_as_json_and_yaml(api: APIClient, accept: str) -> None:
     answer = api.get("/api/schema", headers={"accept": accept})
     assert answer.status_code == 200
     assert b"/api/persons/{person_id}/encounters" in answer.content
 
 
-# --- how it is served ----------------------------------------------------------------------------
+# --- serving the schema --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/api/schema", "/api/docs", "/api/redoc"])
 @pytest.mark.parametrize("credentials", ["Bearer nonsense.of-nobody", "Basic YTpi", "nonsense"])
 def test_credentials_are_ignored(api: APIClient, settings: Any, path: str, credentials: str) -> None:
-    """Also where no database is: the process of the web app serves the schema, too."""
+    """Also without a database, because the web app process serves the schema, too."""
     settings.ACCESS = "tokens"
     api.cookies[settings.SESSION_COOKIE_NAME] = "x" * 32
     answer = api.get(path, headers={"accept": "*/*", "authorization": credentials})
     assert answer.status_code == 200
 
 
-def test_it_is_generated_once_for_all_clients(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_schema_is_generated_once_per_format(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     generated: list[object] = []
     generate = SchemaGenerator.get_schema
 
-    def noted(self: SchemaGenerator, *arguments: Any, **more: Any) -> Any:
+    def recorded(self: SchemaGenerator, *arguments: Any, **more: Any) -> Any:
         generated.append(self)
         return generate(self, *arguments, **more)
 
-    monkeypatch.setattr(SchemaGenerator, "get_schema", noted)
-    monkeypatch.setattr(CachedSchema, "_made", {})
+    monkeypatch.setattr(SchemaGenerator, "get_schema", recorded)
+    monkeypatch.setattr(CachedSchema, "_cache", {})
     for accept in ("application/json", "application/yaml") * 3:
         assert api.get("/api/schema?x=1", headers={"accept": accept}).status_code == 200
     assert len(generated) == 2
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/yaml"])
-def test_an_unchanged_one_is_a_304(api: APIClient, accept: str) -> None:
+def test_an_unchanged_schema_is_a_304(api: APIClient, accept: str) -> None:
     first = api.get("/api/schema", headers={"accept": accept})
     assert first["Cache-Control"] == "public, max-age=300"
     assert {"Accept", "Accept-Encoding"} <= set(first["Vary"].replace(",", " ").split())
-    for etag in (first["ETag"], f"W/{first['ETag']}"):  # as a proxy that compresses passes it on
+    for etag in (first["ETag"], f"W/{first['ETag']}"):  # the weak form that a compressing proxy sends
         again = api.get("/api/schema", headers={"accept": accept, "if-none-match": etag})
         assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
     assert api.get("/api/schema", headers={"accept": accept, "if-none-match": '"other"'}).status_code == 200

@@ -1,4 +1,4 @@
-"""The seam at start: what a process serves and where its neighbours are, or why it does not start."""
+"""SERVED_APPS and the neighbour URLs: the served paths, and invalid settings at startup."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from tests.gunicorn_server import ROOT, Server, database_url
 
-PATHS_OF = {
+PATHS_BY_APP = {
     "persons": ["/api/persons?limit=1", "/api/persons/1/export", "/api/persons/1", "/api/persons/1/consent"],
     "locations": ["/api/locations?limit=1", "/api/locations/1-1"],
     "connections": ["/api/persons/1/connection", "/api/persons/1/encounters"],
@@ -18,7 +18,7 @@ PATHS_OF = {
 
 
 def start(**environ: str) -> subprocess.CompletedProcess[str]:
-    """Gunicorn as it is deployed, on any port, until it ends by itself."""
+    """Runs gunicorn as deployed, on any port, until it exits."""
     return subprocess.run(
         [
             sys.executable,
@@ -53,25 +53,25 @@ def start(**environ: str) -> subprocess.CompletedProcess[str]:
         ("DATABASE_URL", "sqlite:///here"),
     ],
 )
-def test_a_setting_that_makes_no_sense_stops_the_process_at_start(setting: str, value: str) -> None:
-    ended = start(**{setting: value})
-    assert ended.returncode != 0
-    assert setting in ended.stderr
-    if setting.endswith("_URL") and setting != "DATABASE_URL":  # which may hold a password
-        assert value in ended.stderr
+def test_an_invalid_setting_stops_the_process_at_startup(setting: str, value: str) -> None:
+    result = start(**{setting: value})
+    assert result.returncode != 0
+    assert setting in result.stderr
+    if setting.endswith("_URL") and setting != "DATABASE_URL":  # it may contain a password
+        assert value in result.stderr
 
 
-@pytest.fixture(scope="module", params=PATHS_OF)
-def alone(request: pytest.FixtureRequest, django_db_setup: None) -> Iterator[tuple[str, Server]]:
-    """A process that serves one app only."""
+@pytest.fixture(scope="module", params=PATHS_BY_APP)
+def single_app(request: pytest.FixtureRequest, django_db_setup: None) -> Iterator[tuple[str, Server]]:
+    """A process that serves only one app."""
     with Server(SERVED_APPS=request.param, WEB_WORKERS="1") as server:
         yield request.param, server
 
 
 @pytest.mark.django_db
-def test_an_app_that_is_not_served_is_an_honest_404(alone: tuple[str, Server], api: APIClient) -> None:
-    served, server = alone
-    for app, paths in PATHS_OF.items():
+def test_paths_of_other_apps_are_a_404(single_app: tuple[str, Server], api: APIClient) -> None:
+    served, server = single_app
+    for app, paths in PATHS_BY_APP.items():
         for path in paths:
             answer = server.get(path)
             assert answer.headers["Content-Type"] == "application/json"
@@ -86,16 +86,16 @@ def test_an_app_that_is_not_served_is_an_honest_404(alone: tuple[str, Server], a
 
 
 @pytest.mark.django_db
-def test_a_page_leads_up_to_the_paths_above_whoever_serves_them(alone: tuple[str, Server]) -> None:
-    served, server = alone
-    path = PATHS_OF[served][-1]
+def test_a_page_links_to_its_parent_paths_of_other_processes(single_app: tuple[str, Server]) -> None:
+    served, server = single_app
+    path = PATHS_BY_APP[served][-1]
     above = "/".join(path.split("/")[:3])
     assert f'<li><a href="{above}">' in server.get(path, headers={"Accept": "text/html"}).text
 
 
-@pytest.mark.parametrize("shown", [{}, {"Authorization": "Bearer a"}, {"Cookie": "sessionid=a"}])
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer a"}, {"Cookie": "sessionid=a"}])
 @pytest.mark.parametrize("path", ["/", "/api/schema"])
-def test_the_process_of_pages_asks_nobody_who_calls(path: str, shown: dict[str, str]) -> None:
+def test_the_web_app_process_does_not_authenticate_callers(path: str, headers: dict[str, str]) -> None:
     token = "process0." + "k" * 32
     with Server(SERVED_APPS="webapp", DATABASE_URL="", ACCESS="tokens", SERVICE_TOKEN=token) as server:
-        assert server.get(path, headers=shown).status_code == 200
+        assert server.get(path, headers=headers).status_code == 200

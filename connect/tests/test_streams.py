@@ -1,4 +1,4 @@
-"""Answers without a limit, over real HTTP: whole, or visibly broken off; and never in the way of others."""
+"""Streamed responses over real HTTP: complete or visibly cut off, and they do not block other calls."""
 
 import http.client
 import json
@@ -15,13 +15,13 @@ from tests.gunicorn_server import Server, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MANY = 12_000  # more than a page can hold
-HUGE = 100_000  # some 14 MB: more than the buffers between server and reader swallow
+MANY = 12_000  # more than the largest page
+HUGE = 100_000  # some 14 MB: more than the socket buffers hold
 
 
 @pytest.fixture
 def fill(ann: Person) -> Callable[[int], None]:
-    """So many pings of Ann's, a second apart."""
+    """Stores `count` pings of Ann, one per second."""
 
     def store(count: int) -> None:
         partitions.ensure([(2026, 5)])
@@ -37,7 +37,7 @@ def fill(ann: Person) -> Callable[[int], None]:
 
 
 class Reader:
-    """Asks, and reads only when told to, through a small window."""
+    """A client with a small receive buffer that reads only when `read` is called."""
 
     def __init__(self, server: Server, path: str):
         self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
@@ -49,7 +49,7 @@ class Reader:
         self.answer = self.connection.getresponse()
 
     def read(self) -> tuple[bytes, bool]:
-        """All that comes, and whether the answer ended as it should."""
+        """The body, and whether the response ended properly."""
         try:
             return self.answer.read(), True
         except http.client.IncompleteRead as broken:
@@ -72,7 +72,7 @@ def reader(server: Server) -> Iterator[Callable[..., Reader]]:
     yield start
     for each in open_readers:
         each.close()
-    until(lambda: not readers_in_database())  # else the tables could not be emptied
+    until(lambda: not readers_in_database())  # else the truncation of the tables would block
 
 
 def readers_in_database() -> list[int]:
@@ -98,7 +98,7 @@ def pages(server: Server, path: str) -> list[Any]:
 @pytest.mark.parametrize(
     "query", ["person_id={ann}", "start=2026-05-11&end=2026-05-12", "person_id={ann}&bbox=0,0,1,1"]
 )
-def test_the_whole_is_what_the_pages_are(
+def test_a_stream_equals_the_concatenated_pages(
     server: Server, fill: Callable[[int], None], ann: Person, query: str
 ) -> None:
     fill(MANY)
@@ -111,7 +111,7 @@ def test_the_whole_is_what_the_pages_are(
 
 
 @pytest.mark.parametrize("count", [1999, 2000, 2001, 4000])
-def test_not_one_is_lost_where_blocks_meet(
+def test_no_row_is_lost_at_block_boundaries(
     server: Server, fill: Callable[[int], None], ann: Person, count: int
 ) -> None:
     fill(count)
@@ -120,7 +120,7 @@ def test_not_one_is_lost_where_blocks_meet(
 
 
 @pytest.mark.parametrize("count", [2000, 6000, 6001, 14_001])
-def test_not_one_is_lost_where_people_are_looked_up_for_several_blocks(
+def test_no_row_is_lost_when_people_are_prefetched_for_several_blocks(
     server: Server, fill: Callable[[int], None], ann: Person, count: int
 ) -> None:
     fill(1)
@@ -142,7 +142,7 @@ def test_not_one_is_lost_where_people_are_looked_up_for_several_blocks(
     assert pages(server, f"{path}&limit=5000") == whole
 
 
-def test_people_stream_too(server: Server) -> None:
+def test_people_are_streamed(server: Server) -> None:
     Person.objects.bulk_create(
         Person(first_name=f"A{i}", last_name="B", company_name="C") for i in range(4500)
     )
@@ -151,7 +151,7 @@ def test_people_stream_too(server: Server) -> None:
     assert pages(server, "/api/persons?limit=2000") == whole
 
 
-def test_a_fault_in_mid_answer_leaves_the_array_open(
+def test_an_error_during_a_stream_leaves_the_array_open(
     fill: Callable[[int], None], reader: Callable[..., Reader], ann: Person
 ) -> None:
     fill(HUGE)
@@ -166,7 +166,7 @@ def test_a_fault_in_mid_answer_leaves_the_array_open(
     assert not text.endswith(b"]")
 
 
-def test_an_answer_read_slowly_is_whole_all_the_same(
+def test_a_slow_reader_gets_the_complete_stream(
     fill: Callable[[int], None], reader: Callable[..., Reader], ann: Person
 ) -> None:
     fill(HUGE)
@@ -177,7 +177,7 @@ def test_an_answer_read_slowly_is_whole_all_the_same(
     assert len(json.loads(text)) == HUGE
 
 
-def test_streams_are_bounded_and_short_calls_get_through(
+def test_streams_are_limited_and_short_calls_still_work(
     server: Server, fill: Callable[[int], None], reader: Callable[..., Reader], ann: Person
 ) -> None:
     fill(HUGE)
@@ -197,7 +197,7 @@ def test_streams_are_bounded_and_short_calls_get_through(
     until(lambda: server.get(path).status_code == 200)
 
 
-def test_a_reader_that_takes_nothing_is_cut_off(
+def test_an_idle_reader_is_disconnected(
     fill: Callable[[int], None], reader: Callable[..., Reader], ann: Person
 ) -> None:
     fill(HUGE)
@@ -212,7 +212,7 @@ def test_a_reader_that_takes_nothing_is_cut_off(
         assert len(server.get(path).json()) == HUGE
 
 
-def test_a_process_that_stops_finishes_its_answers_and_closes_idle_connections(
+def test_shutdown_completes_streams_and_closes_idle_connections(
     fill: Callable[[int], None], ann: Person, reader: Callable[..., Reader]
 ) -> None:
     fill(HUGE)

@@ -1,4 +1,4 @@
-"""No door skips a use case: these functions have the authorisation, the bounds and the quotas."""
+"""Views call the use cases, which check authorisation, bounds and quotas, never the functions behind them."""
 
 import ast
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ APPS = [
 ]
 VERBS = {"submit", "get", "list_between", "connections", "encounters", "newest", "record", "record_prepared"}
 
-# Who may ask neighbours for pings and locations, or the functions behind them, and why.
-MAY = {
+# Modules that may call the seam's pings() and locations() or the functions behind them, and why.
+ALLOWED = {
     "locations/services.py": "the use cases",
     "connections/services.py": "the use cases",
     "locations/internal.py": "the verbs for other processes of Connect; the path takes service tokens only",
@@ -43,8 +43,8 @@ def modules() -> Iterator[Path]:
                 yield path
 
 
-def detours(code: ast.AST) -> Iterator[str]:
-    """Calls of the seam's pings() and locations(), and imports of the functions behind it."""
+def bypasses(code: ast.AST) -> Iterator[str]:
+    """Uses of the seam's pings() and locations(), and imports of the functions behind it."""
     for node in ast.walk(code):
         match node:
             case ast.Attribute(value=ast.Name(id="neighbours"), attr="pings" | "locations"):
@@ -67,14 +67,14 @@ def detours(code: ast.AST) -> Iterator[str]:
                 )
 
 
-def test_only_use_cases_ask_for_pings_and_locations() -> None:
+def test_only_use_cases_call_the_seam_for_pings_and_locations() -> None:
     found = {
-        str(path.relative_to(ROOT)): ways
+        str(path.relative_to(ROOT)): names
         for path in modules()
-        if (ways := sorted(set(detours(ast.parse(path.read_text())))))
+        if (names := sorted(set(bypasses(ast.parse(path.read_text())))))
     }
-    assert found.keys() - MAY.keys() == set(), "A door calls locations.services or connections.services."
-    assert MAY.keys() - found.keys() == set(), "These need no exception any more."
+    assert found.keys() - ALLOWED.keys() == set(), "Call locations.services or connections.services instead."
+    assert ALLOWED.keys() - found.keys() == set(), "These exceptions are unused."
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_only_use_cases_ask_for_pings_and_locations() -> None:
     [
         "neighbours.pings().submit([])",
         "ask = neighbours.locations",
-        "from connect.neighbours import pings as door",
+        "from connect.neighbours import pings as alias",
         "from locations.storage import record",
         "from locations import storage",
         "import locations.proximity",
     ],
 )
-def test_a_detour_is_seen(line: str) -> None:
-    assert list(detours(ast.parse(line)))
+def test_a_bypass_is_detected(line: str) -> None:
+    assert list(bypasses(ast.parse(line)))

@@ -1,4 +1,4 @@
-"""A pod that asks neighbours begins once they are there."""
+"""A pod starts only once its neighbours accept connections."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ import pytest
 from connect import neighbours
 
 
-def waiting(**environ: str) -> subprocess.Popen[str]:
+def start_waiting(**environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "connect.wait_for_neighbours"],
         env=os.environ | environ,
@@ -19,23 +19,25 @@ def waiting(**environ: str) -> subprocess.Popen[str]:
     )
 
 
-def test_it_waits_for_a_neighbour_and_ends_when_that_is_there() -> None:
+def test_it_ends_when_the_neighbour_accepts_connections() -> None:
     with socket.socket() as persons:
-        persons.bind(("127.0.0.1", 0))  # its own already, and refusing like a Service without pods
+        persons.bind(
+            ("127.0.0.1", 0)
+        )  # bound but not listening: refuses connections like a Service without pods
         host = f"127.0.0.1:{persons.getsockname()[1]}"
-        with waiting(PERSONS_URL=f"http://{host}") as process:
+        with start_waiting(PERSONS_URL=f"http://{host}") as process:
             assert process.stdout
             assert process.stdout.readline() == f"Waiting for {host}.\n"
             persons.listen()
             assert process.wait(20) == 0
 
 
-def test_it_waits_for_each_of_them() -> None:
+def test_it_waits_for_every_neighbour() -> None:
     with socket.create_server(("127.0.0.1", 0)) as persons, socket.socket() as locations:
         locations.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{locations.getsockname()[1]}"
         there = f"http://127.0.0.1:{persons.getsockname()[1]}"
-        with waiting(PERSONS_URL=there, PINGS_URL=f"grpc://{host}") as process:
+        with start_waiting(PERSONS_URL=there, PINGS_URL=f"grpc://{host}") as process:
             assert process.stdout
             assert process.stdout.readline() == f"Waiting for {host}.\n"
             with pytest.raises(subprocess.TimeoutExpired):
@@ -43,14 +45,14 @@ def test_it_waits_for_each_of_them() -> None:
             process.terminate()
 
 
-def test_who_has_no_neighbours_does_not_wait() -> None:
-    with waiting() as process:
+def test_without_remote_neighbours_it_does_not_wait() -> None:
+    with start_waiting() as process:
         assert process.wait(20) == 0
 
 
-def test_a_url_without_a_port_means_that_of_http() -> None:
-    """Not port 0, which nobody ever listens on."""
-    with waiting(PERSONS_URL="http://127.0.0.254") as process:
+def test_an_http_url_defaults_to_port_80() -> None:
+    """Not port 0, which never accepts connections."""
+    with start_waiting(PERSONS_URL="http://127.0.0.254") as process:
         assert process.stdout
         assert process.stdout.readline() == "Waiting for 127.0.0.254:80.\n"
         process.terminate()
@@ -62,7 +64,7 @@ def test_a_url_without_a_port_means_that_of_http() -> None:
     "url",
     ["grpc://locations", "grpc://locations:0", "grpc://locations:x", "grpc://locations:70000", "http://:80"],
 )
-def test_a_url_that_nobody_can_listen_at_is_refused_at_once(url: str) -> None:
+def test_an_invalid_url_is_refused_at_once(url: str) -> None:
     process = subprocess.run(
         [sys.executable, "-m", "connect.wait_for_neighbours"],
         env=os.environ | {"LOCATIONS_URL": url},

@@ -1,4 +1,4 @@
-"""Single values on the wire: which instants are understood, and how times and degrees are written."""
+"""Parsing of instants, and formatting of times and degrees."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,7 +42,7 @@ INSTANTS = st.datetimes(timezones=st.just(UTC))
         (" 2020-08-18T10:37:06Z\n", MORNING),
     ],
 )
-def test_an_instant_is_understood(text: str, instant: datetime) -> None:
+def test_valid_instants_are_parsed(text: str, instant: datetime) -> None:
     assert parse_instant(text) == instant
     assert parse_instant(text).tzinfo is UTC
 
@@ -92,7 +92,7 @@ def test_an_instant_is_understood(text: str, instant: datetime) -> None:
         ["2020-08-18T10:37:06Z"],
     ],
 )
-def test_what_is_no_instant_is_a_value_error(text: Any) -> None:
+def test_an_invalid_instant_is_a_value_error(text: Any) -> None:
     with pytest.raises(ValueError, match="2020-08-18T10:37:06Z"):
         parse_instant(text)
 
@@ -105,17 +105,17 @@ def test_what_is_no_instant_is_a_value_error(text: Any) -> None:
         (MORNING.replace(microsecond=500_000), "2020-08-18T10:37:06.500000Z"),
     ],
 )
-def test_microseconds_are_written_only_where_there_are_any(instant: datetime, text: str) -> None:
+def test_zero_microseconds_are_omitted(instant: datetime, text: str) -> None:
     assert format_time(instant) == text
 
 
 @given(INSTANTS)
-def test_an_instant_that_was_written_is_read_back(instant: datetime) -> None:
+def test_format_and_parse_are_inverse(instant: datetime) -> None:
     assert parse_instant(format_time(instant)) == instant
 
 
 @given(INSTANTS, st.integers(-14 * 60, 14 * 60))
-def test_an_offset_is_only_another_way_of_writing(instant: datetime, minutes: int) -> None:
+def test_offsets_are_converted_to_utc(instant: datetime, minutes: int) -> None:
     try:
         local = (instant + timedelta(minutes=minutes)).replace(tzinfo=None)
     except OverflowError:

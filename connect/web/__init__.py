@@ -1,1 +1,1 @@
-"""What every REST door shares: errors, streaming, query parameters, the API description."""
+"""Shared by all REST views: errors, streaming, query parameters, the API description."""

@@ -1,4 +1,4 @@
-"""Where a client that knows only the address begins: the entry points of the API, and its schema."""
+"""The entry points of the API, for a client that knows only the address, and the schema."""
 
 import hashlib
 import threading
@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connect.web.openapi import errors, shown
+from connect.web.openapi import errors, response_spec
 from connect.web.query_parameters import Query
 
 ENTRY_POINTS = {
@@ -31,7 +31,7 @@ ENTRY_POINTS = {
 
 
 class EntryPoints(APIView):
-    """The paths to begin with."""
+    """The main paths of the API."""
 
     authentication_classes: list[Any] = []
     permission_classes: list[Any] = []
@@ -39,12 +39,12 @@ class EntryPoints(APIView):
     @extend_schema(
         operation_id="listEntryPoints",
         tags=["entry points"],
-        summary="Where to begin",
-        description="The paths to begin with, by name. It needs no token.",
+        summary="Entry points",
+        description="The main paths of the API, by name. No token is needed.",
         responses={
-            200: shown(
+            200: response_spec(
                 {"type": "object", "additionalProperties": {"type": "string"}},
-                "Paths at this address.",
+                "Paths relative to this address.",
                 {"entry points": ENTRY_POINTS},
             ),
             **errors(public=True),
@@ -57,17 +57,17 @@ class EntryPoints(APIView):
 
 @require_safe
 def root(request: HttpRequest) -> HttpResponseBase:
-    """Leads a browser to the docs; any other client gets the entry points."""
+    """Redirects a browser to the docs; any other client gets the entry points."""
     if request.get_preferred_type(["application/json", "text/html"]) == "text/html":
         return HttpResponseRedirect(ENTRY_POINTS["docs"])
     return EntryPoints.as_view()(request)
 
 
 class Schema(SpectacularAPIView):
-    """The schema, generated once per process and form: it is the same for every client."""
+    """The schema, cached per process and format; it is the same for every client."""
 
-    _made: dict[type[BaseRenderer], bytes] = {}
-    _making = threading.Lock()
+    _cache: dict[type[BaseRenderer], bytes] = {}
+    _lock = threading.Lock()
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponseBase:
@@ -80,9 +80,9 @@ class Schema(SpectacularAPIView):
         patch_vary_headers(response, ["Accept", "Accept-Encoding"])
         return get_conditional_response(request, etag=etag, response=response) or response
 
-    def _rendered(self, form: type[BaseRenderer]) -> bytes:
-        with self._making:
-            if form not in self._made:
+    def _rendered(self, renderer: type[BaseRenderer]) -> bytes:
+        with self._lock:
+            if renderer not in self._cache:
                 schema = SchemaGenerator(urlconf=self.urlconf).get_schema(request=None, public=True)
-                self._made[form] = form().render(schema, form.media_type, {})
-            return self._made[form]
+                self._cache[renderer] = renderer().render(schema, renderer.media_type, {})
+            return self._cache[renderer]

@@ -1,7 +1,6 @@
-"""What the schema says of all apps alike: errors in DRF's own shapes, paths, pages, what is refused.
+"""Parts of the OpenAPI schema that all apps share: errors, path parameters, headers, hooks.
 
-Its examples are two people of the event that `make up` simulates and the time they spent together, so that
-they can be tried as they stand.
+The examples are two people of the event that `make up` simulates, so readers can try them unchanged.
 """
 
 from typing import Any
@@ -29,11 +28,11 @@ BAD, MISSING, TOO_LARGE, UNAVAILABLE = 400, 404, 413, 503
 
 
 class Detail(serializers.Serializer):
-    detail = serializers.CharField(help_text="What is wrong.")
+    detail = serializers.CharField(help_text="The error.")
 
 
 class Schema(AutoSchema):
-    """An example of a field is what a form of it begins with."""
+    """Uses the initial value of a form field as its example."""
 
     def _insert_field_validators(self, field: Any, schema: dict[str, Any]) -> None:
         super()._insert_field_validators(field, schema)
@@ -41,9 +40,9 @@ class Schema(AutoSchema):
             schema["example"] = field.initial
 
 
-_FAULTS_SCHEMA = {
+_VALIDATION_ERRORS = {
     "type": "object",
-    "description": "By field or parameter, what is wrong and what is allowed; or `detail`.",
+    "description": "Per field or parameter: the error and the allowed values. Otherwise `detail`.",
     "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
 }
 
@@ -51,38 +50,38 @@ PERSON_ID = OpenApiParameter(
     "person_id",
     int,
     OpenApiParameter.PATH,
-    description="The id of a person, a whole number.",
+    description="The id of a person, an integer.",
     examples=[OpenApiExample("a person of the event", value=FINN["id"])],
 )
 LOCATION_ID = OpenApiParameter(
     "location_id",
     str,
     OpenApiParameter.PATH,
-    description="The person and the time in microseconds since 1970, with a hyphen between them.",
+    description="The person id, a hyphen, and the time in microseconds since 1970.",
     examples=[OpenApiExample("a location of the event", value="1000001-1778490034343000")],
 )
-NEXT_PAGE = OpenApiParameter(
+LINK_HEADER = OpenApiParameter(
     "Link",
     str,
     OpenApiParameter.HEADER,
-    description='`</api/…>; rel="next"`: the next page, a path. Absent on the last one and without `limit`.',
+    description='`</api/…>; rel="next"`: path of the next page. Absent on the last page or without `limit`.',
     examples=[OpenApiExample("more", value='</api/persons?limit=100&after=WzEwMDAxMDBd>; rel="next"')],
     response=[200],
 )
-PLACE = OpenApiParameter(
+LOCATION_HEADER = OpenApiParameter(
     "Location",
     str,
     OpenApiParameter.HEADER,
-    description="The path of what was made; none for an array.",
+    description="The path of the created object. Absent for an array.",
     examples=[OpenApiExample("a person", value="/api/persons/1000201")],
     response=[201, 202],
 )
 
 
-def shown(shape: Any, description: str, examples: dict[str, Any]) -> OpenApiResponse:
-    """An answer and its examples by name; of an array they are one item each."""
+def response_spec(schema: Any, description: str, examples: dict[str, Any]) -> OpenApiResponse:
+    """A response with named examples; for an array each example is one item."""
     named = [OpenApiExample(name, value=value, response_only=True) for name, value in examples.items()]
-    return OpenApiResponse(shape, description=description, examples=named)
+    return OpenApiResponse(schema, description=description, examples=named)
 
 
 def errors(
@@ -93,50 +92,49 @@ def errors(
     too_large: str = "The body has 5242881 bytes; 5242880 are allowed.",
     public: bool = False,
 ) -> dict[tuple[int, str], OpenApiResponse]:
-    """The answers of an operation that are not its result; `body` for one that takes a body.
+    """The error responses of an operation. `body`: it takes a body. `public`: it needs no token.
 
-    `public` is one that asks for no token. `wrong` is what a 400 says of a value of this operation,
-    `missing` and `too_large` what 404 and 413 say.
+    `wrong` is an example of a 400; `missing` and `too_large` are the details of 404 and 413.
     """
     faults = {"an unknown parameter": {"colour": ["Unknown parameter."]}}
     if wrong:
         faults["a bad value"] = wrong
-    said = {
+    details = {
         401: (
-            "No token, or none that is valid. (Never where ACCESS=open.)",
+            "The token is missing or invalid. (Never with ACCESS=open.)",
             "Authentication credentials were not provided.",
         ),
         403: (
-            "A caller of this kind may not make this call. (Never where ACCESS=open.)",
+            "This kind of caller may not make this call. (Never with ACCESS=open.)",
             "You do not have permission to perform this action.",
         ),
-        MISSING: ("There is no such person or location, or none that this caller may see.", missing),
+        MISSING: ("The person or location does not exist or is not visible to this caller.", missing),
         406: (
-            "None of the formats asked for can be had.",
+            "None of the requested formats is available.",
             "Could not satisfy the request Accept header.",
         ),
-        413: ("The body has over 5 MB (5,242,880 bytes), or the array over 10,000 items.", too_large),
+        413: ("The body exceeds 5 MB (5,242,880 bytes), or the array exceeds 10,000 items.", too_large),
         415: ("The body is not application/json.", 'Unsupported media type "text/plain" in request.'),
         UNAVAILABLE: (
-            "What the call needs is out of reach. Sending it again after `Retry-After` s is safe.",
+            "A dependency of this call is unavailable. A retry after `Retry-After` seconds is safe.",
             "What this call needs is out of reach. Sending it again is safe.",
         ),
     }
     if not body:
-        said[TOO_LARGE] = ("The answer takes longer than a caller may have.", str(QuestionTooLarge()))
+        details[TOO_LARGE] = ("The query exceeds its time limit.", str(QuestionTooLarge()))
     answers = {
-        code: shown(Detail, description, {"refused": {"detail": detail}})
-        for code, (description, detail) in said.items()
+        code: response_spec(Detail, description, {"refused": {"detail": detail}})
+        for code, (description, detail) in details.items()
     }
-    answers[BAD] = shown(
-        _FAULTS_SCHEMA, "Something in the call is wrong; it says what, and what is allowed.", faults
+    answers[BAD] = response_spec(
+        _VALIDATION_ERRORS, "Invalid input. The response names the field and the allowed values.", faults
     )
-    given = {BAD, 406, *codes, *((413, 415) if body else ()), *(() if public else (401, 403))}
-    return {(code, "application/json"): answers[code] for code in sorted(given)}
+    used = {BAD, 406, *codes, *((413, 415) if body else ()), *(() if public else (401, 403))}
+    return {(code, "application/json"): answers[code] for code in sorted(used)}
 
 
 def retry_after(result: Any, **_: Any) -> Any:
-    """A hook of drf-spectacular's: what is out of reach says when to ask again."""
+    """A drf-spectacular hook: adds the header Retry-After to every 503."""
     for path in result["paths"].values():
         for operation in path.values():
             if answer := operation["responses"].get(str(UNAVAILABLE)):
@@ -147,12 +145,14 @@ def retry_after(result: Any, **_: Any) -> Any:
 
 
 def strict_bodies(result: Any, **_: Any) -> Any:
-    """A hook of drf-spectacular's: a POST has a body, and none has unknown fields but for an ignored `id`."""
+    """A drf-spectacular hook: a POST requires a body, and bodies allow no unknown fields but `id`."""
     for path in result["paths"].values():
         if "post" in path:
             path["post"]["requestBody"]["required"] = True
     for name, component in result["components"]["schemas"].items():
         if name.endswith("Request") and component.get("type") == "object":
             component["additionalProperties"] = False
-            component["properties"]["id"] = {"description": "Ignored: what a GET gave can be sent back."}
+            component["properties"]["id"] = {
+                "description": "Ignored, so that a client can send back a GET response."
+            }
     return result

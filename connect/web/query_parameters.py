@@ -1,4 +1,4 @@
-"""The parameters of a GET, read strictly: what is unknown, repeated or malformed is refused by name."""
+"""Strict query parameters: an unknown, repeated or malformed parameter is a 400 that names it."""
 
 import base64
 import re
@@ -15,16 +15,16 @@ from rest_framework.request import Request
 from access import audit
 from connect.wire_format import parse_instant
 
-MAX_LIMIT = 10_000  # rows of a page
+MAX_LIMIT = 10_000  # rows per page
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-# Each digit can match in one place only, so that a long text is refused in linear time.
+# No digit can match in two places, so a long text fails in linear time.
 _LOST_PLUS = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d?:\d\d\S* ?) (\d\d:\d\d)", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 
 
-class Whole(serializers.IntegerField):
+class StrictInteger(serializers.IntegerField):
     """An integer, in ASCII digits."""
 
     def to_internal_value(self, data: Any) -> int:
@@ -42,8 +42,8 @@ class Number(serializers.FloatField):
         return float(data)
 
 
-class Several(serializers.ListField):
-    """A repeatable parameter. Its faults are one flat list, as those of any other."""
+class RepeatableParameter(serializers.ListField):
+    """A repeatable parameter. Its errors are one flat list, as for any other parameter."""
 
     def run_child_validation(self, data: Any) -> list[Any]:
         try:
@@ -56,19 +56,21 @@ class Several(serializers.ListField):
 @extend_schema_field(
     {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}], "example": "2026-05-11"}
 )
-class Bound(serializers.DateTimeField):
-    """One end of a range: an instant is itself; a date is a whole UTC day, its first instant as a start and
-    the first instant of the next day as an end."""
+class RangeBound(serializers.DateTimeField):
+    """The start or end of a range.
+
+    A date means the whole UTC day: its first instant as a start, the first instant of the next day as an end.
+    """
 
     def __init__(self, *, is_end: bool, **kwargs: Any):
         self.is_end = is_end
         super().__init__(
             help_text=(
-                "To before this instant, or to the end of this UTC day."
+                "Up to this instant (exclusive), or to the end of this UTC day."
                 if is_end
-                else "From this instant, or the beginning of this UTC day, on."
+                else "From this instant (inclusive), or from the beginning of this UTC day."
             )
-            + " A date or ISO 8601 with a time of day; without an offset UTC.",
+            + " A date, or ISO 8601 with a time of day; without an offset it is UTC.",
             **kwargs,
         )
 
@@ -76,7 +78,7 @@ class Bound(serializers.DateTimeField):
         text = str(value).strip()
         try:
             if not _DATE.fullmatch(text):
-                # A `+` that nobody escaped arrives as a space.
+                # An unescaped `+` arrives as a space.
                 lost_plus = _LOST_PLUS.fullmatch(text)
                 return parse_instant(f"{lost_plus[1]}+{lost_plus[2]}" if lost_plus else text)
             day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
@@ -89,15 +91,15 @@ class Bound(serializers.DateTimeField):
         return day + timedelta(days=1) if day.date() < day.date().max else day.max.replace(tzinfo=UTC)
 
 
-class After(serializers.CharField):
-    """Where a page begins, as the `Link` of the page before said. Opaque to clients; here, plain values."""
+class Cursor(serializers.CharField):
+    """A keyset cursor from the `Link` header of the previous page. Opaque to clients; decoded, a tuple."""
 
     _SAMPLES = {datetime: "2026-05-11T09:00:00Z", int: 1}
 
     def __init__(self, *, shape: tuple[type, ...], **kwargs: Any):
         self.shape = shape
         super().__init__(
-            help_text="Opaque: take it from the `Link` header of the page before. Without it the first page.",
+            help_text="Opaque; from the `Link` header of the previous page. Without it, the first page.",
             initial=self.encode(tuple(self._SAMPLES[kind] for kind in shape)),
             **kwargs,
         )
@@ -116,7 +118,7 @@ class After(serializers.CharField):
                 raise ValueError
             return tuple(map(self._value, values, self.shape))
         except ValueError:
-            raise exceptions.ValidationError("Must be what the `Link` header of a page gave.") from None
+            raise exceptions.ValidationError("Must be a cursor from the `Link` header of a page.") from None
 
     @staticmethod
     def _value(value: Any, kind: Any) -> Any:
@@ -128,14 +130,14 @@ class After(serializers.CharField):
 
 
 class Query(serializers.Serializer):
-    """The parameters of a GET. Unknown ones are refused by name; `format` is DRF's own."""
+    """The parameters of a GET. Unknown ones are a 400, except `format`, which belongs to DRF."""
 
     @classmethod
     def of(cls, request: Request) -> dict[str, Any]:
-        """The validated parameters; those that were not given and have no default are None."""
+        """The validated parameters; absent ones without a default are None. Passes them to the audit log."""
         query = cls(data=request.query_params)
         if not query.is_valid():
-            # As a plain dict: the browsable page takes errors that know their serializer for those of a body.
+            # A plain dict: the browsable page would render a ReturnDict as errors of a body.
             raise exceptions.ValidationError(dict(query.errors))
         given = {name: query.validated_data.get(name) for name in query.fields.keys()}  # noqa: SIM118 - it iterates over keys, its stubs over fields
         audit.asks(request, given)
@@ -160,24 +162,25 @@ class Query(serializers.Serializer):
 
 
 class PagedQuery(Query):
-    limit = Whole(
+    limit = StrictInteger(
         min_value=1,
         max_value=MAX_LIMIT,
         required=False,
         initial=100,
         help_text=(
-            "At most this many rows, 1 to 10,000; the next page is in the `Link` header. Without it "
-            "everything comes."
+            "Maximum number of rows, 1 to 10,000. The `Link` header has the next page. Without `limit` the "
+            "response contains all rows."
         ),
     )
 
 
 def check_order(query: Query, values: dict[str, Any], start: str, end: str) -> None:
-    """Refuses a start after the end. Two dates, which are whole days, are compared as dates."""
+    """Raises ValidationError if the start is after the end. Two dates are compared as whole days."""
     first, last = values.get(start), values.get(end)
     if first is None or last is None:
         return
-    # The day after a date as an end begins where that date ends, as an empty range of two instants does.
+    # start=2020-08-19&end=2020-08-18 gives two equal instants; unlike an empty range of instants it is an
+    # error.
     dates = all(_DATE.fullmatch(str(query.initial_data[name]).strip()) for name in (start, end))
     if first > last or (dates and first == last):
         raise exceptions.ValidationError({start: [f"Must not be after {end}."]})

@@ -1,4 +1,4 @@
-"""What every REST view shares: parsing, rendering, errors in DRF's shapes, strict bodies."""
+"""Shared by all REST views: parsers, renderers, errors in DRF's shapes, strict bodies."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ class Unavailable(exceptions.APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_detail = "What this call needs is out of reach. Sending it again is safe."
     default_code = "unavailable"
-    wait = RETRY_AFTER_S  # DRF makes the header Retry-After of it
+    wait = RETRY_AFTER_S  # DRF sends it as the header Retry-After
 
 
 class TooLarge(exceptions.APIException):
@@ -32,9 +32,9 @@ class TooLarge(exceptions.APIException):
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's own, told what the use cases raise and what is out of reach.
+    """DRF's exception handler, extended by the exceptions of the use cases and of the database.
 
-    Errors leave as JSON where the answer would have been CSV.
+    Errors are JSON even if the response would have been CSV.
     """
     if isinstance(exc, NeighbourUnavailable | OperationalError | InterfaceError):
         exc = Unavailable()
@@ -45,9 +45,9 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
             {name.removesuffix("_m").removesuffix("_s"): texts for name, texts in exc.errors.items()}
         )
     elif isinstance(exc, UnknownPerson):
-        exc = no_person(exc.person_id)
+        exc = person_not_found(exc.person_id)
     request = context["request"]
-    if isinstance(getattr(request, "accepted_renderer", None), Framed) and exc:
+    if isinstance(getattr(request, "accepted_renderer", None), RowRenderer) and exc:
         request.accepted_renderer, request.accepted_media_type = JsonRenderer(), JsonRenderer.media_type
     from rest_framework.views import exception_handler as drf_exception_handler  # noqa: PLC0415 - it imports us
 
@@ -58,7 +58,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
 
 
 class Json(parsers.JSONParser):
-    """JSON by orjson: UTF-8 and finite numbers only, nesting bounded."""
+    """JSON parsed by orjson: UTF-8 and finite numbers only, bounded nesting."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         try:
@@ -67,23 +67,23 @@ class Json(parsers.JSONParser):
             raise exceptions.ParseError(f"JSON parse error - {fault}") from None
 
 
-class Framed(renderers.BaseRenderer):
-    """A renderer of rows that can also write them block by block: opening, blocks with joints, closing."""
+class RowRenderer(renderers.BaseRenderer):
+    """A renderer of rows, whole or streamed: opening, blocks with a separator between them, closing."""
 
-    opening = joint = closing = b""
-    charset: str | None = "utf-8"  # DRF sends none where it is None
+    opening = separator = closing = b""
+    charset: str | None = "utf-8"  # None: DRF sends no charset
 
     def encode(self, rows: list[Any]) -> bytes:
-        """A block of at least one row, without the frame."""
-        raise TypeError(f"{type(self).__name__} has no way to write rows.")
+        """One or more rows, without opening and closing."""
+        raise TypeError(f"{type(self).__name__} cannot encode rows.")
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
         return self.opening + (self.encode(data) if data else b"") + self.closing
 
 
-class JsonRenderer(Framed, renderers.JSONRenderer):
+class JsonRenderer(RowRenderer, renderers.JSONRenderer):
     charset = None  # JSON is UTF-8
-    opening, joint, closing = b"[", b",", b"]"
+    opening, separator, closing = b"[", b",", b"]"
 
     def encode(self, rows: list[Any]) -> bytes:
         return orjson.dumps(rows)[1:-1]
@@ -97,14 +97,14 @@ class JsonRenderer(Framed, renderers.JSONRenderer):
 
 
 class Page(renderers.BrowsableAPIRenderer):
-    """A path as a browser shows it."""
+    """The browsable API page of a path."""
 
     def get_context(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Without styles for code, which there is none of: within a page the policy allows no styles."""
+        """Without code styles: the content security policy forbids inline styles."""
         return super().get_context(*args, **kwargs) | {"code_style": None}
 
     def get_breadcrumbs(self, request: Request) -> list[tuple[str, str]]:
-        """The paths above this one, also those that another process serves."""
+        """The parent paths, including those of other processes."""
         served = get_urlconf()
         set_urlconf("connect.api_urls")
         try:
@@ -114,14 +114,14 @@ class Page(renderers.BrowsableAPIRenderer):
 
 
 def object_body(request: Request) -> Mapping[str, Any]:
-    """The body, which must be a JSON object."""
+    """The body; anything but a JSON object is a 400."""
     if not isinstance(request.data, Mapping):
         raise exceptions.ValidationError({"non_field_errors": ["Must be an object."]})
     return request.data
 
 
 class StrictSerializer(serializers.Serializer):
-    """A body whose unknown fields are refused by name; an `id` is ignored: what GET gave can be sent back."""
+    """A body whose unknown fields are a 400. `id` is ignored, so that a GET response can be sent back."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -132,7 +132,7 @@ class StrictSerializer(serializers.Serializer):
 
 
 class Text(serializers.CharField):
-    """A JSON string, not a number in its place; not blank, unless it may be, and without NUL."""
+    """A JSON string without NUL; numbers are refused, and blanks unless `allow_blank`."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -148,8 +148,8 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
-class Truth(serializers.BooleanField):
-    """JSON's true or false, not a word or a number in its place."""
+class StrictBoolean(serializers.BooleanField):
+    """JSON true or false; strings and numbers are refused."""
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
@@ -157,11 +157,11 @@ class Truth(serializers.BooleanField):
         return data
 
 
-def no_person(person_id: int) -> exceptions.NotFound:
+def person_not_found(person_id: int) -> exceptions.NotFound:
     return exceptions.NotFound(f"There is no person {person_id}.")
 
 
-# --- pages of Django's own, in DRF's shape for API paths -----------------------------------------
+# --- Django's error pages, in DRF's shape for API paths ------------------------------------------
 
 
 def _plain(code: int, detail: str) -> Any:

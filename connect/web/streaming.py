@@ -1,7 +1,7 @@
-"""Arrays as answers: a page with a `Link` to the next, or everything, streamed in constant memory.
+"""Array responses: one page with a `Link` to the next, or all rows, streamed in constant memory.
 
-An array is never silently cut: a fault after the first byte breaks the connection off, so that a closed
-array is whole.
+An array is never silently truncated: an error after the first byte closes the connection with the array open,
+so a closed array is complete.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -19,19 +19,18 @@ from access import audit
 from access.authentication import caller_of
 from access.callers import Caller
 from connect import bulkhead
-from connect.bulkhead import Shares
+from connect.bulkhead import SharedSlots
 from connect.database import BLOCK
-from connect.web.query_parameters import After
-from connect.web.rest import Framed, Page, Unavailable
+from connect.web.query_parameters import Cursor
+from connect.web.rest import Page, RowRenderer, Unavailable
 
 BROWSABLE_LIMIT = 100
-# What rows need besides is asked for a block at first, so that it comes soon, then for more of them at once.
-AT_ONCE = 4  # blocks, at most
+PREFETCH_BLOCKS = 4  # max blocks per prefetch call; the first calls take fewer, for a fast start
 
 T = TypeVar("T")
 
-# Streams never hold all of a process's threads, so that short calls and probes get through.
-_streams = Shares(settings.WEB_STREAMS, max(1, settings.WEB_STREAMS // 2))
+# Bulkhead: streams never use all threads of a process, so short calls and probes still get one.
+_streams = SharedSlots(settings.WEB_STREAMS, max(1, settings.WEB_STREAMS // 2))
 
 
 def answer(
@@ -41,37 +40,37 @@ def answer(
     limit: int | None,
     to_wire: Callable[[list[T]], list[Any]],
     key: Callable[[T], tuple[Any, ...]],
-    look_up: Callable[[list[T]], object] | None = None,
+    prefetch: Callable[[list[T]], object] | None = None,
     block_size: int = BLOCK,
-    notes_found: bool = False,
+    audits_after_read: bool = False,
 ) -> HttpResponseBase:
-    """The rows that `fetch` gives, at most as many as it is told.
+    """A response with the rows of `fetch`, which takes the maximum number of rows or None.
 
-    The question is noted before the rows are read; with `notes_found` after that, by the middleware, together
-    with the people that `to_wire` has told access.audit about.
+    The call is written to the audit log before the rows are read. With `audits_after_read` the middleware
+    writes it afterwards, with the people that `to_wire` has passed to access.audit.
 
-    `to_wire` turns a block of rows into what is sent; `look_up` sees some blocks at once before it, where
-    that is cheaper than one by one; `key` is a row's place in the order. An answer of less than a block is
-    sent as a whole.
+    `to_wire` converts a block of rows for the renderer. `prefetch` runs before it on several blocks together,
+    for lookups that are cheaper in bulk. `key` is the sort key of a row. Fewer rows than one block are sent
+    without streaming.
     """
     if limit is None and isinstance(request.accepted_renderer, Page):
         limit = BROWSABLE_LIMIT
-    with bulkhead.taken(caller_of(request)):
-        rows = fetch(None if limit is None else limit + 1)  # checks the question, and reads nothing yet
-        if not notes_found:
+    with bulkhead.slot(caller_of(request)):
+        rows = fetch(None if limit is None else limit + 1)  # validates the query; reads no rows yet
+        if not audits_after_read:
             audit.note(request, 200)
         if limit is not None:
             return _page(request, list(rows), limit, to_wire, key)
         block = list(islice(rows, block_size))
-        # What the rows need besides is asked for now, while an answer can still be a 503.
+        # The lookups of the first block happen now, while the status can still be 503.
         try:
-            first = to_wire(block)
+            first_block = to_wire(block)
         except BaseException:
             _close(rows)
             raise
         if len(block) < block_size:
-            return Response(first)
-        return _stream(request, rows, first, to_wire, look_up, block_size)
+            return Response(first_block)
+        return _stream(request, rows, first_block, to_wire, prefetch, block_size)
 
 
 def _page(
@@ -85,7 +84,7 @@ def _page(
     if len(rows) > limit:
         query = request.query_params.copy()
         query["limit"] = str(limit)
-        query["after"] = After.encode(key(rows[limit - 1]))
+        query["after"] = Cursor.encode(key(rows[limit - 1]))
         response["Link"] = f'<{request.path}?{urlencode(list(query.lists()), doseq=True)}>; rel="next"'
     return response
 
@@ -93,91 +92,91 @@ def _page(
 def _stream(
     request: Request,
     rows: Iterator[T],
-    first: list[Any],
+    first_block: list[Any],
     to_wire: Callable[[list[T]], list[Any]],
-    look_up: Callable[[list[T]], object] | None,
+    prefetch: Callable[[list[T]], object] | None,
     block_size: int,
 ) -> StreamingHttpResponse:
-    renderer = cast("Framed", request.accepted_renderer)  # the browsable page never streams
-    if not _streams.take(caller_of(request), 0):
+    renderer = cast("RowRenderer", request.accepted_renderer)  # the browsable page never streams
+    if not _streams.acquire(caller_of(request), 0):
         _close(rows)
-        raise Unavailable("Too many long answers are being read. Ask again, or for pages with `limit`.")
-    body = _Body(caller_of(request), rows, first, renderer, to_wire, look_up, block_size)
+        raise Unavailable("Too many long responses are being streamed. Try again, or use pages with `limit`.")
+    body = _Body(caller_of(request), rows, first_block, renderer, to_wire, prefetch, block_size)
     response = StreamingHttpResponse(body, content_type=_content_type(renderer))
     response["Vary"] = "Accept"
     return response
 
 
-def _content_type(renderer: Framed) -> str:
+def _content_type(renderer: RowRenderer) -> str:
     return (
         f"{renderer.media_type}; charset={renderer.charset}" if renderer.charset else str(renderer.media_type)
     )
 
 
 class _Body(Generic[T]):
-    """An iterator with a close that always runs, which a generator that never started does not have."""
+    """An iterator whose close() always runs. A generator that never started skips its `finally`."""
 
     def __init__(
         self,
         caller: Caller | None,
         rows: Iterator[T],
-        first: list[Any],
-        renderer: Framed,
+        first_block: list[Any],
+        renderer: RowRenderer,
         to_wire: Callable[[list[T]], list[Any]],
-        look_up: Callable[[list[T]], object] | None,
+        prefetch: Callable[[list[T]], object] | None,
         block_size: int,
     ):
         self._caller = caller
         self._rows = rows
-        self._look_up = look_up
+        self._prefetch = prefetch
         self._block_size = block_size
         self._closed = False
-        bulkhead.keep()
-        self._chunks = self._write(first, renderer, to_wire)
+        bulkhead.detach_slot()
+        self._chunks = self._write(first_block, renderer, to_wire)
 
     def __iter__(self) -> Iterator[bytes]:
         return self._chunks
 
     def _write(
         self,
-        first: list[Any],
-        renderer: Framed,
+        first_block: list[Any],
+        renderer: RowRenderer,
         to_wire: Callable[[list[T]], list[Any]],
     ) -> Generator[bytes, None, None]:
-        lead = renderer.opening
-        for wired in chain([first], self._wired(to_wire)):
-            if wired:
-                yield lead + renderer.encode(wired)
-                lead = renderer.joint
-        # When not one row was left of the blocks, the frame is still to be opened.
-        yield renderer.closing if lead is not renderer.opening else renderer.opening + renderer.closing
+        prefix = renderer.opening
+        for block in chain([first_block], self._converted_blocks(to_wire)):
+            if block:
+                yield prefix + renderer.encode(block)
+                prefix = renderer.separator
+        # If no block had rows, the opening has not been sent yet.
+        yield renderer.closing if prefix is not renderer.opening else renderer.opening + renderer.closing
 
-    def _wired(self, to_wire: Callable[[list[T]], list[Any]]) -> Iterator[list[Any]]:
-        """The blocks after the first."""
+    def _converted_blocks(self, to_wire: Callable[[list[T]], list[Any]]) -> Iterator[list[Any]]:
+        """The blocks after the first, converted."""
         blocks = 1
         while True:
-            if self._look_up is not None:
-                blocks = min(2 * blocks, AT_ONCE)
+            if self._prefetch is not None:
+                blocks = min(2 * blocks, PREFETCH_BLOCKS)
             if not (rows := list(islice(self._rows, blocks * self._block_size))):
                 return
-            if self._look_up is not None:
-                with bulkhead.used():
-                    self._look_up(rows)
+            if self._prefetch is not None:
+                with bulkhead.reuse_slot():
+                    self._prefetch(rows)
             for begin in range(0, len(rows), self._block_size):
-                with bulkhead.used():
-                    wired = to_wire(rows[begin : begin + self._block_size])
-                yield wired
+                with bulkhead.reuse_slot():
+                    block = to_wire(rows[begin : begin + self._block_size])
+                yield block
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             self._chunks.close()
             _close(self._rows)
-            _streams.give_back(self._caller)
-            bulkhead.give_back(self._caller)
+            _streams.release(self._caller)
+            bulkhead.release(self._caller)
 
 
 def _close(rows: Iterator[Any]) -> None:
-    """Ends the transaction that the rows are read in."""
+    """Ends the transaction of the rows."""
     if isinstance(rows, Generator):
         rows.close()

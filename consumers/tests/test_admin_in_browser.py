@@ -87,7 +87,7 @@ def test_the_figures_stay_fresh_by_themselves(page: Page, server: Server) -> Non
 
     until(has_seen_it)  # the database's count is some seconds late
     expect(page.locator("#figure-locations .value")).to_have_text("2")
-    expect(rate.locator(".over")).to_contain_text("a second, over the last")
+    expect(rate.locator(".over")).to_contain_text("per second, over the last")
     expect(rate.locator("polyline")).to_have_attribute("points", re.compile(r"\d+,\d+"))
     expect(page.locator("#stale")).to_be_empty()
 
@@ -115,7 +115,7 @@ def test_a_lost_session_leaves_what_is_known_with_its_time(page: Page, server: S
 
     page.clock.fast_forward(5000)
 
-    expect(page.locator("#stale")).to_contain_text("there is no fresh answer")
+    expect(page.locator("#stale")).to_contain_text("the last refresh failed")
     expect(page.locator("#figure-people .value")).to_have_text("9")
 
 

@@ -75,7 +75,7 @@ def test_an_estimate_keeps_up_with_what_comes_after_the_last_analyze(people: Non
         "INSERT INTO locations_location (person_id, creation_time, latitude, longitude) "
         "SELECT person_id, creation_time + interval '3 ms', 1, 2 FROM locations_location"
     )
-    with dashboard.in_time() as cursor:
+    with dashboard.bounded_cursor() as cursor:
         size = dashboard.size(cursor, "locations_location")
     assert 50_000 < size.rows < 70_000
 
@@ -84,7 +84,7 @@ def test_what_was_never_analyzed_is_found_all_the_same(people: None) -> None:
     sql(MANY.partition("ANALYZE")[0])
 
     def size() -> dashboard.Size:
-        with dashboard.in_time() as cursor:
+        with dashboard.bounded_cursor() as cursor:
             return dashboard.size(cursor, "locations_location")
 
     assert until(lambda: size() if size().rows == 30_000 else None).is_exact is False
@@ -100,7 +100,7 @@ def test_an_estimate_has_three_digits(rows: int, text: str) -> None:
     [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days"), (1e9, "11,574 days")],
 )
 def test_an_age_is_said_in_short(seconds: float, text: str) -> None:
-    assert dashboard.in_short(seconds) == text
+    assert dashboard.format_duration(seconds) == text
 
 
 def test_what_is_stored_is_counted_and_repeats_are_not(people: None, admin_client: Client) -> None:
@@ -165,8 +165,8 @@ def test_the_page_comes_while_the_broker_is_away(
 def test_the_page_comes_without_what_the_database_does_not_say_in_time(
     people: None, admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dashboard, "AT_MOST_S", 0.2)
-    with pytest.raises(OperationalError), dashboard.in_time() as cursor:
+    monkeypatch.setattr(dashboard, "STATEMENT_TIMEOUT_S", 0.2)
+    with pytest.raises(OperationalError), dashboard.bounded_cursor() as cursor:
         cursor.execute("SELECT pg_sleep(20)")
     locker = connection.copy()
     try:

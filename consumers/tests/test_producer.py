@@ -148,7 +148,7 @@ def test_a_call_whose_time_is_over_waits_no_longer(settings: Any, free_port: int
     producer.known.among([1])
     begun = time.monotonic()
 
-    with request_context.begun(None, 0.5), pytest.raises(NeighbourUnavailable):
+    with request_context.call_context(None, 0.5), pytest.raises(NeighbourUnavailable):
         producer.submit([at(1, 0)])
 
     assert time.monotonic() - begun < 1.0
@@ -172,7 +172,7 @@ def test_only_a_few_wait_long_for_a_broker_that_is_away(settings: Any, free_port
         thread.join(20)
 
     assert len(waited) == len(threads)
-    given_up = producer.IMPATIENT_S + bulkhead.PATIENCE_S
+    given_up = producer.IMPATIENT_S + bulkhead.ACQUIRE_TIMEOUT_S
     assert sum(seconds > given_up + 1 for seconds in waited) == settings.WEB_PLACES
     assert max(waited) < 8
 

@@ -90,8 +90,8 @@ def test_a_question_that_nobody_waits_for_any_longer_is_not_asked_again(url: str
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE locations_location IN ACCESS EXCLUSIVE MODE")
         with (
-            request_context.begun("-", 0.5),
-            pytest.raises(NeighbourUnavailable, match="time for this call is over"),
+            request_context.call_context("-", 0.5),
+            pytest.raises(NeighbourUnavailable, match="deadline of this call"),
         ):
             list(client.list_between(limit=1))
         until(lambda: not sessions("state <> 'idle'"))

@@ -105,7 +105,7 @@ def test_a_missing_or_unknown_column_is_an_error_and_nothing_is_stored(tmp_path:
         ("5,nan,2.5,2020-08-18T10:37:06Z", "latitude: Must be a number from -90 to 90."),
         ("5,,2.5,2020-08-18T10:37:06Z", "latitude: This field is required."),
         ("5,1.5,2.5,", "creation_time: This field is required."),
-        ("5,1.5,2.5,2020-02-30T10:37:06Z", "creation_time: Must be a date and time that exist"),
+        ("5,1.5,2.5,2020-02-30T10:37:06Z", "creation_time: Must be an existing date and time"),
         ("x,1.5,2.5,2020-08-18T10:37:06Z", "person_id: Must be the integer id of a person."),
         ("5,1.5,2.5", "The line must have 4 cells."),
         ('5,"1.5,2.5,2020-08-18T10:37:06Z', "The line must have 4 cells."),

@@ -33,8 +33,8 @@ QUESTION: dict[str, Any] = {"start": START, "end": END, "distance_m": 5, "within
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule for long deadlines holds for short ones, too, so that no test waits long."""
-    monkeypatch.setattr(database, "SHORT_S", 0)
-    monkeypatch.setattr(database, "EARLIER_S", 0.1)
+    monkeypatch.setattr(database, "SHORT_DEADLINE_S", 0)
+    monkeypatch.setattr(database, "MARGIN_S", 0.1)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def crowded(person: Callable[..., Person]) -> int:
 
 
 def test_by_rest_it_is_a_413_that_says_what_to_narrow(api: APIClient, crowded: int) -> None:
-    with request_context.begun("a-test", 0.6):
+    with request_context.call_context("a-test", 0.6):
         answer = api.get(f"/api/persons/{crowded}/encounters?{DAY}&within=3600")
     assert answer.status_code == 413
     assert answer.json()["detail"].endswith(WHAT_TO_DO)
@@ -87,15 +87,15 @@ def test_a_neighbour_that_asks_by_grpc_says_the_same(crowded: int, settings: Any
     with LocationProcess() as server:
         settings.LOCATIONS_URL = server.url
         asking = client.encounters(crowded, **QUESTION)
-        with request_context.begun("a-test", 5.5), pytest.raises(QuestionTooLarge):
+        with request_context.call_context("a-test", 5.5), pytest.raises(QuestionTooLarge):
             next(asking)
 
 
 def test_a_lock_that_is_not_free_in_time_is_another_fault(crowded: int) -> None:
     def ask() -> None:
         try:
-            with request_context.begun("a-test", 0.6):
-                list(database.cut_in_blocks("SELECT * FROM locations_location", []))
+            with request_context.call_context("a-test", 0.6):
+                list(database.stream_blocks("SELECT * FROM locations_location", []))
         finally:
             connections.close_all()
 

@@ -56,7 +56,7 @@ class Command(BaseCommand):
         elif status:
             self._status()
         else:
-            with gc_tuning.rarely_searched():
+            with gc_tuning.raised_threshold():
                 self._write(until_empty=until_empty)
 
     def _check(self) -> None:

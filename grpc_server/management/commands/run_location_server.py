@@ -81,7 +81,7 @@ class Command(BaseCommand):
         server.start()
         self.stdout.write(f"Listening on {address.rpartition(':')[0]}:{server.port}")
         self.stdout.flush()
-        with gc_tuning.rarely_searched():
+        with gc_tuning.raised_threshold():
             asked.wait()
         self.stdout.write("Stopping.")
         if not server.stop(grace):

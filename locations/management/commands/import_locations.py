@@ -80,7 +80,7 @@ class Command(BaseCommand):
     def handle(self, *, files: list[Path], to: str | None, person: int | None, **_: Any) -> None:
         total = Summary()
         unread = 0
-        with through(to), gc_tuning.rarely_searched():
+        with through(to), gc_tuning.raised_threshold():
             submit = neighbours.pings().submit
             for path in files:
                 summary = Summary()
