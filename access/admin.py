@@ -22,7 +22,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework_api_key.models import APIKey
 
 from access import services
-from access.audit import MOST_IDS
+from access.audit import MAX_IDS
 from access.callers import Kind
 from access.models import DAYS, NEVER, Question, SignInCode, Token
 from access.services import STAFF_RIGHTS, make_link
@@ -299,7 +299,7 @@ class QuestionAdmin(admin.ModelAdmin):
             return f"person {question.person_id}"
         if question.people is None:
             return "–"
-        if question.people > MOST_IDS:
+        if question.people > MAX_IDS:
             first, last = question.first_person_id or "?", question.last_person_id or "?"
             return f"{question.people:,} people, {first} to {last}"
         return "everybody" if question.people == 0 else "somebody unknown or erased"

@@ -328,8 +328,10 @@ def _application() -> Application:
         if only_pages:
             return None
         authorization, session_key = _shown(environ)
-        caller = access.callers.by_header(authorization, sends=environ["PATH_INFO"] == "/api/locations")
-        return access.callers.of_session(session_key) if caller is None and session_key else caller
+        caller = access.callers.identify_authorization(
+            authorization, sends_pings=environ["PATH_INFO"] == "/api/locations"
+        )
+        return access.callers.identify_session(session_key) if caller is None and session_key else caller
 
     async def identified(environ: Environ) -> access.callers.Caller | None:
         return await asyncio.get_running_loop().run_in_executor(threads, caller_of, environ)
@@ -349,7 +351,7 @@ def _application() -> Application:
         if settings.ACCESS == "open":
             return "anybody", settings.WEB_THREADS
         shown = _shown(environ)
-        caller = access.callers.remembered(*shown)
+        caller = access.callers.cached_caller(*shown)
         if caller is None and any(shown):
             with suppress(NeighbourUnavailable):
                 caller = await identified(environ)

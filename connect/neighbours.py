@@ -27,7 +27,7 @@ PINGS = {"local": "locations.storage", "grpc": "grpc_server.client", "kafka": "c
 ACCESS = {
     "local": "access.services",
     "http": "access.http_client",
-}  # of_tokens, token_changes, of_session, note
+}  # identify_tokens, token_changes, identify_session, note
 
 # Whom the apps ask along the seam: persons also whose tokens they are shown, and a door to a topic, which
 # refuses nobody, whose pings it is to take. The page asks nobody, and every other app asks the database.

@@ -23,7 +23,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from access import audit
-from access.audit import MOST_IDS, People
+from access.audit import MAX_IDS, People
 from connect import dashboard
 from connect.dashboard import Figure
 from persons.csv_import import FINDABLE, Summary, WrongColumns, import_rows
@@ -121,8 +121,8 @@ def download(people: QuerySet[Person]) -> StreamingHttpResponse:
 
 def all_of(people: QuerySet[Person]) -> People:
     """Whom the audit log names for a query set."""
-    ids = list(people.order_by("id").values_list("id", flat=True)[: MOST_IDS + 1])
-    if len(ids) <= MOST_IDS:
+    ids = list(people.order_by("id").values_list("id", flat=True)[: MAX_IDS + 1])
+    if len(ids) <= MAX_IDS:
         return People.of(ids)
     span = people.order_by().aggregate(count=Count("id"), first=Min("id"), last=Max("id"))
     return People(**span)
@@ -228,7 +228,7 @@ class PersonAdmin(admin.ModelAdmin):
         response = super().changelist_view(request, more)
         changelist = getattr(response, "context_data", {}).get("cl")
         if changelist is not None and (changelist.query or changelist.has_active_filters):
-            audit.found(request, (person.id for person in changelist.result_list))
+            audit.set_people(request, (person.id for person in changelist.result_list))
         return response
 
     def render_change_form(
@@ -284,14 +284,14 @@ class PersonAdmin(admin.ModelAdmin):
             raise PermissionDenied
         try:
             people = self.get_changelist_instance(request).queryset
-            audit.found(request, all_of(people))
+            audit.set_people(request, all_of(people))
             return download(people)
         except IncorrectLookupParameters:
             return redirect("admin:persons_person_changelist")
 
     @admin.action(description="Export the selected people as CSV", permissions=["view"])
     def export_selected(self, request: HttpRequest, queryset: QuerySet[Person]) -> HttpResponseBase:
-        audit.found(request, all_of(queryset))
+        audit.set_people(request, all_of(queryset))
         return download(queryset)
 
     # --- deleting
@@ -303,7 +303,9 @@ class PersonAdmin(admin.ModelAdmin):
         """
         people = objs.order_by("id") if isinstance(objs, QuerySet) else list(objs)
         # Those who are deleted leave no id in the log, but their number.
-        audit.found(request, all_of(objs) if isinstance(objs, QuerySet) else [each.id for each in people])
+        audit.set_people(
+            request, all_of(objs) if isinstance(objs, QuerySet) else [each.id for each in people]
+        )
         count = people.count() if isinstance(people, QuerySet) else len(people)
         named: list[Any] = [self._link(person) for person in people[:NAMED]]
         if count > NAMED:

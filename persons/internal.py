@@ -27,5 +27,5 @@ class People(APIView):
             ids = [int(each) for each in request.query_params.getlist("id")]
         except ValueError as fault:
             raise exceptions.ParseError(f"Not a question for people: {fault}") from None
-        audit.found(request, ids)
+        audit.set_people(request, ids)
         return Response([person.to_wire() for person in services.get_many(ids).values()])

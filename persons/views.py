@@ -64,7 +64,7 @@ class People(_View):
         def to_wire(people: list[services.Person]) -> list[dict[str, Any]]:
             if query["search"]:
                 names.extend(person.id for person in people)
-                audit.found(request, names)
+                audit.set_people(request, names)
             return [person.to_wire() for person in people]
 
         return answer(

@@ -13,7 +13,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from access import services
-from access.audit import MOST_IDS
+from access.audit import MAX_IDS
 from access.callers import NOTED, Kind
 from access.models import Question, Token
 from persons import urls
@@ -149,10 +149,10 @@ def test_of_many_ids_the_number_and_the_ends_are_noted(
     ask: Callable[..., int], people: dict[str, int]
 ) -> None:
     above = people["bo"] + 1  # the ids of people grow, so nobody has one of these
-    ids = [people["bo"], *range(above, above + MOST_IDS), people["ann"]]
+    ids = [people["bo"], *range(above, above + MAX_IDS), people["ann"]]
     assert ask("staff", "/api/persons?" + "&".join(f"id={each}" for each in ids)) == 200
     [line] = Question.objects.all()
-    assert (line.person_id, line.people, line.first_person_id) == (None, MOST_IDS + 2, people["ann"])
+    assert (line.person_id, line.people, line.first_person_id) == (None, MAX_IDS + 2, people["ann"])
 
 
 @pytest.mark.django_db(transaction=True)

@@ -44,7 +44,7 @@ def code_of(key: bytes, *, steps: int = 0) -> str:
 
 def is_in(client: Client) -> tuple[bool, bool]:
     """In the admin site, and as a caller at the API."""
-    caller = services.of_session(client.session.session_key or "")
+    caller = services.identify_session(client.session.session_key or "")
     return client.get("/admin/persons/person/").status_code == 200, caller is not None
 
 

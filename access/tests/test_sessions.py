@@ -34,7 +34,7 @@ def hours_pass(client: Client, hours: float) -> None:
 def is_in(client: Client) -> tuple[bool, bool]:
     """In the admin site, and as a caller at the API."""
     key = client.session.session_key or ""
-    caller = services.of_session(key)
+    caller = services.identify_session(key)
     return client.get("/admin/").status_code == 200, caller is not None
 
 
@@ -52,7 +52,7 @@ def test_one_that_is_used_goes_on_until_twelve_hours_have_passed(staff: Client) 
 def test_one_ends_after_an_hour_without_use(staff: Client, door: str) -> None:
     hours_pass(staff, 0.9)
     if door == "the API":
-        assert services.of_session(staff.session.session_key or "")
+        assert services.identify_session(staff.session.session_key or "")
     else:
         assert staff.get("/admin/persons/person/").status_code == 200
     hours_pass(staff, 0.9)

@@ -54,7 +54,7 @@ def test_a_code_gives_a_token_of_its_person_once(exchange: Callable[[str], Any],
     token = Token.objects.get()
     assert answer.json()["person_id"] == ann.id
     token_shown = answer.json()["token"]
-    assert services.of_tokens([token_shown])[token_shown] == Caller(
+    assert services.identify_tokens([token_shown])[token_shown] == Caller(
         Kind.PERSON, f"token {token.prefix}", (ann.id, ann.id), token.expiry_date.timestamp()
     )
     assert token.expiry_date == SignInCode.objects.get().expiry_date
@@ -69,7 +69,7 @@ def test_a_code_gives_a_token_of_its_person_once(exchange: Callable[[str], Any],
 @pytest.mark.django_db
 def test_a_code_is_no_token_and_nothing_stored_can_be_shown(ann: Person) -> None:
     code = made(ann.id)
-    assert services.of_tokens([code]) == {}
+    assert services.identify_tokens([code]) == {}
     with connection.cursor() as cursor:
         cursor.execute("SELECT access_signincode::text FROM access_signincode")
         assert code.partition(".")[2] not in cursor.fetchone()[0]

@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection
 from django.utils import timezone
 
 from access import models, services
-from access.audit import MOST_IDS, People, Question
+from access.audit import MAX_IDS, People, Question
 from access.callers import Caller, Kind
 from access.models import NEVER, Token
 from persons.models import Person
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 
 def of_token(shown: str) -> Caller | None:
-    return services.of_tokens([shown]).get(shown)
+    return services.identify_tokens([shown]).get(shown)
 
 
 ORGANISER = Caller(Kind.STAFF, "user organiser")
@@ -198,8 +198,8 @@ def test_of_more_people_than_are_listed_the_number_and_the_ends_are_kept(
 ) -> None:
     ann, bo, cy = person("Ann"), person("Bo"), person("Cy")
     services.note(ORGANISER, Question("GET people", People(count=900, first=ann.id, last=cy.id)))
-    services.note(ORGANISER, Question("GET people", People.of(range(ann.id, ann.id + MOST_IDS + 1))))
-    assert lines() == [(None, 900), (None, MOST_IDS + 1)]
+    services.note(ORGANISER, Question("GET people", People.of(range(ann.id, ann.id + MAX_IDS + 1))))
+    assert lines() == [(None, 900), (None, MAX_IDS + 1)]
     about_bo = models.Question.objects.filter(services.may_be_about(bo.id))
     assert [one.people for one in about_bo] == [900]  # of the other one the last is nobody
     for gone in (ann, cy):
@@ -209,7 +209,7 @@ def test_of_more_people_than_are_listed_the_number_and_the_ends_are_kept(
 
 
 def test_an_unlisted_number_of_people_is_bounded() -> None:
-    assert People.of(range(1, MOST_IDS + 1)).count == len(People.of(range(1, MOST_IDS + 1)).ids) == MOST_IDS
+    assert People.of(range(1, MAX_IDS + 1)).count == len(People.of(range(1, MAX_IDS + 1)).ids) == MAX_IDS
     assert People.of([5, 5, -1, 0, 2**70]) == People((5,), 1)
 
 

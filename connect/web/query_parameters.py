@@ -138,7 +138,7 @@ class Query(serializers.Serializer):
             # As a plain dict: the browsable page takes errors that know their serializer for those of a body.
             raise exceptions.ValidationError(dict(query.errors))
         given = {name: query.validated_data.get(name) for name in query.fields.keys()}  # noqa: SIM118 - it iterates over keys, its stubs over fields
-        audit.asks(request, given)
+        audit.set_query(request, given)
         return given
 
     def to_internal_value(self, data: Any) -> Any:
