@@ -56,7 +56,7 @@ class Session(SessionAuthentication):
 
 
 class Allowed(BasePermission):
-    """Checks the view's `callers`: the kinds that may use each method. A method without an entry is for staff."""
+    """Checks `callers` of the view: the kinds that may use a method. Other methods are for staff."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         caller = caller_of(request)
@@ -83,8 +83,8 @@ class _BearerScheme(OpenApiAuthenticationExtension):
             "type": "http",
             "scheme": "bearer",
             "description": (
-                "A token of a kind that may make the call: `ingest`, `person` or `staff`. With ACCESS=open no "
-                "token is needed."
+                "A token of a kind that may make the call: `ingest`, `person` or `staff`. Not needed with "
+                "ACCESS=open."
             ),
         }
 

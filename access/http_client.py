@@ -1,4 +1,4 @@
-"""The `http:` implementation of the access seam: the verbs of access.services, sent to the persons process."""
+"""The `http:` implementation of the access seam: calls access.services in the persons process."""
 
 from collections.abc import Iterable
 from dataclasses import asdict

@@ -38,7 +38,9 @@ def wait(request: HttpRequest, credentials: Any = None) -> timedelta:
     """The time until the next attempt is allowed; zero or less means now."""
     failures, last = _count(_attempts(request, credentials))
     waits = (
-        [_remaining(last, FIRST_WAIT * 2 ** min(failures - LIMIT, 16), LONGEST_WAIT)] if failures >= LIMIT else []
+        [_remaining(last, FIRST_WAIT * 2 ** min(failures - LIMIT, 16), LONGEST_WAIT)]
+        if failures >= LIMIT
+        else []
     )
     name = _name(request, credentials)
     failures, last = _count(AccessAttempt.objects.filter(username=name))

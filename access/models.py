@@ -1,4 +1,4 @@
-"""Tokens and sign-in codes, stored as hashes so that no reader of the database can use them; the audit log."""
+"""Tokens and sign-in codes, stored as hashes so that a leak does not expose them; the audit log."""
 
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -20,7 +20,7 @@ KINDS = {
     Kind.INGEST: "ingest: sends pings, nothing else",
     Kind.PERSON: "person: reads the person's own data",
     Kind.SERVICE: "service: another process of Connect",
-    Kind.STAFF: "staff: reads and changes everything",
+    Kind.STAFF: "staff: everything, with the rights of its user",
 }
 
 
@@ -105,9 +105,7 @@ class Token(AbstractAPIKey):
         if self.first_person_id and self.last_person_id and self.last_person_id < self.first_person_id:
             errors["last_person_id"] = "Must not be less than the first."
         if (self.kind == Kind.STAFF) != (self.user is not None):
-            errors["user"] = (
-                "Choose a user." if self.kind == Kind.STAFF else "Only a staff token has a user."
-            )
+            errors["user"] = "Choose a user." if self.kind == Kind.STAFF else "Only a staff token has a user."
         if errors:
             raise ValidationError(errors)
 
@@ -166,7 +164,9 @@ class Question(models.Model):
     kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in KINDS])
     caller = models.CharField(max_length=200, help_text="The user, or the prefix of the token.")
     what = models.CharField(max_length=60)
-    person_id = models.BigIntegerField("about person", null=True, help_text="Empty: everybody, an unknown person, or too many.")
+    person_id = models.BigIntegerField(
+        "about person", null=True, help_text="Empty: everybody, an unknown person, or too many."
+    )
     people = models.IntegerField(null=True, help_text="The number of people asked about; 0 means everybody.")
     first_person_id = models.BigIntegerField("from person", null=True)
     last_person_id = models.BigIntegerField("to person", null=True)

@@ -92,7 +92,9 @@ class SecondFactor(View):
                 request.session.cycle_key()
                 django_otp.login(request, device)
                 return HttpResponseRedirect(self._next(request))
-            form.add_error("code", "This code is not valid now. After several wrong codes, wait before you try again.")
+            form.add_error(
+                "code", "This code is not valid now. After several wrong codes, wait before you try again."
+            )
         return self._page(request, form)
 
     def _device(self, request: HttpRequest) -> TOTPDevice:

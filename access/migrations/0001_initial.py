@@ -53,7 +53,9 @@ class Migration(migrations.Migration):
                 (
                     "person_id",
                     models.BigIntegerField(
-                        help_text="Empty: everybody, an unknown person, or too many.", null=True, verbose_name="about person"
+                        help_text="Empty: everybody, an unknown person, or too many.",
+                        null=True,
+                        verbose_name="about person",
                     ),
                 ),
             ],
@@ -100,7 +102,7 @@ class Migration(migrations.Migration):
                             (access.callers.Kind["INGEST"], "ingest: sends pings, nothing else"),
                             (access.callers.Kind["PERSON"], "person: reads the person's own data"),
                             (access.callers.Kind["SERVICE"], "service: another process of Connect"),
-                            (access.callers.Kind["STAFF"], "staff: reads and changes everything"),
+                            (access.callers.Kind["STAFF"], "staff: everything, with the rights of its user"),
                         ],
                         max_length=10,
                     ),

@@ -175,7 +175,7 @@ def test_of_a_person_of_a_simulated_event_nothing_is_left_and_what_is_on_its_way
     assert admin_client.post(f"/admin/persons/person/{someone.id}/change/", names).status_code == 302
     persons.set_findable(someone.id, findable=False)
     made = {"name": f"of {someone.id}", "kind": Kind.PERSON, "first_person_id": someone.id, "days": 30}
-    assert b"shown this once" in admin_client.post("/admin/access/token/add/", made).content
+    assert b"shown only once" in admin_client.post("/admin/access/token/add/", made).content
     key = b"%d" % someone.id
     nowhere = pb.Location(person_id=someone.id, latitude=91, longitude=0).SerializeToString()
     send((key, b"\xff nonsense"), (key, nowhere))

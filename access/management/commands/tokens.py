@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from access import services
 from access.callers import Kind
-from access.models import DAYS, NEVER, SignInCode, Token
+from access.models import DEFAULT_DAYS, NEVER, SignInCode, Token
 
 KINDS = [kind.value for kind in (Kind.INGEST, Kind.PERSON, Kind.SERVICE, Kind.STAFF)]
 
@@ -45,30 +45,36 @@ class Command(BaseCommand):
         make = verbs.add_parser("make", help="make a token and print it; it is not shown again")
         make.add_argument("kind", choices=KINDS)
         make.add_argument(
-            "--people", type=people, metavar="ID[-ID]", help="the person; for an event's devices the first and last id"
+            "--people",
+            type=people,
+            metavar="ID[-ID]",
+            help="the person; for an event's devices the first and last id",
         )
         make.add_argument("--user", help="for the kind staff: the user whose rights the token has")
         make.add_argument("--name", default="", help="the purpose of the token (default: its kind and owner)")
         make.add_argument(
-            "--days", type=days, default=DAYS, help="days until it expires, 1 to 3660 (default: %(default)s)"
+            "--days",
+            type=days,
+            default=DEFAULT_DAYS,
+            help="days until it expires, 1 to 3660 (default: %(default)s)",
         )
         link = verbs.add_parser("link", help="make a sign-in link and print it; it works once")
-        link.add_argument("--people", type=person, metavar="ID", required=True, help="the person that it signs in")
+        link.add_argument(
+            "--people", type=person, metavar="ID", required=True, help="the person that it signs in"
+        )
         link.add_argument(
             "--name", default="", help="the name of the link and of its token (default: the person's id)"
         )
         link.add_argument(
             "--days",
             type=days,
-            default=DAYS,
+            default=DEFAULT_DAYS,
             help="days until the link and its token expire, 1 to 3660 (default: %(default)s)",
         )
         listing = verbs.add_parser(
             "list", help="print all tokens and links, newest first, without their secrets"
         )
-        listing.add_argument(
-            "--usable", action="store_true", help="leave out used, expired and revoked ones"
-        )
+        listing.add_argument("--usable", action="store_true", help="leave out used, expired and revoked ones")
         revoke = verbs.add_parser("revoke", help="revoke tokens and links")
         revoke.add_argument("prefix", nargs="+", help="the first 8 characters, as printed by `list`")
 
@@ -124,7 +130,9 @@ class Command(BaseCommand):
             return
         expires = "never" if record.expiry_date == NEVER else f"{record.expiry_date:%Y-%m-%d}"
         last = f"{used or 'never'}"
-        self.stdout.write(f"{record.prefix:<10}{kind:<9}{record.state:<9}{expires:<12}{last:<12}{record.name}")
+        self.stdout.write(
+            f"{record.prefix:<10}{kind:<9}{record.state:<9}{expires:<12}{last:<12}{record.name}"
+        )
 
     def _revoke(self, *, prefix: list[str], **_: Any) -> None:
         models = (Token, SignInCode)
