@@ -51,7 +51,7 @@ class Token(AbstractAPIKey):
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="Only for the devices of an event: the last id of its people. Empty: the first person only.",
+        help_text="Only for the devices of an event: the last id of its people. Empty: one person.",
     )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,

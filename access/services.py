@@ -121,7 +121,7 @@ def exchange(code_key: str) -> tuple[Token, str]:
     except SignInCode.DoesNotExist:
         raise CodeRefused(NOT_VALID) from None
     with transaction.atomic():
-        # Locks the person first, as deleting a person does before it deletes codes and tokens: no deadlock.
+        # Locks the person before the code, in the same order as a deletion does, to prevent a deadlock.
         exists = _lock_person(code.person_id)
         code = SignInCode.objects.select_for_update(of=("self",)).select_related("made_with").get(pk=code.pk)
         if not exists or code.state == "revoked":
@@ -163,9 +163,7 @@ def sync_service_tokens() -> None:
     prefixes = []
     for name, key in configured.items():
         if not _KEY.fullmatch(key):
-            raise ValueError(
-                f"{name}: a service token must be 8 letters or digits, a dot, and 32 to 100 letters or digits."
-            )
+            raise ValueError(f"{name}: must be 8 letters or digits, a dot, and 32 to 100 letters or digits.")
         prefix = key.partition(".")[0]
         prefixes.append(prefix)
         hashed = Token.objects.key_generator.hash(key)
@@ -212,7 +210,7 @@ SELECT now(), %(kind)s, %(caller)s, %(what)s, about.id, %(people)s,
 
 
 def note(caller: Caller, question: Question) -> None:
-    """Writes a question to the audit log: one row per listed person, or one for everybody or too many people."""
+    """Writes a question to the audit log: a row per listed person, or one for everybody or too many."""
     people = question.people
     values: dict[str, Any] = {
         "kind": caller.kind,

@@ -121,7 +121,7 @@ class Migration(migrations.Migration):
                     "last_person_id",
                     models.BigIntegerField(
                         blank=True,
-                        help_text="Only for the devices of an event: the last id of its people. Empty: the first person only.",
+                        help_text="Only for the devices of an event: the last id of its people. Empty: one person.",
                         null=True,
                         validators=[django.core.validators.MinValueValidator(1)],
                         verbose_name="last person",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from access.callers import Caller, Kind, IdentityCache
+from access.callers import Caller, IdentityCache, Kind
 from connect import bind_check
 from connect.errors import NeighbourUnavailable
 

@@ -1,4 +1,4 @@
-"""Sign-in links in the web app: the consent page, and the confirmation before the signed-in person changes."""
+"""Sign-in links in the web app: the consent page, and the confirmation before another person signs in."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
