@@ -172,8 +172,8 @@ class PersonAdmin(admin.ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     actions = ("export_selected",)
-    # With a callable default, Django detects changes by a hidden form field. A client can forge that field, and
-    # the change log then omits a change of `findable`.
+    # With a callable default, Django detects changes by a hidden form field. A client can forge that field to
+    # hide a change of `findable` from the change log.
     formfield_overrides = {models.BooleanField: {"show_hidden_initial": False}}
 
     class Media:

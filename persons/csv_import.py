@@ -26,7 +26,7 @@ _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 class WrongColumns(ValueError):
-    """The columns are not id, first_name, last_name, company_name and optionally findable. Nothing was written."""
+    """The columns are not FIELDS and optionally FINDABLE. Nothing was written."""
 
 
 class Refusal(NamedTuple):

@@ -12,9 +12,9 @@ from connect.files import Source
 from persons.csv_import import Summary, WrongColumns, import_rows
 
 _EPILOG = """
-Ids are kept, and new people get ids after them. A row with the id and names of an existing person is a repeat.
-A row with an existing id and other names is refused, unless --update is given. A row with the id of an erased
-person is refused, unless --restore-erased is given. It is always safe to run this again.
+Ids are kept, and new people get ids after them. A row with the id and names of an existing person is a
+repeat. A row with an existing id and other names is refused, unless --update is given. A row with the id of
+an erased person is refused, unless --restore-erased is given. It is always safe to run this again.
 
 The column findable (true or false) sets whether others may find a new person. If the column is missing or
 the cell is empty, FINDABLE_BY_DEFAULT applies. An existing person's value changes only with --update.
