@@ -1,4 +1,4 @@
-"""Tokens and sign-in links in the admin site: made, shown once, listed, revoked."""
+"""Tokens, sign-in links and the audit log in the admin site."""
 
 from copy import deepcopy
 from datetime import timedelta
@@ -22,22 +22,22 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework_api_key.models import APIKey
 
 from access import services
-from access.audit import MOST_IDS
+from access.audit import MAX_IDS
 from access.callers import Kind
-from access.models import DAYS, NEVER, Question, SignInCode, Token
+from access.models import DEFAULT_DAYS, NEVER, Question, SignInCode, Token
 from access.services import STAFF_RIGHTS, make_link
 from connect import neighbours
 
-# The library's own model is not used, so nobody should find it and make keys that open nothing.
+# The library's own model is not used. Keys made on its page would not work.
 admin.site.unregister(APIKey)
-admin.site.unregister(TOTPDevice)  # its pages show the keys
+admin.site.unregister(TOTPDevice)  # its pages show the secret keys
 
-# For whom each kind is, and what whoever shows it may do.
-MAY = {
-    Kind.PERSON: ("A person", "sees the person’s own day, whom it met, and where"),
-    Kind.INGEST: ("Devices", "sends pings, of one person or of an event’s people, and reads nothing"),
-    Kind.STAFF: ("Staff", "sees and changes everything, as the user may"),
-    Kind.SERVICE: ("Connect itself", "asks as one of its processes"),
+# The owner of each kind of token, and what a caller with such a token may do.
+DESCRIPTIONS = {
+    Kind.PERSON: ("A person", "reads the person’s own data: their day, the people they met, and where"),
+    Kind.INGEST: ("Devices", "sends pings, of one person or of the people of an event, and reads nothing"),
+    Kind.STAFF: ("Staff", "reads and changes everything, with the rights of the user"),
+    Kind.SERVICE: ("Connect itself", "calls the internal paths, as a process of Connect does"),
 }
 
 
@@ -60,46 +60,50 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
-def _for(*kinds: Kind) -> dict[str, str]:
-    """What the page's script goes by to ask only for what a kind needs."""
+def _for_kinds(*kinds: Kind) -> dict[str, str]:
+    """Tells the page's script for which kinds of token to show the field."""
     return {"data-kinds": " ".join(kinds)}
 
 
 class TokenForm(forms.ModelForm):
     kind = forms.ChoiceField(
         label="For",
-        choices=[(kind, ": ".join(words)) for kind, words in MAY.items()],
+        choices=[(kind, ": ".join(words)) for kind, words in DESCRIPTIONS.items()],
         initial=Kind.PERSON,
         widget=forms.RadioSelect(attrs={"class": "radiolist"}),
     )
     name = forms.CharField(
-        required=False, max_length=50, help_text="By which you will know it in the list. Empty: whose it is."
+        required=False, max_length=50, help_text="Its name in the list. Empty: the name of its owner."
     )
     days = forms.IntegerField(
-        label="Days", min_value=1, max_value=3660, initial=DAYS, help_text="After so many it opens nothing."
+        label="Days",
+        min_value=1,
+        max_value=3660,
+        initial=DEFAULT_DAYS,
+        help_text="The token expires after this many days.",
     )
 
     class Meta:
         model = Token
         fields = ("kind", "first_person_id", "last_person_id", "user", "name")
         widgets = {
-            "first_person_id": forms.NumberInput(attrs=_for(Kind.PERSON, Kind.INGEST)),
-            "last_person_id": forms.NumberInput(attrs=_for(Kind.INGEST)),
-            "user": forms.Select(attrs=_for(Kind.STAFF)),
+            "first_person_id": forms.NumberInput(attrs=_for_kinds(Kind.PERSON, Kind.INGEST)),
+            "last_person_id": forms.NumberInput(attrs=_for_kinds(Kind.INGEST)),
+            "user": forms.Select(attrs=_for_kinds(Kind.STAFF)),
         }
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or self.cleaned_data
         kind, first, last = (given.get(each) for each in ("kind", "first_person_id", "last_person_id"))
-        whose = given.get("user") or "-".join(str(each) for each in (first, last) if each)
+        owner = given.get("user") or "-".join(str(each) for each in (first, last) if each)
         if kind == Kind.PERSON and first:
             person = neighbours.persons().get_many([first]).get(first)
             if person is None:
-                self.instance.first_person_id = first  # or the model would say, too, that none was given
+                self.instance.first_person_id = first  # else the model would also report a missing person
                 self.add_error("first_person_id", f"There is no person {first}.")
             else:
-                whose = f"{person.first_name} {person.last_name}"
-        given["name"] = (given.get("name") or str(whose) or "a process")[:50]
+                owner = f"{person.first_name} {person.last_name}"
+        given["name"] = (given.get("name") or str(owner) or "a process")[:50]
         if days := given.get("days"):
             self.instance.expiry_date = timezone.now() + timedelta(days=days)
         return given
@@ -107,9 +111,9 @@ class TokenForm(forms.ModelForm):
 
 @admin.register(Token)
 class TokenAdmin(admin.ModelAdmin):
-    """A token is never changed, except that it is revoked."""
+    """A token can be made and revoked, but not changed."""
 
-    list_display = ("name", "shown_state", "used", "word", "of_whom", "expires", "prefix")
+    list_display = ("name", "state_label", "used", "kind_name", "owner", "expires", "prefix")
     list_filter = (StateFilter, "kind")
     search_fields = ("name", "prefix", "=first_person_id")
     search_help_text = "Parts of the name or of the prefix; or a person's id."
@@ -122,11 +126,11 @@ class TokenAdmin(admin.ModelAdmin):
         js = [forms.Script("access/admin.js", defer=True)]
 
     @admin.display(description="Kind", ordering="kind")
-    def word(self, token: Token) -> str:
+    def kind_name(self, token: Token) -> str:
         return token.kind
 
-    @admin.display(description="Of")
-    def of_whom(self, token: Token) -> str:
+    @admin.display(description="Owner")
+    def owner(self, token: Token) -> str:
         if token.people is None:
             return str(token.user or "–")
         first, last = token.people
@@ -137,7 +141,7 @@ class TokenAdmin(admin.ModelAdmin):
         )
 
     @admin.display(description="State")
-    def shown_state(self, token: Token) -> SafeString:
+    def state_label(self, token: Token) -> SafeString:
         return format_html('<span class="state {0}">{0}</span>', token.state)
 
     @admin.display(description="Last used", ordering="last_used")
@@ -154,21 +158,21 @@ class TokenAdmin(admin.ModelAdmin):
     def get_form(self, request: HttpRequest, obj: Token | None = None, *args: Any, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, *args, **({} if obj else {"form": TokenForm}) | kwargs)
         if obj is None and not request.user.is_superuser:
-            kinds: Any = deepcopy(form.base_fields["kind"])  # this one is every form's
-            kinds.choices = [(kind, words) for kind, words in kinds.choices if kind != Kind.SERVICE]
+            kinds: Any = deepcopy(form.base_fields["kind"])  # base_fields is shared by all forms
+            kinds.choices = [(kind, label) for kind, label in kinds.choices if kind != Kind.SERVICE]
             form.base_fields["kind"] = kinds
         return form
 
     def get_fields(self, request: HttpRequest, obj: Token | None = None) -> Any:
         if obj is None:
             return (*TokenForm.Meta.fields, "days")
-        return ("word", "of_whom", "shown_state", "used", "created", "expires", "prefix")
+        return ("kind_name", "owner", "state_label", "used", "created", "expires", "prefix")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Token | None = None) -> Any:
         return () if obj is None else self.get_fields(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody gives away what they may not see themselves."""
+        """Staff may not make tokens with more rights than they have."""
         return super().has_add_permission(request) and request.user.has_perms(STAFF_RIGHTS)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -177,7 +181,7 @@ class TokenAdmin(admin.ModelAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def has_delete_permission(self, request: HttpRequest, obj: Token | None = None) -> bool:
-        return False  # what was once used stays listed; a person's go with the person
+        return False  # tokens stay listed; those of a person are deleted with the person
 
     # --- making
 
@@ -186,7 +190,7 @@ class TokenAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Token, form: Any, change: bool) -> None:  # noqa: FBT001
         if not change:
-            obj.shown = Token.objects.assign_key(obj)
+            obj.key = Token.objects.assign_key(obj)
             obj.save()
             if obj.kind == Kind.PERSON and obj.first_person_id is not None:
                 obj.link = make_link(
@@ -194,18 +198,18 @@ class TokenAdmin(admin.ModelAdmin):
                 )
 
     def response_add(self, request: HttpRequest, obj: Token, post_url_continue: Any = None) -> HttpResponse:
-        """The only page that ever shows it; without a redirect, for which it would have to be kept."""
-        again = f"{reverse('admin:access_token_add')}?kind={obj.kind}"
+        """The only page that shows the token. It does not redirect, because the key is not stored."""
+        another = f"{reverse('admin:access_token_add')}?kind={obj.kind}"
         context = {
             **self.admin_site.each_context(request),
             "title": f"A token for {obj.name}",
             "opts": self.opts,
             "media": self.media,
             "token": obj,
-            "shown": obj.shown,
-            "may": MAY[Kind(obj.kind)][1],
+            "key": obj.key,
+            "may": DESCRIPTIONS[Kind(obj.kind)][1],
             "link": obj.link,
-            "another": again,
+            "another": another,
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/access/token/made.html", context)
@@ -218,7 +222,7 @@ class TokenAdmin(admin.ModelAdmin):
         for token in tokens:
             self.log_change(request, token, "Revoked.")
         Token.objects.filter(pk__in=[token.pk for token in tokens]).update(revoked=True)
-        messages.success(request, f"{len(tokens)} revoked: whoever shows one is nobody.")
+        messages.success(request, f"{len(tokens)} revoked. They stop working within a second.")
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -229,16 +233,14 @@ class TokenAdmin(admin.ModelAdmin):
                 raise PermissionDenied
             self.revoke(request, Token.objects.filter(pk=token.pk))
             return redirect("admin:access_token_changelist")
-        return super().change_view(
-            request, object_id, form_url, {"title": "A token", **(extra_context or {})}
-        )
+        return super().change_view(request, object_id, form_url, {"title": "Token", **(extra_context or {})})
 
 
 @admin.register(SignInCode)
 class SignInCodeAdmin(admin.ModelAdmin):
-    """Sign-in links are made with a person's token or by `manage.py tokens link`; here they are revoked."""
+    """Sign-in links can be revoked. They are made with a person's token, or by `manage.py tokens link`."""
 
-    list_display = ("name", "shown_state", "of_whom", "created", "expiry_date", "used_at", "prefix")
+    list_display = ("name", "state_label", "owner", "created", "expiry_date", "used_at", "prefix")
     list_display_links = None
     list_select_related = ("made_with",)
     search_fields = ("name", "prefix", "=person_id")
@@ -247,8 +249,8 @@ class SignInCodeAdmin(admin.ModelAdmin):
     list_per_page = 100
     show_full_result_count = False
 
-    @admin.display(description="Of", ordering="person_id")
-    def of_whom(self, code: SignInCode) -> str:
+    @admin.display(description="Owner", ordering="person_id")
+    def owner(self, code: SignInCode) -> str:
         return format_html(
             '<a href="{}">person {}</a>',
             reverse("admin:persons_person_change", args=[code.person_id]),
@@ -256,7 +258,7 @@ class SignInCodeAdmin(admin.ModelAdmin):
         )
 
     @admin.display(description="State")
-    def shown_state(self, code: SignInCode) -> SafeString:
+    def state_label(self, code: SignInCode) -> SafeString:
         return format_html('<span class="state {0}">{0}</span>', code.state)
 
     @admin.action(description="Revoke the selected sign-in links", permissions=["revoke"])
@@ -266,7 +268,7 @@ class SignInCodeAdmin(admin.ModelAdmin):
             self.log_change(request, code, "Revoked.")
         SignInCode.objects.filter(pk__in=[code.pk for code in codes]).update(revoked=True)
         links = "1 sign-in link" if len(codes) == 1 else f"{len(codes)} sign-in links"
-        messages.success(request, f"{links} revoked. Used links give nothing; revoke their tokens.")
+        messages.success(request, f"{links} revoked. To end the access of a used link, revoke its token.")
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("access.change_signincode")
@@ -283,7 +285,7 @@ class SignInCodeAdmin(admin.ModelAdmin):
 
 @admin.register(Question)
 class QuestionAdmin(admin.ModelAdmin):
-    """The audit log. Nobody adds to it by hand, and nobody takes away."""
+    """The audit log, read-only."""
 
     list_display = ("at", "caller", "kind", "what", "about", "range", "outcome")
     list_display_links = None
@@ -299,16 +301,16 @@ class QuestionAdmin(admin.ModelAdmin):
             return f"person {question.person_id}"
         if question.people is None:
             return "–"
-        if question.people > MOST_IDS:
+        if question.people > MAX_IDS:
             first, last = question.first_person_id or "?", question.last_person_id or "?"
             return f"{question.people:,} people, {first} to {last}"
-        return "everybody" if question.people == 0 else "somebody unknown or erased"
+        return "everybody" if question.people == 0 else "an unknown or erased person"
 
     @admin.display(description="From, to (UTC)", ordering="range_start")
     def range(self, question: Question) -> str:
         bounds = (question.range_start, question.range_end)
         return (
-            " to ".join(f"{each:%Y-%m-%d %H:%M:%S}" if each else "…" for each in bounds)
+            " to ".join(f"{bound:%Y-%m-%d %H:%M:%S}" if bound else "…" for bound in bounds)
             if any(bounds)
             else "–"
         )

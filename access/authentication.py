@@ -1,4 +1,4 @@
-"""Who calls a REST path, and whether it may: by its token, or, staff in a browser, by its session."""
+"""Authentication and permission of REST calls: by token, or by session for staff in a browser."""
 
 from typing import Any, cast
 
@@ -16,15 +16,17 @@ from connect.middleware import KNOWN
 
 
 class Bearer(BaseAuthentication):
-    """`Authorization: Bearer …`; with ACCESS=open everybody is let in. `request.auth` is the Caller."""
+    """`Authorization: Bearer …`. With ACCESS=open any caller passes. `request.auth` is the Caller."""
 
     def authenticate(self, request: Request) -> tuple[None, Caller] | None:
-        shown = request.headers.get("Authorization")
-        if settings.ACCESS != "open" and shown is None:
+        authorization = request.headers.get("Authorization")
+        if settings.ACCESS != "open" and authorization is None:
             return None
-        allowed = kinds((request.parser_context or {}).get("view"), request.method or "")
-        caller = callers.by_header(
-            shown or "", request.headers.get(NOTED, ""), sends=request.method == "POST" and allowed == SENDERS
+        allowed = allowed_kinds((request.parser_context or {}).get("view"), request.method or "")
+        caller = callers.identify_authorization(
+            authorization or "",
+            request.headers.get(NOTED, ""),
+            sends_pings=request.method == "POST" and allowed == SENDERS,
         )
         if caller is None:
             raise exceptions.AuthenticationFailed("This token is not valid.")
@@ -40,11 +42,11 @@ class Bearer(BaseAuthentication):
 
 
 class Session(SessionAuthentication):
-    """Staff who signed in at the admin site. Changing anything takes the CSRF token, as there."""
+    """The session of staff who signed in at the admin site. Changes need the CSRF token, as there."""
 
     def authenticate(self, request: Request) -> tuple[None, Caller] | None:
         key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-        caller = callers.of_session(key) if key else None
+        caller = callers.identify_session(key) if key else None
         if caller is None:
             return None
         self.enforce_csrf(request)
@@ -54,22 +56,22 @@ class Session(SessionAuthentication):
 
 
 class Allowed(BasePermission):
-    """By the view's `callers`: which kinds may use a method. What a view does not name is for staff."""
+    """Checks `callers` of the view: the kinds that may use a method. Other methods are for staff."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         caller = caller_of(request)
-        return caller is not None and caller.may(kinds(view, request.method or ""))
+        return caller is not None and caller.may(allowed_kinds(view, request.method or ""))
 
 
 def caller_of(request: Request) -> Caller:
-    """Who was let in. (None is where nobody had to show anything.)"""
+    """The authenticated caller; None at a view that needs no authentication."""
     return cast("Caller", request.auth)
 
 
-def kinds(view: Any, method: str) -> frozenset[Kind]:
-    """HEAD and OPTIONS are for those who may GET."""
-    named = getattr(view, "callers", {})
-    return named.get("GET" if method in ("HEAD", "OPTIONS") else method, EDITORS)
+def allowed_kinds(view: Any, method: str) -> frozenset[Kind]:
+    """The kinds that may use a method of a view. HEAD and OPTIONS count as GET."""
+    by_method = getattr(view, "callers", {})
+    return by_method.get("GET" if method in ("HEAD", "OPTIONS") else method, EDITORS)
 
 
 class _BearerScheme(OpenApiAuthenticationExtension):
@@ -81,8 +83,8 @@ class _BearerScheme(OpenApiAuthenticationExtension):
             "type": "http",
             "scheme": "bearer",
             "description": (
-                "A token of the kind that the call is for: `ingest`, `person` or `staff`. None is "
-                "needed where ACCESS=open."
+                "A token of a kind that may make the call: `ingest`, `person` or `staff`. Not needed with "
+                "ACCESS=open."
             ),
         }
 
@@ -96,5 +98,5 @@ class _SessionScheme(OpenApiAuthenticationExtension):
             "type": "apiKey",
             "in": "cookie",
             "name": settings.SESSION_COOKIE_NAME,
-            "description": "Staff who signed in at the admin site.",
+            "description": "The session of staff who signed in at the admin site.",
         }

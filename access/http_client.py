@@ -1,4 +1,4 @@
-"""The seam's `http:` for access: the same verbs as access.services, asked of the persons process."""
+"""The `http:` implementation of the access seam: calls access.services in the persons process."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -11,16 +11,15 @@ from access.callers import Caller, Kind
 from connect import http
 
 SILENT_S = 10.0
-SHORT_SILENT_S = 2.0  # phones wait for it
+SHORT_SILENT_S = 2.0  # phones wait for this answer
 SESSION = "X-Connect-Session"
 
 
-def of_tokens(tokens: Iterable[str]) -> dict[str, Caller]:
+def identify_tokens(tokens: Iterable[str]) -> dict[str, Caller]:
     """See access.services. Raises NeighbourUnavailable."""
-    found = http.fetch(
-        f"{settings.PERSONS_URL}/internal/callers", [], read_timeout_s=SILENT_S, body=list(tokens)
-    )
-    return {token: _caller(fields) for token, fields in found.items()}
+    url = f"{settings.PERSONS_URL}/internal/callers"
+    answer = http.fetch(url, [], read_timeout_s=SILENT_S, body=list(tokens))
+    return {token: _caller(fields) for token, fields in answer.items()}
 
 
 def token_changes() -> int:
@@ -29,19 +28,19 @@ def token_changes() -> int:
     return int(http.fetch(url, [], read_timeout_s=SHORT_SILENT_S)["number"])
 
 
-def of_session(key: str) -> Caller | None:
+def identify_session(key: str) -> Caller | None:
     """See access.services. Raises NeighbourUnavailable."""
     if not key.isascii() or not key.isprintable():
         return None
     url = f"{settings.PERSONS_URL}/internal/callers"
-    found = http.fetch(url, [], read_timeout_s=SILENT_S, headers={SESSION: key})
-    return _caller(found) if found else None
+    fields = http.fetch(url, [], read_timeout_s=SILENT_S, headers={SESSION: key})
+    return _caller(fields) if fields else None
 
 
 def note(caller: Caller, question: Question) -> None:
-    """Writes to the audit log. A second attempt may write it twice. Raises NeighbourUnavailable."""
-    fact = {"kind": caller.kind, "name": caller.name, "question": asdict(question)}
-    http.send(f"{settings.PERSONS_URL}/internal/questions", fact, read_timeout_s=SILENT_S)
+    """Writes to the audit log. A retry may write it twice. Raises NeighbourUnavailable."""
+    body = {"kind": caller.kind, "name": caller.name, "question": asdict(question)}
+    http.send(f"{settings.PERSONS_URL}/internal/questions", body, read_timeout_s=SILENT_S)
 
 
 def _caller(fields: dict[str, Any]) -> Caller:

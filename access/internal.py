@@ -1,6 +1,4 @@
-"""For access.http_client: `/internal/callers` identifies a caller, `/internal/token-changes` counts changes
-of tokens, `/internal/questions` notes a question.
-"""
+"""Paths for access.http_client: identify callers, count token changes, write to the audit log."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -19,56 +17,57 @@ from connect.web.rest import JsonRenderer, object_body
 
 
 class Callers(APIView):
-    """POST takes an array of tokens, and gives the caller of each that is valid. GET gives the caller of a
-    session; an empty object for none.
+    """POST takes an array of tokens and returns the caller of each valid one.
+
+    GET returns the caller of a session, or an empty object.
     """
 
     callers = {"GET": PROCESSES, "POST": PROCESSES}
     renderer_classes = [JsonRenderer]
-    schema = None  # not for the public
+    schema = None  # not in the public API description
 
     def get(self, request: Request) -> Response:
-        caller = services.of_session(request.headers.get(SESSION, ""))
+        caller = services.identify_session(request.headers.get(SESSION, ""))
         return Response(asdict(caller) if caller else {})
 
     def post(self, request: Request) -> Response:
         if not isinstance(request.data, list):
             raise exceptions.ParseError("Not an array of tokens.")
-        found = services.of_tokens(map(str, request.data))
-        return Response({token: asdict(caller) for token, caller in found.items()})
+        callers = services.identify_tokens(map(str, request.data))
+        return Response({token: asdict(caller) for token, caller in callers.items()})
 
 
 class TokenChanges(APIView):
-    """The number of changes of tokens so far."""
+    """The number of token changes so far."""
 
     callers = {"GET": PROCESSES}
     renderer_classes = [JsonRenderer]
-    schema = None  # not for the public
+    schema = None  # not in the public API description
 
     def get(self, request: Request) -> Response:
         return Response({"number": services.token_changes()})
 
 
 class Questions(APIView):
-    """The audit log, to be added to."""
+    """Adds a question to the audit log."""
 
     callers = {"POST": PROCESSES}
     renderer_classes = [JsonRenderer]
-    schema = None  # not for the public
+    schema = None  # not in the public API description
 
     def post(self, request: Request) -> Response:
         try:
-            caller, question = _read(object_body(request))
+            caller, question = _parse(object_body(request))
         except (KeyError, ValueError, TypeError) as fault:
-            raise exceptions.ParseError(f"Not a question to note: {fault}") from None
+            raise exceptions.ParseError(f"Not a question for the audit log: {fault}") from None
         services.note(caller, question)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-def _read(fact: Any) -> tuple[Caller, Question]:
-    asked = dict(fact["question"])
-    people = asked.pop("people")
+def _parse(body: Any) -> tuple[Caller, Question]:
+    fields = dict(body["question"])
+    people = fields.pop("people")
     for bound in ("start", "end"):
-        asked[bound] = datetime.fromisoformat(asked[bound]) if asked[bound] else None
-    question = Question(**asked, people=People(**people | {"ids": tuple(map(int, people["ids"]))}))
-    return Caller(Kind(fact["kind"]), str(fact["name"])), question
+        fields[bound] = datetime.fromisoformat(fields[bound]) if fields[bound] else None
+    question = Question(**fields, people=People(**people | {"ids": tuple(map(int, people["ids"]))}))
+    return Caller(Kind(body["kind"]), str(body["name"])), question

@@ -1,8 +1,8 @@
-"""How long someone waits after wrong passwords: for django-axes, which counts them in the database.
+"""Waiting times after wrong passwords. django-axes counts the failures in the database.
 
-A name at one address waits after LIMIT failures, longer after each further one. After NAME_LIMIT failures of
-a name at all addresses, those at which the name has not logged in lately share a further wait. Failures are
-forgotten AXES_COOLOFF_TIME after the last one.
+A name at one address must wait after LIMIT failures; each further failure doubles the wait. After NAME_LIMIT
+failures of one name at all addresses, a second wait applies to all addresses from which the name has not
+logged in within KNOWN_FOR. Failures expire AXES_COOLOFF_TIME after the last one.
 """
 
 import math
@@ -20,40 +20,42 @@ from django.utils import timezone
 from connect import middleware
 
 LIMIT = 10
-FIRST_WAIT = timedelta(minutes=1)  # after LIMIT failures; twice as long after each further one
+FIRST_WAIT = timedelta(minutes=1)  # after LIMIT failures; each further failure doubles it
 LONGEST_WAIT = timedelta(hours=1)
 NAME_LIMIT = 50  # failures of one name from all addresses
-NAME_WAIT = timedelta(seconds=5)  # twice as long after each LIMIT further ones
+NAME_WAIT = timedelta(seconds=5)  # each further LIMIT failures double it
 LONGEST_NAME_WAIT = timedelta(minutes=1)
 KNOWN_FOR = timedelta(days=30)  # since the last login from an address
 
 
 def failure_limit(request: HttpRequest, credentials: Any = None) -> int:
-    """AXES_FAILURE_LIMIT: at most the number of failures so far while there is a wait, else one more."""
-    failures, _ = _counted(_of_pair(request, credentials))
+    """AXES_FAILURE_LIMIT: the failures so far, which locks out, while a wait lasts; else one more."""
+    failures, _ = _count(_attempts(request, credentials))
     return failures if wait(request, credentials) else failures + 1
 
 
 def wait(request: HttpRequest, credentials: Any = None) -> timedelta:
-    """The time until the next attempt may be made; zero or less is now."""
-    failures, last = _counted(_of_pair(request, credentials))
+    """The time until the next attempt is allowed; zero or less means now."""
+    failures, last = _count(_attempts(request, credentials))
     waits = (
-        [_left(last, FIRST_WAIT * 2 ** min(failures - LIMIT, 16), LONGEST_WAIT)] if failures >= LIMIT else []
+        [_remaining(last, FIRST_WAIT * 2 ** min(failures - LIMIT, 16), LONGEST_WAIT)]
+        if failures >= LIMIT
+        else []
     )
     name = _name(request, credentials)
-    failures, last = _counted(AccessAttempt.objects.filter(username=name))
+    failures, last = _count(AccessAttempt.objects.filter(username=name))
     if failures >= NAME_LIMIT and not _is_known(name, request):
         doublings = min((failures - NAME_LIMIT) // LIMIT, 16)
-        waits.append(_left(last, NAME_WAIT * 2**doublings, LONGEST_NAME_WAIT))
+        waits.append(_remaining(last, NAME_WAIT * 2**doublings, LONGEST_NAME_WAIT))
     return max(waits, default=timedelta(0))
 
 
 def locked_out(request: HttpRequest, _answer: HttpResponse, credentials: Any) -> HttpResponse:
-    """AXES_LOCKOUT_CALLABLE: the page in place of the login."""
+    """AXES_LOCKOUT_CALLABLE: the page that replaces the login form."""
     seconds = max(1, math.ceil(wait(request, credentials).total_seconds()))
     minutes = math.ceil(seconds / 60)
-    shown = admin.site.each_context(request) | {"title": "Too many attempts", "minutes": minutes}
-    answer = render(request, "admin/locked_out.html", shown, status=429)
+    context = admin.site.each_context(request) | {"title": "Too many attempts", "minutes": minutes}
+    answer = render(request, "admin/locked_out.html", context, status=429)
     answer["Retry-After"] = str(seconds)
     return answer
 
@@ -63,8 +65,8 @@ def client_address(request: HttpRequest) -> str:
     return middleware.client_address(request.META)
 
 
-def forget_addresses(**_: Any) -> None:
-    """On each login: known addresses are forgotten after KNOWN_FOR."""
+def forget_old_logins(**_: Any) -> None:
+    """Receiver of `user_logged_in`: deletes logins that are older than KNOWN_FOR."""
     AccessLog.objects.filter(attempt_time__lt=timezone.now() - KNOWN_FOR).delete()
 
 
@@ -72,18 +74,18 @@ def _name(request: Any, credentials: Any) -> str:
     return str(get_client_username(request, credentials))
 
 
-def _of_pair(request: Any, credentials: Any) -> QuerySet[AccessAttempt]:
+def _attempts(request: Any, credentials: Any) -> QuerySet[AccessAttempt]:
     return AccessAttempt.objects.filter(
         username=_name(request, credentials), ip_address=request.axes_ip_address
     )
 
 
-def _counted(attempts: QuerySet[AccessAttempt]) -> tuple[int, Any]:
-    found = attempts.aggregate(failures=Sum("failures_since_start"), last=Max("attempt_time"))
-    return found["failures"] or 0, found["last"]
+def _count(attempts: QuerySet[AccessAttempt]) -> tuple[int, Any]:
+    totals = attempts.aggregate(failures=Sum("failures_since_start"), last=Max("attempt_time"))
+    return totals["failures"] or 0, totals["last"]
 
 
-def _left(last: Any, delay: timedelta, longest: timedelta) -> timedelta:
+def _remaining(last: Any, delay: timedelta, longest: timedelta) -> timedelta:
     return max(timedelta(0), last + min(delay, longest) - timezone.now())
 
 

@@ -1,4 +1,4 @@
-"""Writes each REST call and each admin page about people to the audit log, with its outcome."""
+"""Writes each REST call and each admin page about people to the audit log, and renews sessions in use."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ _ID = re.compile(r"[1-9][0-9]{0,17}(?![0-9])", re.ASCII)
 
 
 class SessionUse:
-    """A page of the admin site is a use of the session; what the front page fetches by itself is not."""
+    """Each admin page renews the session; the automatic refresh of the front page does not."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]):
         self.get_response = get_response
@@ -36,7 +36,7 @@ class SessionUse:
 
 
 class AuditLog:
-    """The note is written before the first byte of the answer; where it cannot be, the answer is a 503."""
+    """Writes to the audit log before the first byte of the answer. If that fails, the answer is a 503."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]):
         self.get_response = get_response
@@ -64,7 +64,8 @@ def _note_admin(request: HttpRequest, response: HttpResponseBase) -> None:
     name = match.url_name or ""
     if not name.startswith(_ABOUT_PEOPLE):
         return
-    people = getattr(request, "found", None) or People.of([*_ids(request, name), *_shown(request, response)])
+    people = getattr(request, "audited_people", None)
+    people = people or People.of([*_ids(request, name), *_shown(request, response)])
     caller = Caller(Kind.STAFF, f"user {user.get_username()}")
     callers.note(
         caller, Question(f"{request.method} admin {name}", people, outcome=str(response.status_code))
@@ -84,7 +85,7 @@ def _shown(request: HttpRequest, response: HttpResponseBase) -> Iterator[int]:
 
 
 def _ids(request: HttpRequest, name: str) -> list[int]:
-    """The people in the path, in the filter, and those a bulk action is for."""
+    """The ids of people in the path, in the filter and in a bulk action."""
     if name.startswith(_NOT_BY_PERSON):
         texts = []
     else:
@@ -93,8 +94,8 @@ def _ids(request: HttpRequest, name: str) -> list[int]:
         texts.append(request.GET.get("person_id"))
         if name.startswith("persons_"):
             texts += request.POST.getlist("_selected_action")
-    found = [_ID.match(str(text or "").strip().lstrip("+0")) for text in texts]
-    return [int(each[0]) for each in found if each]
+    matches = [_ID.match(str(text or "").strip().lstrip("+0")) for text in texts]
+    return [int(match[0]) for match in matches if match]
 
 
 def _unavailable(request: HttpRequest) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Tokens, as they are stored: hashed, so that nobody who reads them can use them. And who asked what."""
+"""Tokens and sign-in codes, stored as hashes so that a leak does not expose them; the audit log."""
 
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -11,32 +11,30 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey, APIKeyManager
 
-from access.audit import MOST_IDS
+from access.audit import MAX_IDS
 from access.callers import Kind
 
-DAYS = 30
-NEVER = datetime(
-    9999, 12, 31, tzinfo=UTC
-)  # when a configured service token expires (services.admit_processes)
+DEFAULT_DAYS = 30
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)  # expiry of configured service tokens, see sync_service_tokens
 KINDS = {
-    Kind.INGEST: "ingest: sends pings, and nothing else",
-    Kind.PERSON: "person: reads what is its own",
+    Kind.INGEST: "ingest: sends pings, nothing else",
+    Kind.PERSON: "person: reads the person's own data",
     Kind.SERVICE: "service: another process of Connect",
-    Kind.STAFF: "staff: everything, as its user may",
+    Kind.STAFF: "staff: everything, with the rights of its user",
 }
 
 
 def in_a_month() -> object:
-    return timezone.now() + timedelta(days=DAYS)
+    return timezone.now() + timedelta(days=DEFAULT_DAYS)
 
 
 class Tokens(APIKeyManager):
     def get_usable_keys(self) -> models.QuerySet:
-        return super().get_usable_keys().select_related("user")  # whose rights are looked at each time
+        return super().get_usable_keys().select_related("user")  # its rights are checked at each use
 
 
 class Token(AbstractAPIKey):
-    """What a caller shows. `prefix` names it, and is the part of it that is not secret."""
+    """A credential of a caller. Its key is `prefix`, which is not secret, a dot and a secret."""
 
     objects: ClassVar[Tokens] = Tokens()
 
@@ -46,26 +44,26 @@ class Token(AbstractAPIKey):
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="The id of the person; for the devices of an event, the first of its people.",
+        help_text="The person's id. For the devices of an event: the first id of its people.",
     )
     last_person_id = models.BigIntegerField(
         "last person",
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="Only for the devices of an event: the last id of its people. Empty: just the first.",
+        help_text="Only for the devices of an event: the last id of its people. Empty: one person.",
     )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
         blank=True,
         on_delete=models.CASCADE,
-        help_text="Only for staff: whose rights it has.",
+        help_text="Only for staff: the user whose rights the token has.",
     )
     expiry_date = models.DateTimeField("expires", default=in_a_month, help_text="UTC.")
     last_used = models.DateField("last used", null=True, blank=True, editable=False)
-    shown = ""  # the whole of it, where it was just made: stored nowhere
-    link = ""  # the sign-in link that was made with it: stored nowhere
+    key = ""  # the whole token, set only when it is made; not stored
+    link = ""  # the sign-in link that is made with the token; not stored
 
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "token"
@@ -94,22 +92,20 @@ class Token(AbstractAPIKey):
 
     def clean(self) -> None:
         super().clean()
-        of_people = self.kind in (Kind.INGEST, Kind.PERSON)
+        needs_person = self.kind in (Kind.INGEST, Kind.PERSON)
         errors = {}
-        if of_people and self.first_person_id is None:
-            errors["first_person_id"] = "Say whose it is."
-        if not of_people and (self.first_person_id or self.last_person_id) is not None:
-            errors["first_person_id"] = f"A token of the kind {self.kind} is not a person's."
-        if of_people and self.last_person_id is None:
+        if needs_person and self.first_person_id is None:
+            errors["first_person_id"] = "Enter a person."
+        if not needs_person and (self.first_person_id or self.last_person_id) is not None:
+            errors["first_person_id"] = f"A token of the kind {self.kind} has no person."
+        if needs_person and self.last_person_id is None:
             self.last_person_id = self.first_person_id
         if self.kind == Kind.PERSON and self.last_person_id != self.first_person_id:
-            errors["last_person_id"] = "A person's token is one person's."
+            errors["last_person_id"] = "A token of the kind person has one person."
         if self.first_person_id and self.last_person_id and self.last_person_id < self.first_person_id:
-            errors["last_person_id"] = "Must not be before the first."
+            errors["last_person_id"] = "Must not be less than the first."
         if (self.kind == Kind.STAFF) != (self.user is not None):
-            errors["user"] = (
-                "Say whose rights it has." if self.kind == Kind.STAFF else "Only a staff token has a user."
-            )
+            errors["user"] = "Choose a user." if self.kind == Kind.STAFF else "Only a staff token has a user."
         if errors:
             raise ValidationError(errors)
 
@@ -128,10 +124,10 @@ class Token(AbstractAPIKey):
 
 
 class SignInCode(AbstractAPIKey):
-    """A one-time code in a sign-in link. It is exchanged for a token of its person, once.
+    """A one-time code in a sign-in link. It is exchanged once for a token of its person.
 
-    Like a token it is stored as a hash, and `prefix` is the part that is not secret. The code and the token
-    that it gives expire at the same time. Revoking `made_with` revokes the code, too.
+    It is stored as a token is: a hash and a `prefix` that is not secret. The code and its token expire at the
+    same time. Revoking `made_with` also revokes the code.
     """
 
     objects: ClassVar[APIKeyManager] = APIKeyManager()
@@ -157,19 +153,21 @@ class SignInCode(AbstractAPIKey):
 
 
 class Question(models.Model):
-    """A line of the audit log: one caller, one question, and one of the people it is about.
+    """A row of the audit log: one caller, one question, and one of the people it is about.
 
-    `person_id` is empty for a question about everybody (`people` is 0), about unknown people, about more than
-    access.audit.MOST_IDS, and once that person is erased. `first_person_id` and `last_person_id` stand for
-    people who are too many to be listed.
+    `person_id` is NULL if the question is about everybody (`people` is 0), about unknown people or about more
+    than access.audit.MAX_IDS, and after the person was erased. If people are too many to be listed,
+    `first_person_id` and `last_person_id` are the lowest and the highest id.
     """
 
     at = models.DateTimeField(db_default=Now(), editable=False)
     kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in KINDS])
     caller = models.CharField(max_length=200, help_text="The user, or the prefix of the token.")
     what = models.CharField(max_length=60)
-    person_id = models.BigIntegerField("about person", null=True, help_text="None: about everybody.")
-    people = models.IntegerField(null=True, help_text="The number of people asked about; 0 is everybody.")
+    person_id = models.BigIntegerField(
+        "about person", null=True, help_text="Empty: everybody, an unknown person, or too many."
+    )
+    people = models.IntegerField(null=True, help_text="The number of people asked about; 0 means everybody.")
     first_person_id = models.BigIntegerField("from person", null=True)
     last_person_id = models.BigIntegerField("to person", null=True)
     range_start = models.DateTimeField("from", null=True)
@@ -184,7 +182,7 @@ class Question(models.Model):
             models.Index(
                 fields=["first_person_id", "last_person_id"],
                 name="question_people",
-                condition=models.Q(people__gt=MOST_IDS),
+                condition=models.Q(people__gt=MAX_IDS),
             ),
         ]
 

@@ -1,7 +1,7 @@
-"""The second factor of staff: a code of an app by the clock (TOTP), where STAFF_SECOND_FACTOR is set.
+"""The second factor of staff: the TOTP code of an authenticator app, if STAFF_SECOND_FACTOR is set.
 
-After the password, staff enrol an app once and give its code at each login: before any page of the admin site
-opens, and before the session counts at the API.
+Staff enrol an app once. At each login they enter the password and then the app's code. Before that no page of
+the admin site opens, and the API does not accept the session.
 """
 
 from collections.abc import Callable
@@ -26,11 +26,11 @@ from django.views.decorators.csrf import csrf_protect
 from django_otp.models import Device
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-OPEN_PAGES = ("login", "logout", "jsi18n")  # of the admin site, before the code was given
+OPEN_PAGES = ("login", "logout", "jsi18n")  # of the admin site; they need no code
 
 
 class Required:
-    """Leads staff who have not given their code from every page of the admin site to the form."""
+    """Redirects staff without a verified code from the admin site to the code form."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]):
         self.get_response = get_response
@@ -50,8 +50,8 @@ class Required:
         )
 
 
-def is_given(session: Any, user: Any) -> bool:
-    """Whether a session counts: none is needed, or it was verified by an app that is still enrolled."""
+def is_verified(session: Any, user: Any) -> bool:
+    """Whether a session needs no code, or was verified with an app that is still enrolled."""
     if not settings.STAFF_SECOND_FACTOR:
         return True
     device_id = session.get(django_otp.DEVICE_ID_SESSION_KEY)
@@ -63,7 +63,7 @@ class CodeForm(forms.Form):
     code = forms.RegexField(
         r"^\s*[0-9]{3}\s?[0-9]{3}\s*$",
         label="Code",
-        error_messages={"invalid": "A code is six digits."},
+        error_messages={"invalid": "Enter six digits."},
         widget=forms.TextInput(
             attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "autofocus": True}
         ),
@@ -75,7 +75,7 @@ class CodeForm(forms.Form):
 
 @method_decorator([never_cache, csrf_protect], name="dispatch")
 class SecondFactor(View):
-    """Enrols an app, if the user has none, and takes its code."""
+    """Enrols an app if the user has none, and verifies its code."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if not request.user.is_authenticated or not admin.site.has_permission(request):
@@ -88,20 +88,22 @@ class SecondFactor(View):
     def post(self, request: HttpRequest) -> HttpResponse:
         form = CodeForm(request.POST)
         if form.is_valid():
-            if device := self._verified(request, form.cleaned_data["code"]):
+            if device := self._verify(request, form.cleaned_data["code"]):
                 request.session.cycle_key()
                 django_otp.login(request, device)
                 return HttpResponseRedirect(self._next(request))
-            form.add_error("code", "This code is not valid now. After several wrong ones wait a little.")
+            form.add_error(
+                "code", "This code is not valid now. After several wrong codes, wait before you try again."
+            )
         return self._page(request, form)
 
     def _device(self, request: HttpRequest) -> TOTPDevice:
-        """The enrolled app; else the one being enrolled."""
+        """The enrolled app, or else a new one to enrol."""
         devices = TOTPDevice.objects.filter(user=request.user)
         found = devices.filter(confirmed=True).first() or devices.filter(confirmed=False).first()
         return found or TOTPDevice.objects.create(user=request.user, name="app", confirmed=False)
 
-    def _verified(self, request: HttpRequest, code: str) -> TOTPDevice | None:
+    def _verify(self, request: HttpRequest, code: str) -> TOTPDevice | None:
         with transaction.atomic():
             device = TOTPDevice.objects.select_for_update().get(pk=self._device(request).pk)
             if not device.verify_is_allowed()[0] or not device.verify_token(code):
@@ -112,16 +114,16 @@ class SecondFactor(View):
             return device
 
     def _next(self, request: HttpRequest) -> str:
-        wanted = request.GET.get("next", "")
-        allowed = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, request.is_secure())
-        return wanted if allowed else reverse("admin:index")
+        target = request.GET.get("next", "")
+        allowed = url_has_allowed_host_and_scheme(target, {request.get_host()}, request.is_secure())
+        return target if allowed else reverse("admin:index")
 
     def _page(self, request: HttpRequest, form: CodeForm) -> HttpResponse:
         device = self._device(request)
-        shown = admin.site.each_context(request) | {"title": "Second factor", "form": form}
+        context = admin.site.each_context(request) | {"title": "Second factor", "form": form}
         if not device.confirmed:
-            shown |= {
+            context |= {
                 "qr": segno.make(device.config_url).svg_data_uri(scale=5, border=4, light="white"),
                 "key": device.config_url.partition("secret=")[2].partition("&")[0],
             }
-        return TemplateResponse(request, "admin/access/second_factor.html", shown)
+        return TemplateResponse(request, "admin/access/second_factor.html", context)

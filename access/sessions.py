@@ -1,4 +1,4 @@
-"""SESSION_ENGINE: sessions end SESSION_MAX_S after the login, and SESSION_IDLE_S after their last use."""
+"""SESSION_ENGINE: a session ends SESSION_MAX_S after the login, or SESSION_IDLE_S after its last use."""
 
 import time
 from datetime import timedelta
@@ -10,28 +10,28 @@ from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.http import HttpRequest
 from django.utils import timezone
 
-SIGNED_IN = "signed_in_at"  # seconds since 1970
-TOUCHED_EVERY = timedelta(minutes=1)
+SIGNED_IN_AT = "signed_in_at"  # seconds since 1970
+TOUCH_INTERVAL = timedelta(minutes=1)
 
 
 class SessionStore(DatabaseStore):
-    """The database's `expire_date` is the end of the idle time; each save of Django's sets it, too."""
+    """Stores the end of the idle time as `expire_date`. Django sets it at each save."""
 
     def load(self) -> dict[str, Any]:
-        found = super().load()
-        if SESSION_KEY in found and found.get(SIGNED_IN, 0) + settings.SESSION_MAX_S <= time.time():
+        data = super().load()
+        if SESSION_KEY in data and data.get(SIGNED_IN_AT, 0) + settings.SESSION_MAX_S <= time.time():
             self.delete()
             self._session_key = None
             return {}
-        return found
+        return data
 
     def touch(self) -> None:
-        """The session is in use: its idle time begins anew."""
+        """Restarts the idle time, because the session is in use."""
         end = timezone.now() + timedelta(seconds=settings.SESSION_IDLE_S)
-        found = self.model.objects.filter(session_key=self.session_key, expire_date__lt=end - TOUCHED_EVERY)
-        found.update(expire_date=end)
+        due = self.model.objects.filter(session_key=self.session_key, expire_date__lt=end - TOUCH_INTERVAL)
+        due.update(expire_date=end)
 
 
-def begin(request: HttpRequest, **_: Any) -> None:
-    """On each login."""
-    request.session[SIGNED_IN] = time.time()
+def set_sign_in_time(request: HttpRequest, **_: Any) -> None:
+    """Receiver of `user_logged_in`."""
+    request.session[SIGNED_IN_AT] = time.time()

@@ -7,12 +7,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/caller/exchange", views.Exchange.as_view(), name="exchange"),
 ]
 
-# Beside the admin site, and outside it: the site opens only after this page.
+# Outside the admin site, because the site opens only after this page.
 admin_urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/second-factor/", second_factor.SecondFactor.as_view(), name="second-factor"),
 ]
 
-# For other processes, not for clients: served where persons are, and where SERVED_APPS says so.
+# For other processes, not for clients: served with persons, and only if SERVED_APPS contains `internal`.
 internal_urlpatterns: list[URLPattern | URLResolver] = [
     path("internal/callers", internal.Callers.as_view(), name="internal-callers"),
     path("internal/token-changes", internal.TokenChanges.as_view(), name="internal-token-changes"),

@@ -1,4 +1,4 @@
-"""Who a caller is, for the caller itself, and the exchange of a sign-in code for a token."""
+"""The REST paths of access: who the caller is, and the exchange of a sign-in code for a token."""
 
 from typing import Any
 
@@ -19,13 +19,13 @@ from connect.wire_format import format_time
 
 @extend_schema_serializer(component_name="Caller")
 class _Caller(serializers.Serializer):
-    kind = serializers.ChoiceField([kind.value for kind in Kind], help_text="`open` where ACCESS=open.")
-    name = serializers.CharField(help_text="Of the user, or the part of the token that is not secret.")
-    person_id = serializers.IntegerField(required=False, help_text="Only of a person's own token.")
+    kind = serializers.ChoiceField([kind.value for kind in Kind], help_text="`open` with ACCESS=open.")
+    name = serializers.CharField(help_text="The user, or the prefix of the token, which is not secret.")
+    person_id = serializers.IntegerField(required=False, help_text="Only for a person's token.")
 
 
 class WhoAmI(APIView):
-    """Who you are here."""
+    """Your own identity."""
 
     callers = {"GET": CLIENTS}
 
@@ -33,13 +33,13 @@ class WhoAmI(APIView):
         operation_id="getCaller",
         tags=["access"],
         summary="Who is calling?",
-        description="The kind of the token that is shown, or of the session, and whose it is.",
+        description="The kind and the owner of the token or session that the call is made with.",
         responses={
             200: response_spec(
                 _Caller,
-                "As the token or the session says.",
+                "The caller.",
                 {
-                    "where ACCESS=open": {"kind": "open", "name": "anybody"},
+                    "with ACCESS=open": {"kind": "open", "name": "anybody"},
                     "a person": {"kind": "person", "name": "token 3kd92mfP", "person_id": FINN["id"]},
                 },
             ),
@@ -49,8 +49,8 @@ class WhoAmI(APIView):
     def get(self, request: Request) -> Response:
         Query.of(request)
         caller = caller_of(request)
-        own = {} if caller.person_id is None else {"person_id": caller.person_id}
-        return Response({"kind": caller.kind, "name": caller.name, **own})
+        person = {} if caller.person_id is None else {"person_id": caller.person_id}
+        return Response({"kind": caller.kind, "name": caller.name, **person})
 
 
 _CODE = "31415926.53589793238462643383279502884197"
@@ -62,22 +62,22 @@ _SIGNED_IN = {
 
 
 class _CodeSerializer(StrictSerializer):
-    """What a sign-in link carries after `#code=`."""
+    """The part of a sign-in link after `#code=`."""
 
     code = Text(max_length=200, initial=_CODE, help_text="The code of a sign-in link.")
 
 
 @extend_schema_serializer(component_name="SignedIn")
 class _SignedIn(serializers.Serializer):
-    token = serializers.CharField(help_text="A token of the kind `person`. It is in this answer only.")
+    token = serializers.CharField(help_text="A token of the kind `person`. No other answer contains it.")
     person_id = serializers.IntegerField()
     expires = serializers.DateTimeField(help_text="When the token expires, UTC.")
 
 
 class Exchange(APIView):
-    """A one-time code of a sign-in link for a token."""
+    """Exchanges the one-time code of a sign-in link for a token."""
 
-    authentication_classes: list[Any] = []  # the code is what is shown
+    authentication_classes: list[Any] = []  # the code is the credential
     permission_classes: list[Any] = []
     renderer_classes = [JsonRenderer]
 
@@ -86,14 +86,15 @@ class Exchange(APIView):
         tags=["access"],
         summary="Exchange a sign-in code for a token",
         description=(
-            "A sign-in link carries a code that gives a token of its person, once. The code is in the part "
-            "of the address that browsers send to no server, so the client sends it here. No token is needed."
+            "The code of a sign-in link can be exchanged once for a token of its person. The code is in the "
+            "fragment of the link, which browsers do not send to a server, so the client sends it here. No "
+            "token is needed."
         ),
         request=_CodeSerializer,
         responses={
             201: response_spec(
                 _SignedIn,
-                "The token is valid from now on, and the code no longer.",
+                "The token is valid now. The code is not valid any more.",
                 {"a person": _SIGNED_IN},
             ),
             **errors(
@@ -112,11 +113,11 @@ class Exchange(APIView):
         serializer = _CodeSerializer(data=object_body(request))
         serializer.is_valid(raise_exception=True)
         try:
-            token, token_shown = services.exchange(serializer.validated_data["code"])
+            token, token_key = services.exchange(serializer.validated_data["code"])
         except services.CodeRefused as refused:
             raise exceptions.NotFound(str(refused)) from None
         signed_in = {
-            "token": token_shown,
+            "token": token_key,
             "person_id": token.first_person_id,
             "expires": format_time(token.expiry_date),
         }

@@ -1,4 +1,4 @@
-"""The admin site as a whole: its name, its way out, and a front page of figures from the apps' admins."""
+"""The admin site: its name, its links to the app, and the dashboard on its front page."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from connect.dashboard import Figure
 
 
 class Site(admin.AdminSite):
-    """A ModelAdmin that has `figures()`, an iterator of Figure, has a say on the front page."""
+    """A ModelAdmin may have `figures()`, an iterator of Figure. The front page shows them."""
 
     site_header = site_title = "Connect"
     index_title = "Right now"
-    site_url = None  # base_site.html links to it by its name
+    site_url = None  # base_site.html has the link
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         by_session = settings.ACCESS == "tokens" and self.has_permission(request)
@@ -36,24 +36,24 @@ class Site(admin.AdminSite):
         return super().index(request, {"figures": self.figures(request), **(extra_context or {})})
 
     def figures_view(self, request: HttpRequest) -> HttpResponse:
-        """What the front page fetches again and again."""
+        """The figures as HTML. The front page fetches them repeatedly."""
         return TemplateResponse(request, "admin/dashboard.html", {"figures": self.figures(request)})
 
     def app_view(self, request: HttpRequest) -> HttpResponse:
-        """Leads staff who have signed in back to where they were in the app, which asks by their session."""
+        """Redirects staff to the page of the app they came from. The app then uses their session."""
         to = request.GET.get("to", "/")
         app_url = loopback.with_host_of(request, settings.APP_URL).rstrip("/")
         return HttpResponseRedirect(f"{app_url}/{to.removeprefix('/')}#session")
 
     def figures(self, request: HttpRequest) -> list[Figure]:
-        """Of what this user may look at; where the database has no answer, that is said in its place."""
-        found: list[Figure] = []
+        """The figures that this user may view. A note replaces those the database does not give in time."""
+        figures: list[Figure] = []
         for model_admin in self._registry.values():
             if not hasattr(model_admin, "figures") or not model_admin.has_view_permission(request):
                 continue
             try:
-                found.extend(model_admin.figures())
+                figures.extend(model_admin.figures())
             except Error:
                 key, name = f"no-{model_admin.opts.model_name}", str(model_admin.opts.verbose_name_plural)
-                found.append(Figure(key, name.capitalize(), note="No answer from the database in time."))
-        return found
+                figures.append(Figure(key, name.capitalize(), note="The database did not answer in time."))
+        return figures

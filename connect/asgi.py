@@ -324,8 +324,10 @@ def _application() -> Application:
         if serves_only_pages:
             return None
         authorization, session_key = _credentials(environ)
-        caller = access.callers.by_header(authorization, sends=environ["PATH_INFO"] == "/api/locations")
-        return access.callers.of_session(session_key) if caller is None and session_key else caller
+        caller = access.callers.identify_authorization(
+            authorization, sends_pings=environ["PATH_INFO"] == "/api/locations"
+        )
+        return access.callers.identify_session(session_key) if caller is None and session_key else caller
 
     async def identified(environ: Environ) -> access.callers.Caller | None:
         return await asyncio.get_running_loop().run_in_executor(threads, caller_of, environ)
@@ -345,7 +347,7 @@ def _application() -> Application:
         if settings.ACCESS == "open":
             return "anybody", settings.WEB_THREADS
         credentials = _credentials(environ)
-        caller = access.callers.remembered(*credentials)
+        caller = access.callers.cached_caller(*credentials)
         if caller is None and any(credentials):
             with suppress(NeighbourUnavailable):
                 caller = await identified(environ)

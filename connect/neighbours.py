@@ -27,7 +27,7 @@ PINGS = {"local": "locations.storage", "grpc": "grpc_server.client", "kafka": "c
 ACCESS = {
     "local": "access.services",
     "http": "access.http_client",
-}  # of_tokens, token_changes, of_session, note
+}  # identify_tokens, token_changes, identify_session, note
 
 # The neighbours that each app calls. PERSONS_URL is also needed to check tokens and, for the producer, to
 # check that a person exists before it sends a ping to the topic. The web app calls none; every other app uses

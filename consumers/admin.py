@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from google.protobuf.message import DecodeError
 
 from access import audit
-from access.audit import MOST_IDS, People
+from access.audit import MAX_IDS, People
 from connect import dashboard
 from connect.dashboard import Figure, Part
 from connect.errors import NeighbourUnavailable
@@ -78,7 +78,7 @@ class RejectedPingAdmin(admin.ModelAdmin):
 
     @admin.action(description="Record the selected pings again", permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[RejectedPing]) -> None:
-        audit.found(request, _people(queryset))
+        audit.set_people(request, _people(queryset))
         *_, summary = (Summary(), *replay(queryset))
         level = messages.SUCCESS if summary.recorded else messages.WARNING
         self.message_user(request, f"Recorded again: {summary}.", level)
@@ -89,7 +89,7 @@ class RejectedPingAdmin(admin.ModelAdmin):
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> RejectedPing | None:
         found = super().get_object(request, *args, **kwargs)
         if found is not None and found.person_id:
-            audit.found(request, [found.person_id])
+            audit.set_people(request, [found.person_id])
         return found
 
     # --- on the front page
@@ -131,7 +131,7 @@ class RejectedPingAdmin(admin.ModelAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
         """In numbers: there may be many."""
         count = objs.count() if isinstance(objs, QuerySet) else len(objs)
-        audit.found(
+        audit.set_people(
             request, _people(objs) if isinstance(objs, QuerySet) else [each.person_id or 0 for each in objs]
         )
         lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
@@ -141,8 +141,8 @@ class RejectedPingAdmin(admin.ModelAdmin):
 def _people(rejected: QuerySet[RejectedPing]) -> People:
     """Whom the audit log names for a bulk action."""
     known = rejected.filter(person_id__gt=0).order_by()
-    ids: list[Any] = list(known.values_list("person_id", flat=True).distinct()[: MOST_IDS + 1])
-    if len(ids) <= MOST_IDS:
+    ids: list[Any] = list(known.values_list("person_id", flat=True).distinct()[: MAX_IDS + 1])
+    if len(ids) <= MAX_IDS:
         return People.of(ids)
     span = known.aggregate(
         count=Count("person_id", distinct=True), first=Min("person_id"), last=Max("person_id")

@@ -1,66 +1,54 @@
-"""Which persons are known to exist, so that a door needs only the broker to take their pings."""
+"""Cache of the persons that exist, so that a door needs only the broker to take their pings."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable
-
-from django.db import InterfaceError, OperationalError, connection
 
 from connect import neighbours
 from connect.coalescing import Coalescer
 from connect.errors import NeighbourUnavailable
+from connect.stale_cache import StaleCache
 
 FRESH_S = 60.0
-AGAIN_S = 2.0
-MOST = 1_000_000  # ids remembered; some 100 MB
+MAX_SIZE = 1_000_000  # ids; some 100 MB
 
 
 class KnownPersons:
-    """Remembers who was found: for FRESH_S, and while persons is away for as long as that lasts.
+    """Caches ids of existing persons for FRESH_S, and while persons is away for as long as that lasts.
 
-    Thread-safe. While persons is away it is asked again every AGAIN_S only, since each asking may take long.
+    Thread-safe. Unknown ids are not cached. While persons is away, one attempt per RETRY_S is made.
     """
 
-    def __init__(self, *, most: int = MOST, clock: Callable[[], float] = time.monotonic):
-        self._most = most
+    def __init__(self, *, max_size: int = MAX_SIZE, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._found: dict[int, float] = {}  # when last; the longest ago first
-        self._away_until = float("-inf")
-        self._lock = threading.Lock()
+        self._cache = StaleCache[int, None](max_size=max_size, clock=clock)
         self._persons = Coalescer[int, object](lambda ids: neighbours.persons().get_many(ids))
 
     def among(self, person_ids: Iterable[int]) -> set[int]:
-        """Those who exist. Asks once at most; raises NeighbourUnavailable if that is in vain and matters."""
+        """The ids that exist. Asks persons at most once.
+
+        Raises NeighbourUnavailable if persons is away and an id is not in the cache.
+        """
         wanted = set(person_ids)
         now = self._clock()
-        with self._lock:
-            doubtful = {each for each in wanted if self._found.get(each, float("-inf")) + FRESH_S <= now}
-            away = now < self._away_until
-        if not doubtful:
+        expired = wanted - self._cache.get_many(wanted, max_age_s=FRESH_S).keys()
+        if not expired:
             return wanted
-        existing = None if away else self._ask(doubtful)
-        with self._lock:
-            if existing is None:
-                if strangers := doubtful - self._found.keys():
-                    raise NeighbourUnavailable(f"Nobody can say whether there are {_some(strangers)}.")
-                return wanted
-            for each in doubtful:
-                self._found.pop(each, None)
-            self._found |= dict.fromkeys(existing, now)
-            while len(self._found) > self._most:
-                del self._found[next(iter(self._found))]
-        return wanted - (doubtful - existing)
+        existing = self._existing(expired)
+        if existing is None:
+            if uncached := expired - self._cache.get_many(expired).keys():
+                raise NeighbourUnavailable(f"Cannot check now whether {_some(uncached)} exist.")
+            return wanted
+        self._cache.replace(expired, dict.fromkeys(existing), now)
+        return wanted - (expired - existing)
 
-    def _ask(self, doubtful: set[int]) -> set[int] | None:
-        """None when persons is away."""
+    def _existing(self, person_ids: set[int]) -> set[int] | None:
+        """The ids that exist; None while persons is away."""
+        if self._cache.source_is_away:
+            return None
         try:
-            return doubtful & self._persons(doubtful).keys()
-        except (OperationalError, InterfaceError):
-            connection.close_if_unusable_or_obsolete()
+            return person_ids & self._cache.fetch(lambda: self._persons(person_ids)).keys()
         except NeighbourUnavailable:
-            pass
-        self._away_until = self._clock() + AGAIN_S
-        return None
+            return None
 
 
 def _some(person_ids: set[int]) -> str:

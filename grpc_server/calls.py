@@ -148,12 +148,14 @@ class Calls:
         loop = asyncio.get_running_loop()
         caller = None
         if settings.ACCESS == "open" or callers.token_in(authorization):
-            unknown = callers.remembered(authorization) is None
+            unknown = callers.cached_caller(authorization) is None
             if unknown and self._lookups:  # of an address that guesses, one token at a time is looked up
                 self._count(self._rates.spent(context.peer()))
             self._lookups += unknown
             try:
-                identify = partial(callers.by_header, authorization, noted, sends=method.sends_pings)
+                identify = partial(
+                    callers.identify_authorization, authorization, noted, sends_pings=method.sends_pings
+                )
                 caller = await loop.run_in_executor(self._identity, identify)
             finally:
                 self._lookups -= unknown
@@ -169,7 +171,7 @@ class Calls:
                 await loop.run_in_executor(self._identity, callers.note, caller, refused)
             text = f"A caller of the kind {caller.kind} may not make this call."
             raise Failure(grpc.StatusCode.PERMISSION_DENIED, text)
-        callers.begin(caller)
+        callers.set_current(caller)
         return caller
 
     def _count(self, wait_s: int) -> None:

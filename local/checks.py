@@ -34,7 +34,7 @@ def lint(instance: Instance) -> int:
 
 
 def every_test(instance: Instance) -> int:
-    """The tests of apps two at a time, then the tests of whole systems, which have the machine to themselves."""
+    """The tests of apps with two workers, then the tests of whole systems with the machine to themselves."""
     apps = ["-n", "2", *test_paths(instance, without={"tests"})]
     return max(on_throwaway(instance, ["pytest", *each]) for each in (apps, ["tests"]))
 

@@ -234,7 +234,7 @@ class LocationAdmin(admin.ModelAdmin):
         if self._may_view(request) and form.is_valid():
             wanted = form.cleaned_data
             if wanted["person_id"]:
-                audit.found(request, [wanted["person_id"]])
+                audit.set_people(request, [wanted["person_id"]])
             found = rows(**wanted, limit=PAGE + 1)
             if wanted["newer"] and len(found) <= PAGE:
                 # Nothing is newer than what this page shows, so it is the first one: fill it.

@@ -74,9 +74,9 @@ class Verb(APIView):
             question = internal_codec.unpack(orjson.loads(request.query_params["question"]))
             rows = fetch(**question)
             if question.get("person_id") is not None:
-                audit.found(request, [question["person_id"]])
+                audit.set_people(request, [question["person_id"]])
             else:
-                audit.found(request, question.get("person_ids", ()))
+                audit.set_people(request, question.get("person_ids", ()))
         except (KeyError, ValueError, TypeError, OverflowError) as fault:
             raise exceptions.ParseError(f"Not a question for {verb}: {fault}") from None
         return answer(

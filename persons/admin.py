@@ -1,4 +1,4 @@
-"""People in the admin site: found by name or company, imported, exported, deleted with their pings."""
+"""People in the admin site: search, import, export, and deletion with their pings."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from access import audit
-from access.audit import MOST_IDS, People
+from access.audit import MAX_IDS, People
 from connect import dashboard
 from connect.dashboard import Figure
 from persons.csv_import import FINDABLE, Summary, WrongColumns, import_rows
@@ -32,20 +32,22 @@ from persons.services import FIELDS, MAX_ID
 
 BLOCK = 2000  # rows that an export holds in memory
 SUGGESTIONS = 20
-NAMED = 20  # people whom a confirmation of deletion names one by one
-LINE_LIMIT = 64 * 1024  # characters; no honest row is longer
+MAX_NAMED = 20  # people listed by name in a deletion's confirmation
+LINE_LIMIT = 64 * 1024  # characters; no valid row is longer
 
-SEE_LOCATIONS = "locations.view_location"
-MAKE_TOKENS = "access.add_token"
-SEE_EVERYTHING = ("consumers.view_rejectedping", "access.view_question", "access.view_token")
+VIEW_LOCATIONS = "locations.view_location"
+ADD_TOKENS = "access.add_token"
+EXPORT_PERMISSIONS = ("consumers.view_rejectedping", "access.view_question", "access.view_token")
 
 
 # --- finding -------------------------------------------------------------------------------------
 
 
 class CompanyFilter(admin.ListFilter):
-    """One company by its whole name, else all whose names hold what was typed. It may be one of thousands,
-    so it is typed, with suggestions, and not picked from a list of links."""
+    """Filters by the whole name of a company; if there is no such company, by a part of its name.
+
+    The user types the name and gets suggestions, because a list of thousands of links would be too long.
+    """
 
     title = "company"
     template = "admin/persons/person/company_filter.html"
@@ -84,8 +86,8 @@ class CompanyFilter(admin.ListFilter):
 # --- CSV -----------------------------------------------------------------------------------------
 
 
-class _Said(io.StringIO):
-    """A buffer that is emptied by reading it."""
+class _Buffer(io.StringIO):
+    """A text buffer that reading empties."""
 
     def take(self) -> str:
         text = self.getvalue()
@@ -95,19 +97,19 @@ class _Said(io.StringIO):
 
 
 def csv_blocks(people: QuerySet[Person]) -> Iterator[str]:
-    """The table that import_rows reads, block by block from one snapshot.
+    """A table that import_rows can read, in blocks from one snapshot.
 
-    Names go out exactly as they are, also those that a spreadsheet would take for a formula: a guard such
-    as a leading apostrophe would come back as part of the name. The import page says how to open the file.
+    Names are not changed, even if a spreadsheet would read them as formulas: an escape such as a leading
+    apostrophe would be imported as part of the name. The import page explains how to open the file.
     """
-    said = _Said()
-    writer = csv.writer(said)
+    buffer = _Buffer()
+    writer = csv.writer(buffer)
     writer.writerow((*FIELDS, FINDABLE))
     rows = people.order_by("id").values_list(*FIELDS, FINDABLE).iterator(chunk_size=BLOCK)
     while block := list(islice(rows, BLOCK)):
         writer.writerows([*names, "true" if findable else "false"] for *names, findable in block)
-        yield said.take()
-    if rest := said.take():
+        yield buffer.take()
+    if rest := buffer.take():
         yield rest
 
 
@@ -119,38 +121,38 @@ def download(people: QuerySet[Person]) -> StreamingHttpResponse:
     )
 
 
-def all_of(people: QuerySet[Person]) -> People:
-    """Whom the audit log names for a query set."""
-    ids = list(people.order_by("id").values_list("id", flat=True)[: MOST_IDS + 1])
-    if len(ids) <= MOST_IDS:
+def audited_people(people: QuerySet[Person]) -> People:
+    """The people of a query set, as the audit log lists them."""
+    ids = list(people.order_by("id").values_list("id", flat=True)[: MAX_IDS + 1])
+    if len(ids) <= MAX_IDS:
         return People.of(ids)
-    span = people.order_by().aggregate(count=Count("id"), first=Min("id"), last=Max("id"))
-    return People(**span)
+    summary = people.order_by().aggregate(count=Count("id"), first=Min("id"), last=Max("id"))
+    return People(**summary)
 
 
 def lines_of(file: Any) -> Iterator[str]:
-    """The lines of an upload, with their ends; bytes that are not UTF-8 come as lone surrogates."""
+    """The lines of an upload, with line ends. Bytes that are not UTF-8 become lone surrogates."""
     text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
     try:
         while line := text.readline(LINE_LIMIT):
             yield line
     finally:
-        text.detach()  # the upload closes its file itself
+        text.detach()  # the upload closes its own file
 
 
 class ImportForm(forms.Form):
     file = forms.FileField(
         label="CSV file",
         error_messages={
-            "required": "Choose a file first.",
-            "empty": "The file is empty: it has no bytes.",
+            "required": "Choose a file.",
+            "empty": "The file is empty.",
         },
         widget=forms.ClearableFileInput(attrs={"accept": ".csv,text/csv"}),
     )
     update = forms.BooleanField(
         required=False,
-        label="Update people who exist",
-        help_text="Without this, a row whose id exists under other names is refused and changes nothing.",
+        label="Update existing people",
+        help_text="If not checked, a row with an existing id and other names is refused.",
     )
 
 
@@ -159,7 +161,7 @@ class ImportForm(forms.Form):
 
 @admin.register(Person)
 class PersonAdmin(admin.ModelAdmin):
-    list_display = ("id", "first_name", "last_name", "company_name", "findable", "look_at")
+    list_display = ("id", "first_name", "last_name", "company_name", "findable", "links")
     list_display_links = ("id", "first_name", "last_name")
     list_filter = (CompanyFilter, "findable")
     list_per_page = 100
@@ -170,8 +172,8 @@ class PersonAdmin(admin.ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     actions = ("export_selected",)
-    # With a callable default Django compares with a hidden field of the form, which a client can fill at
-    # will: the log of changes would leave out that somebody was made findable.
+    # With a callable default, Django detects changes by a hidden form field. A client can forge that field to
+    # hide a change of `findable` from the change log.
     formfield_overrides = {models.BooleanField: {"show_hidden_initial": False}}
 
     class Media:
@@ -179,12 +181,12 @@ class PersonAdmin(admin.ModelAdmin):
         js = [forms.Script("persons/admin.js", defer=True)]
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        return self.list_display if request.user.has_perm(SEE_LOCATIONS) else self.list_display[:-1]
+        return self.list_display if request.user.has_perm(VIEW_LOCATIONS) else self.list_display[:-1]
 
     @admin.display(description="See")
-    def look_at(self, person: Person) -> SafeString:
-        # By address and not by import: people know nothing of locations.
-        links = [
+    def links(self, person: Person) -> SafeString:
+        # By URL name, because persons does not import locations.
+        targets = [
             ("pings", f"{reverse('admin:locations_location_changelist')}?person_id={person.id}"),
             *(
                 (text, reverse("admin:locations_newest", args=[person.id, question]))
@@ -194,7 +196,7 @@ class PersonAdmin(admin.ModelAdmin):
         return format_html_join(
             " · ",
             '<a href="{}" aria-label="{} of {}">{}</a>',
-            ((url, text, person, text) for text, url in links),
+            ((url, text, person, text) for text, url in targets),
         )
 
     def get_search_results(
@@ -215,8 +217,8 @@ class PersonAdmin(admin.ModelAdmin):
             *super().get_urls(),
         ]
 
-    # Both rights, since rows with ids make people and, when asked to, change them.
     def has_import_permission(self, request: HttpRequest) -> bool:
+        """An import creates people and may update them."""
         return self.has_add_permission(request) and self.has_change_permission(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
@@ -230,13 +232,13 @@ class PersonAdmin(admin.ModelAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
-        context["sees_locations"] = request.user.has_perm(SEE_LOCATIONS)
-        context["makes_tokens"] = request.user.has_perm(MAKE_TOKENS)
-        context["may_export"] = request.user.has_perms([SEE_LOCATIONS, *SEE_EVERYTHING])
+        context["may_view_locations"] = request.user.has_perm(VIEW_LOCATIONS)
+        context["may_add_tokens"] = request.user.has_perm(ADD_TOKENS)
+        context["may_export"] = request.user.has_perms([VIEW_LOCATIONS, *EXPORT_PERMISSIONS])
         return super().render_change_form(request, context, *args, **kwargs)
 
     def companies_view(self, request: HttpRequest) -> JsonResponse:
-        """Names of companies that hold what was typed."""
+        """Suggests names of companies that contain the typed text."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         text = request.GET.get("q", "").strip().replace("\0", "")
@@ -275,40 +277,43 @@ class PersonAdmin(admin.ModelAdmin):
         return TemplateResponse(request, "admin/persons/person/import.html", context)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """What the list shows under the same query, all pages of it."""
+        """Exports all people that the list with the same query shows, from all its pages."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
             people = self.get_changelist_instance(request).queryset
-            audit.found(request, all_of(people))
+            audit.set_people(request, audited_people(people))
             return download(people)
         except IncorrectLookupParameters:
             return redirect("admin:persons_person_changelist")
 
     @admin.action(description="Export the selected people as CSV", permissions=["view"])
     def export_selected(self, request: HttpRequest, queryset: QuerySet[Person]) -> HttpResponseBase:
-        audit.found(request, all_of(queryset))
+        audit.set_people(request, audited_people(queryset))
         return download(queryset)
 
     # --- deleting
 
     def get_deleted_objects(self, objs: Iterable[Person], request: HttpRequest) -> tuple[Any, ...]:
-        """What is to go, in numbers and some names: Django's own way would load and list every row.
+        """The number of people to delete and some of their names.
 
-        Nothing refers to people by a foreign key; their pings go by a trigger, in the same transaction.
+        Django's own method would load and list every row. No foreign key refers to people; a trigger deletes
+        their pings in the same transaction.
         """
         people = objs.order_by("id") if isinstance(objs, QuerySet) else list(objs)
-        # Those who are deleted leave no id in the log, but their number.
-        audit.found(request, all_of(objs) if isinstance(objs, QuerySet) else [each.id for each in people])
+        # The audit log keeps the number of deleted people, not their ids.
+        audit.set_people(
+            request, audited_people(objs) if isinstance(objs, QuerySet) else [each.id for each in people]
+        )
         count = people.count() if isinstance(people, QuerySet) else len(people)
-        named: list[Any] = [self._link(person) for person in people[:NAMED]]
-        if count > NAMED:
-            named.append(f"and {count - NAMED:,} more")
+        named: list[Any] = [self._link(person) for person in people[:MAX_NAMED]]
+        if count > MAX_NAMED:
+            named.append(f"and {count - MAX_NAMED:,} more")
         lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
         return named, {self.opts.verbose_name_plural: count}, lacking, []
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> list[LogEntry]:
-        """None: the log would keep their names. A receipt is kept, which has none."""
+        """Logs nothing, because the entries would keep the names. The erasure receipt has no name."""
         return []
 
     def _link(self, person: Person) -> SafeString:

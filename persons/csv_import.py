@@ -1,4 +1,4 @@
-"""People from a table of text: what `import_persons` and the upload in the admin site share."""
+"""Imports people from CSV, for `manage.py import_persons` and the upload in the admin site."""
 
 import csv
 import re
@@ -12,26 +12,25 @@ from django.db import connection, transaction
 
 from persons.services import FIELDS
 
-FINDABLE = "findable"  # a column that may be missing, and a cell that may be empty
+FINDABLE = "findable"  # the column may be missing, and a cell may be empty
 
 BATCH = 5000
 MAX_EXAMPLES = 20
 MAX_NAME = 255
-MAX_IMPORTED_ID = 2**53 - 1  # leaves the sequence room, and JavaScript reads it exactly
-_MAX_LINES = 12  # of one row: names may hold line ends, but a stray quote must not swallow the file
-_ANSWERS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": None}
+MAX_IMPORTED_ID = 2**53 - 1  # leaves room in the sequence, and JavaScript reads it exactly
+_MAX_EXTRA_LINES = (
+    12  # of one row: names may have line breaks, but a stray quote must not take the whole file
+)
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": None}
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 class WrongColumns(ValueError):
-    """The table has not the columns id, first_name, last_name, company_name. Nothing was written.
-
-    There may be one more: findable.
-    """
+    """The columns are not FIELDS and optionally FINDABLE. Nothing was written."""
 
 
 class Refusal(NamedTuple):
-    """Why the row that begins in this line, counted from 1, was not taken."""
+    """A row that was refused. `line` is its first line, counted from 1."""
 
     line: int
     reason: str
@@ -39,14 +38,14 @@ class Refusal(NamedTuple):
 
 @dataclass(slots=True)
 class Summary:
-    """What became of the rows; each one read is created, updated, a repeat or refused."""
+    """Counts rows by outcome. Each row read is created, updated, a repeat or refused."""
 
     read: int = 0
     created: int = 0
     updated: int = 0
     repeats: int = 0
     refused_count: int = 0
-    refused: list[Refusal] = field(default_factory=list)  # the first MAX_EXAMPLES of them
+    refused: list[Refusal] = field(default_factory=list)  # the first MAX_EXAMPLES
 
     def refuse(self, line: int, reason: str) -> None:
         self.refused_count += 1
@@ -59,10 +58,10 @@ Names = tuple[str, str, str]
 
 @dataclass(slots=True)
 class _Row:
-    """One person of a batch, and the lines that say the same of it."""
+    """A person of a batch, and the lines of its identical rows."""
 
     names: Names
-    findable: bool | None  # None: the table does not say
+    findable: bool | None  # None: not given
     lines: list[int]
 
 
@@ -73,13 +72,12 @@ def import_rows(
     restore_erased: bool = False,
     summary: Summary | None = None,
 ) -> Summary:
-    """Stores the people of a CSV table under the ids it gives them; raises WrongColumns.
+    """Stores the people of a CSV table under their ids. Raises WrongColumns.
 
-    The id of a person who was erased is refused, unless `restore_erased` is set.
-
-    `lines` come as a text file gives them; read a file with errors="surrogateescape", so that bytes which
-    are not UTF-8 are refused with their line. Each batch is one transaction: interrupted it can be run
-    again, and `summary`, when given, is right after each batch.
+    The id of an erased person is refused, unless `restore_erased` is set. `lines` are the lines of a text
+    file opened with errors="surrogateescape", so that a row with bytes that are not UTF-8 is refused with its
+    line. Each batch is one transaction: an interrupted import can be run again, and a given `summary` is
+    correct after each batch.
     """
     summary = Summary() if summary is None else summary
     records = _records(lines)
@@ -108,51 +106,51 @@ def import_rows(
 
 
 def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | None]]:
-    """The rows that are not blank, each with its line; None for one that is no CSV."""
+    """The rows that are not blank, each with its line; None instead of cells if a row is not valid CSV."""
     source = iter(lines)
-    ahead: deque[str] = deque()
+    pushed_back: deque[str] = deque()
 
-    def following() -> str:
-        return ahead.popleft() if ahead else next(source, "")
+    def next_line() -> str:
+        return pushed_back.popleft() if pushed_back else next(source, "")
 
     number = 0
-    while text := following():
+    while text := next_line():
         number += 1
-        taken: list[str] = []
+        extra_lines: list[str] = []
         if '"' in text:
-            while text.count('"') % 2 and len(taken) < _MAX_LINES and (more := following()):
-                taken.append(more)
+            while text.count('"') % 2 and len(extra_lines) < _MAX_EXTRA_LINES and (more := next_line()):
+                extra_lines.append(more)
                 text += more
             if text.count('"') % 2:
                 yield number, None
-                ahead.extendleft(reversed(taken))
+                pushed_back.extendleft(reversed(extra_lines))
                 continue
             try:
                 cells = next(csv.reader([text], strict=True), [])
             except csv.Error:
                 yield number, None
-                ahead.extendleft(reversed(taken))
+                pushed_back.extendleft(reversed(extra_lines))
                 continue
         else:
             cells = text.rstrip("\r\n").split(",")
         if any(map(str.strip, cells)):
             yield number, cells
-        number += len(taken)
+        number += len(extra_lines)
 
 
 def _order(records: Iterator[tuple[int, list[str] | None]]) -> list[int]:
-    """Where each of FIELDS stands in a row, and after them FINDABLE, from the first row."""
+    """The positions of FIELDS, and of FINDABLE if present, from the header row."""
     cells = next(records, (0, []))[1] or []
     names = [cell.strip().removeprefix("\ufeff") for cell in cells]
     wanted = ", ".join(FIELDS)
     if not names:
-        raise WrongColumns(f"The first line must name the columns {wanted}; there is none.")
+        raise WrongColumns(f"The first line must name the columns {wanted}; no such line was found.")
     missing = [name for name in FIELDS if name not in names]
     unknown = [name for name in names if name not in (*FIELDS, FINDABLE)]
     if missing or unknown or len(names) > len(set(names)):
         found = ", ".join(name.encode("ascii", "backslashreplace").decode()[:40] for name in names[:20])
         raise WrongColumns(
-            f"The columns must be {wanted}, and maybe {FINDABLE}, in any order, with commas between; "
+            f"The columns must be {wanted} and optionally {FINDABLE}, in any order, separated by commas; "
             f"found: {found}."
         )
     return [names.index(name) for name in (*FIELDS, FINDABLE) if name in names]
@@ -160,12 +158,12 @@ def _order(records: Iterator[tuple[int, list[str] | None]]) -> list[int]:
 
 def _person(cells: list[str] | None, order: list[int]) -> tuple[int, Names, bool | None]:
     if cells is None:
-        raise ValueError("A quotation mark is open, or stands in the middle of a cell.")
+        raise ValueError("A quotation mark is not closed, or is inside a cell.")
     if len(cells) != len(order):
         raise ValueError(f"The row has {len(cells)} cells instead of {len(order)}.")
     person_id, *names = (cells[i].strip() for i in order)
     findable = names.pop().lower() if len(order) > len(FIELDS) else ""
-    if findable not in _ANSWERS:
+    if findable not in _BOOLEANS:
         raise ValueError(f"{FINDABLE}: must be true or false, or empty.")
     if not _DIGITS.fullmatch(person_id) or not 1 <= int(person_id) <= MAX_IMPORTED_ID:
         raise ValueError(f"id: must be a whole number from 1 to {MAX_IMPORTED_ID}.")
@@ -176,14 +174,14 @@ def _person(cells: list[str] | None, order: list[int]) -> tuple[int, Names, bool
             raise ValueError(f"{name}: must not contain the character NUL.")
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise ValueError(f"{name}: must be text in UTF-8.")
-    return int(person_id), (names[0], names[1], names[2]), _ANSWERS[findable]
+    return int(person_id), (names[0], names[1], names[2]), _BOOLEANS[findable]
 
 
 # --- writing -------------------------------------------------------------------------------------
 
-# Under this lock nobody else creates, changes or deletes people (a few milliseconds a batch; whoever reads
-# them, or stores pings of them, goes on): so nobody takes an id from the sequence that is about to be
-# stored here, and the sequence, read and then set, never goes backwards.
+# Blocks other writers of people for a few milliseconds per batch; reading people and storing pings is not
+# blocked. So no writer takes an id from the sequence that this batch stores, and the sequence, which is read
+# and then set, never goes backwards.
 _LOCK = "LOCK TABLE persons_person IN SHARE ROW EXCLUSIVE MODE"
 
 _MOVE_SEQUENCE = """
@@ -197,15 +195,15 @@ WITH sent AS (
                          %(findable)s::boolean[])
         AS sent (id, first_name, last_name, company_name, findable)
 ),
-known AS MATERIALIZED ( -- as it was before: all parts of a statement see the same snapshot
+known AS MATERIALIZED ( -- before the update: all parts of a statement see the same snapshot
     SELECT id, (person.first_name, person.last_name, person.company_name)
             <> (sent.first_name, sent.last_name, sent.company_name) AS differs,
-           coalesce(sent.findable, person.findable) <> person.findable AS consents_otherwise
+           coalesce(sent.findable, person.findable) <> person.findable AS changes_findable
       FROM sent JOIN persons_person AS person USING (id)
 ),
 erased AS MATERIALIZED (
-    -- The receipts are the one record of ids that were given and are gone. They belong to the app privacy;
-    -- this is the place where people read them, in SQL and without an import.
+    -- Receipts are the only record of erased ids. Their table belongs to the app privacy, which persons must
+    -- not import.
     SELECT DISTINCT sent.id FROM sent JOIN privacy_erasurereceipt AS receipt ON receipt.person_id = sent.id
      WHERE sent.id NOT IN (SELECT id FROM known) AND NOT %(restore_erased)s
 ),
@@ -219,9 +217,9 @@ updated AS (
        SET first_name = sent.first_name, last_name = sent.last_name, company_name = sent.company_name,
            findable = coalesce(sent.findable, person.findable)
       FROM sent JOIN known USING (id)
-     WHERE person.id = sent.id AND (differs OR consents_otherwise) AND %(update)s
+     WHERE person.id = sent.id AND (differs OR changes_findable) AND %(update)s
 )
-SELECT id, differs, consents_otherwise, false FROM known
+SELECT id, differs, changes_findable, false FROM known
  UNION ALL SELECT id, NULL, NULL, true FROM erased
 """
 
@@ -253,13 +251,13 @@ def _store(batch: dict[int, _Row], *, update: bool, restore_erased: bool, summar
         summary.read += len(row.lines)
         if person_id in erased:
             for line in row.lines:
-                summary.refuse(line, f"id: person {person_id} was erased, and its id is not given again.")
+                summary.refuse(line, f"id: person {person_id} was erased, and ids are not reused.")
             continue
         if person_id not in known:
             summary.created += 1
         elif update and any(known[person_id]):
             summary.updated += 1
-        elif not known[person_id][0]:  # what they agreed to stays
+        elif not known[person_id][0]:  # without `update`, findable does not change
             summary.repeats += 1
         else:
             for line in row.lines:

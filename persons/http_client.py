@@ -1,4 +1,4 @@
-"""The seam's `http:` for persons: the same verbs as persons.services, asked of the persons process."""
+"""The `http:` implementation of the persons seam: calls persons.services in the persons process."""
 
 from collections.abc import Iterable
 
@@ -7,16 +7,16 @@ from django.conf import settings
 from connect import http
 from persons.services import MAX_ID, Person
 
-IDS_AT_ONCE = 300  # what a request line holds
-SILENT_S = 10.0  # people are found by their keys
+IDS_PER_REQUEST = 300  # limited by the length of a request line
+SILENT_S = 10.0  # short, because the query uses the primary key
 
 
 def get_many(ids: Iterable[int]) -> dict[int, Person]:
-    """The people among `ids` who exist, by id. Raises NeighbourUnavailable."""
+    """See persons.services. Raises NeighbourUnavailable."""
     possible = sorted(i for i in set(ids) if 0 < i <= MAX_ID)
     found: dict[int, Person] = {}
-    for first in range(0, len(possible), IDS_AT_ONCE):
-        query = [("id", str(i)) for i in possible[first : first + IDS_AT_ONCE]]
+    for first in range(0, len(possible), IDS_PER_REQUEST):
+        query = [("id", str(i)) for i in possible[first : first + IDS_PER_REQUEST]]
         for fields in http.fetch(f"{settings.PERSONS_URL}/internal/persons", query, read_timeout_s=SILENT_S):
             found[fields["id"]] = Person(**fields)
     return found

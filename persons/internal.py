@@ -1,7 +1,6 @@
-"""People for other processes over HTTP, on an /internal/ path that no proxy route reaches.
+"""`/internal/persons?id=5&id=6`: people by id, for persons.http_client. No proxy route leads to it.
 
-`/internal/persons?id=5&id=6`: everybody asked for, for persons.http_client alone. The list for clients leaves
-out those who are not to be found, but whoever takes pings must know whose they are.
+Unlike the list for clients it contains people who are not findable, because their pings are still accepted.
 """
 
 from rest_framework import exceptions
@@ -16,16 +15,16 @@ from persons import services
 
 
 class People(APIView):
-    """The people among those asked for who exist."""
+    """Returns those of the people who exist."""
 
     callers = {"GET": PROCESSES}
     renderer_classes = [JsonRenderer]
-    schema = None  # not for the public
+    schema = None  # not in the public API description
 
     def get(self, request: Request) -> Response:
         try:
             ids = [int(each) for each in request.query_params.getlist("id")]
         except ValueError as fault:
-            raise exceptions.ParseError(f"Not a question for people: {fault}") from None
-        audit.found(request, ids)
+            raise exceptions.ParseError(f"Not an id of a person: {fault}") from None
+        audit.set_people(request, ids)
         return Response([person.to_wire() for person in services.get_many(ids).values()])

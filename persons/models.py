@@ -1,4 +1,4 @@
-"""People, as they are stored. Written by persons only; a trigger lets their pings go with them."""
+"""The table of people. Only persons writes it. A trigger deletes the pings of a deleted person."""
 
 from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex, OpClass
@@ -7,12 +7,12 @@ from django.db.models.functions import Upper
 
 
 def findable_by_default() -> bool:
-    """For a new person, until they or the organiser say otherwise."""
+    """The value for a new person, until they or the organiser change it."""
     return settings.FINDABLE_BY_DEFAULT
 
 
 class Person(models.Model):
-    """Someone at the event. The id comes from a sequence and is never given again."""
+    """A person at the event. The id comes from a sequence and is never reused."""
 
     first_name = models.CharField(max_length=255, help_text="1 to 255 characters after trimming.")
     last_name = models.CharField(max_length=255, help_text="1 to 255 characters after trimming.")
@@ -21,7 +21,7 @@ class Person(models.Model):
         "may be found",
         default=findable_by_default,
         db_default=True,
-        help_text="Off: in no answer about others any more, at once. Pings are still stored.",
+        help_text="If off, all answers about others leave this person out, at once. Pings are still stored.",
     )
     decided_at = models.DateTimeField(
         null=True, editable=False, help_text="When this person last chose whether others may find them."
@@ -31,7 +31,7 @@ class Person(models.Model):
         ordering = ["id"]
         verbose_name_plural = "people"
         indexes = [
-            # Django's icontains compares UPPER(column), so that is what the trigrams are of.
+            # On UPPER(column), because Django's icontains compares that.
             GinIndex(
                 OpClass(Upper("first_name"), name="gin_trgm_ops"),
                 OpClass(Upper("last_name"), name="gin_trgm_ops"),
@@ -39,7 +39,7 @@ class Person(models.Model):
                 name="person_names_trgm",
             ),
             models.Index(fields=["company_name", "id"], name="person_company"),
-            # Those few who are left out of answers: locations.person_rows reads it with every question.
+            # The few people who are not findable: locations.person_rows reads this index with every question.
             models.Index(fields=["id"], name="person_hidden", condition=models.Q(findable=False)),
         ]
 

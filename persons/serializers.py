@@ -1,4 +1,4 @@
-"""People on the wire, and what can be asked about them."""
+"""Serializers of people and of the query parameters for people."""
 
 from rest_framework import serializers
 
@@ -8,9 +8,9 @@ from connect.web.rest import StrictBoolean, StrictSerializer, Text
 
 
 class PersonSerializer(StrictSerializer):
-    """A person. The names are trimmed; 1 to 255 characters each."""
+    """A person. Names are trimmed and have 1 to 255 characters."""
 
-    id = serializers.IntegerField(read_only=True, help_text="Given by the server, never twice.")
+    id = serializers.IntegerField(read_only=True, help_text="Assigned by the server; never reused.")
     first_name = Text(max_length=255, initial="Ada", help_text="1 to 255 characters after trimming.")
     last_name = Text(max_length=255, initial="Lovelace", help_text="1 to 255 characters after trimming.")
     company_name = Text(
@@ -19,19 +19,19 @@ class PersonSerializer(StrictSerializer):
 
 
 class ConsentSerializer(StrictSerializer):
-    """What a person agrees to."""
+    """A person's consent."""
 
     findable = StrictBoolean(
         initial=True,
-        help_text="Whether others may find this person; `false` leaves it out of every answer about others.",
+        help_text="Whether others may find this person. `false`: left out of all answers about others.",
     )
 
 
 class ConsentAnswerSerializer(serializers.Serializer):
-    """What a person agrees to, and whether they were ever asked."""
+    """A person's consent, and whether they chose it themselves."""
 
     findable = serializers.BooleanField(help_text="Whether others may find this person.")
-    decided = serializers.BooleanField(help_text="Whether this person ever chose it with their own token.")
+    decided = serializers.BooleanField(help_text="Whether this person ever set it with their own token.")
 
 
 class PersonsQuery(PagedQuery):
@@ -40,8 +40,8 @@ class PersonsQuery(PagedQuery):
         required=False,
         initial=[FINN["id"], DAVID["id"]],
         help_text=(
-            "Only these people; repeatable, as in `id=1&id=2`. Left out are unknown ids, and who is not to "
-            "be found."
+            "Only these people. Repeatable, as in `id=1&id=2`. Unknown ids and people who are not findable "
+            "are left out."
         ),
     )
     search = Text(
@@ -50,8 +50,8 @@ class PersonsQuery(PagedQuery):
         max_length=255,
         initial="brandt amber",
         help_text=(
-            "Words, up to 255 characters, that must all stand, in any case, in the first name, last name or "
-            "company."
+            "Words, up to 255 characters in all. Each word must be part of the first name, last name or "
+            "company name; case is ignored."
         ),
     )
     after = Cursor(shape=(int,), required=False)

@@ -1,4 +1,4 @@
-"""What can be asked about people. The seam's `local:` for persons; the views use it too."""
+"""Use cases of people. The `local:` implementation of the persons seam; the views use it too."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -13,12 +13,12 @@ from persons import models
 
 FIELDS = ("id", "first_name", "last_name", "company_name")
 MAX_ID = 2**63 - 1
-FEW = 100  # people are found in one trip to the database; reading in blocks takes five
+SHORT_LIST = 100  # people; a shorter list takes one round trip to the database, reading in blocks takes five
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person as it leaves this app, in process or over a wire."""
+    """A person as other apps see them, in process or over the wire."""
 
     id: int
     first_name: str
@@ -26,7 +26,7 @@ class Person:
     company_name: str
 
     def to_wire(self) -> dict[str, int | str]:
-        """As REST shows it."""
+        """The person as in the REST API."""
         return {
             "id": self.id,
             "first_name": self.first_name,
@@ -36,9 +36,9 @@ class Person:
 
 
 def get_many(ids: Iterable[int]) -> dict[int, Person]:
-    """The people among `ids` who exist, by id, in one query. Unknown ids are simply absent.
+    """The people with these ids, by id, in one query. Unknown ids are absent.
 
-    Also those who are not to be found: who asks knows the id, as a door does that has a ping in hand.
+    Contains people who are not findable, because the caller knows the id, for example from a ping.
     """
     possible = [i for i in set(ids) if 0 < i <= MAX_ID]
     if not possible:
@@ -48,7 +48,7 @@ def get_many(ids: Iterable[int]) -> dict[int, Person]:
 
 
 def get(caller: Caller, person_id: int) -> Person | None:
-    """The person with this id, if there is one that the caller may know of: a person knows of themselves."""
+    """The person with this id; None if unknown, or if the caller is another person."""
     return get_many([person_id]).get(person_id) if caller.speaks_for(person_id) else None
 
 
@@ -60,9 +60,9 @@ def search(
     after: int = 0,
     limit: int | None = None,
 ) -> Iterator[Person]:
-    """People who may be found, ordered by id, read in blocks from one snapshot. For a person: themselves.
+    """Findable people, ordered by id, read in blocks from one snapshot. A person gets only themselves.
 
-    Every word of `words` must stand, in any case, in the first name, last name or company.
+    Each word of `words` must be part of the first name, last name or company name; case is ignored.
     """
     people = models.Person.objects.filter(id__gt=after).order_by("id")
     people = people.filter(**({"id__range": caller.people} if caller.people else {"findable": True}))
@@ -73,8 +73,10 @@ def search(
             Q(first_name__icontains=word) | Q(last_name__icontains=word) | Q(company_name__icontains=word)
         )
     rows = people.values_list(*FIELDS)
-    first = list(rows[: FEW if limit is None else limit])
-    if limit is None and len(first) == FEW:  # there may be more than fit into memory: all of it anew
+    first = list(rows[: SHORT_LIST if limit is None else limit])
+    if (
+        limit is None and len(first) == SHORT_LIST
+    ):  # there may be more than fit in memory: read again, in blocks
         yield from itertools.starmap(Person, rows.iterator(chunk_size=2000))
     else:
         yield from itertools.starmap(Person, first)
@@ -86,21 +88,24 @@ def create(*, first_name: str, last_name: str, company_name: str) -> Person:
 
 
 def update(person_id: int, **names: str) -> Person | None:
-    """Changes only the names given, so that two callers do not undo each other; None if there is nobody."""
+    """Updates only the given names, so that concurrent callers keep each other's changes.
+
+    None if there is no such person.
+    """
     if names and 0 < person_id <= MAX_ID:
         models.Person.objects.filter(id=person_id).update(**names)
     return get_many([person_id]).get(person_id)
 
 
 def delete(person_id: int) -> bool:
-    """Deletes a person and, in the same transaction by a trigger, its pings. False if there is nobody."""
+    """Deletes a person; a trigger deletes their pings in the same transaction. False if there is none."""
     if not 0 < person_id <= MAX_ID:
         return False
     return models.Person.objects.filter(id=person_id).delete()[0] > 0
 
 
 class Consent(NamedTuple):
-    """Whether others may find a person, and whether the person ever chose that."""
+    """Whether others may find a person, and whether the person ever chose that themselves."""
 
     findable: bool
     decided: bool
@@ -115,7 +120,7 @@ def consent(person_id: int) -> Consent | None:
 
 
 def set_findable(person_id: int, *, findable: bool, by_themselves: bool = False) -> bool:
-    """Holds from the next question on. False if there is no such person."""
+    """Applies from the next question on. False if there is no such person."""
     if not 0 < person_id <= MAX_ID:
         return False
     decided = {"decided_at": timezone.now()} if by_themselves else {}

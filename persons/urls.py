@@ -8,7 +8,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/persons/<int:person_id>/consent", views.Consent.as_view(), name="consent"),
 ]
 
-# For other processes, not for clients: served only where SERVED_APPS says so.
+# For other processes, not for clients: served only if SERVED_APPS contains `internal`.
 internal_urlpatterns: list[URLPattern | URLResolver] = [
     path("internal/persons", internal.People.as_view(), name="internal-persons"),
 ]

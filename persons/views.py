@@ -1,4 +1,4 @@
-"""The REST door to people."""
+"""The REST paths of people."""
 
 from typing import Any
 
@@ -32,13 +32,13 @@ _ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines L
 _A_BLANK_NAME = {"company_name": ["This field may not be blank."]}
 
 
-def _person(description: str, who: dict[str, Any]) -> OpenApiResponse:
-    return response_spec(PersonSerializer, description, {"the person": who})
+def _person(description: str, person: dict[str, Any]) -> OpenApiResponse:
+    return response_spec(PersonSerializer, description, {"the person": person})
 
 
 class _View(APIView):
     def get_serializer(self, *args: Any, **kwargs: Any) -> serializers.Serializer:
-        """For the browsable pages: what a form begins with."""
+        """Gives the forms of the browsable pages their initial values."""
         return PersonSerializer(*args, **kwargs)
 
 
@@ -46,7 +46,7 @@ class People(_View):
     """People, ordered by id.
 
     Try [the first ten](?limit=10), [a search](?search=lovelace) or [two by id](?id=1&id=2).
-    Without `limit` everything comes (this page shows the first 100).
+    Without `limit` the answer has all people (this page shows the first 100).
     """
 
     callers = {"GET": READERS, "POST": EDITORS}
@@ -56,14 +56,12 @@ class People(_View):
         tags=["persons"],
         summary="List or search people",
         description=(
-            "Ordered by id. `id` and `search` together give those who meet both; without either everybody "
-            "comes who may be found. A person's token gives that person only."
+            "Findable people, ordered by id. With both `id` and `search`, a person must match both. With a "
+            "person's token the answer has only that person."
         ),
         parameters=[PersonsQuery, LINK_HEADER],
         responses={
-            200: response_spec(
-                PersonSerializer(many=True), "Those found, maybe nobody.", {"who was found": FINN}
-            ),
+            200: response_spec(PersonSerializer(many=True), "The people found; may be empty.", {"a person": FINN}),
             **errors(UNAVAILABLE, wrong={"limit": ["Ensure this value is greater than or equal to 1."]}),
         },
     )
@@ -75,7 +73,7 @@ class People(_View):
         def to_wire(people: list[services.Person]) -> list[dict[str, Any]]:
             if query["search"]:
                 names.extend(person.id for person in people)
-                audit.found(request, names)
+                audit.set_people(request, names)
             return [person.to_wire() for person in people]
 
         return answer(
@@ -92,15 +90,15 @@ class People(_View):
     @extend_schema(
         operation_id="createPerson",
         tags=["persons"],
-        summary="Make a person",
+        summary="Create a person",
         description=(
-            "Names are trimmed and then have 1 to 255 characters. The id comes from the server and is never "
-            "given again; an `id` in the body is ignored."
+            "Names are trimmed and must then have 1 to 255 characters. The server assigns the id and never "
+            "reuses it; an `id` in the body is ignored."
         ),
         parameters=[LOCATION_HEADER],
         request=PersonSerializer,
         responses={
-            201: _person("Made; `Location` says where it is.", {"id": 1000201, **_ADA}),
+            201: _person("Created. The header `Location` has its path.", {"id": 1000201, **_ADA}),
             **errors(UNAVAILABLE, body=True, wrong=_A_BLANK_NAME),
         },
         examples=[OpenApiExample("a new person", value=_ADA, request_only=True)],
@@ -118,7 +116,7 @@ class People(_View):
 
 
 class OnePerson(_View):
-    """One person. Deleting it deletes where it was, too."""
+    """One person. Deleting a person also deletes their pings."""
 
     callers = {"GET": READERS, "PUT": EDITORS, "PATCH": EDITORS, "DELETE": EDITORS}
 
@@ -126,7 +124,7 @@ class OnePerson(_View):
         operation_id="getPerson",
         tags=["persons"],
         summary="Get a person",
-        description="Who has an id, as a whole number. A person's token gives that person only.",
+        description="The person with this id. With a person's token only that person is found.",
         parameters=[PERSON_ID],
         responses={200: _person("This person.", FINN), **errors(MISSING, UNAVAILABLE)},
     )
@@ -138,11 +136,11 @@ class OnePerson(_View):
         operation_id="replacePerson",
         tags=["persons"],
         summary="Replace a person's names",
-        description="All three names are required, trimmed, 1 to 255 characters each. The id stays.",
+        description="All three names are required; they are trimmed and have 1 to 255 characters.",
         parameters=[PERSON_ID],
         request=PersonSerializer,
         responses={
-            200: _person("The person with its new names.", FINN | _ADA),
+            200: _person("The person with the new names.", FINN | _ADA),
             **errors(MISSING, UNAVAILABLE, body=True, wrong=_A_BLANK_NAME),
         },
         examples=[OpenApiExample("all names", value=_ADA, request_only=True)],
@@ -154,11 +152,11 @@ class OnePerson(_View):
         operation_id="changePerson",
         tags=["persons"],
         summary="Change some of a person's names",
-        description="Names that are not in the body stay as they are; the others have 1 to 255 characters.",
+        description="Names that are not in the body do not change. The others must have 1 to 255 characters.",
         parameters=[PERSON_ID],
         request=PersonSerializer(partial=True),
         responses={
-            200: _person("The person as it is now.", FINN | {"company_name": "Engines Ltd"}),
+            200: _person("The person after the change.", FINN | {"company_name": "Engines Ltd"}),
             **errors(MISSING, UNAVAILABLE, body=True, wrong=_A_BLANK_NAME),
         },
         examples=[OpenApiExample("one name", value={"company_name": "Engines Ltd"}, request_only=True)],
@@ -169,13 +167,13 @@ class OnePerson(_View):
     @extend_schema(
         operation_id="deletePerson",
         tags=["persons"],
-        summary="Delete a person and all its pings",
+        summary="Delete a person and all their pings",
         description=(
-            "Person and stored pings go in one transaction; pings still on their way are dropped. The id is "
-            "never given again."
+            "Deletes the person and their stored pings in one transaction. Pings that are not stored yet are "
+            "dropped. The id is never reused."
         ),
         parameters=[PERSON_ID],
-        responses={204: OpenApiResponse(description="Gone."), **errors(MISSING, UNAVAILABLE)},
+        responses={204: OpenApiResponse(description="Deleted."), **errors(MISSING, UNAVAILABLE)},
     )
     def delete(self, request: Request, person_id: int) -> Response:
         Query.of(request)
@@ -192,31 +190,31 @@ class OnePerson(_View):
     def _answer(self, person: services.Person | None, person_id: int) -> Response:
         if person is None:
             raise person_not_found(person_id)
-        return Response(PersonSerializer(person).data)  # its forms begin with what is stored
+        return Response(PersonSerializer(person).data)  # a serializer, for the initial values of the forms
 
 
 class Consent(APIView):
-    """What a person agrees to: whether others may find it."""
+    """A person's consent: whether others may find them."""
 
     callers = {"GET": OWNERS, "PUT": OWNERS}
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> serializers.Serializer:
-        """For the browsable page: what a form begins with."""
+        """Gives the form of the browsable page its initial values."""
         return ConsentSerializer(*args, **kwargs)
 
     @extend_schema(
         operation_id="getConsent",
         tags=["persons"],
-        summary="Get what a person agrees to",
+        summary="Get a person's consent",
         description=(
-            "Whether others may find this person, and whether the person ever chose that. The web app asks a "
-            "person who never did at the first sign-in; FINDABLE_BY_DEFAULT holds until then."
+            "Whether others may find this person, and whether the person ever chose that. The web app asks "
+            "at the first sign-in; until then FINDABLE_BY_DEFAULT applies."
         ),
         parameters=[PERSON_ID],
         responses={
             200: response_spec(
                 ConsentAnswerSerializer,
-                "As it is now.",
+                "The consent.",
                 {"never asked": {"findable": True, "decided": False}},
             ),
             **errors(MISSING, UNAVAILABLE),
@@ -232,19 +230,21 @@ class Consent(APIView):
     @extend_schema(
         operation_id="setConsent",
         tags=["persons"],
-        summary="Set what a person agrees to",
+        summary="Set a person's consent",
         description=(
-            "With `false` the person is in no answer about others any more, from the next question on: not "
-            "in lists of people or of locations, not in anybody's connections or encounters. What is asked "
-            "about the person itself, by its id, is answered as before. Pings are still taken."
+            "With `false` the person is left out of all answers about others, from the next question on: "
+            "lists of people and locations, and other people's connections and encounters. Questions about "
+            "the person by id are answered as before. Pings are still accepted."
         ),
         parameters=[PERSON_ID],
         request=ConsentSerializer,
         responses={
-            200: response_spec(ConsentSerializer, "As it is now.", {"not to be found": {"findable": False}}),
+            200: response_spec(
+                ConsentSerializer, "The consent after the change.", {"not findable": {"findable": False}}
+            ),
             **errors(MISSING, UNAVAILABLE, body=True, wrong={"findable": ["Must be true or false."]}),
         },
-        examples=[OpenApiExample("not to be found", value={"findable": False}, request_only=True)],
+        examples=[OpenApiExample("not findable", value={"findable": False}, request_only=True)],
     )
     def put(self, request: Request, person_id: int) -> Response:
         Query.of(request)

@@ -1,4 +1,4 @@
-"""In the admin site: receipts of erasures, and a person's archive, to which the person's page leads."""
+"""Erasure receipts in the admin site, and the export of a person, linked from the person's page."""
 
 from typing import Any
 
@@ -12,19 +12,19 @@ from locations.storage import MAX_ID
 from privacy import archive, erasure
 from privacy.models import ErasureReceipt
 
-EVERYTHING = (
+EXPORT_PERMISSIONS = (
     "persons.view_person",
     "locations.view_location",
     "consumers.view_rejectedping",
     "access.view_question",
     "access.view_token",
 )
-BROKERS_S = 1.0  # that the brokers may take to say how far the writers are
+BROKER_TIMEOUT_S = 1.0  # for the offsets of the topic and its writers
 
 
 @admin.register(ErasureReceipt)
 class ErasureReceiptAdmin(admin.ModelAdmin):
-    list_display = ("person_id", "shown_erased_at", "pings", "rejected_pings", "tokens", "is_done")
+    list_display = ("person_id", "erased_at_utc", "pings", "rejected_pings", "tokens", "is_complete")
     list_per_page = 100
     ordering = ("-id",)
     search_fields = ("person_id",)
@@ -32,13 +32,13 @@ class ErasureReceiptAdmin(admin.ModelAdmin):
     show_full_result_count = False
     fields = (
         "person_id",
-        "shown_erased_at",
+        "erased_at_utc",
         "pings",
         "rejected_pings",
         "tokens",
         "topic_ends",
         "passed_at",
-        "is_done",
+        "is_complete",
     )
     readonly_fields = fields
 
@@ -47,9 +47,9 @@ class ErasureReceiptAdmin(admin.ModelAdmin):
         return [path("export/<int:person_id>/", export, name="privacy_export"), *super().get_urls()]
 
     def export_view(self, request: HttpRequest, person_id: int) -> StreamingHttpResponse:
-        if not request.user.has_perms(EVERYTHING):
+        if not request.user.has_perms(EXPORT_PERMISSIONS):
             raise PermissionDenied
-        chunks = archive.of(person_id)
+        chunks = archive.stream(person_id)
         if chunks is None:
             raise Http404(f"There is no person {person_id}.")
         name = f'attachment; filename="person-{person_id}.zip"'
@@ -75,16 +75,16 @@ class ErasureReceiptAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         try:
-            erasure.follow(within_s=BROKERS_S)
+            erasure.update_receipts(within_s=BROKER_TIMEOUT_S)
         except NeighbourUnavailable:
-            text = "The brokers are out of reach: what is still in the topic, nobody can say now."
+            text = "The brokers are out of reach. It is unknown what is still in the topic."
             self.message_user(request, text, messages.WARNING)
         return super().changelist_view(request, {"title": "Erasure receipts", **(extra_context or {})})
 
     @admin.display(description="Erased (UTC)", ordering="erased_at")
-    def shown_erased_at(self, receipt: ErasureReceipt) -> str:
+    def erased_at_utc(self, receipt: ErasureReceipt) -> str:
         return f"{receipt.erased_at:%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description="Nothing left in the topic", boolean=True)
-    def is_done(self, receipt: ErasureReceipt) -> bool:
-        return erasure.is_done(receipt)
+    def is_complete(self, receipt: ErasureReceipt) -> bool:
+        return erasure.is_complete(receipt)

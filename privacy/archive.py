@@ -1,6 +1,6 @@
-"""Everything that is known about a person, as one zip archive, written while it is read.
+"""All data about a person as a zip archive, generated while it is read.
 
-The views, the admin site and `manage.py export_person` give the same bytes. MEMBERS is what it consists of.
+The REST path, the admin site and `manage.py export_person` give the same files. MEMBERS lists them.
 """
 
 import base64
@@ -27,58 +27,58 @@ from persons import services as persons
 from persons.models import Person
 from privacy.models import ErasureReceipt
 
-CHUNK = 64 * 1024  # bytes of the archive that are given at a time
-BLOCK = 1000  # lines that are compressed at a time
+CHUNK = 64 * 1024  # bytes of the archive per chunk, at least
+BLOCK = 1000  # lines compressed at a time
 
-# Read again by import_locations: Python's shortest decimals of a double are that double.
+# import_locations can read these columns. repr() of a double is exact.
 COLUMNS = ("person_id", "latitude", "longitude", "creation_time")
 
-README = """Everything that Connect knows about person {person_id}.
+README = """All data that Connect has about person {person_id}.
 
 person.json           the names, and whether others may find this person
-locations.csv         every stored ping, exactly; `manage.py import_locations locations.csv` reads it
-rejected_pings.jsonl  pings that could not be stored: why, when, the bytes as they came (Base64) and, where
-                      they can be read, what they say
-tokens.jsonl          the tokens that are this person's, without what is secret of them
-sign_in_links.jsonl   the sign-in links that were made for this person, without their secrets
-questions.jsonl       who asked about this person, when, about which range, and with what outcome; `people`
-                      is the number of people asked about. Of more than 500 only the lowest and the highest id
-                      are kept: such a line is here if this person's id lies between
-admin_log.jsonl       what staff changed about this person in the admin site
-erasures.jsonl        receipts of earlier erasures of the same id
+locations.csv         every stored ping, exactly; `manage.py import_locations locations.csv` can read it
+rejected_pings.jsonl  pings that could not be stored: reason, time, the original bytes (Base64) and, if they
+                      can be decoded, their content
+tokens.jsonl          the tokens of this person, without their secrets
+sign_in_links.jsonl   the sign-in links of this person, without their secrets
+questions.jsonl       questions about this person: caller, time, range and outcome; `people` is the number of
+                      people asked about. For more than 500 people only the lowest and the highest id are
+                      stored; such a question is listed if this person's id is in that range
+admin_log.jsonl       changes of this person by staff in the admin site
+erasures.jsonl        receipts of earlier erasures of this id
 
-All times are UTC, positions are WGS84 degrees.
+All times are UTC. Positions are WGS84 degrees.
 
-Encounters and connections are not stored, but computed from the pings of everybody. Those of this person,
-at the address of the API:
+Encounters and connections are not stored, but computed from the pings of all people. For this person, ask
+the API:
 
   /api/persons/{person_id}/encounters?start_date=YYYY-MM-DD&end_date=YYYY-MM-DD
 
-Not in here: pings that are still on their way (a few seconds), and what logs and backups have.
+Not included: pings that are not stored yet (for a few seconds), logs and backups.
 """
 
 
-def of(person_id: int) -> Generator[bytes, None, None] | None:
-    """The archive, chunk by chunk, in constant memory; None if there is nobody."""
-    found = persons.get_many([person_id]).get(person_id)
-    return _zipped(person_id) if found else None
+def stream(person_id: int) -> Generator[bytes, None, None] | None:
+    """The archive in chunks, in constant memory; None if there is no such person."""
+    person = persons.get_many([person_id]).get(person_id)
+    return _zipped(person_id) if person else None
 
 
 def _zipped(person_id: int) -> Generator[bytes, None, None]:
-    written = _Written()
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+    buffer = _Buffer()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, lines in MEMBERS.items():
             with archive.open(name, "w", force_zip64=True) as member:
-                rest = lines(person_id)
-                while block := list(islice(rest, BLOCK)):
+                remaining = lines(person_id)
+                while block := list(islice(remaining, BLOCK)):
                     member.write("".join(block).encode())
-                    if written.size >= CHUNK:
-                        yield written.take()
-    yield written.take()
+                    if buffer.size >= CHUNK:
+                        yield buffer.take()
+    yield buffer.take()
 
 
-class _Written:
-    """What a zip file is written to that nobody can seek in: emptied by taking it."""
+class _Buffer:
+    """A file object without seek for ZipFile. `take` empties it."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -101,7 +101,7 @@ class _Written:
         return taken
 
 
-# --- what it consists of -------------------------------------------------------------------------
+# --- the files -----------------------------------------------------------------------------------
 
 
 def _person(person_id: int) -> Iterator[str]:
@@ -134,7 +134,7 @@ def _rejected_pings(person_id: int) -> Iterator[str]:
             "offset": each.offset,
             "key": _base64(each.key),
             "value": _base64(each.value),
-            "read_as": _read(each.value),
+            "read_as": _decode(each.value),
         }
         for each in found.iterator(chunk_size=BLOCK)
     )
@@ -197,8 +197,8 @@ def _base64(column: bytes | memoryview | None) -> str | None:
     return None if column is None else base64.b64encode(column).decode()
 
 
-def _read(column: bytes | memoryview | None) -> dict[str, Any] | None:
-    """What the bytes say; None where they are no location."""
+def _decode(column: bytes | memoryview | None) -> dict[str, Any] | None:
+    """The location in the bytes; None if they are not a location."""
     try:
         return MessageToDict(pb.Location.FromString(bytes(column or b"")), preserving_proto_field_name=True)
     except (DecodeError, ValueError):

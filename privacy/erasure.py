@@ -1,7 +1,7 @@
-"""Erasing a person, and following the topic until nothing of them is on its way any more.
+"""Erases a person, and tracks when the writers have passed the person's pings in the topic.
 
-The deletion itself is persons' and the database's, whoever deletes: triggers take along the stored and the
-rejected pings and write the receipt. What is still in the topic the writers drop when they come to it.
+Triggers of the database delete the stored and rejected pings and write the receipt, however the person is
+deleted. The writers drop the pings that are still in the topic.
 """
 
 import math
@@ -20,17 +20,17 @@ Positions = Mapping[int, tuple[int, int]]
 
 
 def erase(person_id: int) -> ErasureReceipt | None:
-    """The receipt; of somebody who was erased before, the newest there is. None if there never was anybody.
+    """Deletes a person and returns the newest receipt for the id; None if there never was such a person.
 
-    A topic need not be reachable for it: `follow` asks how far it reached, now or later.
+    It does not need the brokers: `update_receipts` asks for the topic's end offsets later.
     """
     with transaction.atomic():
         persons.delete(person_id)
         return ErasureReceipt.objects.filter(person_id=person_id).first()
 
 
-def is_done(receipt: ErasureReceipt) -> bool:
-    """Whether nothing is left, as far as this process knows: only a topic keeps anything for a while."""
+def is_complete(receipt: ErasureReceipt) -> bool:
+    """Whether no data of the person is left. Without a topic that is true at once."""
     return receipt.passed_at is not None or not has_topic()
 
 
@@ -38,11 +38,11 @@ def has_topic() -> bool:
     return settings.PINGS_URL.startswith("kafka:")
 
 
-def follow(*, within_s: float = math.inf) -> None:
-    """Notes of all receipts how far the topic reached, and which of these ends the writers have passed.
+def update_receipts(*, within_s: float = math.inf) -> None:
+    """Stores the topic's end offsets in new receipts; marks receipts whose offsets the writers have passed.
 
-    A receipt nobody has looked at yet gets the ends of now: they lie behind those at its deletion, so that
-    what is said to be passed is. Raises NeighbourUnavailable.
+    A new receipt gets the current end offsets. They are not before those at the deletion, so a receipt is
+    never marked too early. Raises NeighbourUnavailable.
     """
     unfinished = ErasureReceipt.objects.filter(passed_at=None)
     if not has_topic() or not unfinished.exists():
@@ -54,16 +54,18 @@ def follow(*, within_s: float = math.inf) -> None:
     ErasureReceipt.objects.filter(id__in=new, topic_ends__isnull=True).update(topic_ends=ends)
     passed = [
         receipt_id
-        for receipt_id, noted in unfinished.filter(topic_ends__isnull=False).values_list("id", "topic_ends")
-        if _passed(noted or {}, positions)
+        for receipt_id, topic_ends in unfinished.filter(topic_ends__isnull=False).values_list(
+            "id", "topic_ends"
+        )
+        if _passed(topic_ends or {}, positions)
     ]
     ErasureReceipt.objects.filter(id__in=passed, passed_at=None).update(passed_at=timezone.now())
 
 
 def _passed(ends: Mapping[str, int], positions: Positions) -> bool:
-    """A topic that now ends before an end that was noted was made anew: nothing is left in it."""
-    for partition, noted in ends.items():
+    """Whether the writers have passed these offsets. A topic that ends before them is a new topic."""
+    for partition, stored_end in ends.items():
         written, end = positions.get(int(partition), (0, 0))
-        if written < noted <= end:
+        if written < stored_end <= end:
             return False
     return True

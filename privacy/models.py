@@ -1,4 +1,4 @@
-"""What is kept of somebody who was erased: that it was done, and how much went with them."""
+"""Receipts of erasures."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from django.db import models
 
 
 class ErasureReceipt(models.Model):
-    """One person, erased. A trigger writes it, in the transaction of the deletion, whoever deletes.
+    """The erasure of one person. A trigger writes it in the transaction of the deletion.
 
-    Of the person it has nothing but the id, so that whoever asked for it can be told that it was done. An id
-    can stand in several: an import that is told to may bring somebody back.
+    It has only the id of the person, as proof of the erasure. An id can have several receipts, because
+    `import_persons --restore-erased` can restore a person.
     """
 
     person_id = models.BigIntegerField()
@@ -19,10 +19,10 @@ class ErasureReceipt(models.Model):
     tokens = models.BigIntegerField()
     topic_ends = models.JSONField(
         null=True,
-        help_text="By partition, where the topic ended when it was first looked at after the deletion.",
+        help_text="The topic's end offset per partition, at the first check after the deletion.",
     )
     passed_at = models.DateTimeField(
-        null=True, help_text="When the writers were first seen to have passed these ends."
+        null=True, help_text="The time of the first check at which the writers had passed these offsets."
     )
 
     class Meta:

@@ -1,7 +1,7 @@
-"""How long where people were is kept: RETENTION_DAYS. What is older goes, whole months at a time.
+"""Drops data that is older than RETENTION_DAYS; pings are dropped by whole months.
 
-A ping whose time is more than a day ahead would not become too old for years, so it goes, too. Older
-versions, and doors with ACCESS=open, let such pings in.
+Pings with a time more than a day ahead are dropped too, because they would not expire for years. Older
+versions and doors with ACCESS=open accept such pings.
 """
 
 from collections.abc import Iterator
@@ -16,23 +16,23 @@ from consumers.models import RejectedPing
 from locations import partitions
 from locations.models import Location
 
-BLOCK = 10_000  # rows in a transaction
-AHEAD = timedelta(days=1)  # that a clock may be wrong, by its time zone for example
+BLOCK = 10_000  # rows per transaction
+MAX_CLOCK_SKEW = timedelta(days=1)  # for example a wrong time zone
 
 
-def limit() -> datetime | None:
-    """What lies wholly before it is too old; None if everything is kept."""
+def cutoff() -> datetime | None:
+    """Data before this time is too old; None if everything is kept."""
     days = settings.RETENTION_DAYS
     return timezone.now() - timedelta(days=days) if days else None
 
 
-def latest() -> datetime:
-    """What claims to be after it is in the future, beyond any mistake of a clock."""
-    return timezone.now() + AHEAD
+def future_cutoff() -> datetime:
+    """Pings after this time are dropped: no clock is that wrong."""
+    return timezone.now() + MAX_CLOCK_SKEW
 
 
 def months_after(moment: datetime) -> Iterator[tuple[str, int]]:
-    """Each partition that lies wholly in the future and has pings, with how many."""
+    """The partitions that are wholly after `moment` and have pings, with their number of pings."""
     return partitions.after(moment)
 
 
@@ -41,7 +41,7 @@ def pings_after(moment: datetime) -> int:
 
 
 def drop_pings_after(moment: datetime) -> int:
-    """Those that share a month with pings to be kept; how many went."""
+    """Deletes pings in months that also have pings to keep. Returns their number."""
     dropped = 0
     with connection.cursor() as cursor:
         while True:
@@ -56,19 +56,19 @@ def drop_pings_after(moment: datetime) -> int:
 
 
 def empty_months() -> list[str]:
-    """Months made for pings that are gone, or that never came."""
+    """Months without a ping, except current ones."""
     return partitions.empty_months(timezone.now())
 
 
 def months_before(moment: datetime) -> Iterator[tuple[str, int]]:
-    """Each partition that is too old, with how many pings are in it."""
+    """The partitions that are wholly before `moment`, with their number of pings."""
     return partitions.before(moment)
 
 
 def drop_month(name: str) -> bool:
-    """Its pings go first, which next to nobody notices, then the partition. False: that has to wait.
+    """Truncates a month, which blocks only its own readers and writers, and then drops the partition.
 
-    Raises partitions.Busy where even the pings are still there.
+    False if the partition is in use and stays, empty. Raises partitions.Busy if even the pings stay.
     """
     partitions.empty(name)
     try:
@@ -83,7 +83,7 @@ def questions_before(moment: datetime) -> int:
 
 
 def drop_questions(moment: datetime) -> int:
-    """How many lines of the audit log went."""
+    """Deletes rows of the audit log. Returns their number."""
     return Question.objects.filter(at__lt=moment).delete()[0]
 
 
@@ -92,7 +92,7 @@ def rejected_before(moment: datetime) -> int:
 
 
 def drop_rejected(moment: datetime) -> int:
-    """How many went."""
+    """Deletes rejected pings. Returns their number."""
     dropped = 0
     old = RejectedPing.objects.filter(rejected_at__lt=moment).order_by("id")
     while ids := list(old.values_list("id", flat=True)[:BLOCK]):

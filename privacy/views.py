@@ -1,4 +1,4 @@
-"""The REST door to what is known about a person."""
+"""The REST path of a person's export."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ from connect.web.rest import JsonRenderer, RowRenderer, person_not_found
 from connect.web.streaming import answer
 from privacy import archive
 
-CHUNKS = 8  # that are there before an answer begins; shorter ones are sent as a whole
+CHUNKS = 8  # read before the answer begins; a shorter archive is sent whole
 
 
 class Zip(RowRenderer):
-    """An archive; its rows are chunks of bytes."""
+    """Renders an archive, whose rows are chunks of bytes."""
 
     media_type = "application/zip"
     format = "zip"
@@ -32,7 +32,7 @@ class Zip(RowRenderer):
 
 
 class Export(APIView):
-    """Everything that is known about a person."""
+    """All data about a person."""
 
     callers = {"GET": OWNERS}
     renderer_classes = [Zip]
@@ -40,26 +40,26 @@ class Export(APIView):
     @extend_schema(
         operation_id="exportPerson",
         tags=["persons"],
-        summary="Get everything that is known about a person",
+        summary="Export all data about a person",
         description=(
-            "A zip archive with the names and what the person agrees to, every stored ping exactly, the "
-            "pings that were rejected, tokens, who asked, and what staff changed. A README in it says what "
-            "is what."
+            "A zip archive with the names and the consent, every stored ping exactly, rejected pings, "
+            "tokens, questions about the person from the audit log, and changes by staff. Its README "
+            "describes the files."
         ),
         parameters=[PERSON_ID],
         responses={
             (200, "application/zip"): response_spec(
-                OpenApiTypes.BINARY, "The archive.", {"begins so": "PK\u0003\u0004"}
+                OpenApiTypes.BINARY, "The archive.", {"the first bytes": "PK\u0003\u0004"}
             ),
             **errors(MISSING, UNAVAILABLE),
         },
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         Query.of(request)
-        chunks = archive.of(person_id) if caller_of(request).speaks_for(person_id) else None
+        chunks = archive.stream(person_id) if caller_of(request).speaks_for(person_id) else None
         if chunks is None:
             raise person_not_found(person_id)
-        given = answer(
+        response = answer(
             request,
             lambda _: chunks,
             limit=None,
@@ -67,15 +67,15 @@ class Export(APIView):
             key=lambda _: (),
             block_size=CHUNKS,
         )
-        given["Content-Disposition"] = f'attachment; filename="person-{person_id}.zip"'
-        return given
+        response["Content-Disposition"] = f'attachment; filename="person-{person_id}.zip"'
+        return response
 
     def perform_content_negotiation(
         self,
         request: Request,
         force: bool = False,  # noqa: FBT001, FBT002 - as DRF calls it
     ) -> tuple[BaseRenderer, str]:
-        """What is no archive is JSON: that it cannot be had in another form, and what OPTIONS describes."""
+        """Everything but the archive is JSON: a 406 and the answer to OPTIONS."""
         if force or request.method not in ("GET", "HEAD"):
             return JsonRenderer(), "application/json"
         return super().perform_content_negotiation(request)

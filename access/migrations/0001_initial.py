@@ -53,7 +53,9 @@ class Migration(migrations.Migration):
                 (
                     "person_id",
                     models.BigIntegerField(
-                        help_text="None: about everybody.", null=True, verbose_name="about person"
+                        help_text="Empty: everybody, an unknown person, or too many.",
+                        null=True,
+                        verbose_name="about person",
                     ),
                 ),
             ],
@@ -97,10 +99,10 @@ class Migration(migrations.Migration):
                     "kind",
                     models.CharField(
                         choices=[
-                            (access.callers.Kind["INGEST"], "ingest: sends pings, and nothing else"),
-                            (access.callers.Kind["PERSON"], "person: reads what is its own"),
+                            (access.callers.Kind["INGEST"], "ingest: sends pings, nothing else"),
+                            (access.callers.Kind["PERSON"], "person: reads the person's own data"),
                             (access.callers.Kind["SERVICE"], "service: another process of Connect"),
-                            (access.callers.Kind["STAFF"], "staff: everything, as its user may"),
+                            (access.callers.Kind["STAFF"], "staff: everything, with the rights of its user"),
                         ],
                         max_length=10,
                     ),
@@ -109,7 +111,7 @@ class Migration(migrations.Migration):
                     "first_person_id",
                     models.BigIntegerField(
                         blank=True,
-                        help_text="The id of the person; for the devices of an event, the first of its people.",
+                        help_text="The person's id. For the devices of an event: the first id of its people.",
                         null=True,
                         validators=[django.core.validators.MinValueValidator(1)],
                         verbose_name="first person",
@@ -119,7 +121,7 @@ class Migration(migrations.Migration):
                     "last_person_id",
                     models.BigIntegerField(
                         blank=True,
-                        help_text="Only for the devices of an event: the last id of its people. Empty: just the first.",
+                        help_text="Only for the devices of an event: the last id of its people. Empty: one person.",
                         null=True,
                         validators=[django.core.validators.MinValueValidator(1)],
                         verbose_name="last person",
@@ -139,7 +141,7 @@ class Migration(migrations.Migration):
                     "user",
                     models.ForeignKey(
                         blank=True,
-                        help_text="Only for staff: whose rights it has.",
+                        help_text="Only for staff: the user whose rights the token has.",
                         null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         to=settings.AUTH_USER_MODEL,

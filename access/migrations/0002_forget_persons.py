@@ -1,5 +1,7 @@
-"""A person's tokens go with the person, as its pings do; the range of an event's devices is nobody's own.
-That somebody asked about it stays, and about whom does not."""
+"""Deletes a person's tokens with the person, and removes the person's id from the audit log.
+
+Tokens for the devices of an event, which have a range of ids, are kept.
+"""
 
 from django.db import migrations
 

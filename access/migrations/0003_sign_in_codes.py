@@ -1,4 +1,4 @@
-"""One-time codes of sign-in links. They are deleted with their person, as the person's tokens are."""
+"""Adds the one-time codes of sign-in links. They are deleted with their person."""
 
 import django.core.validators
 import django.db.models.deletion

@@ -1,5 +1,7 @@
-"""The audit log says about how many people, which range, and with what outcome; configured service tokens do
-not expire. Old processes go on: what they do not write is empty."""
+"""Adds the number of people, the range and the outcome to the audit log; lets service tokens never expire.
+
+Processes of the version before still work: they leave the new columns empty.
+"""
 
 from datetime import UTC, datetime
 
@@ -54,7 +56,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             "question",
             "people",
-            models.IntegerField(help_text="The number of people asked about; 0 is everybody.", null=True),
+            models.IntegerField(help_text="The number of people asked about; 0 means everybody.", null=True),
         ),
         migrations.AddField(
             "question", "first_person_id", models.BigIntegerField(null=True, verbose_name="from person")

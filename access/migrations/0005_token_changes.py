@@ -1,7 +1,7 @@
-"""Counts what changes about tokens, so that a process learns in one question whether those it knows still hold.
+"""Counts changes of tokens, so that one question tells a process whether all its cached tokens still hold.
 
-The count changes with the change itself, at the end of its transaction. Noting the day of the last use is no
-change.
+The count changes at the end of the transaction that changes a token. Recording the day of the last use does
+not count.
 """
 
 from django.db import migrations
@@ -17,8 +17,8 @@ BEGIN
     UPDATE access_token_changes SET number = number + 1;
     RETURN NULL;
 END $$;
--- Deferred: the row of the count is locked only while a transaction ends, so that two deletions of many
--- persons cannot wait for each other.
+-- Deferred: the row of the count is locked only at the end of a transaction, so that two deletions of many
+-- persons cannot deadlock.
 CREATE CONSTRAINT TRIGGER access_count_token_change
 AFTER UPDATE OF hashed_key, revoked, expiry_date, kind, first_person_id, last_person_id, user_id OR DELETE
 ON access_token DEFERRABLE INITIALLY DEFERRED

@@ -1,4 +1,4 @@
-"""The audit log has what was validated, with everybody asked about and the outcome, whatever the door."""
+"""The audit log has the validated parameters, the people asked about and the outcome, from every door."""
 
 from collections.abc import Callable
 from io import StringIO
@@ -13,7 +13,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from access import services
-from access.audit import MOST_IDS
+from access.audit import MAX_IDS
 from access.callers import NOTED, Kind
 from access.models import Question, Token
 from persons import urls
@@ -27,7 +27,7 @@ DAY = "start_date=2026-05-11&end_date=2026-05-11"
 
 
 @pytest.fixture(autouse=True)
-def guarded(settings: Any) -> None:
+def _access_tokens(settings: Any) -> None:
     settings.ACCESS = "tokens"
 
 
@@ -38,7 +38,7 @@ def people(person: Callable[..., Person]) -> dict[str, int]:
 
 @pytest.fixture
 def ask(people: dict[str, int]) -> Callable[..., int]:
-    """Asks a path as a kind of caller; gives the status."""
+    """Calls a path as a kind of caller; returns the status."""
     organiser = User.objects.create_superuser("organiser")
     ann = {"first_person_id": people["ann"], "last_person_id": people["ann"]}
     fields: dict[str, dict[str, Any]] = {
@@ -60,7 +60,7 @@ def ask(people: dict[str, int]) -> Callable[..., int]:
     return ask
 
 
-def noted(people: dict[str, int]) -> list[tuple[Any, ...]]:
+def log(people: dict[str, int]) -> list[tuple[Any, ...]]:
     names = {number: name for name, number in people.items()}
     lines = Question.objects.order_by("id").values_list("what", "person_id", "outcome")
     return [(what, names.get(person_id, person_id), outcome) for what, person_id, outcome in lines]
@@ -82,14 +82,14 @@ def noted(people: dict[str, int]) -> list[tuple[Any, ...]]:
         ("/api/persons/{bo}/export", "GET export", ["bo"]),
     ],
 )
-def test_what_staff_ask_is_noted_as_validated(
+def test_a_call_of_staff_is_logged_with_its_validated_parameters(
     ask: Callable[..., int], people: dict[str, int], path: str, what: str, about: list[str | None]
 ) -> None:
     assert ask("staff", path) == 200
-    assert noted(people) == [(what, name, "200") for name in about]
+    assert log(people) == [(what, name, "200") for name in about]
 
 
-def test_the_range_asked_about_is_noted(ask: Callable[..., int]) -> None:
+def test_the_range_of_a_question_is_logged(ask: Callable[..., int]) -> None:
     ask("staff", "/api/persons/{bo}/encounters?" + DAY)
     ask("staff", "/api/locations?start=2026-05-11T10:00&end=2026-05-12&limit=5")
     ranges = [(f"{each.range_start}", f"{each.range_end}") for each in Question.objects.order_by("id")]
@@ -111,7 +111,7 @@ def test_the_range_asked_about_is_noted(ask: Callable[..., int]) -> None:
         ("staff", "/api/persons/999", "GET person", None, 404),
     ],
 )
-def test_refusals_and_service_tokens_are_noted(
+def test_refused_calls_are_logged(
     ask: Callable[..., int],
     people: dict[str, int],
     caller: str,
@@ -121,45 +121,47 @@ def test_refusals_and_service_tokens_are_noted(
     status: int,
 ) -> None:
     assert ask(caller, path) == status
-    assert noted(people) == [(what, about, str(status))]
+    assert log(people) == [(what, about, str(status))]
 
 
 @pytest.mark.urls(__name__)
-def test_a_service_token_by_itself_is_noted(ask: Callable[..., int], people: dict[str, int]) -> None:
+def test_a_call_with_a_service_token_is_logged(ask: Callable[..., int], people: dict[str, int]) -> None:
     assert ask("service", "/internal/persons?id={bo}") == 200
-    assert noted(people) == [("GET internal-persons", "bo", "200")]
+    assert log(people) == [("GET internal-persons", "bo", "200")]
 
 
 @pytest.mark.urls(__name__)
-def test_what_a_neighbour_asks_for_a_caller_is_noted_by_its_door(
+def test_a_neighbours_call_for_its_caller_is_not_logged_twice(
     ask: Callable[..., int], people: dict[str, int]
 ) -> None:
     assert ask("service", "/internal/persons?id={bo}", **{NOTED: "1"}) == 200
     assert ask("person", "/api/persons/{ann}", **{NOTED: "1"}) == 200
-    assert noted(people) == [("GET person", "ann", "200")]
+    assert log(people) == [("GET person", "ann", "200")]
 
 
-def test_pings_and_ones_own_name_are_not_noted(ask: Callable[..., int], people: dict[str, int]) -> None:
-    ask("ingest", "/api/locations", "POST", b'{"person_id":%d,"latitude":1,"longitude":2}' % people["ann"])
-    ask("person", "/api/caller")
-    assert noted(people) == []
-
-
-def test_of_many_ids_the_number_and_the_ends_are_noted(
+def test_pings_and_the_callers_own_identity_are_not_logged(
     ask: Callable[..., int], people: dict[str, int]
 ) -> None:
-    above = people["bo"] + 1  # the ids of people grow, so nobody has one of these
-    ids = [people["bo"], *range(above, above + MOST_IDS), people["ann"]]
+    ask("ingest", "/api/locations", "POST", b'{"person_id":%d,"latitude":1,"longitude":2}' % people["ann"])
+    ask("person", "/api/caller")
+    assert log(people) == []
+
+
+def test_more_than_max_ids_are_logged_as_number_lowest_and_highest(
+    ask: Callable[..., int], people: dict[str, int]
+) -> None:
+    above = people["bo"] + 1  # ids only grow, so these are unknown
+    ids = [people["bo"], *range(above, above + MAX_IDS), people["ann"]]
     assert ask("staff", "/api/persons?" + "&".join(f"id={each}" for each in ids)) == 200
     [line] = Question.objects.all()
-    assert (line.person_id, line.people, line.first_person_id) == (None, MOST_IDS + 2, people["ann"])
+    assert (line.person_id, line.people, line.first_person_id) == (None, MAX_IDS + 2, people["ann"])
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "path", ["/api/persons/{ann}", "/api/persons?search=ann", "/api/persons", "/api/locations?limit=5"]
 )
-def test_what_cannot_be_noted_is_not_answered(ask: Callable[..., int], path: str) -> None:
+def test_a_call_that_cannot_be_logged_is_a_503(ask: Callable[..., int], path: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE access_question RENAME TO away")
         try:
@@ -188,11 +190,11 @@ def staff(client: Client) -> Client:
     return client
 
 
-def test_a_search_in_the_admin_is_noted_with_those_found(staff: Client, people: dict[str, int]) -> None:
+def test_a_search_in_the_admin_is_logged_with_the_people_found(staff: Client, people: dict[str, int]) -> None:
     staff.get("/admin/persons/person/?q=bo")
     staff.get("/admin/persons/person/")
     what = "GET admin persons_person_changelist"
-    assert noted(people) == [(what, "bo", "200"), (what, None, "200")]
+    assert log(people) == [(what, "bo", "200"), (what, None, "200")]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,7 @@ def test_a_list_in_the_admin_is_noted_with_its_people_however_it_is_filtered(
 
 
 @pytest.mark.parametrize("chosen", ["selected", "all"])
-def test_a_bulk_export_is_noted_with_everybody_in_it(
+def test_a_bulk_export_is_logged_with_all_its_people(
     staff: Client, people: dict[str, int], chosen: str
 ) -> None:
     what = "POST admin persons_person_changelist"
@@ -218,12 +220,10 @@ def test_a_bulk_export_is_noted_with_everybody_in_it(
         answer = staff.get("/admin/persons/person/export/")
     assert isinstance(answer, StreamingHttpResponse)
     assert b"bo" in answer.getvalue()
-    assert noted(people) == [(what, "ann", "200"), (what, "bo", "200")]
+    assert log(people) == [(what, "ann", "200"), (what, "bo", "200")]
 
 
-def test_a_bulk_deletion_is_noted_without_the_ids_of_the_erased(
-    staff: Client, people: dict[str, int]
-) -> None:
+def test_a_bulk_deletion_is_logged_without_ids(staff: Client, people: dict[str, int]) -> None:
     form = {"action": "delete_selected", "_selected_action": list(people.values()), "post": "yes"}
     assert staff.post("/admin/persons/person/", form).status_code == 302
     assert not Person.objects.exists()
@@ -231,13 +231,15 @@ def test_a_bulk_deletion_is_noted_without_the_ids_of_the_erased(
     assert (line.person_id, line.people, line.outcome) == (None, 2, "302")
 
 
-def test_locations_in_the_admin_are_noted_as_validated(staff: Client, people: dict[str, int]) -> None:
+def test_locations_in_the_admin_are_logged_with_the_validated_id(
+    staff: Client, people: dict[str, int]
+) -> None:
     staff.get(f"/admin/locations/location/?person_id=00{people['bo']}")
-    assert noted(people) == [("GET admin locations_location_changelist", "bo", "200")]
+    assert log(people) == [("GET admin locations_location_changelist", "bo", "200")]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_page_of_the_admin_that_cannot_be_noted_is_not_shown(staff: Client, people: dict[str, int]) -> None:
+def test_an_admin_page_that_cannot_be_logged_is_a_503(staff: Client, people: dict[str, int]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE access_question RENAME TO away")
         try:
@@ -248,10 +250,10 @@ def test_a_page_of_the_admin_that_cannot_be_noted_is_not_shown(staff: Client, pe
     assert b"ann" not in answer.content.lower()
 
 
-# --- it is found, given out and forgotten ----------------------------------------------------------
+# --- the command `tokens` ------------------------------------------------------------------------
 
 
-def test_the_command_lists_a_token_that_does_not_expire(settings: Any) -> None:
+def test_the_command_lists_a_token_that_never_expires(settings: Any) -> None:
     settings.SERVICE_TOKEN = "process0." + "k" * 32
     call_command("migrate", stdout=StringIO())
     out = StringIO()

@@ -26,7 +26,7 @@ from tests.gunicorn_server import Server
 EXCHANGE = "/api/caller/exchange"
 
 
-def made(person_id: int, *, days: float = 1, with_token: Token | None = None) -> str:
+def make_code(person_id: int, *, days: float = 1, with_token: Token | None = None) -> str:
     """The code of a new link."""
     expires = timezone.now() + timedelta(days=days)
     return services.make_link(person_id, name="Ann", expires=expires, made_with=with_token).partition(
@@ -46,43 +46,43 @@ def exchange(api: APIClient) -> Callable[[str], Any]:
 
 
 @pytest.mark.django_db
-def test_a_code_gives_a_token_of_its_person_once(exchange: Callable[[str], Any], ann: Person) -> None:
-    code = made(ann.id)
+def test_a_code_is_exchanged_once_for_a_token(exchange: Callable[[str], Any], ann: Person) -> None:
+    code = make_code(ann.id)
     answer = exchange(code)
     assert answer.status_code == 201, answer.content
     assert answer["Cache-Control"] == "no-store"
     token = Token.objects.get()
     assert answer.json()["person_id"] == ann.id
-    token_shown = answer.json()["token"]
-    assert services.of_tokens([token_shown])[token_shown] == Caller(
+    key = answer.json()["token"]
+    assert services.identify_tokens([key])[key] == Caller(
         Kind.PERSON, f"token {token.prefix}", (ann.id, ann.id), token.expiry_date.timestamp()
     )
     assert token.expiry_date == SignInCode.objects.get().expiry_date
     assert list(Question.objects.values_list("what", "person_id")) == [("POST exchange", ann.id)]
 
-    again = exchange(code)
-    assert again.status_code == 404
-    assert "used before" in again.json()["detail"]
+    second = exchange(code)
+    assert second.status_code == 404
+    assert "used before" in second.json()["detail"]
     assert Token.objects.count() == 1
 
 
 @pytest.mark.django_db
-def test_a_code_is_no_token_and_nothing_stored_can_be_shown(ann: Person) -> None:
-    code = made(ann.id)
-    assert services.of_tokens([code]) == {}
+def test_a_code_is_not_a_token_and_only_its_hash_is_stored(ann: Person) -> None:
+    code = make_code(ann.id)
+    assert services.identify_tokens([code]) == {}
     with connection.cursor() as cursor:
         cursor.execute("SELECT access_signincode::text FROM access_signincode")
         assert code.partition(".")[2] not in cursor.fetchone()[0]
 
 
 @pytest.mark.django_db
-def test_an_expired_or_revoked_code_gives_nothing(exchange: Callable[[str], Any], ann: Person) -> None:
-    expired, revoked = made(ann.id, days=0), made(ann.id)
+def test_an_expired_or_revoked_code_is_refused(exchange: Callable[[str], Any], ann: Person) -> None:
+    expired, revoked = make_code(ann.id, days=0), make_code(ann.id)
     tokens("revoke", revoked.partition(".")[0])
     token, _ = services.make(name="Ann", kind=Kind.PERSON, first_person_id=ann.id)
-    beside = made(ann.id, with_token=token)
+    dependent = make_code(ann.id, with_token=token)
     tokens("revoke", token.prefix)
-    for code, why in ((expired, "has expired"), (revoked, "was revoked"), (beside, "was revoked")):
+    for code, why in ((expired, "has expired"), (revoked, "was revoked"), (dependent, "was revoked")):
         answer = exchange(code)
         assert (answer.status_code, why in answer.json()["detail"]) == (404, True), answer.content
     assert Token.objects.count() == 1
@@ -104,10 +104,8 @@ def test_an_expired_or_revoked_code_gives_nothing(exchange: Callable[[str], Any]
         ({"code": "ключ"}, 404),
     ],
 )
-def test_anything_else_is_refused_and_names_nobody(
-    api: APIClient, ann: Person, body: Any, status: int
-) -> None:
-    made(ann.id)
+def test_a_malformed_or_unknown_code_is_refused(api: APIClient, ann: Person, body: Any, status: int) -> None:
+    make_code(ann.id)
     answer = api.post(EXCHANGE, body)
     assert answer.status_code == status, answer.content
     assert b"Ann" not in answer.content
@@ -119,7 +117,7 @@ def test_a_persons_codes_are_deleted_with_the_person(
     person: Callable[..., Person], client: Client, exchange: Callable[[str], Any]
 ) -> None:
     ann, bo = person("Ann"), person("Bo")
-    codes = [made(each.id) for each in (ann, bo)]
+    codes = [make_code(each.id) for each in (ann, bo)]
     client.force_login(User.objects.create_superuser("organiser"))
     pks = list(SignInCode.objects.values_list("pk", flat=True))
     client.post("/admin/access/signincode/", {"action": "revoke", "_selected_action": pks})
@@ -131,7 +129,7 @@ def test_a_persons_codes_are_deleted_with_the_person(
     assert LogEntry.objects.filter(content_type__model="signincode").count() == 1
     assert exchange(codes[0]).status_code == 404
     with pytest.raises(ValidationError, match=f"no person {gone}"):
-        made(gone)
+        make_code(gone)
 
 
 @pytest.mark.django_db
@@ -151,21 +149,21 @@ def test_the_command_makes_lists_and_revokes_links(settings: Any, ann: Person) -
 
 
 @pytest.fixture
-def real(transactional_db: None) -> Iterator[Server]:
+def server(transactional_db: None) -> Iterator[Server]:
     with Server(WEB_WORKERS="1", WEB_THREADS="8", ACCESS="tokens") as running:
         yield running
 
 
-def test_of_many_exchanges_at_once_one_gives_a_token(real: Server, ann: Person) -> None:
-    code = made(ann.id)
+def test_only_one_of_many_concurrent_exchanges_succeeds(server: Server, ann: Person) -> None:
+    code = make_code(ann.id)
     start = threading.Barrier(8)
     answers: list[requests.Response] = []
 
-    def ask() -> None:
+    def exchange() -> None:
         start.wait()
-        answers.append(real.post(EXCHANGE, json={"code": code}))
+        answers.append(server.post(EXCHANGE, json={"code": code}))
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=exchange) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Sign-in links in the web app: what is asked before somebody is replaced, and at a first sign-in."""
+"""Sign-in links in the web app: the consent page, and the confirmation before another person signs in."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -28,10 +28,10 @@ def app(transactional_db: None) -> Iterator[Server]:
 def browser() -> Iterator[Browser]:
     with a_browser() as browser:
         yield browser
-        connections.close_all()  # while its loop runs, queries have a connection of their own
+        connections.close_all()  # while its loop runs, queries use another connection
 
 
-def by_link(page: Page, app: Server, person: Person, *, host: str = "127.0.0.1") -> None:
+def open_link(page: Page, app: Server, person: Person, *, host: str = "127.0.0.1") -> None:
     expires = timezone.now() + timedelta(days=1)
     code = services.make_link(person.id, name=str(person), expires=expires).partition("#")[2]
     page.goto("about:blank")
@@ -40,12 +40,12 @@ def by_link(page: Page, app: Server, person: Person, *, host: str = "127.0.0.1")
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_first_sign_in_asks_for_consent_and_a_second_link_replaces_nobody_unasked(
+def test_a_first_sign_in_asks_for_consent_and_a_second_link_for_confirmation(
     app: Server, browser: Browser, person: Callable[..., Person], viewport: dict[str, int], scheme: str
 ) -> None:
     ann, bo = person("Ann"), person("Bo")
     with a_page(browser, {app.url("")}, viewport=viewport, color_scheme=scheme) as page:
-        by_link(page, app, ann)
+        open_link(page, app, ann)
         consent = page.get_by_role("heading", name="May others find you?")
         expect(consent).to_be_focused()
         expect(page.get_by_role("main")).to_contain_text("You are signed in as Ann Lee.")
@@ -56,7 +56,7 @@ def test_a_first_sign_in_asks_for_consent_and_a_second_link_replaces_nobody_unas
         ann.refresh_from_db()
         assert (ann.findable, ann.decided_at is None) == (False, False)
 
-        by_link(page, app, bo)
+        open_link(page, app, bo)
         expect(page.get_by_role("heading", name="Sign in as Bo Lee?")).to_be_focused()
         expect(page.get_by_role("main")).to_contain_text("You are signed in as Ann Lee.")
         assert barriers(page) == []
@@ -64,17 +64,15 @@ def test_a_first_sign_in_asks_for_consent_and_a_second_link_replaces_nobody_unas
         page.get_by_role("button", name="Stay signed in as Ann Lee").click()
         expect(page.get_by_role("heading", name="Ann Lee")).to_be_visible()
 
-        by_link(page, app, bo)
+        open_link(page, app, bo)
         page.get_by_role("button", name="Sign in as Bo Lee").click()
-        expect(consent).to_be_visible()  # of Bo, who was not asked yet
+        expect(consent).to_be_visible()  # Bo has not decided yet
         expect(page.get_by_role("main")).to_contain_text("You are signed in as Bo Lee.")
 
 
-def test_the_app_asks_the_api_under_the_name_by_which_it_was_opened(
-    app: Server, browser: Browser, ann: Person
-) -> None:
+def test_the_app_calls_the_api_under_its_own_host_name(app: Server, browser: Browser, ann: Person) -> None:
     here = app.url("").replace("127.0.0.1", "localhost")
     with a_page(browser, {here}) as page:
-        by_link(page, app, ann, host="localhost")
+        open_link(page, app, ann, host="localhost")
         expect(page.get_by_role("heading", name="May others find you?")).to_be_visible()
         assert page.locator("html").get_attribute("data-api") == here

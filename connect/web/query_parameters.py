@@ -140,7 +140,7 @@ class Query(serializers.Serializer):
             # A plain dict: the browsable page would render a ReturnDict as errors of a body.
             raise exceptions.ValidationError(dict(query.errors))
         given = {name: query.validated_data.get(name) for name in query.fields.keys()}  # noqa: SIM118 - it iterates over keys, its stubs over fields
-        audit.asks(request, given)
+        audit.set_query(request, given)
         return given
 
     def to_internal_value(self, data: Any) -> Any:

@@ -176,7 +176,7 @@ def test_the_page_comes_without_what_the_database_does_not_say_in_time(
     finally:
         locker.close()
     assert tuple(found) == (*EVERY[:-1], "no-rejectedping")
-    assert found["no-rejectedping"].note == "No answer from the database in time."
+    assert found["no-rejectedping"].note == "The database did not answer in time."
 
 
 # --- what they cost ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Whether others may find a person; everybody who is there already may be, and so may who is made by older code."""
+"""Adds `findable`. It is true for existing people and for people made by older code."""
 
 from django.db import migrations, models
 
@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
             field=models.BooleanField(
                 db_default=True,
                 default=True,
-                help_text="Off: in no answer about others any more, at once. Pings are still stored.",
+                help_text="If off, all answers about others leave this person out, at once. Pings are still stored.",
                 verbose_name="may be found",
             ),
         ),
@@ -21,6 +21,6 @@ class Migration(migrations.Migration):
             model_name="person",
             index=models.Index(condition=models.Q(("findable", False)), fields=["id"], name="person_hidden"),
         ),
-        # Until the planner knows that next to nobody is hidden it would look for them among everybody.
+        # Without statistics the planner does not know that hidden people are rare, and scans the whole table.
         migrations.RunSQL("ANALYZE persons_person", migrations.RunSQL.noop),
     ]

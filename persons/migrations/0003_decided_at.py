@@ -1,4 +1,4 @@
-"""When a person last chose whether others may find them. Nobody has been asked so far; older code leaves it empty."""
+"""Adds `decided_at`. It is empty for existing people and for people made by older code."""
 
 from django.db import migrations, models
 

@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
             field=models.BooleanField(
                 db_default=True,
                 default=persons.models.findable_by_default,
-                help_text="Off: in no answer about others any more, at once. Pings are still stored.",
+                help_text="If off, all answers about others leave this person out, at once. Pings are still stored.",
                 verbose_name="may be found",
             ),
         ),

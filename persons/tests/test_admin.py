@@ -1,4 +1,4 @@
-"""People in the admin site: finding, changing and deleting them, and who may."""
+"""People in the admin site: search, changes, deletion, and permissions."""
 
 import re
 from collections.abc import Callable
@@ -33,19 +33,19 @@ def ada() -> Person:
 
 @pytest.fixture
 def staff(django_user_model: type[User]) -> Callable[..., Client]:
-    """A client of somebody who may enter the admin site, with these permissions."""
+    """Makes a client of a staff user with these permissions."""
 
-    def enter(*permissions: str) -> Client:
+    def log_in(*permissions: str) -> Client:
         user = django_user_model.objects.create_user("someone", is_staff=True)
         user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
         client = Client()
         client.force_login(user)
         return client
 
-    return enter
+    return log_in
 
 
-def crowd(count: int) -> None:
+def create_people(count: int) -> None:
     Person.objects.bulk_create(
         Person(first_name=f"First{n}", last_name=f"Last{n}", company_name=f"Company {n % 1000}")
         for n in range(count)
@@ -56,13 +56,13 @@ def found(client: Client, **query: str) -> list[str]:
     return [person.last_name for person in client.get(LIST, query).context["cl"].result_list]
 
 
-# --- finding -------------------------------------------------------------------------------------
+# --- search --------------------------------------------------------------------------------------
 
 
 def test_people_are_listed_by_id_in_few_queries(
     admin_client: Client, django_assert_max_num_queries: Any
 ) -> None:
-    crowd(250)
+    create_people(250)
     with django_assert_max_num_queries(6):
         page = admin_client.get(LIST)
     ids = [person.pk for person in page.context["cl"].result_list]
@@ -71,10 +71,8 @@ def test_people_are_listed_by_id_in_few_queries(
 
 
 @pytest.mark.parametrize("words", ["lovelace", "ADA", "love eng", "engines ada"])
-def test_every_word_must_stand_in_a_name_or_the_company(
-    admin_client: Client, ada: Person, words: str
-) -> None:
-    crowd(3)
+def test_every_word_must_be_in_a_name_or_the_company(admin_client: Client, ada: Person, words: str) -> None:
+    create_people(3)
     assert found(admin_client, q=words) == ["Lovelace"]
 
 
@@ -83,16 +81,14 @@ def test_a_person_is_found_by_id(admin_client: Client, ada: Person) -> None:
 
 
 @pytest.mark.parametrize("words", ["²", "9" * 19, "9" * 40, "%", "'", '"', "\\", "\0"])
-def test_odd_searches_find_nobody_or_everybody_but_never_fail(
-    admin_client: Client, ada: Person, words: str
-) -> None:
+def test_a_search_with_odd_characters_does_not_fail(admin_client: Client, ada: Person, words: str) -> None:
     assert admin_client.get(LIST, {"q": words}).status_code == 200
 
 
-def test_the_search_uses_the_trigrams(admin_client: Client) -> None:
-    crowd(20_000)
+def test_the_search_uses_the_trigram_index(admin_client: Client) -> None:
+    create_people(20_000)
     with connection.cursor() as cursor:
-        # What autovacuum does in its time; entries not yet in the tree make the planner shun it.
+        # Autovacuum does this later; with pending entries the planner avoids the index.
         cursor.execute("SELECT gin_clean_pending_list('person_names_trgm')")
         cursor.execute("ANALYZE persons_person")
     with CaptureQueriesContext(connection) as queries:
@@ -105,7 +101,7 @@ def test_the_search_uses_the_trigrams(admin_client: Client) -> None:
             assert "person_names_trgm" in "".join(line for (line,) in cursor.fetchall())
 
 
-def test_a_company_is_filtered_by_its_whole_name_or_a_part(admin_client: Client, ada: Person) -> None:
+def test_the_company_filter_takes_a_whole_name_or_a_part(admin_client: Client, ada: Person) -> None:
     Person.objects.create(first_name="Bo", last_name="Ek", company_name="Engines Ltd & Sons")
     assert found(admin_client, company="Engines Ltd") == ["Lovelace"]
     assert found(admin_client, company="engines l") == ["Lovelace", "Ek"]
@@ -114,8 +110,8 @@ def test_a_company_is_filtered_by_its_whole_name_or_a_part(admin_client: Client,
     assert found(admin_client, company="  ") == ["Lovelace", "Ek"]
 
 
-def test_thousands_of_companies_do_not_make_a_page_of_links(admin_client: Client) -> None:
-    crowd(3000)
+def test_companies_are_suggested_and_not_listed_as_links(admin_client: Client) -> None:
+    create_people(3000)
     page = admin_client.get(LIST, {"q": "First7"}).content.decode()
     assert page.count("?company=") == 0
     answer = admin_client.get(f"{LIST}companies/", {"q": "COMPANY 7"}).json()
@@ -123,15 +119,15 @@ def test_thousands_of_companies_do_not_make_a_page_of_links(admin_client: Client
     assert answer["companies"][:2] == ["Company 7", "Company 70"]
 
 
-def test_who_finds_nobody_is_told_what_to_do(admin_client: Client) -> None:
+def test_an_empty_list_says_what_to_do(admin_client: Client) -> None:
     assert "There are no people yet" in admin_client.get(LIST).content.decode()
-    assert "Nobody fits" in admin_client.get(LIST, {"q": "nobody"}).content.decode()
+    assert "No person matches" in admin_client.get(LIST, {"q": "nobody"}).content.decode()
 
 
-# --- the way to pings ----------------------------------------------------------------------------
+# --- links to pings ------------------------------------------------------------------------------
 
 
-def test_a_person_leads_to_its_pings_connections_and_encounters(admin_client: Client, ada: Person) -> None:
+def test_a_person_has_links_to_pings_connections_and_encounters(admin_client: Client, ada: Person) -> None:
     for page in (LIST, f"{LIST}{ada.pk}/change/"):
         text = admin_client.get(page).content.decode()
         assert f'href="/admin/locations/location/?person_id={ada.pk}"' in text
@@ -139,7 +135,7 @@ def test_a_person_leads_to_its_pings_connections_and_encounters(admin_client: Cl
         assert f'href="/admin/locations/location/newest/{ada.pk}/encounters/"' in text
 
 
-def test_links_are_for_those_who_may_follow_them(staff: Callable[..., Client], ada: Person) -> None:
+def test_links_need_the_permission_of_their_target(staff: Callable[..., Client], ada: Person) -> None:
     client = staff("view_person")
     for page in (LIST, f"{LIST}{ada.pk}/change/"):
         text = client.get(page).content.decode()
@@ -162,7 +158,7 @@ def test_names_are_trimmed(admin_client: Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 256, "a\0b"])
-def test_a_name_that_breaks_the_rule_is_refused_with_a_reason(admin_client: Client, name: str) -> None:
+def test_an_invalid_name_is_refused_with_a_reason(admin_client: Client, name: str) -> None:
     names = {"first_name": name, "last_name": "Lee", "company_name": "Acme"}
     page = admin_client.post(f"{LIST}add/", names)
     assert page.status_code == 200
@@ -170,19 +166,17 @@ def test_a_name_that_breaks_the_rule_is_refused_with_a_reason(admin_client: Clie
     assert not Person.objects.exists()
 
 
-def test_staff_hides_a_person_and_finds_those_who_are_hidden(admin_client: Client, ada: Person) -> None:
-    crowd(3)
+def test_staff_can_hide_a_person_and_filter_hidden_people(admin_client: Client, ada: Person) -> None:
+    create_people(3)
     names = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}
     page = f"{LIST}{ada.pk}/change/"
-    assert admin_client.post(page, names).status_code == 302  # a box that is not ticked is not sent
+    assert admin_client.post(page, names).status_code == 302  # an unchecked box is not sent
     assert found(admin_client, findable__exact="0") == ["Lovelace"]
     assert admin_client.post(page, names | {"findable": "on"}).status_code == 302
     assert found(admin_client, findable__exact="0") == []
 
 
-def test_the_log_of_changes_does_not_believe_what_a_form_says_was_stored(
-    admin_client: Client, ada: Person
-) -> None:
+def test_the_change_log_ignores_a_forged_initial_value(admin_client: Client, ada: Person) -> None:
     Person.objects.filter(pk=ada.pk).update(findable=False)
     names = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}
     forged = names | {"findable": "on", "initial-findable": "True"}
@@ -195,7 +189,7 @@ def test_the_log_of_changes_does_not_believe_what_a_form_says_was_stored(
 # --- deleting ------------------------------------------------------------------------------------
 
 
-def ping(person_id: int) -> None:
+def create_pings(person_id: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO locations_location (person_id, creation_time, latitude, longitude) "
@@ -204,26 +198,26 @@ def ping(person_id: int) -> None:
         )
 
 
-def pings() -> int:
+def count_pings() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM locations_location")
         return cursor.fetchone()[0]
 
 
-def test_deleting_a_person_says_that_the_pings_go_too_and_they_do(admin_client: Client, ada: Person) -> None:
-    ping(ada.pk)
+def test_deleting_a_person_warns_about_the_pings_and_deletes_them(admin_client: Client, ada: Person) -> None:
+    create_pings(ada.pk)
     page = f"{LIST}{ada.pk}/delete/"
     with CaptureQueriesContext(connection) as queries:
         assert "All pings of this person are deleted too" in admin_client.get(page).content.decode()
     assert not [query for query in queries if "locations_location" in query["sql"]]
     assert admin_client.post(page, {"post": "yes"}).status_code == 302
-    assert (Person.objects.count(), pings()) == (0, 0)
+    assert (Person.objects.count(), count_pings()) == (0, 0)
 
 
-def test_more_people_than_a_form_has_fields_are_deleted_at_once(admin_client: Client, ada: Person) -> None:
-    crowd(1500)
-    ping(ada.pk)
-    ping(Person.objects.latest("id").pk)
+def test_more_people_than_the_limit_of_form_fields_can_be_deleted(admin_client: Client, ada: Person) -> None:
+    create_people(1500)
+    create_pings(ada.pk)
+    create_pings(Person.objects.latest("id").pk)
     everybody = {"action": "delete_selected", "select_across": "1", "index": "0", "_selected_action": "1"}
     address = f"{LIST}?q=company"
     page = admin_client.post(address, everybody).content.decode()
@@ -235,11 +229,11 @@ def test_more_people_than_a_form_has_fields_are_deleted_at_once(admin_client: Cl
     answer = admin_client.post(address, hidden)
     assert answer.status_code == 302
     assert list(Person.objects.all()) == [ada]
-    assert pings() == 10
+    assert count_pings() == 10
 
 
-def test_only_the_selected_are_deleted(admin_client: Client, ada: Person) -> None:
-    crowd(3)
+def test_only_the_selected_people_are_deleted(admin_client: Client, ada: Person) -> None:
+    create_people(3)
     selected = {"action": "delete_selected", "_selected_action": [str(ada.pk)]}
     page = admin_client.post(LIST, selected).content.decode()
     assert "Delete 1 person?" in page
@@ -249,11 +243,11 @@ def test_only_the_selected_are_deleted(admin_client: Client, ada: Person) -> Non
     assert not Person.objects.filter(pk=ada.pk).exists()
 
 
-# --- who may -------------------------------------------------------------------------------------
+# --- permissions ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_who_is_not_staff_gets_the_login(client: Client, page: str) -> None:
+def test_an_anonymous_user_is_redirected_to_the_login(client: Client, page: str) -> None:
     answer = client.get(page)
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith("/admin/login/")
@@ -264,7 +258,7 @@ def test_staff_without_the_permission_is_refused(staff: Callable[..., Client], p
     assert staff().get(page).status_code == 403
 
 
-def test_who_may_only_look_may_export_but_not_import_or_delete(
+def test_the_view_permission_allows_export_but_not_import_or_delete(
     staff: Callable[..., Client], ada: Person
 ) -> None:
     client = staff("view_person")

@@ -1,4 +1,4 @@
-"""People as CSV through the admin site: out, in, and out and in again."""
+"""Export and import of people as CSV in the admin site."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ EXPORT = f"{LIST}export/"
 HEADER = "id,first_name,last_name,company_name\n"
 EXPORTED = "id,first_name,last_name,company_name,findable\r\n"
 
-NASTY = [
+ODD_NAMES = [
     "=1+1",
     "+49 30",
     "-Ing",
@@ -48,7 +48,7 @@ def stored() -> list[tuple[object, ...]]:
 
 
 def upload(client: Client, content: bytes | str | None, **fields: str) -> Any:
-    """What the page says about this file: the response, whose context holds the form and the summary."""
+    """Imports a file; the response has the form and the summary in its context."""
     data: dict[str, Any] = dict(fields)
     if content is not None:
         raw = content.encode() if isinstance(content, str) else content
@@ -58,43 +58,43 @@ def upload(client: Client, content: bytes | str | None, **fields: str) -> Any:
     return answer
 
 
-def start_anew() -> None:
-    """Leaves what a system has that never had a person: nobody, and no receipt of an erasure."""
+def empty_tables() -> None:
+    """Deletes all people and the erasure receipts."""
     Person.objects.all().delete()
     ErasureReceipt.objects.all().delete()
 
 
-def test_what_was_exported_comes_back_exactly(admin_client: Client) -> None:
+def test_an_export_is_imported_unchanged(admin_client: Client) -> None:
     Person.objects.bulk_create(
-        Person(first_name=a, last_name=b, company_name=a) for a in NASTY for b in NASTY
+        Person(first_name=a, last_name=b, company_name=a) for a in ODD_NAMES for b in ODD_NAMES
     )
     before = stored()
     exported = admin_client.get(EXPORT).getvalue()
     summary = upload(admin_client, exported).context["summary"]
     assert (summary.read, summary.repeats) == (len(before), len(before))
-    start_anew()
+    empty_tables()
     summary = upload(admin_client, exported).context["summary"]
     assert (summary.created, summary.refused) == (len(before), [])
     assert stored() == before
     assert admin_client.get(EXPORT).getvalue() == exported
 
 
-def test_who_is_hidden_stays_hidden_on_the_way_out_and_in(admin_client: Client) -> None:
+def test_findable_is_exported_and_imported(admin_client: Client) -> None:
     Person.objects.create(first_name="A", last_name="B", company_name="C", findable=False)
     exported = admin_client.get(EXPORT).getvalue()
-    start_anew()
+    empty_tables()
     assert upload(admin_client, exported).context["summary"].created == 1
     assert Person.objects.get().findable is False
 
 
-def test_a_person_who_was_erased_does_not_come_back_with_an_export(admin_client: Client) -> None:
+def test_an_import_refuses_erased_people(admin_client: Client) -> None:
     person = Person.objects.create(first_name="A", last_name="B", company_name="C")
     number = person.id
     exported = admin_client.get(EXPORT).getvalue()
     person.delete()
     for fields in ({}, {"update": "on"}):
         summary = upload(admin_client, exported, **fields).context["summary"]
-        reason = f"id: person {number} was erased, and its id is not given again."
+        reason = f"id: person {number} was erased, and ids are not reused."
         assert summary.refused == [Refusal(2, reason)]
     assert not Person.objects.exists()
 
@@ -112,11 +112,11 @@ def test_an_export_is_streamed_in_blocks(admin_client: Client, django_assert_max
     assert b"".join(blocks).count(b"\n") == 5001
 
 
-def test_an_export_of_nobody_is_a_table_with_no_rows(admin_client: Client) -> None:
+def test_an_export_without_people_has_only_the_header(admin_client: Client) -> None:
     assert admin_client.get(EXPORT).getvalue().decode() == EXPORTED
 
 
-def test_what_is_exported_is_what_the_list_shows(admin_client: Client) -> None:
+def test_an_export_has_the_people_of_the_list(admin_client: Client) -> None:
     ann, bo, cy = (Person.objects.create(first_name=n, last_name="L", company_name=f"{n} Ltd") for n in "ABC")
     line = "{0.id},{0.first_name},L,{0.company_name},true\r\n".format
     head = EXPORTED
@@ -129,13 +129,13 @@ def test_what_is_exported_is_what_the_list_shows(admin_client: Client) -> None:
     assert admin_client.post(LIST, chosen).getvalue().decode() == head + line(ann) + line(cy)
 
 
-def test_the_page_shows_how_a_file_looks(admin_client: Client) -> None:
+def test_the_import_page_has_an_example(admin_client: Client) -> None:
     page = admin_client.get(IMPORT).content.decode()
     assert "id,first_name,last_name,company_name" in page
     assert "5,Ada,Lovelace,Engines Ltd" in page
 
 
-def test_the_summary_names_the_lines_that_were_refused(admin_client: Client) -> None:
+def test_the_summary_lists_refused_lines(admin_client: Client) -> None:
     person = Person.objects.create(first_name="A", last_name="B", company_name="C")
     new = person.pk + 1
     rows = f"{person.pk},A,B,C\n{person.pk},X,B,C\n{new},Ann,Lee,Acme\nfive,Bo,Ek,Brio\n{new + 1},,Ek,Brio\n"
@@ -153,7 +153,7 @@ def test_the_summary_names_the_lines_that_were_refused(admin_client: Client) -> 
     assert stored() == [(person.pk, "A", "B", "C"), (new, "Ann", "Lee", "Acme")]
 
 
-def test_people_who_exist_change_only_when_asked(admin_client: Client) -> None:
+def test_existing_people_change_only_with_update(admin_client: Client) -> None:
     person = Person.objects.create(first_name="A", last_name="B", company_name="C")
     text = f"{HEADER}{person.pk},X,Y,Z\n"
     assert upload(admin_client, text).context["summary"].refused_count == 1
@@ -161,13 +161,13 @@ def test_people_who_exist_change_only_when_asked(admin_client: Client) -> None:
     assert stored() == [(person.pk, "X", "Y", "Z")]
 
 
-def test_only_some_of_many_refusals_are_shown_and_all_are_counted(admin_client: Client) -> None:
+def test_many_refusals_are_counted_and_some_are_shown(admin_client: Client) -> None:
     answer = upload(admin_client, HEADER + "x,A,B,C\n" * 50)
     assert answer.context["more_refused"] == 50 - MAX_EXAMPLES
     assert f"and {50 - MAX_EXAMPLES} more" in answer.content.decode()
 
 
-def test_a_file_larger_than_memory_may_hold_is_read_from_disk(admin_client: Client, settings: Any) -> None:
+def test_a_large_upload_is_read_from_disk(admin_client: Client, settings: Any) -> None:
     settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 100
     text = HEADER + "".join(f"{n},A,B,C\n" for n in range(1, 501))
     assert upload(admin_client, text).context["summary"].created == 500
@@ -176,11 +176,11 @@ def test_a_file_larger_than_memory_may_hold_is_read_from_disk(admin_client: Clie
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "Choose a file first."),
-        (b"", "The file is empty: it has no bytes."),
+        (None, "Choose a file."),
+        (b"", "The file is empty."),
         ("id;first_name;last_name;company_name\n5;A;B;C\n", "The columns must be id, first_name"),
         ("id,first_name,last_name\n5,A,B\n", "The columns must be id, first_name"),
-        ("\n\n\n", "there is none"),
+        ("\n\n\n", "no such line was found"),
         ((HEADER + "5,A,B,C\n").encode("utf-16"), "The columns must be id, first_name"),
         (b"PK\x03\x04\x14\x00\x06\x00", "The columns must be id, first_name"),
         (b"\x00" * 1000, "The columns must be id, first_name"),
@@ -203,11 +203,11 @@ def test_rows_that_are_not_utf8_are_refused_and_the_others_stored(admin_client: 
     assert stored() == [(6, "Ann", "B", "C")]
 
 
-def test_a_byte_order_mark_and_line_ends_of_windows_are_welcome(admin_client: Client) -> None:
+def test_a_byte_order_mark_and_crlf_are_accepted(admin_client: Client) -> None:
     upload(admin_client, ("\ufeff" + HEADER + "5,Zoë,B,C\n").replace("\n", "\r\n"))
     assert stored() == [(5, "Zoë", "B", "C")]
 
 
-def test_a_form_that_is_no_form_is_answered(admin_client: Client) -> None:
+def test_a_body_that_is_not_a_form_is_refused_with_a_reason(admin_client: Client) -> None:
     answer = admin_client.post(IMPORT, data=b"file", content_type="text/plain")
-    assert "Choose a file first." in answer.content.decode()
+    assert "Choose a file." in answer.content.decode()

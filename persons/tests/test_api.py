@@ -1,4 +1,4 @@
-"""People over REST: every path and verb, and everything a client can get wrong."""
+"""The REST paths of people: every method, and every error of a client."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 ADA = {"first_name": "Ada", "last_name": "Lovelace", "company_name": "Engines Ltd"}
 TOO_BIG = 2**63
-VERBS_OF_ONE = ["get", "put", "patch", "delete"]
+PERSON_METHODS = ["get", "put", "patch", "delete"]
 
 
 def as_sent(person: Person) -> dict[str, Any]:
@@ -38,10 +38,10 @@ def ids(answer: Any) -> list[int]:
     return [person["id"] for person in answer.json()]
 
 
-# --- making --------------------------------------------------------------------------------------
+# --- POST ----------------------------------------------------------------------------------------
 
 
-def test_a_new_person_is_answered_with_its_id_and_can_be_got(api: APIClient) -> None:
+def test_a_created_person_is_returned_with_an_id(api: APIClient) -> None:
     answer = api.post("/api/persons", ADA)
     assert answer.status_code == 201
     made = answer.json()
@@ -56,7 +56,7 @@ def test_names_are_trimmed(api: APIClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "ü" * 255, f"  {'x' * 255}  ", "李", "O'Brien; DROP TABLE", "😀"])
-def test_names_of_1_to_255_characters_are_kept_as_they_are(api: APIClient, name: str) -> None:
+def test_names_of_1_to_255_characters_are_stored_unchanged(api: APIClient, name: str) -> None:
     answer = api.post("/api/persons", ADA | {"company_name": name})
     assert (answer.status_code, answer.json()["company_name"]) == (201, name.strip())
 
@@ -65,20 +65,20 @@ def test_names_of_1_to_255_characters_are_kept_as_they_are(api: APIClient, name:
 @pytest.mark.parametrize(
     "value", ["", "   ", "x" * 256, None, True, 5, 5.5, ["x"], {"x": "y"}, "nul\0nul"], ids=repr
 )
-def test_a_name_that_is_none_is_refused_by_field(api: APIClient, field: str, value: Any) -> None:
+def test_an_invalid_name_is_refused_by_field(api: APIClient, field: str, value: Any) -> None:
     answer = api.post("/api/persons", ADA | {field: value})
     assert answer.status_code == 400
     assert list(answer.json()) == [field]
     assert not Person.objects.exists()
 
 
-def test_every_missing_name_is_named(api: APIClient) -> None:
+def test_missing_names_are_listed(api: APIClient) -> None:
     answer = api.post("/api/persons", {})
     assert answer.status_code == 400
     assert answer.json() == {key: ["This field is required."] for key in ADA}
 
 
-def test_unknown_fields_are_named(api: APIClient) -> None:
+def test_unknown_fields_are_listed(api: APIClient) -> None:
     answer = api.post("/api/persons", ADA | {"age": 36, "title": "Countess"})
     assert answer.status_code == 400
     assert answer.json() == {"age": ["Unknown field."], "title": ["Unknown field."]}
@@ -92,7 +92,7 @@ def test_an_id_in_the_body_is_ignored(api: APIClient, ann: Person) -> None:
 
 
 @pytest.mark.parametrize("body", ["[]", '[{"first_name": "Ada"}]', '"text"', "5", "null", "true"])
-def test_a_body_that_is_no_object_is_refused(api: APIClient, ann: Person, body: str) -> None:
+def test_a_body_that_is_not_an_object_is_refused(api: APIClient, ann: Person, body: str) -> None:
     for answer in [
         api.post("/api/persons", body, content_type="application/json"),
         api.put(f"/api/persons/{ann.pk}", body, content_type="application/json"),
@@ -103,7 +103,7 @@ def test_a_body_that_is_no_object_is_refused(api: APIClient, ann: Person, body: 
     assert api.get("/api/persons").json() == [as_sent(ann)]
 
 
-# --- one -----------------------------------------------------------------------------------------
+# --- one person ----------------------------------------------------------------------------------
 
 
 def test_put_replaces_all_names(api: APIClient, ann: Person) -> None:
@@ -119,14 +119,14 @@ def test_put_needs_all_names(api: APIClient, ann: Person) -> None:
     assert api.get(f"/api/persons/{ann.pk}").json() == as_sent(ann)
 
 
-def test_patch_changes_only_what_it_names(api: APIClient, ann: Person) -> None:
+def test_patch_changes_only_the_given_names(api: APIClient, ann: Person) -> None:
     answer = api.patch(f"/api/persons/{ann.pk}", {"company_name": "Other"})
     assert (answer.status_code, answer.json()) == (200, as_sent(ann) | {"company_name": "Other"})
     assert api.patch(f"/api/persons/{ann.pk}", {}).json() == as_sent(ann) | {"company_name": "Other"}
 
 
 @pytest.mark.parametrize("verb", ["put", "patch"])
-def test_a_change_is_as_strict_as_making(api: APIClient, ann: Person, verb: str) -> None:
+def test_a_change_is_validated_as_a_new_person_is(api: APIClient, ann: Person, verb: str) -> None:
     answer = getattr(api, verb)(f"/api/persons/{ann.pk}", ADA | {"first_name": " ", "age": 5})
     assert answer.status_code == 400
     assert "age" in answer.json()
@@ -134,27 +134,25 @@ def test_a_change_is_as_strict_as_making(api: APIClient, ann: Person, verb: str)
     assert api.get(f"/api/persons/{ann.pk}").json() == as_sent(ann)
 
 
-@pytest.mark.parametrize("verb", VERBS_OF_ONE)
+@pytest.mark.parametrize("verb", PERSON_METHODS)
 @pytest.mark.parametrize(
     "number", ["0", "999999999", TOO_BIG, 10**30, pytest.param("9" * 5000, id="5000 digits")]
 )
-def test_nobody_is_a_404(api: APIClient, verb: str, number: object) -> None:
+def test_an_unknown_person_is_a_404(api: APIClient, verb: str, number: object) -> None:
     answer = api.generic(verb.upper(), f"/api/persons/{number}", *json_of(ADA))
     assert answer.status_code == 404
     assert answer["Content-Type"] == "application/json"
     assert set(answer.json()) == {"detail"}
 
 
-@pytest.mark.parametrize("verb", VERBS_OF_ONE)
+@pytest.mark.parametrize("verb", PERSON_METHODS)
 @pytest.mark.parametrize("text", ["-1", "5.0", "abc", "5-1", "%00", "%ff", "5%20", "٥"])
-def test_what_is_no_id_is_a_404_in_json(api: APIClient, verb: str, text: str) -> None:
+def test_a_malformed_id_is_a_404_in_json(api: APIClient, verb: str, text: str) -> None:
     answer = api.generic(verb.upper(), f"/api/persons/{text}", *json_of(ADA))
     assert (answer.status_code, answer.json()) == (404, {"detail": "Not found."})
 
 
-def test_deleting_a_person_takes_its_pings_along_and_nobody_elses(
-    api: APIClient, ann: Person, bo: Person
-) -> None:
+def test_deleting_a_person_deletes_only_their_pings(api: APIClient, ann: Person, bo: Person) -> None:
     ping = {"latitude": 1, "longitude": 2, "creation_time": "2026-05-11T09:30:00Z"}
     kept = api.post("/api/locations", ping | {"person_id": bo.pk})["Location"]
     gone = api.post("/api/locations", ping | {"person_id": ann.pk})["Location"]
@@ -168,7 +166,7 @@ def test_deleting_a_person_takes_its_pings_along_and_nobody_elses(
     assert api.delete(f"/api/persons/{ann.pk}").status_code == 404
 
 
-def test_person_and_pings_go_in_one_transaction(api: APIClient, ann: Person) -> None:
+def test_person_and_pings_are_deleted_in_one_transaction(api: APIClient, ann: Person) -> None:
     api.post("/api/locations", {"person_id": ann.pk, "latitude": 1, "longitude": 2})
     with transaction.atomic():
         api.delete(f"/api/persons/{ann.pk}")
@@ -177,20 +175,20 @@ def test_person_and_pings_go_in_one_transaction(api: APIClient, ann: Person) -> 
     assert (Person.objects.count(), Location.objects.count()) == (1, 1)
 
 
-def test_the_id_of_a_deleted_person_is_never_given_again(api: APIClient) -> None:
+def test_the_id_of_a_deleted_person_is_not_reused(api: APIClient) -> None:
     first = api.post("/api/persons", ADA).json()["id"]
     api.delete(f"/api/persons/{first}")
     assert api.post("/api/persons", ADA).json()["id"] > first
 
 
-# --- many ----------------------------------------------------------------------------------------
+# --- lists ---------------------------------------------------------------------------------------
 
 
-def test_people_come_ordered_by_id(api: APIClient, ann: Person, bo: Person) -> None:
+def test_people_are_ordered_by_id(api: APIClient, ann: Person, bo: Person) -> None:
     assert api.get("/api/persons").json() == [as_sent(ann), as_sent(bo)]
 
 
-def test_nobody_is_an_empty_array(api: APIClient) -> None:
+def test_no_people_is_an_empty_array(api: APIClient) -> None:
     answer = api.get("/api/persons")
     assert (answer.status_code, answer.json(), answer.has_header("Link")) == (200, [], False)
 
@@ -222,7 +220,7 @@ def test_people_by_id(api: APIClient, person: Callable[..., Person]) -> None:
         ("   ", ["Ann", "Bo", "Cy"]),
     ],
 )
-def test_search_finds_those_in_whom_every_word_stands(
+def test_search_finds_people_who_match_every_word(
     api: APIClient, ann: Person, bo: Person, person: Callable[..., Person], words: str, found: list[str]
 ) -> None:
     person("Cy", "José", "Brio 100%")
@@ -231,7 +229,7 @@ def test_search_finds_those_in_whom_every_word_stands(
 
 
 @pytest.mark.parametrize("query", ["limit=3", "limit=2&search=ann%20%26", "limit=1&search=%2B"])
-def test_pages_to_the_end_are_the_whole(
+def test_all_pages_together_are_the_whole_list(
     api: APIClient, person: Callable[..., Person], walk: Callable[[str], list[list[Any]]], query: str
 ) -> None:
     for number in range(10):
@@ -242,7 +240,7 @@ def test_pages_to_the_end_are_the_whole(
     assert [one for page in pages for one in page] == whole
 
 
-def test_a_page_that_is_just_full_is_the_last(api: APIClient, ann: Person, bo: Person) -> None:
+def test_a_last_page_that_is_full_has_no_next_link(api: APIClient, ann: Person, bo: Person) -> None:
     assert not api.get("/api/persons?limit=2").has_header("Link")
     assert api.get("/api/persons?limit=1").has_header("Link")
 
@@ -278,23 +276,23 @@ def test_a_page_that_is_just_full_is_the_last(api: APIClient, ann: Person, bo: P
         ("Limit=5", "Limit"),
     ],
 )
-def test_a_bad_question_names_the_parameter(api: APIClient, query: str, fault: str) -> None:
+def test_an_invalid_parameter_is_named(api: APIClient, query: str, fault: str) -> None:
     answer = api.get(f"/api/persons?{query}")
     assert answer.status_code == 400
     assert list(answer.json()) == [fault]
 
 
-def test_several_faults_are_all_named(api: APIClient) -> None:
+def test_all_invalid_parameters_are_named(api: APIClient) -> None:
     assert set(api.get("/api/persons?limit=0&id=x&after=x").json()) == {"limit", "id", "after"}
     assert set(api.get("/api/persons?no=1&neither=2").json()) == {"no", "neither"}
 
 
 @pytest.mark.parametrize("limit", [1, 10_000])
-def test_limits_of_1_to_10_000_are_taken(api: APIClient, ann: Person, limit: int) -> None:
+def test_limits_of_1_to_10_000_are_accepted(api: APIClient, ann: Person, limit: int) -> None:
     assert ids(api.get(f"/api/persons?limit={limit}")) == [ann.pk]
 
 
-def test_calls_without_parameters_refuse_them_by_name(api: APIClient, ann: Person) -> None:
+def test_paths_without_parameters_refuse_any_parameter(api: APIClient, ann: Person) -> None:
     one = f"/api/persons/{ann.pk}?limit=1"
     for answer in [
         api.get(one),
@@ -307,10 +305,10 @@ def test_calls_without_parameters_refuse_them_by_name(api: APIClient, ann: Perso
     assert Person.objects.get() == ann
 
 
-# --- how often the database is asked -------------------------------------------------------------
+# --- query counts --------------------------------------------------------------------------------
 
 
-def test_each_call_is_one_statement(
+def test_each_call_is_one_query(
     api: APIClient, ann: Person, bo: Person, django_assert_num_queries: Any
 ) -> None:
     with django_assert_num_queries(1):
@@ -323,18 +321,21 @@ def test_each_call_is_one_statement(
         api.post("/api/persons", ADA)
 
 
-# --- what a person agrees to ---------------------------------------------------------------------
+# --- consent -------------------------------------------------------------------------------------
 
 
-def test_at_first_everybody_may_be_found_and_it_is_theirs_to_change(api: APIClient, ann: Person) -> None:
+def test_people_are_findable_by_default_and_can_change_it(api: APIClient, ann: Person) -> None:
     path = f"/api/persons/{ann.pk}/consent"
     for findable in (False, True):
         answer = api.put(path, {"findable": findable})
         assert (answer.status_code, answer.json()) == (200, {"findable": findable})
-        assert api.get(path).json() == {"findable": findable, "decided": False}  # not by themselves
+        assert api.get(path).json() == {
+            "findable": findable,
+            "decided": False,
+        }  # not set with their own token
 
 
-def test_a_persons_own_choice_is_told_from_that_of_staff(settings: Any, api: APIClient, ann: Person) -> None:
+def test_only_a_persons_own_choice_counts_as_decided(settings: Any, api: APIClient, ann: Person) -> None:
     settings.ACCESS = "tokens"
     organiser = User.objects.create_superuser("organiser")
     _, own = access.make(name="Ann", kind=Kind.PERSON, first_person_id=ann.id)
@@ -354,7 +355,7 @@ def test_a_persons_own_choice_is_told_from_that_of_staff(settings: Any, api: API
     assert ask("get", own) == {"findable": True, "decided": True}
 
 
-def test_who_is_not_to_be_found_is_in_no_list_and_is_there_as_before(
+def test_a_person_who_is_not_findable_is_in_no_list_but_found_by_id(
     api: APIClient, ann: Person, bo: Person, walk: Callable[[str], list[list[Any]]]
 ) -> None:
     api.put(f"/api/persons/{ann.pk}/consent", {"findable": False})
@@ -368,21 +369,21 @@ def test_who_is_not_to_be_found_is_in_no_list_and_is_there_as_before(
 
 
 @pytest.mark.parametrize("value", [None, 0, 1, "true", "", [], {}], ids=repr)
-def test_consent_is_true_or_false(api: APIClient, ann: Person, value: Any) -> None:
+def test_findable_must_be_true_or_false(api: APIClient, ann: Person, value: Any) -> None:
     answer = api.put(f"/api/persons/{ann.pk}/consent", {"findable": value})
     assert answer.status_code == 400
     assert list(answer.json()) == ["findable"]
     assert Person.objects.get().findable
 
 
-def test_consent_is_all_that_is_taken_and_there_must_be_somebody(api: APIClient, ann: Person) -> None:
+def test_consent_refuses_other_fields_and_unknown_people(api: APIClient, ann: Person) -> None:
     assert api.put(f"/api/persons/{ann.pk}/consent", {}).json() == {"findable": ["This field is required."]}
     more = api.put(f"/api/persons/{ann.pk}/consent", {"findable": False, "until": "tomorrow"})
     assert (more.status_code, more.json()) == (400, {"until": ["Unknown field."]})
-    for nobody in (ann.pk + 1, TOO_BIG):
+    for unknown_id in (ann.pk + 1, TOO_BIG):
         for answer in (
-            api.get(f"/api/persons/{nobody}/consent"),
-            api.put(f"/api/persons/{nobody}/consent", {"findable": False}),
+            api.get(f"/api/persons/{unknown_id}/consent"),
+            api.put(f"/api/persons/{unknown_id}/consent", {"findable": False}),
         ):
             assert answer.status_code == 404
-            assert answer.json() == {"detail": f"There is no person {nobody}."}
+            assert answer.json() == {"detail": f"There is no person {unknown_id}."}

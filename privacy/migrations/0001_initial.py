@@ -1,9 +1,9 @@
-"""Receipts of erasures, and the trigger that writes them."""
+"""Creates the table of erasure receipts, and the trigger that writes them."""
 
 from django.db import migrations, models
 
-# Triggers of a kind fire in the order of their names: this one counts what the others then delete. The admin's
-# log has people's names in it, so what it says of somebody goes with them.
+# Triggers of one kind fire in the order of their names, so this one counts the rows before the others delete
+# them. It also deletes the person's entries in the admin log, because they have the name.
 ACCOUNT = """
 CREATE FUNCTION privacy_account_for_the_erased() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -58,14 +58,15 @@ class Migration(migrations.Migration):
                 (
                     "topic_ends",
                     models.JSONField(
-                        help_text="By partition, where the topic ended when it was first looked at after the deletion.",
+                        help_text="The topic's end offset per partition, at the first check after the deletion.",
                         null=True,
                     ),
                 ),
                 (
                     "passed_at",
                     models.DateTimeField(
-                        help_text="When the writers were first seen to have passed these ends.", null=True
+                        help_text="The time of the first check at which the writers had passed these offsets.",
+                        null=True,
                     ),
                 ),
             ],

@@ -1,4 +1,4 @@
-"""A topic with messages of any kind, and a writer to be stepped: as the tests of consumers have them."""
+"""The fixtures of consumers for a topic and a writer."""
 
 from consumers.tests.conftest import (  # noqa: F401 - fixtures
     new_writer,

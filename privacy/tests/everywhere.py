@@ -1,11 +1,11 @@
-"""Where in the database something stands, whichever table and column."""
+"""Searches all tables and columns of the database for a value."""
 
 from collections.abc import Iterator
 
 from django.db import connection
 from psycopg2 import sql
 
-# Of what a person can be written in. Tables of extensions have nothing of Connect's.
+# Columns of types that can have data of a person, without the tables of extensions.
 _COLUMNS = """
 SELECT columns.table_name, columns.column_name, columns.data_type
   FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
@@ -15,10 +15,12 @@ SELECT columns.table_name, columns.column_name, columns.data_type
 """
 
 
-def holding(text: str, *, and_bytes: bytes = b"") -> set[tuple[str, str]]:
-    """Tables and columns with a value that has this text as a word in it; in bytes, either of the two."""
+def columns_containing(text: str, *, and_bytes: bytes = b"") -> set[tuple[str, str]]:
+    """Tables and columns with a value that contains `text` as a word; bytea: `text` or `and_bytes`."""
     return {
-        (table, column) for table, column, kind in _columns() if _holds(table, column, kind, text, and_bytes)
+        (table, column)
+        for table, column, kind in _columns()
+        if _contains(table, column, kind, text, and_bytes)
     }
 
 
@@ -28,7 +30,7 @@ def _columns() -> Iterator[tuple[str, str, str]]:
         yield from cursor.fetchall()
 
 
-def _holds(table: str, column: str, kind: str, text: str, and_bytes: bytes) -> bool:
+def _contains(table: str, column: str, kind: str, text: str, and_bytes: bytes) -> bool:
     name = sql.Identifier(column)
     if kind == "bytea":
         found = sql.SQL("position({} IN {}) > 0 OR position({} IN {}) > 0").format(
@@ -36,7 +38,7 @@ def _holds(table: str, column: str, kind: str, text: str, and_bytes: bytes) -> b
         )
     else:
         found = sql.SQL("{}::text ~ {}").format(name, sql.Literal(rf"(^|\W){text}($|\W)"))
-    question = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(sql.Identifier(table), found)
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(sql.Identifier(table), found)
     with connection.cursor() as cursor:
-        cursor.execute(question)
+        cursor.execute(query)
         return bool(cursor.fetchone()[0])

@@ -1,4 +1,4 @@
-"""Everything that is known about a person as one archive: the same at each door, and to be read again."""
+"""The archive of a person: the same files at each door, and importable locations."""
 
 import base64
 import csv
@@ -30,7 +30,7 @@ from persons import services as persons
 from persons.models import Person
 from privacy import archive
 from privacy.models import ErasureReceipt
-from privacy.tests.everywhere import holding
+from privacy.tests.everywhere import columns_containing
 from tests.gunicorn_server import Server
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +39,7 @@ NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
 ODD = [
     (0.1 + 0.2, 1e-7),
     (-90.0, 180.0),
-    (5e-324, -0.0),  # as older versions stored them; import_locations takes both as 0
+    (5e-324, -0.0),  # stored by older versions; import_locations reads both as 0
     (89.99999999999999, -179.99999999999997),
     (1 / 3, 100 / 3),
 ]
@@ -52,33 +52,33 @@ def walk(person_id: int, count: int = len(ODD)) -> list[Ping]:
     ]
 
 
-def unpacked(body: bytes) -> dict[str, str]:
+def unzip(body: bytes) -> dict[str, str]:
     with zipfile.ZipFile(io.BytesIO(body)) as file:
         assert file.testzip() is None
         return {name: file.read(name).decode() for name in file.namelist()}
 
 
-def exported(person_id: int, folder: Path) -> dict[str, str]:
+def export(person_id: int, folder: Path) -> dict[str, str]:
     to = folder / "person.zip"
     call_command("export_person", str(person_id), to=to, stdout=StringIO(), stderr=StringIO())
     assert stat.S_IMODE(to.stat().st_mode) == 0o600
-    return unpacked(to.read_bytes())
+    return unzip(to.read_bytes())
 
 
 def rows() -> list[tuple[Any, ...]]:
     return list(Location.objects.order_by("creation_time").values_list(*locations.COLUMNS))
 
 
-def test_it_has_the_names_the_consent_and_every_ping_and_of_nobody_else(
+def test_it_has_the_names_the_consent_and_the_pings_of_this_person_only(
     ann: Person, bo: Person, tmp_path: Path
 ):
     locations.record([*walk(ann.id), *walk(bo.id)])
     persons.set_findable(ann.id, findable=False)
-    nowhere = pb.Location(person_id=ann.id, latitude=91, longitude=0).SerializeToString()
-    for number, (whose, value) in enumerate([(ann, nowhere), (ann, b"\xff\x00"), (bo, b"bo")]):
+    out_of_range = pb.Location(person_id=ann.id, latitude=91, longitude=0).SerializeToString()
+    for number, (owner, value) in enumerate([(ann, out_of_range), (ann, b"\xff\x00"), (bo, b"bo")]):
         RejectedPing.objects.create(
             reason="why",
-            person_id=whose.id,
+            person_id=owner.id,
             value=value,
             partition=0,
             offset=number,
@@ -86,28 +86,26 @@ def test_it_has_the_names_the_consent_and_every_ping_and_of_nobody_else(
             rejected_at=NOON,
         )
 
-    files = exported(ann.id, tmp_path)
+    files = export(ann.id, tmp_path)
 
     assert list(files) == list(archive.MEMBERS)
     names = {"first_name": "Ann", "last_name": "Lee", "company_name": "Acme"}
     assert json.loads(files["person.json"]) == {"id": ann.id, **names, "findable": False, "decided_at": None}
     assert len(list(csv.reader(io.StringIO(files["locations.csv"])))) == 1 + len(ODD)
-    bad, worse = map(json.loads, files["rejected_pings.jsonl"].splitlines())
-    assert bad["read_as"]["latitude"] == 91
-    assert (worse["read_as"], base64.b64decode(worse["value"])) == (None, b"\xff\x00")
-    assert bad["sent"] == "1970-01-01T00:00:00Z"
+    decodable, undecodable = map(json.loads, files["rejected_pings.jsonl"].splitlines())
+    assert decodable["read_as"]["latitude"] == 91
+    assert (undecodable["read_as"], base64.b64decode(undecodable["value"])) == (None, b"\xff\x00")
+    assert decodable["sent"] == "1970-01-01T00:00:00Z"
     assert "encounters" in files["README.txt"]
 
 
-def test_what_staff_did_and_earlier_erasures_of_the_id_are_in_it(
-    admin_client: Client, ann: Person, tmp_path: Path
-):
+def test_it_has_changes_by_staff_and_earlier_erasures(admin_client: Client, ann: Person, tmp_path: Path):
     persons.delete(ann.id)
     Person.objects.create(id=ann.id, first_name="Ann", last_name="Lee", company_name="Acme")
     names = {"first_name": "Anna", "last_name": "Lee", "company_name": "Acme", "findable": "on"}
     admin_client.post(f"/admin/persons/person/{ann.id}/change/", names)
 
-    files = exported(ann.id, tmp_path)
+    files = export(ann.id, tmp_path)
 
     [change] = map(json.loads, files["admin_log.jsonl"].splitlines())
     assert (change["name"], change["what"]) == ("Anna Lee", "Changed First name.")
@@ -115,12 +113,12 @@ def test_what_staff_did_and_earlier_erasures_of_the_id_are_in_it(
     assert receipt["person_id"] == ann.id
 
 
-def test_its_locations_are_read_again_as_the_same_rows(ann: Person, tmp_path: Path):
+def test_import_locations_restores_the_same_rows(ann: Person, tmp_path: Path):
     locations.record(walk(ann.id, 1200))
     tiny = (5e-324, -0.0)
     before = [(*row[:2], *((0.0, 0.0) if row[2:] == tiny else row[2:])) for row in rows()]
-    text = exported(ann.id, tmp_path)["locations.csv"]
-    assert text.count(",5e-324,-0.0,") == 1200 / len(ODD)  # the archive has what is stored
+    text = export(ann.id, tmp_path)["locations.csv"]
+    assert text.count(",5e-324,-0.0,") == 1200 / len(ODD)  # the archive has the stored values
     (tmp_path / "locations.csv").write_text(text)
     Location.objects.filter(person_id=ann.id).delete()
 
@@ -130,23 +128,23 @@ def test_its_locations_are_read_again_as_the_same_rows(ann: Person, tmp_path: Pa
     assert len(before) == 1200
 
 
-def test_exported_and_erased_nothing_is_left_but_the_archive(ann: Person, tmp_path: Path):
+def test_after_export_and_erasure_only_the_archive_is_left(ann: Person, tmp_path: Path):
     locations.record(walk(ann.id))
     Person.objects.filter(id=ann.id).update(first_name="Unmistakable")
-    files = exported(ann.id, tmp_path)
+    files = export(ann.id, tmp_path)
     call_command("erase_person", str(ann.id), stdout=StringIO(), stderr=StringIO())
 
     assert "Unmistakable" in files["person.json"]
-    assert holding("Unmistakable") == set()
+    assert columns_containing("Unmistakable") == set()
     assert not Location.objects.exists()
     assert ErasureReceipt.objects.get().pings == len(ODD)
     with pytest.raises(CommandError, match="There is no person"):
-        exported(ann.id, tmp_path)
+        export(ann.id, tmp_path)
 
 
-def test_every_door_gives_the_same(api: APIClient, admin_client: Client, ann: Person, tmp_path: Path):
+def test_every_door_gives_the_same_files(api: APIClient, admin_client: Client, ann: Person, tmp_path: Path):
     locations.record(walk(ann.id))
-    by_command = exported(ann.id, tmp_path)
+    by_command = export(ann.id, tmp_path)
 
     by_rest = api.get(f"/api/persons/{ann.id}/export")
     assert (by_rest.status_code, by_rest["Content-Type"]) == (200, "application/zip")
@@ -156,23 +154,26 @@ def test_every_door_gives_the_same(api: APIClient, admin_client: Client, ann: Pe
     assert f'href="{link}"' in page
     by_staff = admin_client.get(link)
 
-    given = unpacked(b"".join(by_staff.streaming_content))
-    asked = [json.loads(line) for line in given.pop("questions.jsonl").splitlines()]
-    assert [one["what"] for one in asked] == ["GET admin persons_person_change", "GET admin privacy_export"]
+    files = unzip(b"".join(by_staff.streaming_content))
+    questions = [json.loads(line) for line in files.pop("questions.jsonl").splitlines()]
+    assert [one["what"] for one in questions] == [
+        "GET admin persons_person_change",
+        "GET admin privacy_export",
+    ]
     assert by_command.pop("questions.jsonl") == ""
-    assert given == by_command
-    assert unpacked(by_rest.content) == given | {"questions.jsonl": ""}
+    assert files == by_command
+    assert unzip(by_rest.content) == files | {"questions.jsonl": ""}
 
 
-def test_tokens_are_in_it_without_what_is_secret(ann: Person, tmp_path: Path):
-    token, shown = access.make(name="Ann's phone", kind=Kind.PERSON, first_person_id=ann.id)
+def test_it_has_tokens_without_their_secrets(ann: Person, tmp_path: Path):
+    token, key = access.make(name="Ann's phone", kind=Kind.PERSON, first_person_id=ann.id)
     access.make(name="everybody's", kind=Kind.INGEST, first_person_id=ann.id, last_person_id=ann.id + 1)
-    text = exported(ann.id, tmp_path)["tokens.jsonl"]
+    text = export(ann.id, tmp_path)["tokens.jsonl"]
     assert json.loads(text)["prefix"] == token.prefix
-    assert shown.partition(".")[2] not in text
+    assert key.partition(".")[2] not in text
 
 
-def test_staff_gets_it_who_may_see_all_that_is_in_it(ann: Person, django_user_model: type[User]):
+def test_staff_need_every_view_permission_for_it(ann: Person, django_user_model: type[User]):
     user = django_user_model.objects.create_user("someone", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=["view_person", "view_location"]))
     client = Client()
@@ -187,10 +188,10 @@ def test_staff_gets_it_who_may_see_all_that_is_in_it(ann: Person, django_user_mo
     assert client.get("/admin/privacy/erasurereceipt/export/999999/").status_code == 404
 
 
-def test_who_asks_wrongly_is_told_in_json(api: APIClient, ann: Person):
+def test_errors_are_json(api: APIClient, ann: Person):
     path = f"/api/persons/{ann.id}/export"
-    nobody = api.get("/api/persons/999999/export")
-    assert (nobody.status_code, nobody.json()) == (404, {"detail": "There is no person 999999."})
+    unknown = api.get("/api/persons/999999/export")
+    assert (unknown.status_code, unknown.json()) == (404, {"detail": "There is no person 999999."})
     assert api.get(f"{path}?colour=red").json() == {"colour": ["Unknown parameter."]}
     for verb in ("post", "put", "patch", "delete"):
         assert getattr(api, verb)(path).status_code == 405
@@ -201,19 +202,19 @@ def test_who_asks_wrongly_is_told_in_json(api: APIClient, ann: Person):
     assert api.get(path, headers={"accept": "text/html,*/*;q=0.8"}).status_code == 200
 
 
-def test_a_file_that_cannot_be_written_leaves_none(ann: Person, tmp_path: Path):
+def test_a_failed_write_leaves_no_file(ann: Person, tmp_path: Path):
     with pytest.raises(CommandError, match="No such file or directory"):
-        exported(ann.id, tmp_path / "nowhere")
+        export(ann.id, tmp_path / "nowhere")
     (tmp_path / "person.zip").mkdir()
     with pytest.raises(CommandError, match="directory"):
-        exported(ann.id, tmp_path)
+        export(ann.id, tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == ["person.zip"]
 
 
-def test_it_is_written_in_constant_memory(ann: Person):
+def test_it_needs_constant_memory(ann: Person):
     def peak() -> int:
         tracemalloc.start()
-        for _ in archive.of(ann.id) or ():
+        for _ in archive.stream(ann.id) or ():
             pass
         try:
             return tracemalloc.get_traced_memory()[1]
@@ -227,11 +228,11 @@ def test_it_is_written_in_constant_memory(ann: Person):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_long_one_is_streamed(server: Server, person: Callable[..., Person]):
+def test_a_long_archive_is_streamed(server: Server, person: Callable[..., Person]):
     ann = person("Ann")
     locations.record(
         [Ping(ann.id, NOON + timedelta(seconds=n), n * 0.000_123_456_789, n * 0.001) for n in range(60_000)]
     )
     answer = server.get(f"/api/persons/{ann.id}/export")
     assert answer.headers["Transfer-Encoding"] == "chunked"
-    assert unpacked(answer.content)["locations.csv"].count("\n") == 60_001
+    assert unzip(answer.content)["locations.csv"].count("\n") == 60_001

@@ -1,4 +1,4 @@
-"""Erasing people: nothing of them is left but a receipt, and what is still in the topic is dropped."""
+"""Erasure: only a receipt is left of a person, and the writers drop their pings in the topic."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ from persons import services as persons
 from persons.models import Person
 from privacy import erasure
 from privacy.models import ErasureReceipt
-from privacy.tests.everywhere import holding
+from privacy.tests.everywhere import columns_containing
 from tests.gunicorn_server import until
 
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
@@ -53,7 +53,7 @@ def erase(*arguments: str) -> dict[str, Any]:
     return json.loads(printed.getvalue())
 
 
-# --- whoever deletes -----------------------------------------------------------------------------
+# --- receipts ------------------------------------------------------------------------------------
 
 
 def by_rest(person_id: int) -> None:
@@ -70,15 +70,17 @@ def by_sql(person_id: int) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("way", [by_rest, by_command, by_sql])
-def test_whoever_deletes_a_receipt_says_how_much_went(way: Callable[[int], None], ann: Person, bo: Person):
+@pytest.mark.parametrize("delete", [by_rest, by_command, by_sql])
+def test_every_way_of_deletion_leaves_a_receipt_with_counts(
+    delete: Callable[[int], None], ann: Person, bo: Person
+):
     locations.record([*walk(ann.id, 7), *walk(bo.id, 3)])
     rejected(ann.id, 2)
     rejected(bo.id, 1)
     for each in (ann, bo):
         access.make(name=str(each), kind=Kind.PERSON, first_person_id=each.id)
 
-    way(ann.id)
+    delete(ann.id)
 
     [receipt] = ErasureReceipt.objects.all()
     assert (receipt.person_id, receipt.pings, receipt.rejected_pings, receipt.tokens) == (ann.id, 7, 2, 1)
@@ -89,14 +91,14 @@ def test_whoever_deletes_a_receipt_says_how_much_went(way: Callable[[int], None]
 
 
 @pytest.mark.django_db
-def test_staff_deletes_people_and_the_log_does_not_keep_their_names(
+def test_the_admin_log_does_not_keep_names_of_deleted_people(
     admin_client: Client, person: Callable[..., Person]
 ):
     first, *others = people = [person(f"Unmistakable{n}") for n in range(3)]
     locations.record([ping for each in people for ping in walk(each.id, each.id % 3)])
     names = {"first_name": "Unmistakable", "last_name": "Lee", "company_name": "Acme", "findable": "on"}
     assert admin_client.post(f"/admin/persons/person/{first.id}/change/", names).status_code == 302
-    assert ("django_admin_log", "object_repr") in holding("Unmistakable")
+    assert ("django_admin_log", "object_repr") in columns_containing("Unmistakable")
 
     assert admin_client.post(f"/admin/persons/person/{first.id}/delete/", {"post": "yes"}).status_code == 302
     selected = {"action": "delete_selected", "post": "yes", "_selected_action": [each.id for each in others]}
@@ -105,7 +107,7 @@ def test_staff_deletes_people_and_the_log_does_not_keep_their_names(
     assert {receipt.person_id: receipt.pings for receipt in ErasureReceipt.objects.all()} == {
         each.id: each.id % 3 for each in people
     }
-    assert {table for table, _ in holding(r"Unmistakable\d?")} == set()
+    assert {table for table, _ in columns_containing(r"Unmistakable\d?")} == set()
     page = admin_client.get("/admin/privacy/erasurereceipt/").content.decode()
     assert page.count('alt="True"') == len(people)
     receipt = ErasureReceipt.objects.first()
@@ -114,7 +116,7 @@ def test_staff_deletes_people_and_the_log_does_not_keep_their_names(
 
 
 @pytest.mark.django_db
-def test_a_deletion_that_is_undone_leaves_no_receipt(ann: Person):
+def test_a_deletion_that_is_rolled_back_leaves_no_receipt(ann: Person):
     with transaction.atomic():
         persons.delete(ann.id)
         assert ErasureReceipt.objects.exists()
@@ -124,14 +126,14 @@ def test_a_deletion_that_is_undone_leaves_no_receipt(ann: Person):
 
 
 @pytest.mark.django_db
-def test_erased_again_it_is_the_same_receipt_and_nobody_has_none(ann: Person):
+def test_erasing_again_returns_the_same_receipt(ann: Person):
     assert erase(str(ann.id)) == erase(str(ann.id))
     with pytest.raises(CommandError, match="There is no person"):
         erase("999999")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_being_stored_while_a_person_is_deleted_is_counted_and_goes_too(ann: Person):
+def test_pings_stored_during_a_deletion_are_counted_and_deleted(ann: Person):
     def delete() -> None:
         by_rest(ann.id)
         connection.close()
@@ -140,14 +142,14 @@ def test_what_is_being_stored_while_a_person_is_deleted_is_counted_and_goes_too(
         locations.record(walk(ann.id, 5))
         deleting = threading.Thread(target=delete)
         deleting.start()
-        until(_somebody_waits)
+        until(_a_lock_is_awaited)
     deleting.join(20)
 
     assert ErasureReceipt.objects.get().pings == 5
     assert not Location.objects.exists()
 
 
-def _somebody_waits() -> bool:
+def _a_lock_is_awaited() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
         return bool(cursor.fetchone()[0])
@@ -157,7 +159,7 @@ def _somebody_waits() -> bool:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_a_person_of_a_simulated_event_nothing_is_left_and_what_is_on_its_way_is_dropped(
+def test_an_erased_person_is_in_no_column_and_their_pings_in_the_topic_are_dropped(
     kafka: str,
     send: Callable[..., None],
     writer: Writer,
@@ -175,13 +177,13 @@ def test_of_a_person_of_a_simulated_event_nothing_is_left_and_what_is_on_its_way
     assert admin_client.post(f"/admin/persons/person/{someone.id}/change/", names).status_code == 302
     persons.set_findable(someone.id, findable=False)
     made = {"name": f"of {someone.id}", "kind": Kind.PERSON, "first_person_id": someone.id, "days": 30}
-    assert b"shown this once" in admin_client.post("/admin/access/token/add/", made).content
+    assert b"shown only once" in admin_client.post("/admin/access/token/add/", made).content
     key = b"%d" % someone.id
-    nowhere = pb.Location(person_id=someone.id, latitude=91, longitude=0).SerializeToString()
-    send((key, b"\xff nonsense"), (key, nowhere))
+    invalid = pb.Location(person_id=someone.id, latitude=91, longitude=0).SerializeToString()
+    send((key, b"\xff nonsense"), (key, invalid))
     assert write_all().rejected == 2
-    in_it = nowhere[:4]  # the id as protobuf has it
-    assert holding(str(someone.id), and_bytes=in_it) >= {
+    id_bytes = invalid[:4]  # the id in protobuf
+    assert columns_containing(str(someone.id), and_bytes=id_bytes) >= {
         ("persons_person", "id"),
         ("locations_location", "person_id"),
         ("rejected_pings", "person_id"),
@@ -201,18 +203,22 @@ def test_of_a_person_of_a_simulated_event_nothing_is_left_and_what_is_on_its_way
     assert (receipt["pings"], receipt["rejected_pings"], receipt["complete"]) == (stored, 2, False)
     assert receipt["tokens"] == 1
     assert sum(receipt["topic_ends"].values()) == 14
-    assert holding(str(someone.id), and_bytes=in_it) == {("privacy_erasurereceipt", "person_id")}
-    assert holding("Unmistakable") == set()
+    assert columns_containing(str(someone.id), and_bytes=id_bytes) == {
+        ("privacy_erasurereceipt", "person_id")
+    }
+    assert columns_containing("Unmistakable") == set()
 
     tally = write_all()
 
     assert (tally.dropped, tally.stored, tally.rejected) == (12, 0, 0)
-    assert holding(str(someone.id), and_bytes=in_it) == {("privacy_erasurereceipt", "person_id")}
+    assert columns_containing(str(someone.id), and_bytes=id_bytes) == {
+        ("privacy_erasurereceipt", "person_id")
+    }
     assert erase(str(someone.id), "--wait")["complete"] is True
 
 
 @pytest.mark.django_db(transaction=True)
-def test_waiting_ends_when_the_writer_has_passed_what_was_there(kafka: str, writer: Writer, ann: Person):
+def test_wait_ends_when_the_writer_has_passed_the_end_offsets(kafka: str, writer: Writer, ann: Person):
     producer.submit(walk(ann.id, 100))
     printed: list[dict[str, Any]] = []
 
@@ -232,20 +238,20 @@ def test_waiting_ends_when_the_writer_has_passed_what_was_there(kafka: str, writ
 
 
 @pytest.mark.django_db
-def test_a_broker_that_is_away_hinders_nobody_from_being_erased(ann: Person, settings: Any, free_port: int):
+def test_a_person_is_erased_while_the_broker_is_away(ann: Person, settings: Any, free_port: int):
     settings.PINGS_URL = f"kafka://127.0.0.1:{free_port}"
     settings.KAFKA_TIMEOUT_S = 0.5
     with pytest.raises(CommandError, match="Erased; but the brokers are out of reach"):
         erase(str(ann.id))
     receipt = ErasureReceipt.objects.get()
-    assert (receipt.topic_ends, erasure.is_done(receipt)) == (None, False)
+    assert (receipt.topic_ends, erasure.is_complete(receipt)) == (None, False)
     assert not Person.objects.exists()
 
 
-def test_a_topic_that_was_made_anew_has_nothing_left():
-    noted = {"0": 100, "1": 5}
+def test_a_recreated_topic_counts_as_passed():
+    ends = {"0": 100, "1": 5}
     passed = erasure._passed
-    assert not passed(noted, {0: (99, 200), 1: (5, 5)})
-    assert passed(noted, {0: (100, 200), 1: (5, 5)})
-    assert passed(noted, {0: (0, 3), 1: (0, 0)})
-    assert passed(noted, {})
+    assert not passed(ends, {0: (99, 200), 1: (5, 5)})
+    assert passed(ends, {0: (100, 200), 1: (5, 5)})
+    assert passed(ends, {0: (0, 3), 1: (0, 0)})
+    assert passed(ends, {})

@@ -1,4 +1,4 @@
-"""What is too old goes, whole months at a time, beside people who read and write."""
+"""Old data is dropped by months, while others read and write."""
 
 import threading
 from collections.abc import Iterator
@@ -26,10 +26,10 @@ DAYS = 365
 
 
 @pytest.fixture(autouse=True)
-def _a_year(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _retention_of_a_year(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.RETENTION_DAYS = DAYS
     monkeypatch.setattr(partitions, "TRIES", 3)
-    _drop_months()  # those that other tests left, which drop_old_locations would drop, too
+    _drop_months()  # left by other tests; drop_old_locations would drop them
     yield
     _drop_months()
 
@@ -48,10 +48,10 @@ def month_of(moment: datetime) -> str:
     return f"locations_location_{moment.astimezone(UTC):%Y_%m}"
 
 
-OLD, AT_THE_LIMIT = DAYS + 40, DAYS  # the month of the first is over for at least a week at the limit
+OLD, AT_THE_LIMIT = DAYS + 40, DAYS  # the month of OLD ends at least a week before AT_THE_LIMIT
 
 
-def ping(person: Person, *days: float) -> None:
+def create_pings(person: Person, *days: float) -> None:
     storage.record([Ping(person.id, ago(each), 1.0, 2.0) for each in days])
 
 
@@ -65,14 +65,14 @@ def months() -> list[str]:
 
 
 def drop(*arguments: str) -> str:
-    said = StringIO()
-    call_command("drop_old_locations", *arguments, stdout=said, stderr=StringIO())
-    return said.getvalue()
+    out = StringIO()
+    call_command("drop_old_locations", *arguments, stdout=out, stderr=StringIO())
+    return out.getvalue()
 
 
 @contextmanager
 def reading(**question: Any) -> Iterator[None]:
-    """Somebody in the midst of a long answer."""
+    """Another thread reads a long answer meanwhile."""
     reads, done = threading.Event(), threading.Event()
 
     def read() -> None:
@@ -92,17 +92,17 @@ def reading(**question: Any) -> Iterator[None]:
         reader.join(20)
 
 
-def test_months_that_are_wholly_too_old_go_and_the_others_stay(ann: Person):
-    ping(ann, OLD, OLD + 0.001, AT_THE_LIMIT, AT_THE_LIMIT - 1, 1)
+def test_months_that_are_wholly_too_old_are_dropped(ann: Person):
+    create_pings(ann, OLD, OLD + 0.001, AT_THE_LIMIT, AT_THE_LIMIT - 1, 1)
     storage.record([Ping(ann.id, datetime(2012, 1, 1, tzinfo=UTC), 1.0, 2.0)])
     for number, days in enumerate((DAYS + 1, DAYS - 1)):
         RejectedPing.objects.create(reason="-", partition=0, offset=number, sent_ms=0, rejected_at=ago(days))
         Question.objects.create(kind="staff", caller="-", what="-", at=ago(days))
-    were = months()
+    before = months()
 
     dry = drop("--dry-run")
     assert Location.objects.count() == 6
-    assert months() == were
+    assert months() == before
     said = drop()
 
     assert said == dry.replace("would be dropped", "dropped")
@@ -114,22 +114,24 @@ def test_months_that_are_wholly_too_old_go_and_the_others_stay(ann: Person):
         )
     )
     assert Location.objects.count() == 3
-    assert set(were) - set(months()) == {month_of(ago(OLD))}  # what lies before all months is emptied
+    assert set(before) - set(months()) == {
+        month_of(ago(OLD))
+    }  # the partition before all months is only emptied
     assert RejectedPing.objects.get().offset == 1
     assert Question.objects.get().at > ago(DAYS)
     assert "0 months, 0 pings, 0 rejected pings and 0 lines of the audit log dropped." in drop()
 
 
-def test_nothing_goes_where_everything_is_kept(ann: Person, settings: Any):
+def test_with_retention_0_everything_is_kept(ann: Person, settings: Any):
     settings.RETENTION_DAYS = 0
-    ping(ann, 3000, 1)
+    create_pings(ann, 3000, 1)
     assert drop() == "RETENTION_DAYS is 0: everything is kept.\n"
     assert Location.objects.count() == 2
 
 
-def test_pings_that_claim_to_be_more_than_a_day_ahead_go_and_those_of_wrong_clocks_stay(ann: Person):
+def test_pings_more_than_a_day_ahead_are_dropped(ann: Person):
     kept = [1, 0, -0.9]
-    ping(ann, *kept, -1.1, -1.2, -100, -5000, -8000)
+    create_pings(ann, *kept, -1.1, -1.2, -100, -5000, -8000)
     assert Location.objects.count() == 8
 
     dry = drop("--dry-run")
@@ -144,19 +146,19 @@ def test_pings_that_claim_to_be_more_than_a_day_ahead_go_and_those_of_wrong_cloc
     assert not Location.objects.filter(creation_time__gt=ago(-1)).exists()
     assert month_of(ago(-100)) not in months()
     assert "locations_location_after" in months()
-    ping(ann, -100)
+    create_pings(ann, -100)
     assert Location.objects.count() == len(kept) + 1
 
 
-def test_months_without_a_ping_go_and_those_that_are_next_stay(ann: Person):
-    ping(ann, 1, 100, 200)
+def test_empty_months_are_dropped_except_the_current_and_next(ann: Person):
+    create_pings(ann, 1, 100, 200)
     for days in (100, 0):
         Location.objects.filter(creation_time__lt=ago(days - 1), creation_time__gt=ago(days + 1)).delete()
     partitions.ensure(partitions.months_of([ago(0), timezone.now().replace(day=1) + timedelta(days=40)]))
     next_month = month_of(timezone.now().replace(day=1) + timedelta(days=40))
     assert month_of(ago(100)) in months()
 
-    with reading(person_id=ann.id):  # who reads has all months
+    with reading(person_id=ann.id):  # the reader locks all months
         drop()
     assert month_of(ago(100)) in months()
     assert "1 months without a ping dropped" in drop()
@@ -166,44 +168,44 @@ def test_months_without_a_ping_go_and_those_that_are_next_stay(ann: Person):
     assert "without a ping" not in drop()
 
 
-def test_a_month_that_is_not_empty_any_more_stays(ann: Person):
-    ping(ann, 100)
+def test_a_month_that_is_no_longer_empty_is_kept(ann: Person):
+    create_pings(ann, 100)
     assert not partitions.drop_if_empty(month_of(ago(100)))
     assert Location.objects.count() == 1
 
 
-def test_a_dropped_month_is_made_again_for_whoever_sends_it(ann: Person):
-    ping(ann, OLD)
+def test_a_dropped_month_is_created_again_for_a_new_ping(ann: Person):
+    create_pings(ann, OLD)
     drop()
-    ping(ann, OLD)
+    create_pings(ann, OLD)
     assert Location.objects.count() == 1
     assert month_of(ago(OLD)) in months()
 
 
-def test_beside_a_long_answer_the_old_pings_go_at_once_and_nobody_waits_for_the_rest(ann: Person):
-    ping(ann, OLD, 1)
+def test_during_a_long_read_pings_are_deleted_and_the_partition_is_dropped_later(ann: Person):
+    create_pings(ann, OLD, 1)
     with reading(person_id=ann.id, start=ago(30)):
         said = drop()
-        assert f"{month_of(ago(OLD))}: 1 pings emptied; the partition goes with the next run" in said
-        ping(ann, 2)
+        assert f"{month_of(ago(OLD))}: 1 pings deleted; the next run drops the partition" in said
+        create_pings(ann, 2)
         assert Location.objects.count() == 2
     assert month_of(ago(OLD)) in months()
     assert f"{month_of(ago(OLD))}: 0 pings dropped" in drop()
     assert month_of(ago(OLD)) not in months()
 
 
-def test_a_month_that_somebody_reads_all_the_time_is_said_to_be_there_still(ann: Person):
-    ping(ann, OLD, 1)
+def test_a_month_that_is_in_use_is_reported(ann: Person):
+    create_pings(ann, OLD, 1)
     with reading(person_id=ann.id):
-        with pytest.raises(CommandError, match=f"still there: {month_of(ago(OLD))}"):
+        with pytest.raises(CommandError, match=f"In use and not dropped: {month_of(ago(OLD))}"):
             drop()
         assert Location.objects.count() == 2
     drop()
     assert Location.objects.count() == 1
 
 
-def test_a_ping_on_its_way_into_a_month_that_is_dropped_is_stored_all_the_same(ann: Person):
-    ping(ann, OLD)
+def test_a_ping_for_a_month_that_is_being_dropped_is_stored(ann: Person):
+    create_pings(ann, OLD)
     ended: list[storage.Receipt] = []
 
     def record() -> None:
@@ -212,9 +214,11 @@ def test_a_ping_on_its_way_into_a_month_that_is_dropped_is_stored_all_the_same(a
 
     writer = threading.Thread(target=record)
     with transaction.atomic():
-        Person.objects.select_for_update().get(id=ann.id)  # it has seen that there is a month, and waits here
+        Person.objects.select_for_update().get(
+            id=ann.id
+        )  # the writer has found the month, and waits for this lock
         writer.start()
-        until(_somebody_waits)
+        until(_a_lock_is_awaited)
         dropper = threading.Thread(target=lambda: (drop(), connection.close()))
         dropper.start()
         dropper.join(20)
@@ -225,8 +229,8 @@ def test_a_ping_on_its_way_into_a_month_that_is_dropped_is_stored_all_the_same(a
     assert Location.objects.count() == 1
 
 
-def test_a_month_that_somebody_began_to_detach_by_hand_goes_too(ann: Person):
-    ping(ann, OLD, 1)
+def test_a_month_with_a_pending_detach_is_dropped(ann: Person):
+    create_pings(ann, OLD, 1)
     name = month_of(ago(OLD))
 
     def detach() -> None:
@@ -252,7 +256,7 @@ def test_a_month_that_somebody_began_to_detach_by_hand_goes_too(ann: Person):
     assert Location.objects.count() == 1
 
 
-def _somebody_waits() -> bool:
+def _a_lock_is_awaited() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
         return bool(cursor.fetchone()[0])

@@ -1,4 +1,4 @@
-"""`manage.py reset_second_factor USER`: for staff who have lost the app that shows their codes."""
+"""`manage.py reset_second_factor USER`: for staff who have lost their authenticator app."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -9,7 +9,9 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 
 class Command(BaseCommand):
-    help = "Removes a user's authenticator app: their sessions end; they enrol another at the next login."
+    help = (
+        "Removes a user's authenticator app. Their sessions end, and they enrol a new app at the next login."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user", help="the user's name")

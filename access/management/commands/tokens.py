@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from access import services
 from access.callers import Kind
-from access.models import DAYS, NEVER, SignInCode, Token
+from access.models import DEFAULT_DAYS, NEVER, SignInCode, Token
 
 KINDS = [kind.value for kind in (Kind.INGEST, Kind.PERSON, Kind.SERVICE, Kind.STAFF)]
 
@@ -33,44 +33,50 @@ def person(text: str) -> int:
 def people(text: str) -> tuple[int, int]:
     first, _, last = text.partition("-")
     if not first.isdigit() or not (last or first).isdigit():
-        raise ArgumentTypeError("must be a person's id, or two with a hyphen between them")
+        raise ArgumentTypeError("must be a person's id, or two ids with a hyphen between them")
     return int(first), int(last or first)
 
 
 class Command(BaseCommand):
-    help = "Makes, lists and revokes the tokens that callers show where ACCESS=tokens."
+    help = "Makes, lists and revokes the tokens and sign-in links that ACCESS=tokens requires."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
-        make = verbs.add_parser("make", help="prints a new token, this once")
+        make = verbs.add_parser("make", help="make a token and print it; it is not shown again")
         make.add_argument("kind", choices=KINDS)
         make.add_argument(
-            "--people", type=people, metavar="ID[-ID]", help="whose it is; for an event the first and last id"
+            "--people",
+            type=people,
+            metavar="ID[-ID]",
+            help="the person; for an event's devices the first and last id",
         )
-        make.add_argument("--user", help="for the kind staff: the name of the user whose rights it has")
-        make.add_argument("--name", default="", help="what it is for (default: its kind and whose it is)")
+        make.add_argument("--user", help="for the kind staff: the user whose rights the token has")
+        make.add_argument("--name", default="", help="the purpose of the token (default: its kind and owner)")
         make.add_argument(
-            "--days", type=days, default=DAYS, help="until it expires, 1 to 3660 (default: %(default)s)"
+            "--days",
+            type=days,
+            default=DEFAULT_DAYS,
+            help="days until it expires, 1 to 3660 (default: %(default)s)",
         )
-        link = verbs.add_parser("link", help="prints a sign-in link, this once; it works once")
-        link.add_argument("--people", type=person, metavar="ID", required=True, help="whom it signs in")
+        link = verbs.add_parser("link", help="make a sign-in link and print it; it works once")
         link.add_argument(
-            "--name", default="", help="of the link and of its token (default: the person's id)"
+            "--people", type=person, metavar="ID", required=True, help="the person that it signs in"
+        )
+        link.add_argument(
+            "--name", default="", help="the name of the link and of its token (default: the person's id)"
         )
         link.add_argument(
             "--days",
             type=days,
-            default=DAYS,
-            help="until the link and its token expire, 1 to 3660 (default: %(default)s)",
+            default=DEFAULT_DAYS,
+            help="days until the link and its token expire, 1 to 3660 (default: %(default)s)",
         )
         listing = verbs.add_parser(
-            "list", help="prints all tokens and links, the newest first, without their secrets"
+            "list", help="print all tokens and links, newest first, without their secrets"
         )
-        listing.add_argument(
-            "--usable", action="store_true", help="without the used, expired and revoked ones"
-        )
-        revoke = verbs.add_parser("revoke", help="makes tokens and links useless at once")
-        revoke.add_argument("prefix", nargs="+", help="the first 8 letters, as `list` prints them")
+        listing.add_argument("--usable", action="store_true", help="leave out used, expired and revoked ones")
+        revoke = verbs.add_parser("revoke", help="revoke tokens and links")
+        revoke.add_argument("prefix", nargs="+", help="the first 8 characters, as printed by `list`")
 
     def handle(self, *, verb: str, **options: Any) -> None:
         verbs: dict[str, Callable[..., None]] = {
@@ -90,10 +96,10 @@ class Command(BaseCommand):
             if owner is None:
                 raise CommandError(f"There is no user {user!r}.")
         first, last = people or (None, None)
-        whose = user or ("-".join(map(str, sorted(set(people)))) if people else "")
+        owner_name = user or ("-".join(map(str, sorted(set(people)))) if people else "")
         try:
-            _token, shown = services.make(
-                name=name or f"{kind} {whose}".strip(),
+            _token, key = services.make(
+                name=name or f"{kind} {owner_name}".strip(),
                 kind=Kind(kind),
                 first_person_id=first,
                 last_person_id=last,
@@ -102,15 +108,15 @@ class Command(BaseCommand):
             )
         except ValidationError as fault:
             raise CommandError(" ".join(fault.messages)) from None
-        self.stdout.write(shown)
+        self.stdout.write(key)
 
     def _link(self, *, people: int, name: str, days: int, **_: Any) -> None:
         expires = timezone.now() + timedelta(days=days)
         try:
-            shown = services.make_link(people, name=name or f"person {people}", expires=expires)
+            url = services.make_link(people, name=name or f"person {people}", expires=expires)
         except ValidationError as fault:
             raise CommandError(" ".join(fault.messages)) from None
-        self.stdout.write(shown)
+        self.stdout.write(url)
 
     def _list(self, *, usable: bool, **_: Any) -> None:
         self.stdout.write(f"{'prefix':<10}{'kind':<9}{'state':<9}{'expires':<12}{'last used':<12}name")
@@ -119,18 +125,20 @@ class Command(BaseCommand):
         for code in SignInCode.objects.select_related("made_with").iterator():
             self._row(code, "link", code.used_at and code.used_at.date(), usable=usable)
 
-    def _row(self, one: Token | SignInCode, kind: str, used: date | None, *, usable: bool) -> None:
-        if usable and one.state != "usable":
+    def _row(self, record: Token | SignInCode, kind: str, used: date | None, *, usable: bool) -> None:
+        if usable and record.state != "usable":
             return
-        expires = "never" if one.expiry_date == NEVER else f"{one.expiry_date:%Y-%m-%d}"
+        expires = "never" if record.expiry_date == NEVER else f"{record.expiry_date:%Y-%m-%d}"
         last = f"{used or 'never'}"
-        self.stdout.write(f"{one.prefix:<10}{kind:<9}{one.state:<9}{expires:<12}{last:<12}{one.name}")
+        self.stdout.write(
+            f"{record.prefix:<10}{kind:<9}{record.state:<9}{expires:<12}{last:<12}{record.name}"
+        )
 
     def _revoke(self, *, prefix: list[str], **_: Any) -> None:
         models = (Token, SignInCode)
         with transaction.atomic():
             found = [model.objects.filter(prefix__in=prefix) for model in models]
-            known = {one for each in found for one in each.values_list("prefix", flat=True)}
+            known = {found_prefix for each in found for found_prefix in each.values_list("prefix", flat=True)}
             if unknown := set(prefix) - known:
                 raise CommandError(
                     f"There is no token or link {', '.join(sorted(unknown))}. Nothing was revoked."

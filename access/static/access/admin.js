@@ -1,12 +1,12 @@
-/* The tokens' pages of the admin site: the form asks for what its kind needs, and what was made can be copied. */
+/* Token pages of the admin site: the form shows only the fields of the chosen kind; buttons copy secrets. */
 "use strict";
 {
     const kinds = document.querySelectorAll('input[name="kind"]');
-    const asked = document.querySelectorAll("[data-kinds]");
+    const fields = document.querySelectorAll("[data-kinds]");
 
-    const show = () => {
+    const showFields = () => {
         const kind = [...kinds].find((each) => each.checked)?.value;
-        for (const field of asked) {
+        for (const field of fields) {
             const row = field.closest(".form-row");
             row.hidden = !field.dataset.kinds.split(" ").includes(kind);
             if (row.hidden) field.value = "";
@@ -16,8 +16,8 @@
         if (first) first.textContent = kind === "ingest" ? "First person:" : "Person:";
     };
 
-    for (const each of kinds) each.addEventListener("change", show);
-    if (kinds.length) show();
+    for (const each of kinds) each.addEventListener("change", showFields);
+    if (kinds.length) showFields();
 
     for (const button of document.querySelectorAll("button[data-copies]")) {
         const field = document.getElementById(button.dataset.copies);
@@ -27,7 +27,7 @@
             try {
                 await navigator.clipboard.writeText(field.value);
             } catch {
-                document.execCommand("copy"); // where the page came without TLS
+                document.execCommand("copy"); // pages without TLS have no clipboard API
             }
             button.textContent = "Copied";
         });

@@ -1,4 +1,4 @@
-"""`manage.py import_persons`: people from a CSV file, under the ids it gives them."""
+"""`manage.py import_persons`: imports people from a CSV file and keeps their ids."""
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -12,23 +12,23 @@ from connect.files import Source
 from persons.csv_import import Summary, WrongColumns, import_rows
 
 _EPILOG = """
-Ids are kept, and the ids given to people from now on begin after them. A person who exists under the same
-names is a repeat, under other names refused, unless --update is given. The id of a person who was erased is
-refused, unless --restore-erased is given. It is always safe to run this again.
+Ids are kept, and new people get ids after them. A row with the id and names of an existing person is a
+repeat. A row with an existing id and other names is refused, unless --update is given. A row with the id of
+an erased person is refused, unless --restore-erased is given. It is always safe to run this again.
 
-A column findable, true or false, says whether others may find a new person; where it is missing or the cell
-is empty, FINDABLE_BY_DEFAULT says so. For a person who exists it changes that only with --update.
+The column findable (true or false) sets whether others may find a new person. If the column is missing or
+the cell is empty, FINDABLE_BY_DEFAULT applies. An existing person's value changes only with --update.
 
-exit status: 0 all rows are stored; 1 some were refused, all others are stored; 2 the file could not be
-read (to its end: what was read is stored), has not the right columns, or the
-database is out of reach; 130 interrupted
+exit status: 0 all rows are stored; 1 some rows were refused, all others are stored; 2 the file could not be
+read to its end (the rows before are stored), has the wrong columns, or the database is out of reach;
+130 interrupted
 """
 
 
 class Command(BaseCommand):
     help = (
-        "Imports people from a CSV file (plain or gzip; columns id,first_name,last_name,company_name, and "
-        "maybe findable)."
+        "Imports people from a CSV file (plain or gzip; columns id,first_name,last_name,company_name and "
+        "optionally findable)."
     )
 
     def create_parser(self, *args: Any, **kwargs: Any) -> Any:
@@ -39,13 +39,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", metavar="FILE", type=Path)
         parser.add_argument(
-            "--update", action="store_true", help="take over the names, and findable, of people who exist"
+            "--update", action="store_true", help="update the names and findable of existing people"
         )
 
         parser.add_argument(
             "--restore-erased",
             action="store_true",
-            help="take people who were erased, too: only where they want to be known again",
+            help="also import people who were erased; use it only if they agree",
         )
 
     def handle(self, *, file: Path, update: bool, restore_erased: bool, **_: Any) -> None:
@@ -66,7 +66,7 @@ class Command(BaseCommand):
             sys.exit(130)
         self._report(summary)
         if source.fault:
-            raise CommandError(f"{file}: {source.fault}; what came before is stored.", returncode=2)
+            raise CommandError(f"{file}: {source.fault}. The rows before are stored.", returncode=2)
         if summary.refused_count:
             raise CommandError(f"{file}: {summary.refused_count:,} rows were refused.", returncode=1)
 

@@ -1,14 +1,14 @@
-/* Suggests companies while one types into the filter of the list of people. */
+/* Suggests companies while the user types in the company filter. */
 "use strict";
 {
     const input = document.getElementById("company");
-    let waiting = 0;
-    let asked = 0;
+    let timer = 0;
+    let requests = 0;
 
     const suggest = async () => {
-        const mine = ++asked;
+        const request = ++requests;
         const answer = await fetch(`${input.dataset.url}?q=${encodeURIComponent(input.value)}`);
-        if (!answer.ok || mine !== asked) return; // an older question was answered later
+        if (!answer.ok || request !== requests) return; // a newer request was sent
         const { companies } = await answer.json();
         document.getElementById("companies").replaceChildren(
             ...companies.map((name) => Object.assign(document.createElement("option"), { value: name })),
@@ -17,8 +17,8 @@
 
     if (input) {
         input.addEventListener("input", () => {
-            clearTimeout(waiting);
-            waiting = setTimeout(suggest, 150);
+            clearTimeout(timer);
+            timer = setTimeout(suggest, 150);
         });
         input.addEventListener("focus", suggest, { once: true });
     }

@@ -1,4 +1,4 @@
-"""`manage.py drop_old_locations`: what is older than RETENTION_DAYS, or more than a day ahead, goes."""
+"""`manage.py drop_old_locations`: drops data older than RETENTION_DAYS and pings more than a day ahead."""
 
 import sys
 from argparse import ArgumentParser
@@ -16,22 +16,22 @@ from privacy import retention
 
 class Command(BaseCommand):
     help = (
-        "Drops every month of pings that is wholly older than RETENTION_DAYS, and the rejected pings and "
-        "lines of the audit log that are; also the pings that claim to be more than a day ahead of now, and "
-        "months without a ping. Readers and writers go on meanwhile. To be run once a day; it can "
-        "be interrupted and run again. Exit status: 0 done; 1 the database is out of reach, or a month was "
-        "in use all the time and is still there; 130 interrupted."
+        "Drops each month of pings that is wholly older than RETENTION_DAYS, rejected pings and rows of the "
+        "audit log that are older, pings with a time more than a day ahead, and months without a ping. It "
+        "does not block readers and writers. Run it once a day; it can be interrupted and run again. Exit "
+        "status: 0 done; 1 the database is out of reach, or a month was in use and could not be dropped; "
+        "130 interrupted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="only say what would be dropped")
+        parser.add_argument("--dry-run", action="store_true", help="only print what would be dropped")
 
     def handle(self, *, dry_run: bool, **_: Any) -> None:
-        moment = retention.limit()
+        moment = retention.cutoff()
         if moment is None:
             self.stdout.write("RETENTION_DAYS is 0: everything is kept.")
             return
-        self.stdout.write(f"What is wholly older than {moment:%Y-%m-%d %H:%M} UTC:")
+        self.stdout.write(f"Wholly older than {moment:%Y-%m-%d %H:%M} UTC:")
         try:
             busy = self._drop(moment, dry_run=dry_run)
         except (OperationalError, InterfaceError) as fault:
@@ -40,35 +40,35 @@ class Command(BaseCommand):
             self.stderr.write("Interrupted; run it again for the rest.")
             sys.exit(130)
         if busy:
-            raise CommandError(f"In use all the time, and still there: {', '.join(busy)}", returncode=1)
+            raise CommandError(f"In use and not dropped: {', '.join(busy)}", returncode=1)
 
     def _drop(self, moment: datetime, *, dry_run: bool) -> list[str]:
         busy = []
         months = pings = 0
-        gone: set[str] = set()
+        dropped: set[str] = set()
         would = "would be dropped" if dry_run else "dropped"
-        latest = retention.latest()
+        latest = retention.future_cutoff()
         too_old, future = retention.months_before(moment), list(retention.months_after(latest))
         for name, rows in chain(too_old, future):
-            said = would
+            outcome = would
             if not dry_run:
                 try:
                     if not retention.drop_month(name):
-                        said = "emptied; the partition goes with the next run"
+                        outcome = "deleted; the next run drops the partition"
                 except Busy:
                     busy.append(name)
                     continue
-            self.stdout.write(f"{name}: {rows:,} pings {said}")
+            self.stdout.write(f"{name}: {rows:,} pings {outcome}")
             months, pings = months + 1, pings + rows
-            gone.add(name)
+            dropped.add(name)
         if dry_run:
             ahead = retention.pings_after(latest) - sum(rows for _, rows in future)
         else:
             ahead = retention.drop_pings_after(latest)
         if ahead:
-            self.stdout.write(f"{ahead:,} pings of later than {latest:%Y-%m-%d %H:%M} UTC {would}")
+            self.stdout.write(f"{ahead:,} pings after {latest:%Y-%m-%d %H:%M} UTC {would}")
             pings += ahead
-        empty = set(retention.empty_months()) - gone
+        empty = set(retention.empty_months()) - dropped
         if not dry_run:
             empty = set(filter(partitions.drop_if_empty, sorted(empty)))
         if empty:

@@ -1,4 +1,4 @@
-"""`manage.py erase_person`: forgets a person, and prints the receipt."""
+"""`manage.py erase_person`: erases a person and prints the receipt."""
 
 import json
 import sys
@@ -14,22 +14,24 @@ from connect.errors import NeighbourUnavailable
 from privacy import erasure
 from privacy.models import ErasureReceipt
 
-LOOK_AGAIN_S = 0.5
+POLL_S = 0.5
 
 
 class Command(BaseCommand):
     help = (
-        "Erases a person: the names, all stored and all rejected pings, in one transaction. Prints the "
-        "receipt that is kept, as JSON; of somebody who was erased before, that one. Where PINGS_URL is a "
-        "topic, writers drop what is still in it. It can be interrupted and run again. "
-        "Exit status: 0 erased; 1 there never was such a person, or database or broker are out of reach; "
-        "130 interrupted."
+        "Erases a person: names, stored pings and rejected pings, in one transaction. Prints the receipt as "
+        "JSON; for a person who was erased before, the existing one. If PINGS_URL is a topic, the writers "
+        "drop the pings that are still in it. It can be interrupted and run again. "
+        "Exit status: 0 erased; 1 there never was such a person, or the database or the broker is out of "
+        "reach; 130 interrupted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("person_id", type=int, metavar="ID")
         parser.add_argument(
-            "--wait", action="store_true", help="until the writers have passed what was in the topic"
+            "--wait",
+            action="store_true",
+            help="wait until the writers have passed the person's pings in the topic",
         )
 
     def handle(self, *, person_id: int, wait: bool, **_: Any) -> None:
@@ -38,13 +40,13 @@ class Command(BaseCommand):
         except (OperationalError, InterfaceError) as fault:
             raise CommandError(f"The database is out of reach: {fault}", returncode=1) from None
         if receipt is None:
-            raise CommandError(f"There is no person {person_id}, and none was erased.", returncode=1)
+            raise CommandError(f"There is no person {person_id}, and there never was.", returncode=1)
         try:
-            self._follow(receipt, wait=wait)
+            self._track(receipt, wait=wait)
         except NeighbourUnavailable as fault:
             self._print(receipt)
             raise CommandError(
-                f"Erased; but the brokers are out of reach, so what is in the topic nobody knows: {fault}",
+                f"Erased; but the brokers are out of reach, so the topic could not be checked: {fault}",
                 returncode=1,
             ) from None
         except KeyboardInterrupt:
@@ -53,16 +55,16 @@ class Command(BaseCommand):
             sys.exit(130)
         self._print(receipt)
 
-    def _follow(self, receipt: ErasureReceipt, *, wait: bool) -> None:
+    def _track(self, receipt: ErasureReceipt, *, wait: bool) -> None:
         if not erasure.has_topic():
-            self.stderr.write("PINGS_URL names no topic here, so no pings are known to be on their way.")
-        erasure.follow()
+            self.stderr.write("PINGS_URL is not a topic, so no pings are waiting in one.")
+        erasure.update_receipts()
         receipt.refresh_from_db()
-        while wait and not erasure.is_done(receipt):
-            time.sleep(LOOK_AGAIN_S)
-            erasure.follow()
+        while wait and not erasure.is_complete(receipt):
+            time.sleep(POLL_S)
+            erasure.update_receipts()
             receipt.refresh_from_db()
 
     def _print(self, receipt: ErasureReceipt) -> None:
-        said = receipt.as_json() | {"complete": erasure.is_done(receipt)}
-        self.stdout.write(json.dumps(said, indent=2, cls=DjangoJSONEncoder))
+        fields = receipt.as_json() | {"complete": erasure.is_complete(receipt)}
+        self.stdout.write(json.dumps(fields, indent=2, cls=DjangoJSONEncoder))

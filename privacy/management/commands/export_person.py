@@ -1,4 +1,4 @@
-"""`manage.py export_person`: everything that is known about a person, into one archive."""
+"""`manage.py export_person`: writes all data about a person to an archive."""
 
 import sys
 from argparse import ArgumentParser
@@ -16,10 +16,10 @@ from privacy import archive
 
 class Command(BaseCommand):
     help = (
-        "Writes everything that is known about a person into a zip archive, which nobody but its owner may "
-        "read. A README in it says what is what. Interrupted, it leaves no file. "
-        "Exit status: 0 done; 1 there is no such person, the file cannot be written, or what it asks is out "
-        "of reach; 130 interrupted."
+        "Writes all data about a person to a zip archive. Only the owner of the file may read it. Its README "
+        "describes the files. If interrupted, it leaves no file. "
+        "Exit status: 0 done; 1 there is no such person, the file cannot be written, or the database or a "
+        "neighbour is out of reach; 130 interrupted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -39,18 +39,18 @@ class Command(BaseCommand):
         self.stdout.write(f"{to}: {to.stat().st_size:,} bytes")
 
     def _write(self, person_id: int, to: Path) -> None:
-        chunks = archive.of(person_id)
+        chunks = archive.stream(person_id)
         if chunks is None:
             raise CommandError(f"There is no person {person_id}.", returncode=1)
         with NamedTemporaryFile(dir=to.parent, prefix=f".{to.name}-", delete=False) as file:  # mode 0600
-            whole = Path(file.name)
+            temporary = Path(file.name)
             try:
                 with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as progress:
                     for chunk in chunks:
                         file.write(chunk)
                         progress.update(len(chunk))
                 file.flush()
-                whole.replace(to)
+                temporary.replace(to)
             except BaseException:
-                whole.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
                 raise
