@@ -61,7 +61,9 @@ class People(_View):
         ),
         parameters=[PersonsQuery, LINK_HEADER],
         responses={
-            200: response_spec(PersonSerializer(many=True), "The people found; may be empty.", {"a person": FINN}),
+            200: response_spec(
+                PersonSerializer(many=True), "The people found; may be empty.", {"a person": FINN}
+            ),
             **errors(UNAVAILABLE, wrong={"limit": ["Ensure this value is greater than or equal to 1."]}),
         },
     )

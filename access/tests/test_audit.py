@@ -204,7 +204,7 @@ def test_a_list_in_the_admin_is_noted_with_its_people_however_it_is_filtered(
     staff: Client, people: dict[str, int], lookup: str
 ) -> None:
     staff.get(f"/admin/persons/person/?{lookup.format(**people)}")
-    assert noted(people) == [("GET admin persons_person_changelist", "bo", "200")]
+    assert log(people) == [("GET admin persons_person_changelist", "bo", "200")]
 
 
 @pytest.mark.parametrize("chosen", ["selected", "all"])
