@@ -206,7 +206,7 @@ def _not_of_the_deleted(bad: Sequence[Bad], given: int) -> list[Bad]:
     deleted, or else was skipped and nobody's ever: in doubt nothing is kept, for no door lets in a ping of
     nobody. An id still to be given is nobody's yet: its ping is kept, and can be replayed once it is not.
     """
-    held = person_rows.hold(each.person_id for each in bad if each.person_id is not None)
+    held = person_rows.lock_existing(each.person_id for each in bad if each.person_id is not None)
     return [
         each
         for each in bad

@@ -118,7 +118,7 @@ def record_prepared(batch: Prepared) -> Receipt:
 
 def _record(batch: Prepared, *, by_copy: bool) -> Receipt:
     with transaction.atomic():
-        known = person_rows.hold(batch.person_ids)
+        known = person_rows.lock_existing(batch.person_ids)
         good, rows = batch.in_order, batch.rows
         if not batch.person_ids <= known:
             good, rows = [ping for ping in good if ping.person_id in known], None
@@ -205,7 +205,7 @@ def list_between_sql(
     if person_id is not None:
         where("person_id = %s", person_id)
     else:
-        where(person_rows.may_be_found("person_id"))
+        where(person_rows.is_findable("person_id"))
     if start is not None:
         where("creation_time >= %s", start)
     if end is not None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection
 
-from locations import partitions, proximity, storage
+from locations import partitions, proximity_sql, storage
 from persons.models import Person
 
 DAY = {"start": datetime(2026, 5, 11, tzinfo=UTC), "end": datetime(2026, 5, 12, tzinfo=UTC)}
@@ -85,12 +85,12 @@ def test_the_questions_use_their_indexes_at_a_million_rows(statistics):
             cursor.execute(statistics)
     page = {"after": None, "limit": None}
     met = {"within_s": 60, "max_gap_s": 75, "min_duration_s": 0}
-    near = proximity.connections_sql(17, **DAY, distance_m=5, within_s=60, **page)
-    together = proximity.encounters_sql(17, **DAY, distance_m=5, **met, **page)
-    plausible = proximity.encounters_sql(17, **NEXT_DAY, distance_m=5, **met, max_speed_m_s=10, **page)
-    far = proximity.connections_sql(17, **DAY, distance_m=100, within_s=60, **page)
-    ever = proximity.connections_sql(17, **DAY, distance_m=5, within_s=None, **page)
-    far_ever = proximity.connections_sql(17, **DAY, distance_m=100, within_s=None, **page)
+    near = proximity_sql.connections_sql(17, **DAY, distance_m=5, within_s=60, **page)
+    together = proximity_sql.encounters_sql(17, **DAY, distance_m=5, **met, **page)
+    plausible = proximity_sql.encounters_sql(17, **NEXT_DAY, distance_m=5, **met, max_speed_m_s=10, **page)
+    far = proximity_sql.connections_sql(17, **DAY, distance_m=100, within_s=60, **page)
+    ever = proximity_sql.connections_sql(17, **DAY, distance_m=5, within_s=None, **page)
+    far_ever = proximity_sql.connections_sql(17, **DAY, distance_m=100, within_s=None, **page)
 
     by_cell = {"pkey", "locations_cell_creation_time_idx", "person_hidden"}
     by_time = {"pkey", "creation_time_person_id_idx", "person_hidden"}
@@ -109,7 +109,7 @@ def test_the_questions_use_their_indexes_at_a_million_rows(statistics):
         assert tables_touched(plan) == months | {"persons_person"}  # the day's month alone
         assert not [node for node in plan if node["Node Type"] == "Seq Scan"]
     check_what_a_person_may_ask(
-        proximity.encounters_sql(17, **NEXT_DAY, distance_m=5, **met, **page), plausible
+        proximity_sql.encounters_sql(17, **NEXT_DAY, distance_m=5, **met, **page), plausible
     )
     # A page of a list comes from the end of an index that the order names, in either direction.
     order = {"creation_time_person_id_idx"}

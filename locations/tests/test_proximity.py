@@ -9,7 +9,7 @@ from geographiclib.geodesic import Geodesic
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from locations import proximity, storage
+from locations import proximity_sql, storage
 from locations.pings import Ping
 from locations.tests import brute_force
 from persons.models import Person
@@ -109,7 +109,7 @@ def test_connections_are_those_of_the_brute_force(event, between, d, within_s, h
 def test_the_spots_of_many_own_pings_find_the_same_by_larger_cubes(monkeypatch, event, between, d, hidden):
     stored = fresh(event, hidden)
     assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
-    monkeypatch.setattr(proximity, "FEW_OWN", 0)
+    monkeypatch.setattr(proximity_sql, "SMALL_CUBES_MAX_OWN", 0)
 
     found = list(storage.connections(1, **between, distance_m=d))
 
