@@ -42,7 +42,7 @@ class _RangeQuery(PagedQuery):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         check_order(self, attrs, "start_date", "end_date")
-        if wrong := limits.too_long(attrs["start_date"], attrs["end_date"]):
+        if wrong := limits.range_error(attrs["start_date"], attrs["end_date"]):
             raise exceptions.ValidationError({"end_date": [wrong]})
         return attrs
 
@@ -93,7 +93,7 @@ class EncountersQuery(_RangeQuery):
     after = After(shape=(datetime, int, int), required=False)
 
     def validate_min_duration(self, value: float) -> float:
-        return min(value, limits.LONGEST_S)
+        return min(value, limits.MAX_DURATION_S)
 
 
 @extend_schema_serializer(component_name="PersonMet")

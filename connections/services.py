@@ -99,7 +99,7 @@ def _check(caller: Caller, person_id: int, start: datetime, end: datetime, **ask
     if not caller.speaks_for(person_id):
         raise UnknownPerson(person_id)
     limits.check_bounds(is_person=caller.kind is Kind.PERSON, **asked)
-    if wrong := limits.too_long(start, end):
+    if wrong := limits.range_error(start, end):
         raise OutOfBounds({"end": [wrong]})
 
 

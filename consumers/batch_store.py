@@ -111,12 +111,12 @@ def read(messages: Sequence[Message]) -> Batch:
     """What they say, ready to be stored. It asks the database nothing."""
     pings, indexes = topic.read_good([message.value() for message in messages])
     if len(pings) == len(messages):
-        return Batch(prepare(pings).packed(), list(messages), [])
+        return Batch(prepare(pings).with_rows(), list(messages), [])
     bad = []
     for index in sorted(set(range(len(messages))).difference(indexes)):
         found = topic.read(messages[index].key(), messages[index].value())
         bad.append(Bad(messages[index], found.person_id, found.reason))
-    return Batch(prepare(pings).packed(), [messages[index] for index in indexes], bad)
+    return Batch(prepare(pings).with_rows(), [messages[index] for index in indexes], bad)
 
 
 def store(batch: Batch) -> Tally:
@@ -145,7 +145,7 @@ def _whole(batch: Batch) -> Tally:
         try:
             return _in_one_transaction(batch)
         except OperationalError as fault:
-            if not partitions.waited_too_long(fault):
+            if not partitions.is_lock_timeout(fault):
                 raise
         _end_frozen()
 

@@ -39,7 +39,7 @@ own AS MATERIALIZED (
     WINDOW before AS (ORDER BY creation_time)
 )"""
 
-# `own` for a person's token, whose own pings may be forged. A ping counts if it is at least a second after the
+# `own` for a person's token: own pings may be forged. A ping counts if it is at least a second after the
 # previous stored ping, and reachable from it at MAX_SPEED_M_S. The previous ping need not count itself, so
 # each jump costs the forger a ping. For the first ping of the range it is the last ping before the range.
 # `nth` numbers all stored pings, so that the pings of a meeting can be compared with all of them.

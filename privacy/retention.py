@@ -70,7 +70,7 @@ def drop_month(name: str) -> bool:
 
     Raises partitions.Busy where even the pings are still there.
     """
-    partitions.empty(name)
+    partitions.truncate(name)
     try:
         partitions.drop(name)
     except partitions.Busy:

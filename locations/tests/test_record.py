@@ -186,7 +186,7 @@ def test_a_batch_of_any_size_is_written_by_the_same_few_statements(django_assert
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("count", [bulk_insert.MANY - 1, bulk_insert.MANY])
+@pytest.mark.parametrize("count", [bulk_insert.COPY_FROM - 1, bulk_insert.COPY_FROM])
 def test_a_batch_with_repeats_is_stored_like_any_other(count: int):
     make_people(1)
     pings = [Ping(1, NOON + timedelta(seconds=n), n / 1000, -0.0) for n in range(count)]
@@ -201,7 +201,7 @@ def test_a_batch_with_repeats_is_stored_like_any_other(count: int):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("count", [bulk_insert.MANY - 1, bulk_insert.MANY])
+@pytest.mark.parametrize("count", [bulk_insert.COPY_FROM - 1, bulk_insert.COPY_FROM])
 def test_of_pings_that_differ_in_place_alone_the_first_is_stored(count: int):
     make_people(1)
 

@@ -167,7 +167,7 @@ def test_a_batch_larger_than_a_bucket_is_never_taken_and_says_so() -> None:
 def test_buckets_take_bounded_memory_and_the_emptiest_stay() -> None:
     clock = Clock()
     quota = Quota(clock=clock)
-    quota.MOST = 100
+    quota.MAX_PEOPLE = 100
     quota.charge([7] * BURST)
     for person_id in range(1000, 2000):
         quota.charge([person_id])
