@@ -81,7 +81,7 @@ def share(own: list[Ping], theirs: list[Ping], met: Encounter) -> float:
         ("stays", 100, 1000),
     ],
 )
-def test_forged_pings_tell_no_position_and_only_who_was_with_the_path(
+def test_forged_pings_reveal_no_position_and_only_people_near_most_of_the_path(
     monkeypatch: pytest.MonkeyPatch, name: str, least: int, most: int
 ) -> None:
     start = (datetime.now(UTC) - timedelta(hours=30)).replace(microsecond=0)

@@ -38,7 +38,7 @@ def met(caller: Caller, person: Person, **asked: Any) -> list[float]:
     return [each.duration_s for each in services.encounters(caller, person_id=person.pk, **DAY, **asked)]
 
 
-def test_a_person_is_told_of_encounters_that_a_plausible_path_has(
+def test_a_persons_token_gets_encounters_of_plausible_pings_only(
     ann: Person, bo: Person, meet: None
 ) -> None:
     assert met(STAFF, ann) == met(SERVICE, ann) == met(EVERYBODY, ann) == [120, 120]
@@ -59,7 +59,7 @@ def test_a_person_is_told_of_encounters_that_a_plausible_path_has(
         ("min_duration_s", 61, 0, "Must be at least 60 for a person's token."),
     ],
 )
-def test_a_person_asks_within_narrow_bounds(
+def test_a_persons_token_has_narrow_bounds(
     ann: Person, meet: None, name: str, good: float, bad: float, allowed: str
 ) -> None:
     met(of(ann), ann, **{name: good})
@@ -71,19 +71,19 @@ def test_a_person_asks_within_narrow_bounds(
 @pytest.mark.parametrize(
     "asked", [{"distance_m": 10_001}, {"within_s": 3_601}, {"max_gap_s": 86_401}, {"min_duration_s": -1}]
 )
-def test_others_have_bounds_too(ann: Person, asked: dict[str, float]) -> None:
+def test_other_callers_have_bounds(ann: Person, asked: dict[str, float]) -> None:
     with pytest.raises(OutOfBounds) as raised:
         met(STAFF, ann, **asked)
     assert raised.value.errors.keys() == asked.keys()
 
 
-def test_a_person_may_not_ask_for_connections_not_even_own_ones(ann: Person, meet: None) -> None:
+def test_a_persons_token_is_refused_connections(ann: Person, meet: None) -> None:
     assert list(services.connections(STAFF, person_id=ann.pk, **DAY))
     with pytest.raises(PermissionDenied):
         services.connections(of(ann), person_id=ann.pk, **DAY)
 
 
-def test_others_are_as_if_they_did_not_exist(ann: Person, bo: Person, meet: None) -> None:
+def test_other_people_are_unknown_to_a_persons_token(ann: Person, bo: Person, meet: None) -> None:
     for person_id in (bo.pk, 999_999):
         with pytest.raises(UnknownPerson):
             services.encounters(of(ann), person_id=person_id, **DAY)
@@ -92,7 +92,7 @@ def test_others_are_as_if_they_did_not_exist(ann: Person, bo: Person, meet: None
             list(ask(STAFF, person_id=999_999, **DAY))
 
 
-def test_devices_ask_nothing(ann: Person) -> None:
+def test_an_ingest_token_is_refused_every_question(ann: Person) -> None:
     phone = Caller(Kind.INGEST, "token 3", (ann.pk, ann.pk))
     for ask in (services.connections, services.encounters):
         with pytest.raises(PermissionDenied):

@@ -77,7 +77,7 @@ def link(page: str, text: str) -> str:
 # --- the list ------------------------------------------------------------------------------------
 
 
-def test_the_front_page_leads_to_the_list(admin_client: Client) -> None:
+def test_the_front_page_links_to_the_list(admin_client: Client) -> None:
     assert f'href="{LIST}"' in admin_client.get("/admin/").content.decode()
     assert f'href="{LIST}"' in admin_client.get("/admin/locations/").content.decode()
 
@@ -93,7 +93,7 @@ def test_the_newest_come_first_with_names_utc_times_and_ids(admin_client: Client
     assert "Bo &lt;b&gt;Ek" in page.content.decode()
 
 
-def test_every_row_is_on_exactly_one_page_there_and_back(
+def test_every_row_is_on_exactly_one_page_in_both_directions(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admin, "PAGE", 4)
@@ -126,7 +126,7 @@ def test_pages_keep_the_filter(admin_client: Client, monkeypatch: pytest.MonkeyP
     assert shown(admin_client, link(page, "Older ›")) == [ping(BO, 1).id, ping(BO, 0).id]
 
 
-def test_the_list_is_narrowed_by_person_and_time(admin_client: Client) -> None:
+def test_the_list_is_filtered_by_person_and_time(admin_client: Client) -> None:
     mine = [ping(ANN, days * 86_400) for days in range(3)]
     record(*mine, ping(BO, 5))
     ids = [each.id for each in mine]
@@ -155,7 +155,7 @@ def test_the_list_is_narrowed_by_person_and_time(admin_client: Client) -> None:
         ("older=5--99999999999999999", "The address names a page that cannot be."),
     ],
 )
-def test_a_filter_that_cannot_be_says_why_and_asks_the_table_nothing(
+def test_an_invalid_filter_is_explained_and_makes_no_query(
     admin_client: Client, query: str, message: str
 ) -> None:
     with CaptureQueriesContext(connection) as queries:
@@ -168,12 +168,12 @@ def test_a_filter_that_cannot_be_says_why_and_asks_the_table_nothing(
 @pytest.mark.parametrize(
     "query", ["start=0001-01-01&end=9999-12-31", "person_id=+900001", "person_id=0900001"]
 )
-def test_odd_filters_that_can_be_are_answered(admin_client: Client, query: str) -> None:
+def test_unusual_but_valid_filters_are_answered(admin_client: Client, query: str) -> None:
     record(ping(ANN))
     assert shown(admin_client, f"?{query.replace('+', '%2B')}") == [ping(ANN).id]
 
 
-def test_an_empty_list_says_what_to_do(admin_client: Client) -> None:
+def test_an_empty_list_explains_the_next_step(admin_client: Client) -> None:
     assert "No locations are stored yet" in admin_client.get(LIST).content.decode()
     record(ping(ANN))
     page = admin_client.get(f"{LIST}?person_id={BO}").content.decode()
@@ -193,7 +193,7 @@ def asked(queries: CaptureQueriesContext) -> list[str]:
     return [sql for sql in found if "access_question" not in sql]
 
 
-def test_a_page_of_the_list_asks_the_table_once_and_counts_nothing(
+def test_a_page_of_the_list_makes_one_query_and_no_count(
     admin_client: Client, django_assert_max_num_queries: Any
 ) -> None:
     record(*(ping(person, second) for second in range(100) for person in (ANN, BO, CY)))
@@ -231,7 +231,7 @@ def test_no_page_of_the_list_sorts_or_scans(admin_client: Client, query: str) ->
     assert "Index Scan" in plan
 
 
-def test_the_page_of_a_ping_asks_a_bounded_number_of_questions(
+def test_the_page_of_a_ping_makes_a_bounded_number_of_queries(
     admin_client: Client, django_assert_max_num_queries: Any
 ) -> None:
     record(*(ping(p, second, north_m=p % 3) for second in range(0, 900, 3) for p in (ANN, BO, CY)))
@@ -250,7 +250,7 @@ def drawn(client: Client, ping_id: str) -> dict[str, Any]:
     return json.loads(match[1])
 
 
-def test_the_page_of_a_ping_says_who_where_and_when(admin_client: Client) -> None:
+def test_the_page_of_a_ping_shows_person_position_and_time(admin_client: Client) -> None:
     record(ping(BO, 0.25))
     page = admin_client.get(f"{LIST}{BO}-1778500800250000/").content.decode()
     for text in ("Bo &lt;b&gt;Ek", "Brio", "2026-05-11 12:00:00.250000", "50.0000000", "8.0000000"):
@@ -264,7 +264,7 @@ def test_the_page_of_a_ping_says_who_where_and_when(admin_client: Client) -> Non
     assert "Nobody else came within 5 m." in page
 
 
-def test_the_map_has_the_track_around_and_those_who_were_near_it(admin_client: Client) -> None:
+def test_the_map_has_the_track_and_the_people_near_it(admin_client: Client) -> None:
     record(
         *(ping(ANN, second) for second in (-601, -600, -30, 0, 45, 599, 600)),
         *(ping(BO, second, north_m=3) for second in (-20, 50, 500)),
@@ -279,7 +279,7 @@ def test_the_map_has_the_track_around_and_those_who_were_near_it(admin_client: C
     assert (near.person_id, near.distance_m) == (BO, pytest.approx(3, abs=0.02))
 
 
-def test_one_goes_from_ping_to_ping_across_gaps(admin_client: Client) -> None:
+def test_links_lead_to_the_previous_and_next_ping_across_gaps(admin_client: Client) -> None:
     record(ping(ANN, -90_000), ping(ANN, 0), ping(ANN, 5), ping(ANN, 9), ping(BO, 3), ping(ANN, 90_000))
     page = admin_client.get(f"{LIST}{ping(ANN, 0).id}/").content.decode()
     assert link(page, "‹ Ping before") == f"{LIST}{ping(ANN, -90_000).id}/"
@@ -298,7 +298,7 @@ def test_a_ping_that_is_not_stored_is_a_404(admin_client: Client, ping_id: str) 
 
 
 @pytest.mark.parametrize("question", ["connection", "encounters"])
-def test_a_person_leads_to_what_the_api_says_about_its_newest_day(
+def test_the_newest_day_redirects_to_the_api(
     admin_client: Client, question: str
 ) -> None:
     record(ping(ANN), ping(ANN, 86_400), ping(BO, 900_000))
@@ -310,12 +310,12 @@ def test_a_person_leads_to_what_the_api_says_about_its_newest_day(
 
 
 @pytest.mark.parametrize("person_id", [CY, FAR, 10**30])
-def test_a_person_without_pings_leads_to_a_page_that_says_so(admin_client: Client, person_id: int) -> None:
+def test_a_person_without_pings_gets_a_message(admin_client: Client, person_id: int) -> None:
     page = admin_client.get(f"{LIST}newest/{person_id}/encounters/", follow=True)
     assert f"Person {person_id} has no pings yet" in page.content.decode()
 
 
-def test_other_questions_are_unknown(admin_client: Client) -> None:
+def test_an_unknown_question_is_a_404(admin_client: Client) -> None:
     assert admin_client.get(f"{LIST}newest/{ANN}/friends/").status_code == 404
 
 
@@ -325,7 +325,7 @@ PAGES = [LIST, f"{LIST}{ping(ANN).id}/", f"{LIST}newest/{ANN}/connection/", f"{L
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_who_is_not_staff_gets_the_login(client: Client, page: str) -> None:
+def test_without_a_login_pages_redirect_to_the_login(client: Client, page: str) -> None:
     record(ping(ANN))
     answer = client.get(page)
     assert answer.status_code == 302
@@ -340,7 +340,7 @@ def test_staff_without_the_permission_is_refused(staff: Callable[..., Client], p
     assert LIST not in client.get("/admin/").content.decode()
 
 
-def test_staff_with_the_permission_may_look_and_nobody_may_write(staff: Callable[..., Client]) -> None:
+def test_staff_with_the_permission_may_read_and_nobody_may_write(staff: Callable[..., Client]) -> None:
     record(ping(ANN))
     client = staff("view_location", "add_location", "change_location", "delete_location")
     page = client.get("/admin/").content.decode()

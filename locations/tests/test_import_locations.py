@@ -113,7 +113,7 @@ def test_a_missing_or_unknown_column_is_an_error_and_nothing_is_stored(tmp_path:
         ("5,1.5,2.5,2020-08-18T10:37:06Z" + "0" * 100_000, "creation_time: Must be ISO 8601"),
     ],
 )
-def test_one_bad_row_in_many_is_refused_with_its_line_and_all_others_are_stored(
+def test_one_invalid_row_is_refused_with_its_line_and_all_others_are_stored(
     tmp_path: Path, row: str, reason: str
 ) -> None:
     rows = seconds(11_000)
@@ -124,7 +124,7 @@ def test_one_bad_row_in_many_is_refused_with_its_line_and_all_others_are_stored(
     assert "line 10502" in said
 
 
-def test_bytes_that_are_not_utf_8_cost_their_own_row_only(tmp_path: Path) -> None:
+def test_invalid_utf_8_spoils_only_its_own_row(tmp_path: Path) -> None:
     text = table(*seconds(2), "5,1.5\xe9,2.5,2020-08-18T10:37:06Z").encode("latin-1")
     said = fails(a_file(tmp_path, "walk.csv", text), status=1)
     assert "3 read, 2 stored" in said
@@ -142,7 +142,7 @@ def test_unknown_people_are_counted_and_named(tmp_path: Path) -> None:
     assert "20 refused: person_id: There is no such person.; line 22 (person 99), line 23 (person 99)" in said
 
 
-def test_the_same_file_again_stores_nothing_twice(tmp_path: Path) -> None:
+def test_a_second_import_of_a_file_stores_nothing_twice(tmp_path: Path) -> None:
     file = a_file(tmp_path, "walk.csv", table(*seconds(20), *seconds(5)))
     assert "25 read, 20 stored, 5 repeats, 0 refused" in import_files(file)
     assert "25 read, 0 stored, 25 repeats, 0 refused" in import_files(file)
@@ -154,7 +154,7 @@ def test_a_column_of_persons_can_be_left_out_for_one_person(tmp_path: Path) -> N
     assert Location.objects.get().person_id == 6
 
 
-def test_a_truncated_gzip_gives_what_came_before_and_can_be_run_again(tmp_path: Path) -> None:
+def test_rows_before_a_gzip_truncation_are_stored_and_the_import_can_be_repeated(tmp_path: Path) -> None:
     whole = gzip.compress(
         table(*(f"{row[:-1]}.{i * 7919 % 997:03}Z" for i, row in enumerate(seconds(9000)))).encode()
     )
@@ -166,7 +166,7 @@ def test_a_truncated_gzip_gives_what_came_before_and_can_be_run_again(tmp_path: 
     assert f"9,000 read, {9000 - before:,} stored, {before:,} repeats, 0 refused" in import_files(file)
 
 
-def test_what_is_packed_is_told_by_the_content_not_the_name(tmp_path: Path) -> None:
+def test_gzip_is_detected_by_content_not_by_name(tmp_path: Path) -> None:
     packed = a_file(tmp_path, "packed.csv", gzip.compress(table(*seconds(3)).encode()))
     plain = a_file(tmp_path, "plain.csv.gz", table(*seconds(4)))
     said = import_files(packed, plain)
@@ -177,7 +177,7 @@ def test_what_is_packed_is_told_by_the_content_not_the_name(tmp_path: Path) -> N
 # --- GPX -----------------------------------------------------------------------------------------
 
 
-def test_a_gpx_gives_its_track_points_and_none_without_a_time(tmp_path: Path) -> None:
+def test_track_points_of_a_gpx_are_stored_except_those_without_a_time(tmp_path: Path) -> None:
     points = POINT.format(1) + '<trkpt lat="1" lon="2"/>' + POINT.format(2) + '<trkpt lat="1" lon="2"/>'
     said = fails(a_file(tmp_path, "walk.gpx", GPX.format(points)), status=1, person=5)
     assert "4 read, 2 stored, 0 repeats, 2 refused" in said
@@ -220,7 +220,7 @@ EXTERNAL = '<!DOCTYPE gpx [<!ENTITY e SYSTEM "file:///etc/passwd">]><gpx><name>&
         ),
     ],
 )
-def test_what_is_no_gpx_is_a_clear_error(tmp_path: Path, content: str | bytes, reason: str) -> None:
+def test_an_invalid_gpx_is_a_clear_error(tmp_path: Path, content: str | bytes, reason: str) -> None:
     assert reason in fails(a_file(tmp_path, "walk.gpx", content), status=2, person=5)
     assert not Location.objects.exists()
 
@@ -237,7 +237,7 @@ def test_a_point_with_an_impossible_offset_is_refused_and_the_others_are_stored(
     assert "1 refused: creation_time: Must have an offset of less than 24 hours.; point 2" in said
 
 
-def test_a_gpx_has_a_largest_size_unpacked(tmp_path: Path) -> None:
+def test_a_gpx_over_the_size_limit_is_an_error(tmp_path: Path) -> None:
     file = a_file(tmp_path, "walk.gpx.gz", gzip.compress(b" " * (gpx.SIZE_LIMIT + 1), compresslevel=1))
     assert "may have 32 MiB, unpacked" in fails(file, status=2, person=5)
 
@@ -255,7 +255,7 @@ def collection(*features: object) -> str:
     return json.dumps({"type": "FeatureCollection", "features": features})
 
 
-def test_a_geojson_gives_its_points(tmp_path: Path) -> None:
+def test_points_of_a_geojson_are_stored(tmp_path: Path) -> None:
     features = [
         feature(1),
         feature(2, geometry=None),
@@ -280,7 +280,7 @@ def test_a_geojson_of_one_person(tmp_path: Path) -> None:
     assert sorted(Location.objects.values_list("person_id", flat=True)) == [5, 6]
 
 
-def test_a_geojson_that_breaks_off_gives_what_came_before(tmp_path: Path) -> None:
+def test_features_before_a_truncation_are_stored(tmp_path: Path) -> None:
     whole = collection(*(feature(i % 60, id=i) for i in range(5000)))
     said = fails(a_file(tmp_path, "walk.geojson", whole[: len(whole) * 3 // 4]), status=2)
     assert "no valid JSON after feature" in said
@@ -314,7 +314,7 @@ def test_a_geojson_that_breaks_off_gives_what_came_before(tmp_path: Path) -> Non
     ],
     ids=lambda value: repr(value[:30]),
 )
-def test_what_is_no_geojson_is_a_clear_error(tmp_path: Path, content: str | bytes, reason: str) -> None:
+def test_an_invalid_geojson_is_a_clear_error(tmp_path: Path, content: str | bytes, reason: str) -> None:
     assert reason in fails(a_file(tmp_path, "walk.geojson", content), status=2)
 
 
@@ -343,7 +343,7 @@ def test_a_hostile_geojson_takes_little_memory(tmp_path: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000, "1." + "9" * 5000 + "e9", "NaN", "[[5]]"])
-def test_a_number_out_of_bounds_costs_its_own_feature_only(tmp_path: Path, number: str) -> None:
+def test_a_number_out_of_bounds_spoils_only_its_own_feature(tmp_path: Path, number: str) -> None:
     text = collection(
         feature(1), feature(2, geometry={"type": "Point", "coordinates": ["HERE", 1.5]}), feature(3)
     )
@@ -352,7 +352,7 @@ def test_a_number_out_of_bounds_costs_its_own_feature_only(tmp_path: Path, numbe
     assert "feature 2" in said
 
 
-def test_other_members_may_stand_before_and_behind_the_features(tmp_path: Path) -> None:
+def test_other_members_before_and_after_the_features_are_skipped(tmp_path: Path) -> None:
     text = json.dumps(
         {"name": "[", "bbox": [1, 2], "features": [feature(1)], "crs": {"features": [1]}}, indent=9
     )
@@ -361,7 +361,7 @@ def test_other_members_may_stand_before_and_behind_the_features(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("size", [1, 7, 64 * 1024])
-def test_a_geojson_is_read_the_same_however_it_is_cut(
+def test_the_chunk_size_does_not_change_what_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setattr(geojson, "_CHUNK", size)
@@ -376,7 +376,7 @@ def test_a_geojson_is_read_the_same_however_it_is_cut(
 # --- the command ---------------------------------------------------------------------------------
 
 
-def test_a_file_of_an_unknown_kind_or_none_at_all_does_not_keep_the_others_out(tmp_path: Path) -> None:
+def test_an_unknown_or_missing_file_does_not_stop_the_others(tmp_path: Path) -> None:
     good = a_file(tmp_path, "good.csv", table(*seconds(2)))
     said = fails(a_file(tmp_path, "walk.kml", "<kml/>"), tmp_path / "none.csv", good, status=2)
     assert "its name must end in .csv, .gpx, .geojson, .json" in said
@@ -384,7 +384,7 @@ def test_a_file_of_an_unknown_kind_or_none_at_all_does_not_keep_the_others_out(t
     assert "2 read, 2 stored" in said
 
 
-def test_the_door_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_to_option_sets_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "PINGS_URL", "elsewhere://host")
     file = a_file(tmp_path, "good.csv", table(*seconds(2)))
     assert "2 read, 2 stored" in import_files(file, to="database")

@@ -74,7 +74,7 @@ def check_what_a_person_may_ask(together, plausible):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("statistics", ["", "ANALYZE locations_location"])
-def test_the_questions_use_their_indexes_at_a_million_rows(statistics):
+def test_plans_use_the_indexes_at_a_million_rows(statistics):
     """Also where the planner knows nothing yet, as right after an event was read in."""
     partitions.ensure([(2026, 4), (2026, 5), (2026, 6)])
     with connection.cursor() as cursor:

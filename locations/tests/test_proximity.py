@@ -94,7 +94,7 @@ often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 
 @often
 @given(events(), ranges, distances, st.sampled_from([None, 0, 0.5, 10, 60, 3600]), some_hidden)
-def test_connections_are_those_of_the_brute_force(event, between, d, within_s, hidden):
+def test_connections_equal_the_brute_force(event, between, d, within_s, hidden):
     stored = fresh(event, hidden)
     assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
 
@@ -106,7 +106,7 @@ def test_connections_are_those_of_the_brute_force(event, between, d, within_s, h
 
 @often
 @given(events(), ranges, distances, some_hidden)
-def test_the_spots_of_many_own_pings_find_the_same_by_larger_cubes(monkeypatch, event, between, d, hidden):
+def test_connections_by_large_cubes_equal_the_brute_force(monkeypatch, event, between, d, hidden):
     stored = fresh(event, hidden)
     assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
     monkeypatch.setattr(proximity_sql, "SMALL_CUBES_MAX_OWN", 0)
@@ -126,7 +126,7 @@ def test_the_spots_of_many_own_pings_find_the_same_by_larger_cubes(monkeypatch, 
     st.sampled_from([0, 1, 30]),
     some_hidden,
 )
-def test_encounters_are_those_of_the_brute_force(
+def test_encounters_equal_the_brute_force(
     event, between, d, within_s, max_gap_s, min_duration_s, hidden
 ):
     stored = fresh(event, hidden)
@@ -159,7 +159,7 @@ def test_encounters_are_those_of_the_brute_force(
     st.sampled_from([0.1, 0.7, 10, 200]),
     some_hidden,
 )
-def test_plausible_encounters_are_those_of_the_brute_force(
+def test_plausible_encounters_equal_the_brute_force(
     settings, event, between, d, within_s, max_gap_s, min_duration_s, speed, hidden
 ):
     settings.MAX_SPEED_M_S = speed
@@ -199,27 +199,27 @@ def met(person_id: int = 1, **question) -> list[int]:
 HERE, THERE = (0.0, 0.0), (300.0, 0.0)
 
 
-def test_two_who_stand_together_meet():
+def test_two_people_in_one_place_meet():
     fresh(every(1, 10, [HERE] * 7) + every(2, 10, [HERE] * 7))
     assert met() == [2]
 
 
 @pytest.mark.parametrize("seconds", [1, 5, 29])
-def test_of_pings_that_jump_to_and_fro_none_counts(seconds):
+def test_pings_that_jump_between_places_do_not_count(seconds):
     fresh(every(1, seconds, [HERE, THERE] * 100) + every(2, 10, [HERE] * 400) + every(3, 10, [THERE] * 400))
     assert met(plausible_only=False) == [2, 3]
     assert met() == []
 
 
 @pytest.mark.parametrize("start_s", range(0, 240, 30))
-def test_a_jump_just_before_the_range_is_seen(start_s):
+def test_a_jump_just_before_the_range_is_detected(start_s):
     """Each question begins with a ping at the target that has come there from far away too fast."""
     fresh(every(1, 10, [THERE, HERE] * 20) + every(2, 10, [HERE] * 40))
     start = NOON + timedelta(seconds=start_s)
     assert met(start=start, end=start + timedelta(seconds=61)) == []
 
 
-def test_the_ping_before_may_be_days_ago_and_far_away():
+def test_the_previous_ping_may_be_hours_old_and_far_away():
     """A train at 100 m/s: at most 10 count. Half a day is enough for 300 km, and 5 hours are not."""
     for hours, expected in ((12, [2]), (5, [])):
         home = Ping(1, NOON - timedelta(hours=hours), *at(HALL, 300_000, 0))
@@ -227,14 +227,14 @@ def test_the_ping_before_may_be_days_ago_and_far_away():
         assert met() == expected
 
 
-def test_pings_of_less_than_a_second_do_not_count():
+def test_pings_less_than_a_second_apart_do_not_count():
     fresh(every(1, 0.999, [HERE] * 100) + every(2, 10, [HERE] * 10))
     assert met() == []
     fresh(every(1, 1, [HERE] * 100) + every(2, 10, [HERE] * 10))
     assert met() == [2]
 
 
-def test_those_that_do_not_count_still_divide():
+def test_implausible_pings_are_part_of_the_total():
     """A pile of pings elsewhere, too close in time to count, between two at the target."""
     away = [Ping(1, NOON + timedelta(seconds=30, milliseconds=n), *at(HALL, 100, 0)) for n in range(3)]
     fresh(every(1, 60, [HERE] * 2) + away[:2] + every(2, 10, [HERE] * 7))
@@ -244,7 +244,7 @@ def test_those_that_do_not_count_still_divide():
 
 
 @pytest.mark.parametrize(("places", "meetings"), [(1, 1), (2, 2), (3, 0), (4, 0)])
-def test_going_round_between_people_meets_those_with_half_of_the_time(places, meetings):
+def test_a_round_trip_meets_only_people_near_half_of_its_pings(places, meetings):
     """So many people, 100 m apart, and a path that goes from one to the next every 15 s, for an hour."""
     spots = [(100.0 * n, 0.0) for n in range(places)]
     others = [each for n, spot in enumerate(spots) for each in every(2 + n, 10, [spot] * 360)]
@@ -254,7 +254,7 @@ def test_going_round_between_people_meets_those_with_half_of_the_time(places, me
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("d", [5, 30, 500, 9_999])
-def test_a_metre_decides_in_every_direction_all_over_the_world(place, d):
+def test_distances_are_exact_in_every_direction_all_over_the_world(place, d):
     pings = [Ping(1, NOON, *at(place, 0, 0))]
     person_id = 2
     for azimuth in range(0, 360, 45):
@@ -271,7 +271,7 @@ def test_a_metre_decides_in_every_direction_all_over_the_world(place, d):
     assert near == ever == list(range(2, person_id, 2))
 
 
-def test_the_same_point_has_one_longitude_more_at_the_antimeridian_and_all_at_the_pole():
+def test_points_at_the_antimeridian_and_the_pole_are_equal_across_longitudes():
     fresh(
         [
             Ping(1, NOON, 10.0, 180.0),
@@ -290,7 +290,7 @@ def test_the_same_point_has_one_longitude_more_at_the_antimeridian_and_all_at_th
 @pytest.mark.parametrize("latitude", [0.1, 0.0, 90.0, -89.99999])
 @pytest.mark.parametrize("base", [0.0, 90.0, 180.0])
 @pytest.mark.parametrize("d", [1e-9, 5, 100, 10_000])
-def test_no_stored_ping_makes_a_question_fail(tiny, latitude, base, d):
+def test_tiny_coordinates_make_no_question_fail(tiny, latitude, base, d):
     """As older versions stored them: nearly 0, so that squares, cubes and quotients underflow."""
     later = NOON + timedelta(seconds=10)
     there = [(1, NOON, base), (1, later, tiny), (2, later, base), (2, NOON, tiny), (3, NOON, -tiny)]
@@ -311,7 +311,7 @@ def test_no_stored_ping_makes_a_question_fail(tiny, latitude, base, d):
     assert found == [row[:4] for row in brute_force.encounters(stored, 1, **question)]
 
 
-def test_a_location_counts_once_however_many_own_pings_are_near():
+def test_a_location_near_many_own_pings_is_returned_once():
     fresh([Ping(1, NOON + timedelta(seconds=s), 1.0, 1.0) for s in range(9)] + [Ping(2, NOON, 1.0, 1.0)])
 
     assert len(list(storage.connections(1, **DAY, distance_m=5, within_s=60))) == 1
@@ -320,7 +320,7 @@ def test_a_location_counts_once_however_many_own_pings_are_near():
 
 
 @pytest.mark.parametrize("d", [5e-324, 1e-310, 1e-200, 1e-9])
-def test_a_distance_may_be_as_small_as_numbers_go(d):
+def test_the_distance_may_be_tiny(d):
     fresh([Ping(1, NOON, 1.0, 1.0), Ping(2, NOON, 1.0, 1.0), Ping(3, NOON, 1.0, 1.0000001)])
 
     for within_s in (None, 60):
@@ -328,7 +328,7 @@ def test_a_distance_may_be_as_small_as_numbers_go(d):
         assert [ping.person_id for ping in found] == [2]
 
 
-def test_the_distance_of_an_encounter_is_not_that_of_the_next_one_however_far_they_are():
+def test_encounters_that_share_an_own_ping_have_their_own_distances():
     """Of the same own ping: gaps may be shorter than the tolerance, and then it may be in both."""
     place = PLACES["Berlin"]
     far = [Ping(2, NOON, *at(place, 2000, 0)), Ping(2, NOON + timedelta(seconds=50), *at(place, 1500, 0))]
@@ -352,7 +352,7 @@ def test_both_people_see_the_same_encounter():
     assert (mine.person_id, theirs.person_id) == (2, 1)
 
 
-def test_who_is_hidden_is_in_nobodys_answer_from_the_next_question_on_and_still_has_their_own():
+def test_a_hidden_person_is_in_no_answer_of_others_and_still_gets_own_answers():
     fresh([Ping(person_id, NOON, 1.0, 1.0) for person_id in (1, 2, 3)])
     question = {**DAY, "distance_m": 5, "within_s": 60, "max_gap_s": 75}
 
@@ -377,7 +377,7 @@ def test_who_is_hidden_is_in_nobodys_answer_from_the_next_question_on_and_still_
     assert seen(1) == [[2, 3]] * 4
 
 
-def test_pages_of_encounters_and_connections_make_the_whole():
+def test_all_pages_together_are_the_whole_answer():
     pings = [
         Ping(person_id, NOON + timedelta(seconds=200 * n + person_id), 1.0, 1.0)
         for person_id in range(1, 6)

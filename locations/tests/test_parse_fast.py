@@ -42,7 +42,7 @@ fields = st.fixed_dictionaries(
 @settings(max_examples=1000, deadline=None)
 @given(fields | st.integers() | st.lists(st.integers(), max_size=5))
 @example({"person_id": "5", "latitude": "1,2", "longitude": "3", "creation_time": "2026-05-11T09:30:00Z"})
-def test_what_is_read_quickly_is_read_the_same_thoroughly(sent: Any):
+def test_parse_fast_agrees_with_parse(sent: Any):
     quick = pings.parse_fast(sent)
 
     if quick is not None:
@@ -50,7 +50,7 @@ def test_what_is_read_quickly_is_read_the_same_thoroughly(sent: Any):
         assert quick.creation_time.tzinfo == pings.parse(sent).creation_time.tzinfo
 
 
-def test_the_usual_is_read_quickly():
+def test_parse_fast_parses_the_common_form():
     sent = {
         "person_id": 5,
         "latitude": "52.52",

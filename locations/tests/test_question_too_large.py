@@ -52,7 +52,7 @@ def crowded(person: Callable[..., Person]) -> int:
     return own
 
 
-def test_by_rest_it_is_a_413_that_says_what_to_narrow(api: APIClient, crowded: int) -> None:
+def test_a_too_large_question_over_rest_is_a_413(api: APIClient, crowded: int) -> None:
     with request_context.begun("a-test", 0.6):
         answer = api.get(f"/api/persons/{crowded}/encounters?{DAY}&within=3600")
     assert answer.status_code == 413
@@ -69,7 +69,7 @@ def server(settings: Any) -> Iterator[str]:
         assert running.stop(10)
 
 
-def test_by_grpc_it_is_an_invalid_argument(server: str, crowded: int) -> None:
+def test_a_too_large_question_over_grpc_is_an_invalid_argument(server: str, crowded: int) -> None:
     request = pb.FindEncountersRequest(
         person_id=crowded, start=to_timestamp(START), end=to_timestamp(END), within_s=3600
     )
@@ -83,7 +83,7 @@ def test_by_grpc_it_is_an_invalid_argument(server: str, crowded: int) -> None:
     assert raised.value.details().endswith(WHAT_TO_DO)
 
 
-def test_a_neighbour_that_asks_by_grpc_says_the_same(crowded: int, settings: Any) -> None:
+def test_a_too_large_question_to_a_grpc_neighbour_raises_question_too_large(crowded: int, settings: Any) -> None:
     with LocationProcess() as server:
         settings.LOCATIONS_URL = server.url
         asking = client.encounters(crowded, **QUESTION)
@@ -91,7 +91,7 @@ def test_a_neighbour_that_asks_by_grpc_says_the_same(crowded: int, settings: Any
             next(asking)
 
 
-def test_a_lock_that_is_not_free_in_time_is_another_fault(crowded: int) -> None:
+def test_a_lock_timeout_is_an_operational_error(crowded: int) -> None:
     def ask() -> None:
         try:
             with request_context.begun("a-test", 0.6):
