@@ -47,7 +47,7 @@ _ENCOUNTER = {
 }
 _COLLECTION = {
     "type": "object",
-    "description": "A FeatureCollection. Each encounter is a Point: the own ping nearest to the other person.",
+    "description": "A FeatureCollection. Each Point is the own ping nearest to the other person.",
     "properties": {
         "type": {"type": "string", "enum": ["FeatureCollection"]},
         "features": {"type": "array", "items": {"type": "object"}},

@@ -56,7 +56,7 @@ def find(
     newer: tuple[int, datetime] | None = None,
     limit: int,
 ) -> list[Ping]:
-    """Matching locations, the newest first: those just before key `older`, just after `newer`, or the newest."""
+    """Matching locations, the newest first: the page before key `older`, after key `newer`, or the first."""
     conditions = ["true"]
     values: list[Any] = []
 
@@ -334,7 +334,7 @@ class LocationAdmin(admin.ModelAdmin):
                 "newest",
                 "Newest ping",
                 f"{dashboard.in_short((now - ping.creation_time).total_seconds())} ago",
-                f"{format_moment(ping.creation_time.replace(microsecond=0))} UTC, by the clock of its sender. "
+                f"{format_moment(ping.creation_time.replace(microsecond=0))} UTC, by its sender's clock. "
                 "Future times are ignored.",
                 url=reverse("admin:locations_location_change", args=[ping.id]),
             )

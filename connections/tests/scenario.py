@@ -14,7 +14,7 @@ NINE = datetime(2026, 5, 11, 9, tzinfo=UTC)
 METRE = 1 / 111_319.49  # degrees of longitude on the equator
 
 
-def wired(person: Person) -> dict[str, Any]:
+def to_wire(person: Person) -> dict[str, Any]:
     return {
         "id": person.pk,
         "first_name": person.first_name,
@@ -24,10 +24,10 @@ def wired(person: Person) -> dict[str, Any]:
 
 
 def stand(person: Person, *seconds: float, metres: float = 0, latitude: float = 0) -> None:
-    """Pings so many seconds after nine, so many metres east of Greenwich."""
+    """Stores pings `seconds` after nine, `metres` east of Greenwich."""
     storage.record([Ping(person.pk, NINE + timedelta(seconds=s), latitude, metres * METRE) for s in seconds])
 
 
-def ask(api: APIClient, person: Person | int, door: str, query: str = DAY, **how: Any) -> Any:
+def ask(api: APIClient, person: Person | int, path: str, query: str = DAY, **kwargs: Any) -> Any:
     person_id = person.pk if isinstance(person, Person) else person
-    return api.get(f"/api/persons/{person_id}/{door}?{query}", **how)
+    return api.get(f"/api/persons/{person_id}/{path}?{query}", **kwargs)

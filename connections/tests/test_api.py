@@ -12,21 +12,21 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
-from connections.tests.scenario import DAY, METRE, NINE, ask, stand, wired
+from connections.tests.scenario import DAY, METRE, NINE, ask, stand, to_wire
 from locations import storage
 from locations.pings import Ping
 from persons.models import Person
 
 pytestmark = pytest.mark.django_db
 
-DOORS = ["connection", "encounters"]
+PATHS = ["connection", "encounters"]
 
 
 # --- connection ----------------------------------------------------------------------------------
 
 
 def test_a_location_of_another_person_is_returned_once_with_the_person(
-    api: APIClient, ann: Person, bo: Person, meet: None
+    api: APIClient, ann: Person, bo: Person, meeting: None
 ) -> None:
     answer = ask(api, ann, "connection")
     assert answer.status_code == 200
@@ -40,7 +40,7 @@ def test_a_location_of_another_person_is_returned_once_with_the_person(
             "longitude": f"{3 * METRE:.7f}",
             "creation_time": "2026-05-11T09:01:31.500000Z",
         },
-        "person": wired(bo),
+        "person": to_wire(bo),
     }
     for each in answer.json():
         assert api.get(f"/api/locations/{each['location']['id']}").json() == each["location"]
@@ -63,7 +63,7 @@ def test_a_location_of_another_person_is_returned_once_with_the_person(
     ],
 )
 def test_distance_and_within_filter_connections(
-    api: APIClient, ann: Person, meet: None, query: str, count: int
+    api: APIClient, ann: Person, meeting: None, query: str, count: int
 ) -> None:
     assert len(ask(api, ann, "connection", DAY + query).json()) == count
 
@@ -82,14 +82,14 @@ def test_distance_and_within_filter_connections(
     ],
 )
 def test_both_pings_must_lie_in_the_range(
-    api: APIClient, ann: Person, meet: None, start: str, end: str, count: int
+    api: APIClient, ann: Person, meeting: None, start: str, end: str, count: int
 ) -> None:
     query = f"start_date={start}&end_date={end}"
     assert len(ask(api, ann, "connection", query).json()) == count
 
 
 def test_a_hidden_person_is_in_no_answer_and_still_gets_own_answers(
-    api: APIClient, ann: Person, bo: Person, meet: None
+    api: APIClient, ann: Person, bo: Person, meeting: None
 ) -> None:
     whole = ask(api, bo, "connection").json()
     assert api.put(f"/api/persons/{bo.pk}/consent", {"findable": False}).status_code == 200
@@ -104,13 +104,13 @@ def test_a_hidden_person_is_in_no_answer_and_still_gets_own_answers(
 
 
 def test_an_encounter_has_start_end_duration_and_distance(
-    api: APIClient, ann: Person, bo: Person, meet: None
+    api: APIClient, ann: Person, bo: Person, meeting: None
 ) -> None:
     answer = ask(api, ann, "encounters")
     assert answer.status_code == 200
     assert answer.json() == [
         {
-            "person": wired(bo),
+            "person": to_wire(bo),
             "start": "2026-05-11T09:00:01Z",
             "end": "2026-05-11T09:01:31.500000Z",
             "duration_s": 90.5,
@@ -120,7 +120,7 @@ def test_an_encounter_has_start_end_duration_and_distance(
             "longitude": "0.0000000",
         },
         {
-            "person": wired(bo),
+            "person": to_wire(bo),
             "start": "2026-05-11T09:30:00Z",
             "end": "2026-05-11T09:30:00Z",
             "duration_s": 0.0,
@@ -132,7 +132,7 @@ def test_an_encounter_has_start_end_duration_and_distance(
     ]
 
 
-def test_both_people_see_the_same_encounters(api: APIClient, ann: Person, bo: Person, meet: None) -> None:
+def test_both_people_see_the_same_encounters(api: APIClient, ann: Person, bo: Person, meeting: None) -> None:
     def times(person: Person) -> list[Any]:
         return [(each["start"], each["end"]) for each in ask(api, person, "encounters").json()]
 
@@ -155,7 +155,7 @@ def test_both_people_see_the_same_encounters(api: APIClient, ann: Person, bo: Pe
     ],
 )
 def test_max_gap_min_duration_within_and_distance_change_encounters(
-    api: APIClient, ann: Person, meet: None, query: str, durations: list[float]
+    api: APIClient, ann: Person, meeting: None, query: str, durations: list[float]
 ) -> None:
     found = ask(api, ann, "encounters", DAY + query).json()
     assert [each["duration_s"] for each in found] == durations
@@ -164,14 +164,14 @@ def test_max_gap_min_duration_within_and_distance_change_encounters(
 # --- both ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("path", PATHS)
 def test_all_pages_together_are_the_whole_answer(
-    api: APIClient, ann: Person, person: Callable[..., Person], walk: Callable[..., Any], door: str
+    api: APIClient, ann: Person, person: Callable[..., Person], walk: Callable[..., Any], path: str
 ) -> None:
     stand(ann, 0, 300, 600)
     for _ in range(3):
         stand(person(), 0, 300, 600, metres=1)
-    path = f"/api/persons/{ann.pk}/{door}?{DAY}"
+    path = f"/api/persons/{ann.pk}/{path}?{DAY}"
     whole = api.get(path).json()
     assert len(whole) == 9
     for limit in (1, 2, 4, 9):
@@ -180,31 +180,31 @@ def test_all_pages_together_are_the_whole_answer(
         assert len(pages) == -(-9 // limit)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("person_id", [0, 999_999_999, 2**63 - 1, 2**63, 10**30])
-def test_an_unknown_person_is_a_404(api: APIClient, door: str, person_id: int) -> None:
-    answer = ask(api, person_id, door)
+def test_an_unknown_person_is_a_404(api: APIClient, path: str, person_id: int) -> None:
+    answer = ask(api, person_id, path)
     assert (answer.status_code, answer.json()) == (404, {"detail": f"There is no person {person_id}."})
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("path", PATHS)
 def test_a_deleted_person_is_in_no_answer(
-    api: APIClient, ann: Person, bo: Person, meet: None, door: str
+    api: APIClient, ann: Person, bo: Person, meeting: None, path: str
 ) -> None:
     api.delete(f"/api/persons/{bo.pk}")
-    assert ask(api, ann, door).json() == []
-    assert ask(api, bo, door).status_code == 404
+    assert ask(api, ann, path).json() == []
+    assert ask(api, bo, path).status_code == 404
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_both_dates_are_required(api: APIClient, ann: Person, door: str) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_both_dates_are_required(api: APIClient, ann: Person, path: str) -> None:
     required = ["This field is required."]
-    assert ask(api, ann, door, "").json() == {"start_date": required, "end_date": required}
-    assert ask(api, ann, door, "start_date=2026-05-11").json() == {"end_date": required}
-    assert ask(api, ann, door, "").status_code == 400
+    assert ask(api, ann, path, "").json() == {"start_date": required, "end_date": required}
+    assert ask(api, ann, path, "start_date=2026-05-11").json() == {"end_date": required}
+    assert ask(api, ann, path, "").status_code == 400
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("start", "end"),
     [
@@ -213,8 +213,8 @@ def test_both_dates_are_required(api: APIClient, ann: Person, door: str) -> None
         ("2026-05-11T09:00:00.000001Z", "2026-05-11T09:00:00Z"),
     ],
 )
-def test_start_after_end_is_a_400(api: APIClient, ann: Person, door: str, start: str, end: str) -> None:
-    answer = ask(api, ann, door, f"start_date={start}&end_date={end}")
+def test_start_after_end_is_a_400(api: APIClient, ann: Person, path: str, start: str, end: str) -> None:
+    answer = ask(api, ann, path, f"start_date={start}&end_date={end}")
     assert (answer.status_code, answer.json()) == (400, {"start_date": ["Must not be after end_date."]})
 
 
@@ -230,29 +230,29 @@ BAD = {
     "since": ["2026-05-11"],
 }
 QUESTIONS = [
-    (door, name, value)
+    (path, name, value)
     for name, values in BAD.items()
     for value in values
-    for door in DOORS
-    if door == "encounters" or name not in ("max_gap", "min_duration")
+    for path in PATHS
+    if path == "encounters" or name not in ("max_gap", "min_duration")
 ]
 
 
-@pytest.mark.parametrize(("door", "name", "value"), QUESTIONS)
+@pytest.mark.parametrize(("path", "name", "value"), QUESTIONS)
 def test_an_invalid_parameter_is_named_in_the_400(
-    api: APIClient, ann: Person, door: str, name: str, value: str
+    api: APIClient, ann: Person, path: str, name: str, value: str
 ) -> None:
     others = "&".join(each for each in DAY.split("&") if not each.startswith(name))
-    answer = ask(api, ann, door, f"{others}&{name}={value}")
+    answer = ask(api, ann, path, f"{others}&{name}={value}")
     assert answer.status_code == 400
     assert answer["Content-Type"] == "application/json"
     assert list(answer.json()) == [name]
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", ["start_date", "end_date", "distance", "within", "limit", "after"])
-def test_a_parameter_given_twice_is_refused(api: APIClient, ann: Person, door: str, name: str) -> None:
-    answer = ask(api, ann, door, f"{DAY}&{name}=1&{name}=1")
+def test_a_parameter_given_twice_is_refused(api: APIClient, ann: Person, path: str, name: str) -> None:
+    answer = ask(api, ann, path, f"{DAY}&{name}=1&{name}=1")
     assert answer.status_code == 400
     assert answer.json() == answer.json() | {name: ["Must be given once."]}
 
@@ -263,32 +263,34 @@ def test_connection_refuses_parameters_of_encounters(api: APIClient, ann: Person
     assert (answer.status_code, answer.json()) == (400, {name: ["Unknown parameter."]})
 
 
-# --- how often the database is asked -------------------------------------------------------------
+# --- number of queries ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize(("strangers", "batches"), [(0, 1), (1, 1), (300, 1), (301, 2)])
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("others", "batches"), [(0, 1), (1, 1), (300, 1), (301, 2)]
+)  # 0: the person asked for
 def test_persons_are_fetched_in_batches_of_300(
     api: APIClient,
     ann: Person,
-    door: str,
-    strangers: int,
+    path: str,
+    others: int,
     batches: int,
     django_assert_num_queries: Any,
 ) -> None:
     people = Person.objects.bulk_create(
-        Person(first_name=f"A{i}", last_name="B", company_name="C") for i in range(strangers)
+        Person(first_name=f"A{i}", last_name="B", company_name="C") for i in range(others)
     )
     storage.record(
         [Ping(each.pk, NINE + timedelta(seconds=s), 0, 0) for each in [ann, *people] for s in (0, 1)]
     )
-    with django_assert_num_queries(1 + batches + 2) as asked:  # two for a savepoint round the cursor
-        answer = ask(api, ann, door, f"{DAY}&limit=10000")
-    assert len(answer.json()) == strangers * (2 if door == "connection" else 1)
+    with django_assert_num_queries(1 + batches + 2) as asked:  # two for the savepoint around the cursor
+        answer = ask(api, ann, path, f"{DAY}&limit=10000")
+    assert len(answer.json()) == others * (2 if path == "connection" else 1)
     statements = [query["sql"] for query in asked.captured_queries]
-    of_locations = [sql for sql in statements if "locations_location" in sql]  # and who is not to be found
-    of_persons = [sql for sql in statements if "persons_person" in sql and sql not in of_locations]
-    assert (len(of_persons), len(of_locations)) == (batches, 1)
+    on_locations = [sql for sql in statements if "locations_location" in sql]  # reads hidden people, too
+    on_persons = [sql for sql in statements if "persons_person" in sql and sql not in on_locations]
+    assert (len(on_persons), len(on_locations)) == (batches, 1)
 
 
 def test_a_long_answer_fetches_each_person_once(

@@ -20,7 +20,7 @@ HEADER = (
 )
 
 
-def test_encounters_as_geojson(api: APIClient, ann: Person, bo: Person, meet: None) -> None:
+def test_encounters_as_geojson(api: APIClient, ann: Person, bo: Person, meeting: None) -> None:
     plain = ask(api, ann, "encounters").json()
     for answer in [
         ask(api, ann, "encounters", headers={"accept": "application/geo+json"}),
@@ -66,7 +66,9 @@ def test_encounters_as_csv(api: APIClient, ann: Person, person: Callable[..., Pe
     ("name", "empty"),
     [("json", "[]"), ("geojson", '{"type":"FeatureCollection","features":[]}'), ("csv", f"{HEADER}\r\n")],
 )
-def test_an_empty_answer_is_well_formed_in_every_format(api: APIClient, ann: Person, name: str, empty: str) -> None:
+def test_an_empty_answer_is_well_formed_in_every_format(
+    api: APIClient, ann: Person, name: str, empty: str
+) -> None:
     assert ask(api, ann, "encounters", f"{DAY}&format={name}").content.decode() == empty
 
 
@@ -102,7 +104,7 @@ def test_options_is_answered_in_json(api: APIClient, ann: Person, form: str) -> 
 
 
 @pytest.mark.parametrize("name", ["csv", "geojson"])
-def test_geojson_and_csv_have_pages(api: APIClient, ann: Person, meet: None, name: str) -> None:
+def test_geojson_and_csv_have_pages(api: APIClient, ann: Person, meeting: None, name: str) -> None:
     answer = ask(api, ann, "encounters", f"{DAY}&limit=1&format={name}")
     assert f"format={name}" in answer["Link"]
     following = api.get(answer["Link"][1:].partition(">")[0])

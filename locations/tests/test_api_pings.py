@@ -1,4 +1,4 @@
-"""Pings come in over REST, one or many: what is taken, what is refused, and how both are told."""
+"""POST /api/locations, one ping or an array: what is accepted, what is refused, and the answers."""
 
 import json
 from collections.abc import Callable
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.django_db
 
 AT = {"latitude": "37.553441", "longitude": "-122.290524"}
 MORNING = "2020-08-18T10:37:06Z"
-NOBODY = 999_999_999
+UNKNOWN_ID = 999_999_999
 
 
 @pytest.fixture
 def ping(ann: Person) -> Callable[..., dict[str, Any]]:
-    """A good ping of Ann's, with changes; a None leaves the field out."""
+    """A valid ping of Ann's with changes; None removes the field."""
 
     def make(**changes: Any) -> dict[str, Any]:
         fields = {"person_id": ann.pk, **AT, "creation_time": MORNING} | changes
@@ -123,7 +123,7 @@ def test_a_repeat_is_accepted_and_the_position_stored_first_stays(
     assert Location.objects.count() == 1
 
 
-@pytest.mark.parametrize("person_id", [NOBODY, 0, -1, 2**63 - 1, 2**63, 2**64 - 1, str(10**30)])
+@pytest.mark.parametrize("person_id", [UNKNOWN_ID, 0, -1, 2**63 - 1, 2**63, 2**64 - 1, str(10**30)])
 def test_a_ping_of_an_unknown_person_is_a_404(
     api: APIClient, ping: Callable[..., Any], person_id: object
 ) -> None:
@@ -229,7 +229,7 @@ def test_valid_pings_of_a_mixed_array_are_stored(
         [
             ping(latitude=91),
             ping(),
-            ping(person_id=NOBODY),
+            ping(person_id=UNKNOWN_ID),
             5,
             ping(creation_time=None),
             ping(latitude=1),
@@ -246,7 +246,7 @@ def test_valid_pings_of_a_mixed_array_are_stored(
         "results": [
             {"index": 0, "status": 400, "errors": {"latitude": ["Must be a number from -90 to 90."]}},
             {"index": 1, "status": 202, "id": f"{ann.pk}-1597747026000000"},
-            {"index": 2, "status": 404, "errors": {"person_id": [f"There is no person {NOBODY}."]}},
+            {"index": 2, "status": 404, "errors": {"person_id": [f"There is no person {UNKNOWN_ID}."]}},
             {"index": 3, "status": 400, "errors": {"non_field_errors": object_needed}},
             {"index": 4, "status": 400, "errors": {"creation_time": [required]}},
             {"index": 5, "status": 202, "id": f"{ann.pk}-1597747026000000"},
@@ -259,7 +259,9 @@ def test_valid_pings_of_a_mixed_array_are_stored(
 
 
 @pytest.mark.parametrize(
-    ("changes", "status"), [({"latitude": 91}, 400), ({"person_id": NOBODY}, 404)], ids=["invalid", "unknown"]
+    ("changes", "status"),
+    [({"latitude": 91}, 400), ({"person_id": UNKNOWN_ID}, 404)],
+    ids=["invalid", "unknown"],
 )
 def test_an_array_of_invalid_pings_only_is_a_207(
     api: APIClient, ping: Callable[..., Any], changes: dict[str, Any], status: int
@@ -289,17 +291,17 @@ def test_an_array_over_10_000_is_a_413_and_nothing_is_stored(
     assert not Location.objects.exists()
 
 
-# --- how often the database is asked -------------------------------------------------------------
+# --- number of queries ---------------------------------------------------------------------------
 
 
 def test_a_batch_is_stored_in_few_statements(
     api: APIClient, ping: Callable[..., Any], django_assert_max_num_queries: Any
 ) -> None:
     api.post("/api/locations", ping())
-    # Are there partitions (a savepoint round it), who is there, one COPY (a savepoint round both).
+    # Check of the partitions in a savepoint; lock of the persons and COPY in a savepoint.
     with django_assert_max_num_queries(6):
         api.post("/api/locations", [ping(creation_time=seconds_after_morning(s)) for s in range(1, 500)])
-    # With a repeat in it: who is there and the COPY in vain, then both again with an INSERT.
+    # With a repeat: the COPY fails, so lock and store run again, with INSERT.
     with django_assert_max_num_queries(10):
         api.post("/api/locations", [ping(creation_time=seconds_after_morning(s)) for s in range(499, 999)])
 

@@ -1,4 +1,4 @@
-"""Stored locations over REST: one by its id, and many by person, time and box, in pages or whole."""
+"""Stored locations over REST: one by its id, and lists by person, time and bbox, with and without pages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ DAY = "2026-05-11"
 
 @pytest.fixture
 def at(api: APIClient, ann: Person) -> Callable[..., str]:
-    """Sends a ping of Ann's and gives its id: `at("2026-05-11T09:30:00Z")`."""
+    """Sends a ping of Ann's and returns its id: `at("2026-05-11T09:30:00Z")`."""
 
     def send(creation_time: str, *, latitude: float = 1, longitude: float = 2, of: Person = ann) -> str:
         fields = {"person_id": of.pk, "latitude": latitude, "longitude": longitude}
@@ -346,5 +346,5 @@ def test_listing_is_one_statement(
     api: APIClient, at: Callable[..., str], django_assert_num_queries: Any
 ) -> None:
     at("2026-05-11T09:30:00Z")
-    with django_assert_num_queries(3):  # a savepoint round it, because of the cursor
+    with django_assert_num_queries(3):  # two for the savepoint around the cursor
         api.get("/api/locations?limit=10")

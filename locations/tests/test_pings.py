@@ -1,4 +1,4 @@
-"""The rules that a ping must meet, and the identifier that is made of its person and time."""
+"""The validation rules of a ping, and its id."""
 
 import math
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The one writer: idempotent, complete, and safe beside other writers, readers and deletions."""
+"""`record` is idempotent, complete, and safe with concurrent writers, readers and deletions."""
 
 import threading
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def delete_people(*ids: int) -> None:
 
 
 def in_other_connection(work: Callable) -> Callable:
-    """As another process would do it: with a connection of its own, closed at the end."""
+    """Runs `work` with its own database connection, like another process, and closes it at the end."""
 
     def run():
         try:
@@ -181,7 +181,7 @@ def test_the_number_of_statements_does_not_depend_on_the_batch_size(django_asser
     partitions.ensure([(2026, 5)])
     pings = [Ping(1 + n % 2, NOON + timedelta(seconds=n), 1, 2) for n in range(1000)]
 
-    with django_assert_num_queries(5):  # is the month there; savepoint, people held, COPY, release
+    with django_assert_num_queries(5):  # check of the partition; savepoint, lock of persons, COPY, release
         storage.record(pings)
 
 

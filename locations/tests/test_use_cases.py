@@ -1,4 +1,4 @@
-"""What each kind of caller may send and see, and how many pings an ingest token may send."""
+"""The use cases of locations: what each kind of caller may send and read, and the quota of ingest tokens."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ def _buckets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quota, "_quota", Quota())
 
 
-# --- who ------------------------------------------------------------------------------------------
+# --- callers --------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
@@ -57,12 +57,12 @@ def test_each_kind_of_caller_sends_and_sees_only_its_own(ann: Person, bo: Person
             ask(phone(ann))
 
 
-# --- when -----------------------------------------------------------------------------------------
+# --- age ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("ago", "is_taken"),
+    ("ago", "is_accepted"),
     [
         (timedelta(hours=2, seconds=-30), True),
         (timedelta(hours=2, seconds=30), False),
@@ -72,19 +72,19 @@ def test_each_kind_of_caller_sends_and_sees_only_its_own(ann: Person, bo: Person
     ],
 )
 def test_an_ingest_token_sends_recent_pings_only(
-    ann: Person, settings: Any, ago: timedelta, is_taken: bool
+    ann: Person, settings: Any, ago: timedelta, is_accepted: bool
 ) -> None:
     settings.INGEST_MAX_AGE_H = 2
-    good, doubtful = pings(ann)[0], pings(ann, ago=ago)[0]
-    receipt = services.submit(phone(ann), [doubtful, good])
-    assert receipt.stored == 1 + is_taken
+    good, checked = pings(ann)[0], pings(ann, ago=ago)[0]
+    receipt = services.submit(phone(ann), [checked, good])
+    assert receipt.stored == 1 + is_accepted
     text = "Must be at most 2 hours ago and at most 60 seconds ahead."
-    expected = [] if is_taken else [(0, 400, {"creation_time": [text]})]
+    expected = [] if is_accepted else [(0, 400, {"creation_time": [text]})]
     assert [(one.index, one.status, one.errors) for one in receipt.refused] == expected
-    assert services.submit(STAFF, [doubtful]).refused == []
+    assert services.submit(STAFF, [checked]).refused == []
 
 
-# --- how many -------------------------------------------------------------------------------------
+# --- quota ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db

@@ -108,7 +108,7 @@ class Command(BaseCommand):
             self._report(f"{len(files)} files", total)
         if unreadable:
             raise CommandError(
-                f"{unreadable} of {len(files)} files were not readable to the end; earlier pings are accepted.",
+                f"{unreadable} of {len(files)} files were not read to the end; the pings before are accepted.",
                 returncode=2,
             )
         if total.refused:

@@ -1,4 +1,4 @@
-"""The quick way to read a ping and the thorough one never differ."""
+"""parse_fast and parse give the same ping."""
 
 from typing import Any
 
