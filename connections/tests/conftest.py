@@ -6,7 +6,7 @@ from persons.models import Person
 
 @pytest.fixture
 def meeting(ann: Person, bo: Person) -> None:
-    """Ann and Bo stand 3 metres apart for two minutes. Half an hour later they meeting for an instant."""
+    """Ann and Bo stand 3 metres apart for two minutes. Half an hour later they meet for an instant."""
     stand(ann, 0, 30, 60, 90, 120)
     stand(bo, 1, 31, 61, 91.5, metres=3)
     stand(ann, 1800)

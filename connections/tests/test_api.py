@@ -171,11 +171,11 @@ def test_all_pages_together_are_the_whole_answer(
     stand(ann, 0, 300, 600)
     for _ in range(3):
         stand(person(), 0, 300, 600, metres=1)
-    path = f"/api/persons/{ann.pk}/{path}?{DAY}"
-    whole = api.get(path).json()
+    url = f"/api/persons/{ann.pk}/{path}?{DAY}"
+    whole = api.get(url).json()
     assert len(whole) == 9
     for limit in (1, 2, 4, 9):
-        pages = walk(f"{path}&limit={limit}")
+        pages = walk(f"{url}&limit={limit}")
         assert [one for page in pages for one in page] == whole
         assert len(pages) == -(-9 // limit)
 
@@ -267,9 +267,7 @@ def test_connection_refuses_parameters_of_encounters(api: APIClient, ann: Person
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(
-    ("others", "batches"), [(0, 1), (1, 1), (300, 1), (301, 2)]
-)  # 0: the person asked for
+@pytest.mark.parametrize(("others", "batches"), [(0, 1), (1, 1), (300, 1), (301, 2)])
 def test_persons_are_fetched_in_batches_of_300(
     api: APIClient,
     ann: Person,
@@ -284,6 +282,7 @@ def test_persons_are_fetched_in_batches_of_300(
     storage.record(
         [Ping(each.pk, NINE + timedelta(seconds=s), 0, 0) for each in [ann, *people] for s in (0, 1)]
     )
+    # With no others the one batch is the check that the person exists.
     with django_assert_num_queries(1 + batches + 2) as asked:  # two for the savepoint around the cursor
         answer = ask(api, ann, path, f"{DAY}&limit=10000")
     assert len(answer.json()) == others * (2 if path == "connection" else 1)

@@ -108,7 +108,8 @@ class Command(BaseCommand):
             self._report(f"{len(files)} files", total)
         if unreadable:
             raise CommandError(
-                f"{unreadable} of {len(files)} files were not read to the end; the pings before are accepted.",
+                f"{unreadable} of {len(files)} files could not be read to the end; "
+                "the pings before that place are accepted.",
                 returncode=2,
             )
         if total.refused:
