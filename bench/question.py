@@ -8,7 +8,7 @@ from bench import alternatives
 from bench.alternatives import Rows
 from bench.event import Event
 from bench.report import Part, Spread, in_turn, seconds
-from locations import limits, proximity
+from locations import limits, proximity_sql
 
 DISTANCE_M = 5
 WITHIN_S = limits.WITHIN_S
@@ -20,21 +20,21 @@ Statement = tuple[str, dict[str, Any]]
 
 def near(event: Event, distance_m: float = DISTANCE_M, person_id: int | None = None) -> Statement:
     """`connection`, within 60 s."""
-    return proximity.connections_sql(
+    return proximity_sql.connections_sql(
         person_id or event.person_id, **event.question(distance_m), within_s=WITHIN_S, after=None, limit=None
     )
 
 
 def ever(event: Event, distance_m: float = DISTANCE_M) -> Statement:
     """`connection`, any time of the day."""
-    return proximity.connections_sql(
+    return proximity_sql.connections_sql(
         event.person_id, **event.question(distance_m), within_s=None, after=None, limit=None
     )
 
 
 def met(event: Event, distance_m: float = DISTANCE_M) -> Statement:
     """`encounters`."""
-    return proximity.encounters_sql(
+    return proximity_sql.encounters_sql(
         event.person_id,
         **event.question(distance_m),
         within_s=WITHIN_S,

@@ -1,4 +1,4 @@
-"""Encounters as a map and as a table."""
+"""Encounters as GeoJSON and as CSV."""
 
 import csv
 import io
@@ -8,18 +8,18 @@ import orjson
 
 from connect.web.rest import RowRenderer
 
-_PERSON = ("id", "first_name", "last_name", "company_name")
-_MEETING = ("start", "end", "duration_s", "pings", "min_distance_m", "latitude", "longitude")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # with what a cell begins that spreadsheets compute
+_PERSON_FIELDS = ("id", "first_name", "last_name", "company_name")
+_ENCOUNTER_FIELDS = ("start", "end", "duration_s", "pings", "min_distance_m", "latitude", "longitude")
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def _plain(value: Any) -> Any:
-    """With a quote before text that a spreadsheet would compute. Numbers stay numbers."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def _escaped(value: Any) -> Any:
+    """Prevents CSV injection: a quote before text that a spreadsheet would compute. Numbers stay numbers."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_PREFIXES) else value
 
 
 class GeoJson(RowRenderer):
-    """A FeatureCollection: each encounter a point where the own ping was at its nearest."""
+    """A FeatureCollection. Each encounter is a point: the own ping nearest to the other person."""
 
     media_type = "application/geo+json"
     format = "geojson"
@@ -37,18 +37,20 @@ class GeoJson(RowRenderer):
 
 
 class Csv(RowRenderer):
-    """A table with a header; times in UTC, lengths in metres and seconds."""
+    """CSV with a header; times in UTC, distances in metres, durations in seconds."""
 
     media_type = "text/csv"
     format = "csv"
     opening = (
-        ",".join(f"person_{name}" if name == "id" else name for name in _PERSON + _MEETING) + "\r\n"
+        ",".join(f"person_{name}" if name == "id" else name for name in _PERSON_FIELDS + _ENCOUNTER_FIELDS)
+        + "\r\n"
     ).encode()
 
     def encode(self, rows: list[dict[str, Any]]) -> bytes:
         text = io.StringIO()
         csv.writer(text).writerows(
-            [_plain(row["person"][name]) for name in _PERSON] + [row[name] for name in _MEETING]
+            [_escaped(row["person"][name]) for name in _PERSON_FIELDS]
+            + [row[name] for name in _ENCOUNTER_FIELDS]
             for row in rows
         )
         return text.getvalue().encode()

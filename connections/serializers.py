@@ -1,4 +1,4 @@
-"""Connections and encounters on the wire, and what can be asked about them."""
+"""Connections and encounters in REST, and their query parameters."""
 
 from datetime import datetime
 from typing import Any
@@ -34,16 +34,16 @@ class _RangeQuery(PagedQuery):
         default=limits.DISTANCE_M,
         initial=limits.DISTANCE_M,
         help_text=(
-            "Metres, geodesic: how far apart counts as near; more than 0, up to 10,000, for a person's token "
-            "up to 10; 5 if left out."
+            "Maximum geodesic distance of the two pings in metres: more than 0, at most 10,000 (10 for a "
+            "person's token); default 5."
         ),
         max_value=limits.MAX_DISTANCE_M,
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         check_order(self, attrs, "start_date", "end_date")
-        if wrong := limits.too_long(attrs["start_date"], attrs["end_date"]):
-            raise exceptions.ValidationError({"end_date": [wrong]})
+        if error := limits.range_error(attrs["start_date"], attrs["end_date"]):
+            raise exceptions.ValidationError({"end_date": [error]})
         return attrs
 
 
@@ -54,7 +54,7 @@ class ConnectionsQuery(_RangeQuery):
         max_value=limits.MAX_WITHIN_S,
         initial=limits.WITHIN_S,
         help_text=(
-            "Seconds that the two pings may be apart, 0 to 3,600. Without it any time in the range counts."
+            "Maximum time between the two pings in seconds, 0 to 3,600; by default any time in the range."
         ),
     )
     after = Cursor(shape=(datetime, int), required=False)
@@ -67,8 +67,8 @@ class EncountersQuery(_RangeQuery):
         max_value=limits.MAX_WITHIN_S,
         initial=limits.WITHIN_S,
         help_text=(
-            "Seconds that the two pings of a pair may be apart, 0 to 3,600, for a person's token up to 60; "
-            "60 if left out."
+            "Maximum time between the two pings of a pair in seconds, 0 to 3,600 (60 for a person's token); "
+            "default 60."
         ),
     )
     max_gap = Number(
@@ -77,8 +77,8 @@ class EncountersQuery(_RangeQuery):
         max_value=limits.LONGEST_GAP_S,
         initial=limits.MAX_GAP_S,
         help_text=(
-            "Seconds without a pair that an encounter outlasts, 0 to 86,400, for a person's token up to 120; "
-            "75 if left out."
+            "Maximum time between two pairs of an encounter in seconds, 0 to 86,400 (120 for a person's "
+            "token); default 75."
         ),
     )
     min_duration = Number(
@@ -86,14 +86,14 @@ class EncountersQuery(_RangeQuery):
         min_value=0,
         initial=300,
         help_text=(
-            "Seconds; shorter encounters are left out. 0 or more, 0 if left out; for a person's token 60 or "
-            "more, 60 if left out."
+            "Minimum duration in seconds; shorter encounters are left out. 0 or more, default 0; for a "
+            "person's token 60 or more, default 60."
         ),
     )
     after = Cursor(shape=(datetime, int, int), required=False)
 
     def validate_min_duration(self, value: float) -> float:
-        return min(value, limits.LONGEST_S)
+        return min(value, limits.MAX_DURATION_S)
 
 
 @extend_schema_serializer(component_name="PersonMet")
@@ -114,7 +114,7 @@ class _Location(serializers.Serializer):
 
 
 class ConnectionSerializer(serializers.Serializer):
-    """A location of another person, and who that is."""
+    """A location of another person, and that person."""
 
     location = _Location()
     person = _Person()
@@ -124,11 +124,11 @@ class ConnectionSerializer(serializers.Serializer):
 
 
 class EncounterSerializer(serializers.Serializer):
-    """An uninterrupted time together, as both people see it."""
+    """An uninterrupted time together; its start and end are the same for both people."""
 
     person = _Person()
-    start = serializers.CharField(help_text="UTC: when both were there.")
-    end = serializers.CharField(help_text="UTC: when the first of the two was last near; never before start.")
+    start = serializers.CharField(help_text="UTC: the later of the two people's first pings in it.")
+    end = serializers.CharField(help_text="UTC: the earlier of their last pings in it; never before start.")
     duration_s = serializers.FloatField(help_text="Seconds from start to end; 0 for a single pair.")
     pings = serializers.IntegerField(help_text="The other person's distinct pings in it.")
     min_distance_m = serializers.FloatField(help_text="The smallest distance in metres, 2 decimals.")

@@ -1,7 +1,7 @@
-"""The use cases of connections: who was near whom. Every door asks by these functions.
+"""The use cases of connections: who was near whom. Every interface calls these functions.
 
-Each checks the caller, the bounds and that the person exists, and then asks. Locations answer where and when,
-persons answer who. Connections own no data.
+Each checks the caller and the bounds, asks locations, and checks that the person exists. This app stores no
+data: locations has the positions and times, persons the names.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -15,7 +15,7 @@ from connect import neighbours
 from connect.errors import OutOfBounds, UnknownPerson
 from locations import limits
 
-PERSONS_AT_ONCE = 300  # ids in one question to persons
+PERSONS_BATCH = 300  # ids per call of persons
 _MAY_ASK = READERS | PROCESSES
 
 Row = TypeVar("Row")
@@ -34,7 +34,8 @@ def connections(
 ) -> Generator[Any, None, None]:
     """Locations of others near an own one, each once, ordered by creation_time, person.
 
-    Not for a person: they are positions of others. Raises PermissionDenied, OutOfBounds, UnknownPerson.
+    Not for a person's token, since these are positions of others. Raises PermissionDenied, OutOfBounds,
+    UnknownPerson.
     """
     if caller.kind is Kind.PERSON:
         raise PermissionDenied("A person's token may ask about encounters, not about connections.")
@@ -48,7 +49,7 @@ def connections(
         after=after,
         limit=limit,
     )
-    return _of_somebody(person_id, rows)
+    return _rows_of_existing_person(person_id, rows)
 
 
 def encounters(
@@ -65,9 +66,9 @@ def encounters(
     after: tuple[datetime, int, int] | None = None,
     limit: int | None = None,
 ) -> Generator[Any, None, None]:
-    """The uninterrupted times that a person spent together with others, ordered by start, person.
+    """The encounters of a person, ordered by start, person.
 
-    For a person only plausible own pings count, and the bounds are narrow (questions.PERSON_BOUNDS).
+    For a person's token only plausible own pings count, and the bounds are narrow (limits.PERSON_BOUNDS).
     Raises PermissionDenied, OutOfBounds, UnknownPerson.
     """
     is_person = caller.kind is Kind.PERSON
@@ -85,11 +86,11 @@ def encounters(
         after=after,
         limit=limit,
     )
-    return _of_somebody(person_id, rows)
+    return _rows_of_existing_person(person_id, rows)
 
 
 def only_plausible(caller: Caller, *, asked: bool) -> bool:
-    """Whether only plausible own pings count: always for a person, for others if they ask for it."""
+    """Whether only plausible own pings count: always for a person's token, else if asked for."""
     return asked or caller.kind is Kind.PERSON
 
 
@@ -99,34 +100,34 @@ def _check(caller: Caller, person_id: int, start: datetime, end: datetime, **ask
     if not caller.speaks_for(person_id):
         raise UnknownPerson(person_id)
     limits.check_bounds(is_person=caller.kind is Kind.PERSON, **asked)
-    if wrong := limits.too_long(start, end):
-        raise OutOfBounds({"end": [wrong]})
+    if error := limits.range_error(start, end):
+        raise OutOfBounds({"end": [error]})
 
 
-def _of_somebody(person_id: int, rows: Iterator[Row]) -> Generator[Row, None, None]:
-    """The rows. Where there are none, raises UnknownPerson if there is no such person.
+def _rows_of_existing_person(person_id: int, rows: Iterator[Row]) -> Generator[Row, None, None]:
+    """The rows. If there are none, checks the person: raises UnknownPerson if they do not exist.
 
-    Nothing is asked before the first row is: the question is noted in between.
+    No query is made before the first row is requested: the audit log records the question first.
     """
-    are_none = True
+    empty = True
     for row in rows:
-        are_none = False
+        empty = False
         yield row
-    if are_none and not neighbours.persons().get_many([person_id]):
+    if empty and not neighbours.persons().get_many([person_id]):
         raise UnknownPerson(person_id)
 
 
-class Company:
-    """The people met in one answer: each asked for once, in batches, as blocks of rows come by."""
+class PeopleCache:
+    """The other people of one answer. Each is fetched once, in batches, block by block of the rows."""
 
     def __init__(self) -> None:
-        self._known: dict[int, dict[str, Any] | None] = {}
+        self._people: dict[int, dict[str, Any] | None] = {}
 
-    def of(self, rows: Iterable[Any]) -> dict[int, dict[str, Any] | None]:
-        """The people known by now, as REST shows them, the rows' among them; None for who was deleted."""
-        new = sorted({row.person_id for row in rows} - self._known.keys())
-        for first in range(0, len(new), PERSONS_AT_ONCE):
-            asked = new[first : first + PERSONS_AT_ONCE]
-            found = neighbours.persons().get_many(asked)
-            self._known |= dict.fromkeys(asked) | {each.id: each.to_wire() for each in found.values()}
-        return self._known
+    def load(self, rows: Iterable[Any]) -> dict[int, dict[str, Any] | None]:
+        """Fetches the people of these rows; returns all so far in wire form by id, None for a deleted one."""
+        new = sorted({row.person_id for row in rows} - self._people.keys())
+        for first in range(0, len(new), PERSONS_BATCH):
+            batch = new[first : first + PERSONS_BATCH]
+            found = neighbours.persons().get_many(batch)
+            self._people |= dict.fromkeys(batch) | {each.id: each.to_wire() for each in found.values()}
+        return self._people

@@ -1,4 +1,4 @@
-"""The REST door to connections and encounters."""
+"""Connections and encounters over REST."""
 
 from typing import Any
 
@@ -56,31 +56,31 @@ _ENCOUNTER = {
 }
 _COLLECTION = {
     "type": "object",
-    "description": "A FeatureCollection: each encounter a Point where the own ping was at its nearest.",
+    "description": "A FeatureCollection. Each Point is the own ping nearest to the other person.",
     "properties": {
         "type": {"type": "string", "enum": ["FeatureCollection"]},
         "features": {"type": "array", "items": {"type": "object"}},
     },
     "required": ["type", "features"],
 }
-_MAP = orjson.loads(GeoJson().render([_ENCOUNTER]))
-_TABLE = Csv().render([_ENCOUNTER]).decode()
-_MET = "The encounters, maybe none: as JSON, as a map (GeoJSON) or as a table (CSV)."
+_GEOJSON = orjson.loads(GeoJson().render([_ENCOUNTER]))
+_CSV = Csv().render([_ENCOUNTER]).decode()
+_ENCOUNTERS = "The encounters as JSON, GeoJSON or CSV; may be empty."
 _NO_DISTANCE = {"distance": ["Must be more than 0."]}
 _FORMAT = OpenApiParameter(
     "format",
     str,
     enum=["json", "geojson", "csv"],
-    description="The form of the answer, for clients that cannot send `Accept`; JSON if both are left out.",
-    examples=[OpenApiExample("as JSON", value="json"), OpenApiExample("a table", value="csv")],
+    description="The format of the answer, for clients that cannot send `Accept`; default JSON.",
+    examples=[OpenApiExample("as JSON", value="json"), OpenApiExample("as CSV", value="csv")],
 )
 
 
 class Connections(APIView):
     """Locations of others near an own one, each once, with the person.
 
-    Try [a day](?start_date=2026-05-11&end_date=2026-05-11&within=60&limit=10), at most 5 metres
-    and 60 seconds apart.
+    Try [a day](?start_date=2026-05-11&end_date=2026-05-11&within=60&limit=10), within 5 metres
+    and 60 seconds.
     """
 
     callers = {"GET": READERS}
@@ -90,7 +90,7 @@ class Connections(APIView):
         tags=["connections"],
         summary="Where others were near a person",
         description=(
-            "A location of another person is in the answer, once, if it and at least one own ping lie in the "
+            "The answer has each location of another person once if it and at least one own ping are in the "
             "range, at most `distance` metres apart and, with `within`, at most that many seconds apart. "
             "Ordered by time, then person; positions in WGS84 degrees, times in UTC. "
             "Not for a person's token."
@@ -99,7 +99,7 @@ class Connections(APIView):
         responses={
             200: response_spec(
                 ConnectionSerializer(many=True),
-                "The locations of others, maybe none.",
+                "The locations of others; may be empty.",
                 {"near David": _CONNECTION},
             ),
             **errors(MISSING, TOO_LARGE, UNAVAILABLE, wrong=_NO_DISTANCE),
@@ -107,10 +107,10 @@ class Connections(APIView):
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         query = ConnectionsQuery.of(request)
-        company = services.Company()
+        cache = services.PeopleCache()
 
         def to_wire(locations: list[Any]) -> list[dict[str, Any]]:
-            people = company.of(locations)
+            people = cache.load(locations)
             return [
                 {"location": location.to_wire(), "person": person}
                 for location in locations
@@ -131,7 +131,7 @@ class Connections(APIView):
             ),
             limit=query["limit"],
             to_wire=to_wire,
-            prefetch=company.of,
+            prefetch=cache.load,
             key=lambda location: (format_time(location.creation_time), location.person_id),
         )
 
@@ -139,16 +139,16 @@ class Connections(APIView):
 class Encounters(APIView):
     """Uninterrupted times together, with start, end and duration.
 
-    Try [a day](?start_date=2026-05-11&end_date=2026-05-11), the meetings of
+    Try [a day](?start_date=2026-05-11&end_date=2026-05-11), the encounters of
     [five minutes and more](?start_date=2026-05-11&end_date=2026-05-11&min_duration=300),
-    or the same [as a table](?start_date=2026-05-11&end_date=2026-05-11&format=csv).
+    or a day [as CSV](?start_date=2026-05-11&end_date=2026-05-11&format=csv).
     """
 
     callers = {"GET": READERS}
     renderer_classes = [JsonRenderer, Page, GeoJson, Csv]
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
-        """The description of the path is no encounter: it has no other form than JSON or a page."""
+        """Answers as JSON or a page: the description of the path has no CSV or GeoJSON form."""
         if isinstance(request.accepted_renderer, GeoJson | Csv):
             request.accepted_renderer, request.accepted_media_type = JsonRenderer(), JsonRenderer.media_type
         return super().options(request, *args, **kwargs)
@@ -158,29 +158,29 @@ class Encounters(APIView):
         tags=["connections"],
         summary="When a person was together with others",
         description=(
-            "A pair is an own ping and another person's, near in space and time; pairs with the same person "
-            "belong to one encounter while the step from one to the next is at most `max_gap` seconds. "
+            "A pair is an own ping and a ping of another person, near in space and time. Pairs with the same "
+            "person belong to one encounter while the gap from one to the next is at most `max_gap` seconds. "
             "Ordered by start, then person; durations in seconds, distances in metres, positions in WGS84 "
-            "degrees, times in UTC. With a person's token the bounds are narrower, own pings that cannot "
-            "have been reached in time do not count, and an encounter needs half of the own pings from its "
-            "first to its last one."
+            "degrees, times in UTC. With a person's token the bounds are narrower, own pings at impossible "
+            "speed do not count, and at least half of the own pings from the first to the last of an "
+            "encounter must be in its pairs."
         ),
         parameters=[PERSON_ID, EncountersQuery, _FORMAT, LINK_HEADER],
         responses={
             (200, "application/json"): response_spec(
-                EncounterSerializer(many=True), _MET, {"with David": _ENCOUNTER}
+                EncounterSerializer(many=True), _ENCOUNTERS, {"with David": _ENCOUNTER}
             ),
-            (200, "application/geo+json"): response_spec(_COLLECTION, _MET, {"a map": _MAP}),
-            (200, "text/csv"): response_spec(OpenApiTypes.STR, _MET, {"a table": _TABLE}),
+            (200, "application/geo+json"): response_spec(_COLLECTION, _ENCOUNTERS, {"as GeoJSON": _GEOJSON}),
+            (200, "text/csv"): response_spec(OpenApiTypes.STR, _ENCOUNTERS, {"as CSV": _CSV}),
             **errors(MISSING, TOO_LARGE, UNAVAILABLE, wrong=_NO_DISTANCE),
         },
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         query = EncountersQuery.of(request)
-        company = services.Company()
+        cache = services.PeopleCache()
 
         def to_wire(encounters: list[Any]) -> list[dict[str, Any]]:
-            people = company.of(encounters)
+            people = cache.load(encounters)
             return [
                 {
                     "person": person,
@@ -212,6 +212,6 @@ class Encounters(APIView):
             ),
             limit=query["limit"],
             to_wire=to_wire,
-            prefetch=company.of,
+            prefetch=cache.load,
             key=lambda encounter: (format_time(encounter.start), encounter.person_id, encounter.nth),
         )

@@ -111,12 +111,12 @@ def read(messages: Sequence[Message]) -> Batch:
     """What they say, ready to be stored. It asks the database nothing."""
     pings, indexes = topic.read_good([message.value() for message in messages])
     if len(pings) == len(messages):
-        return Batch(prepare(pings).packed(), list(messages), [])
+        return Batch(prepare(pings).with_rows(), list(messages), [])
     bad = []
     for index in sorted(set(range(len(messages))).difference(indexes)):
         found = topic.read(messages[index].key(), messages[index].value())
         bad.append(Bad(messages[index], found.person_id, found.reason))
-    return Batch(prepare(pings).packed(), [messages[index] for index in indexes], bad)
+    return Batch(prepare(pings).with_rows(), [messages[index] for index in indexes], bad)
 
 
 def store(batch: Batch) -> Tally:
@@ -145,7 +145,7 @@ def _whole(batch: Batch) -> Tally:
         try:
             return _in_one_transaction(batch)
         except OperationalError as fault:
-            if not partitions.waited_too_long(fault):
+            if not partitions.is_lock_timeout(fault):
                 raise
         _end_frozen()
 
@@ -206,7 +206,7 @@ def _not_of_the_deleted(bad: Sequence[Bad], given: int) -> list[Bad]:
     deleted, or else was skipped and nobody's ever: in doubt nothing is kept, for no door lets in a ping of
     nobody. An id still to be given is nobody's yet: its ping is kept, and can be replayed once it is not.
     """
-    held = person_rows.hold(each.person_id for each in bad if each.person_id is not None)
+    held = person_rows.lock_existing(each.person_id for each in bad if each.person_id is not None)
     return [
         each
         for each in bad

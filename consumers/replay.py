@@ -65,7 +65,7 @@ def _in_one_transaction(ids: Sequence[int]) -> tuple[int, int, int]:
     batch = prepare(list(pings.values()))
     partitions.ensure(batch.months)
     with transaction.atomic():
-        person_rows.hold(batch.person_ids)
+        person_rows.lock_existing(batch.person_ids)
         # Rows that another replay has are left to it; those of a person who was deleted are gone.
         held = list(rejected.select_for_update(skip_locked=True).values_list("id", flat=True))
         good = [row_id for row_id in held if row_id in pings]

@@ -93,7 +93,7 @@ def to_ping(location: pb.Location, *, now: datetime | None = None) -> Ping:
         except ValueError:
             pass
         else:
-            if pings.is_good(ping):
+            if pings.is_valid(ping):
                 return ping
     return _explained(location, now)
 

@@ -66,7 +66,7 @@ def encounters(request: pb.FindEncountersRequest) -> dict[str, Any]:
 def _of_a_person(fields: "_Fields") -> dict[str, Any]:
     """What connections and encounters have in common."""
     start, end = fields.range(required=True)
-    if start is not None and end is not None and (wrong := limits.too_long(start, end)):
+    if start is not None and end is not None and (wrong := limits.range_error(start, end)):
         fields.errors["end"] = [wrong]
     return {
         "person_id": fields.given("person_id", required=True),
@@ -166,7 +166,7 @@ class _Fields:
                 raise ValueError(f"Must be from 0 to {most}.")
             if not (math.isfinite(seconds) and seconds >= 0):
                 raise ValueError("Must be a finite number, at least 0.")
-            return min(seconds, limits.LONGEST_S)
+            return min(seconds, limits.MAX_DURATION_S)
 
         given = self.read(name, read, required=False)
         return default if given is None else given

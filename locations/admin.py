@@ -1,6 +1,6 @@
-"""Stored pings in the admin site, to be looked at only: a list that pages by key, and each ping on a map.
+"""Stored pings in the admin site, read-only: a list with keyset pagination, and a map for each ping.
 
-Nothing here counts, sorts or scans the table, so that it stays quick at hundreds of millions of rows.
+No page counts, sorts or scans the table, so that pages are fast at hundreds of millions of rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,10 +29,10 @@ from locations.pings import Ping, parse_id, parse_person_id
 from locations.storage import MAX_ID
 
 PAGE = 100
-ASK_AT_ONCE = 300  # ids a call to persons
+PERSONS_BATCH = 300  # ids per call of persons
 QUESTIONS = ("connection", "encounters")
 
-# What the map shows around a ping. Distance and time are those of /api/persons/{id}/encounters.
+# The extent of the map around a ping. Distance and time are the defaults of /api/persons/{id}/encounters.
 AROUND = timedelta(minutes=10)
 MAX_TRACK = 600  # own pings on either side
 DISTANCE_M = 5
@@ -44,10 +44,10 @@ MAX_ENCOUNTERS = 500
 _INSTANT = timedelta(microseconds=1)
 
 
-# --- the questions to the table ------------------------------------------------------------------
+# --- queries -------------------------------------------------------------------------------------
 
 
-def rows(
+def find(
     *,
     person_id: int | None = None,
     start: datetime | None = None,
@@ -56,7 +56,7 @@ def rows(
     newer: tuple[int, datetime] | None = None,
     limit: int,
 ) -> list[Ping]:
-    """Locations, the newest first: of all that match those nearest to `older` or `newer`, else the newest."""
+    """Matching locations, the newest first: the page before key `older`, after key `newer`, or the first."""
     conditions = ["true"]
     values: list[Any] = []
 
@@ -70,35 +70,35 @@ def rows(
         where("creation_time >= %s", start)
     if end is not None:
         where("creation_time < %s", end)
-    # The pair alone would do; its time alone lets the planner leave other months out.
+    # The second condition is redundant, but lets the planner prune other months.
     if older is not None:
         where("(creation_time, person_id) < (%s, %s) AND creation_time <= %s", older[1], older[0], older[1])
     if newer is not None:
         where("(creation_time, person_id) > (%s, %s) AND creation_time >= %s", newer[1], newer[0], newer[1])
-    way = "ASC" if newer else "DESC"
+    direction = "ASC" if newer else "DESC"
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {', '.join(storage.COLUMNS)} FROM locations_location WHERE {' AND '.join(conditions)} "
-            f"ORDER BY creation_time {way}, person_id {way} LIMIT %s",
+            f"ORDER BY creation_time {direction}, person_id {direction} LIMIT %s",
             [*values, limit],
         )
         found = [Ping._make(row) for row in cursor.fetchall()]
     return found[::-1] if newer else found
 
 
-def people(person_ids: set[int]) -> dict[int, Any]:
-    """Those who have names, by id; not all while persons cannot be reached: ids are shown then."""
+def find_people(person_ids: set[int]) -> dict[int, Any]:
+    """The known people by id. Some are missing while persons is unavailable; pages then show their ids."""
     known: dict[int, Any] = {}
     ids = sorted(person_ids)
     try:
-        for first in range(0, len(ids), ASK_AT_ONCE):
-            known |= neighbours.persons().get_many(ids[first : first + ASK_AT_ONCE])
+        for first in range(0, len(ids), PERSONS_BATCH):
+            known |= neighbours.persons().get_many(ids[first : first + PERSONS_BATCH])
     except NeighbourUnavailable:
         pass
     return known
 
 
-# --- what the pages show -------------------------------------------------------------------------
+# --- rows and forms of the pages -----------------------------------------------------------------
 
 
 class Row(NamedTuple):
@@ -110,7 +110,7 @@ class Row(NamedTuple):
     longitude: str
 
 
-class Near(NamedTuple):
+class EncounterRow(NamedTuple):
     person_id: int
     person: str
     distance_m: float
@@ -118,13 +118,13 @@ class Near(NamedTuple):
     duration_s: float
 
 
-def shown(found: Sequence[Ping], known: Mapping[int, Any]) -> list[Row]:
+def to_rows(found: Sequence[Ping], known: Mapping[int, Any]) -> list[Row]:
     return [
         Row(
             ping.id,
             ping.person_id,
-            name(ping.person_id, known),
-            time(ping.creation_time),
+            full_name(ping.person_id, known),
+            format_moment(ping.creation_time),
             format_degrees(ping.latitude),
             format_degrees(ping.longitude),
         )
@@ -132,18 +132,18 @@ def shown(found: Sequence[Ping], known: Mapping[int, Any]) -> list[Row]:
     ]
 
 
-def name(person_id: int, known: Mapping[int, Any]) -> str:
+def full_name(person_id: int, known: Mapping[int, Any]) -> str:
     person = known.get(person_id)
     return f"{person.first_name} {person.last_name}" if person else f"person {person_id}"
 
 
-def time(moment: datetime) -> str:
-    """UTC, to the microsecond where there are any; the filter understands it."""
+def format_moment(moment: datetime) -> str:
+    """UTC, with microseconds if there are any, in a form that the filter accepts."""
     return moment.replace(tzinfo=None).isoformat(sep=" ")
 
 
 class MomentField(forms.CharField):
-    """A bound of a range, read as the API reads it; shown with the admin's calendar, which writes the day."""
+    """A bound of a range, parsed like that of the API. The admin's calendar fills in the day."""
 
     def __init__(self, *, is_end: bool, **kwargs: Any):
         super().__init__(required=False, max_length=40, **kwargs)
@@ -160,7 +160,7 @@ class MomentField(forms.CharField):
 
 
 class KeyField(forms.CharField):
-    """The location that a page begins after; only links write it."""
+    """The key of the location before the page; only links set it."""
 
     widget = forms.HiddenInput
 
@@ -168,12 +168,12 @@ class KeyField(forms.CharField):
         text = super().clean(value)
         key = parse_id(text) if text else None
         if text and (key is None or key[0] > MAX_ID):
-            raise forms.ValidationError("The address names a page that cannot be. Press Show for the newest.")
+            raise forms.ValidationError("There is no such page. Press Show for the newest locations.")
         return key
 
 
 class Filter(forms.Form):
-    """What the list can be narrowed to."""
+    """The filter of the list."""
 
     person_id = forms.CharField(required=False, max_length=40, label="Person id")
     start = MomentField(is_end=False, label="From (UTC)")
@@ -196,19 +196,19 @@ class Filter(forms.Form):
         try:
             person_id = parse_person_id(text)
         except ValueError:
-            raise forms.ValidationError(f"“{text}” is no id of a person: those are whole numbers.") from None
+            raise forms.ValidationError(f"“{text}” is not the id of a person: ids are integers.") from None
         if not 0 < person_id <= MAX_ID:
-            raise forms.ValidationError(f"Nobody can have the id {person_id}: ids go from 1 to {MAX_ID}.")
+            raise forms.ValidationError(f"{person_id} is not the id of a person: ids go from 1 to {MAX_ID}.")
         return person_id
 
     def clean(self) -> None:
         start, end = self.cleaned_data.get("start"), self.cleaned_data.get("end")
         if start is not None and end is not None and start > end:
-            self.add_error("start", "The range must not start after it ends.")
+            self.add_error("start", "The start of the range must not be after its end.")
 
 
 class LocationAdmin(admin.ModelAdmin):
-    """Pages of its own: Django's have no notion of a composite key, and count what they list."""
+    """Own pages, because Django's do not support composite keys, and count the rows that they list."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -230,69 +230,71 @@ class LocationAdmin(admin.ModelAdmin):
     def list_view(self, request: HttpRequest) -> HttpResponse:
         form = Filter(request.GET)
         found: list[Ping] = []
-        wanted: dict[str, Any] = {}
-        if self._may_view(request) and form.is_valid():
-            wanted = form.cleaned_data
-            if wanted["person_id"]:
-                audit.set_people(request, [wanted["person_id"]])
-            found = rows(**wanted, limit=PAGE + 1)
-            if wanted["newer"] and len(found) <= PAGE:
-                # Nothing is newer than what this page shows, so it is the first one: fill it.
+        filters: dict[str, Any] = {}
+        if self._check_permission(request) and form.is_valid():
+            filters = form.cleaned_data
+            if filters["person_id"]:
+                audit.set_people(request, [filters["person_id"]])
+            found = find(**filters, limit=PAGE + 1)
+            if filters["newer"] and len(found) <= PAGE:
+                # Nothing is newer than this page, so it is the first one: redirect to it, to show it full.
                 query = request.GET.copy()
                 del query["newer"]
                 return HttpResponseRedirect(f"?{query.urlencode()}")
         more = len(found) > PAGE
-        page = (found[1:] if wanted.get("newer") else found[:PAGE]) if more else found
-        person_id = wanted.get("person_id")
-        known = people({ping.person_id for ping in page} | ({person_id} if person_id else set()))
+        page = (found[1:] if filters.get("newer") else found[:PAGE]) if more else found
+        person_id = filters.get("person_id")
+        known = find_people({ping.person_id for ping in page} | ({person_id} if person_id else set()))
         context = {
             "title": "Locations",
             "form": form,
-            "rows": shown(page, known),
-            "narrowed": any(wanted.get(key) for key in ("person_id", "start", "end")),
+            "rows": to_rows(page, known),
+            "filtered": any(filters.get(key) for key in ("person_id", "start", "end")),
             "person": known.get(person_id or 0),
-            "newer": bool(wanted.get("newer") or wanted.get("older")),
-            "older": bool(wanted.get("newer") or more),
+            "newer": bool(filters.get("newer") or filters.get("older")),
+            "older": bool(filters.get("newer") or more),
         }
         return self._page(request, "list", context)
 
     def detail_view(self, request: HttpRequest, location_id: str) -> HttpResponse:
-        key = self._may_view(request) and parse_id(location_id)
+        key = self._check_permission(request) and parse_id(location_id)
         ping = storage.get(*key) if key else None
         if ping is None:
             raise Http404(f"No location {location_id} is stored.")
         own: dict[str, Any] = {"person_id": ping.person_id}
-        here = (ping.person_id, ping.creation_time)
-        later = rows(**own, newer=here, end=ping.creation_time + AROUND, limit=MAX_TRACK)
-        earlier = rows(**own, older=here, start=ping.creation_time - AROUND, limit=MAX_TRACK)
+        identity = (ping.person_id, ping.creation_time)
+        later = find(**own, newer=identity, end=ping.creation_time + AROUND, limit=MAX_TRACK)
+        earlier = find(**own, older=identity, start=ping.creation_time - AROUND, limit=MAX_TRACK)
         track = [*later, ping, *earlier]
-        near: dict[str, Any] = {
+        question: dict[str, Any] = {
             "start": track[-1].creation_time,
             "end": track[0].creation_time + _INSTANT,
             "distance_m": DISTANCE_M,
             "within_s": WITHIN_S,
         }
-        others = list(storage.connections(ping.person_id, **near, limit=MAX_OTHERS))
-        met = storage.encounters(
-            ping.person_id, **near, max_gap_s=MAX_GAP_S, min_duration_s=0, limit=MAX_ENCOUNTERS
+        others = list(storage.connections(ping.person_id, **question, limit=MAX_OTHERS))
+        encounters = sorted(
+            storage.encounters(
+                ping.person_id, **question, max_gap_s=MAX_GAP_S, min_duration_s=0, limit=MAX_ENCOUNTERS
+            ),
+            key=lambda encounter: encounter.min_distance_m,
         )
-        encounters = sorted(met, key=lambda encounter: encounter.min_distance_m)
         near_ids = {each.person_id for each in others} | {each.person_id for each in encounters}
-        known = people(near_ids | {ping.person_id})
+        known = find_people(near_ids | {ping.person_id})
         context = {
-            "title": f"{name(ping.person_id, known)} at {time(ping.creation_time)} UTC",
-            "row": shown([ping], known)[0],
+            "title": f"{full_name(ping.person_id, known)} at {format_moment(ping.creation_time)} UTC",
+            "row": to_rows([ping], known)[0],
             "person": known.get(ping.person_id),
             "day": ping.creation_time.date(),
-            "newer": next((each.id for each in later[-1:] or rows(**own, newer=here, limit=1)), None),
-            "older": next((each.id for each in earlier[:1] or rows(**own, older=here, limit=1)), None),
+            "newer": next((each.id for each in later[-1:] or find(**own, newer=identity, limit=1)), None),
+            "older": next((each.id for each in earlier[:1] or find(**own, older=identity, limit=1)), None),
             "others_drawn": len(others) == MAX_OTHERS and MAX_OTHERS,
             "encounters": [
-                Near(
+                EncounterRow(
                     each.person_id,
-                    name(each.person_id, known),
+                    full_name(each.person_id, known),
                     each.min_distance_m,
-                    time(each.start),
+                    format_moment(each.start),
                     each.duration_s,
                 )
                 for each in encounters
@@ -310,12 +312,12 @@ class LocationAdmin(admin.ModelAdmin):
         return self._page(request, "detail", context)
 
     def newest_view(self, request: HttpRequest, person_id: int, question: str) -> HttpResponse:
-        """Sends on to what the API answers about this person's newest day."""
+        """Redirects to the API's answer about the newest day of a person."""
         if question not in QUESTIONS:
             raise Http404
-        newest = self._may_view(request) and person_id <= MAX_ID and storage.newest([person_id])
+        newest = self._check_permission(request) and person_id <= MAX_ID and storage.newest([person_id])
         if not newest:
-            messages.info(request, f"Person {person_id} has no pings yet, so there is no day to ask about.")
+            messages.info(request, f"Person {person_id} has no pings yet.")
             return redirect(f"{reverse('admin:locations_location_changelist')}?person_id={person_id}")
         day = newest[person_id].date()
         return redirect(f"/api/persons/{person_id}/{question}?start_date={day}&end_date={day}")
@@ -324,7 +326,7 @@ class LocationAdmin(admin.ModelAdmin):
         now = datetime.now(UTC)
         with dashboard.bounded_cursor() as cursor:
             stored = dashboard.size(cursor, self.opts.db_table)
-            newest = rows(end=now, limit=1)
+            newest = find(end=now, limit=1)
         url = reverse("admin:locations_location_changelist")
         yield Figure("locations", "Locations", str(stored), stored.note, url)
         for ping in newest:
@@ -332,42 +334,42 @@ class LocationAdmin(admin.ModelAdmin):
                 "newest",
                 "Newest ping",
                 f"{dashboard.format_duration((now - ping.creation_time).total_seconds())} ago",
-                f"{time(ping.creation_time.replace(microsecond=0))} UTC, as it says itself. Times to come "
-                "are left out.",
+                f"{format_moment(ping.creation_time.replace(microsecond=0))} UTC, by its sender's clock. "
+                "Future times are ignored.",
                 url=reverse("admin:locations_location_change", args=[ping.id]),
             )
         if not newest:
-            yield Figure("newest", "Newest ping", note="No ping has a time before now.")
+            yield Figure("newest", "Newest ping", note="There is no ping with a time before now.")
         yield Figure(
             "stored",
-            "Stored a minute",
-            note="Rows inserted, as the database counts them, some seconds late; repeats are not among them. "
-            "Measured by this tab, while it is open.",
+            "Stored per minute",
+            note="Inserted rows, without repeats, from the database's statistics, which lag some seconds. "
+            "Measured while this tab is open.",
             counter=stored.inserted,
         )
 
-    def _may_view(self, request: HttpRequest) -> bool:
+    def _check_permission(self, request: HttpRequest) -> bool:
         if not self.has_view_permission(request):
             raise PermissionDenied
         return True
 
     def _page(self, request: HttpRequest, page: str, context: dict[str, Any]) -> TemplateResponse:
         request.current_app = self.admin_site.name
-        everywhere = {**self.admin_site.each_context(request), "opts": self.opts}
-        return TemplateResponse(request, f"admin/locations/location/{page}.html", everywhere | context)
+        shared = {**self.admin_site.each_context(request), "opts": self.opts}
+        return TemplateResponse(request, f"admin/locations/location/{page}.html", shared | context)
 
 
 def _point(ping: Ping) -> list[Any]:
-    return [ping.latitude, ping.longitude, time(ping.creation_time), ping.id]
+    return [ping.latitude, ping.longitude, format_moment(ping.creation_time), ping.id]
 
 
 def _by_person(found: Sequence[Ping], known: Mapping[int, Any]) -> list[dict[str, Any]]:
     points: dict[int, list[Any]] = {}
     for ping in found:
         points.setdefault(ping.person_id, []).append(_point(ping))
-    return [{"person": name(person_id, known), "points": each} for person_id, each in points.items()]
+    return [{"person": full_name(person_id, known), "points": each} for person_id, each in points.items()]
 
 
-# register() refuses models with a composite key, because Django's own pages cannot show them; these can.
-# From the registry come the place on the front page, the addresses and the permissions.
+# register() refuses models with a composite key, because Django's own pages do not support them. The registry
+# gives the model its place on the front page, its URLs and its permissions.
 admin.site._registry[Location] = LocationAdmin(Location, admin.site)  # noqa: SLF001

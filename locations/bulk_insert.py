@@ -1,7 +1,7 @@
-"""The two statements that put pings into the table; `services.record` knows when which of them.
+"""The two statements that store pings, COPY and INSERT; `storage.record` chooses.
 
-COPY takes many pings in half the time, and none when one of them is a repeat. INSERT takes whatever is no
-repeat. Both need partitions for all of them, and a transaction around them.
+COPY takes half the time for many pings, but fails if one of them is a repeat. INSERT skips repeats. Both need
+the partitions of all pings, and a transaction around them.
 """
 
 import io
@@ -15,19 +15,19 @@ from django.db import IntegrityError, connection
 from connect.wire_format import to_microseconds
 from locations.pings import Ping
 
-MANY = 100  # from so many on COPY is worth it that repeats are tried twice
+COPY_FROM = 100  # pings; from here on COPY saves more than a second try costs where there are repeats
 _UNIQUE_VIOLATION = "23505"
 
 COPY = "COPY locations_location (person_id, creation_time, latitude, longitude) FROM STDIN (FORMAT binary)"
 _HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_ROW = struct.Struct("!hiqiqidid")  # how many fields, and before each its length
+_ROW = struct.Struct("!hiqiqidid")  # number of fields; each field after its length
 _END = struct.pack("!h", -1)
 _CHUNK = 500  # pings packed at a time
-_READ = 2**20  # bytes that the driver asks for at a time
+_READ = 2**20  # bytes that the driver reads at a time
 _EPOCH = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))  # PostgreSQL's
 
-# One array a column instead of a row of values each: the statement stays small to parse, and the text
-# form that PostgreSQL reads is made here, because the driver's own adaptation takes longer than the insert.
+# One array per column instead of one VALUES row per ping, so that the statement is short to parse. The arrays
+# are formatted here: the driver's own adaptation takes longer than the insert.
 _INSERT = """
 INSERT INTO locations_location (person_id, creation_time, latitude, longitude)
 SELECT person_id, creation_time, latitude, longitude
@@ -39,23 +39,24 @@ SELECT person_id, creation_time, latitude, longitude
 
 
 def copy(pings: Sequence[Ping], rows: bytes | None = None) -> int:
-    """Gives how many that were. `rows` are the same, where they were `packed` before.
+    """Stores pings by COPY and returns their number. `rows` is `pack_rows(pings)`, if already made.
 
-    Raises IntegrityError, of which `is_repeat`, and then stores none.
+    Raises IntegrityError and stores none if one is a repeat: see is_repeat.
     """
-    source = _Packing(pings) if rows is None else io.BytesIO(rows)
+    source = _RowStream(pings) if rows is None else io.BytesIO(rows)
     with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.copy_expert(COPY, source, _READ)
         return int(cursor.rowcount)
 
 
 def is_repeat(fault: IntegrityError) -> bool:
+    """Whether COPY failed because a ping with that person and time is already stored."""
     cause: Any = fault.__cause__
     return bool(cause.pgcode == _UNIQUE_VIOLATION)
 
 
 def insert(pings: Sequence[Ping]) -> int:
-    """Gives how many were no repeats; of those with the same person and time the first one is stored."""
+    """Stores pings by INSERT and returns how many were new. Of equal person and time the first is stored."""
     person_ids, times, latitudes, longitudes = zip(*pings, strict=True)
     columns = [
         f"{{{','.join(map(str, person_ids))}}}",
@@ -68,22 +69,22 @@ def insert(pings: Sequence[Ping]) -> int:
         return int(cursor.rowcount)
 
 
-def packed(pings: Sequence[Ping]) -> bytes:
-    """All that COPY reads, in its binary format."""
-    return b"".join(_packed(pings))
+def pack_rows(pings: Sequence[Ping]) -> bytes:
+    """The input of COPY in its binary format."""
+    return b"".join(_packed_chunks(pings))
 
 
-class _Packing:
-    """The same as a file that the driver reads: while the database stores some, the next are packed."""
+class _RowStream:
+    """The same input as a file: the next rows are packed while the database stores the previous ones."""
 
     def __init__(self, pings: Sequence[Ping]) -> None:
-        self._chunks = _packed(pings)
+        self._chunks = _packed_chunks(pings)
 
     def read(self, _size: int) -> bytes:
         return next(self._chunks, b"")
 
 
-def _packed(pings: Sequence[Ping]) -> Iterator[bytes]:
+def _packed_chunks(pings: Sequence[Ping]) -> Iterator[bytes]:
     pack = _ROW.pack
     yield _HEAD
     for first in range(0, len(pings), _CHUNK):

@@ -1,52 +1,55 @@
-"""Nearness in SQL: chords, geodesics, and the cubes in which what is near is looked for.
+"""Distances in SQL: chords, geodesics, and the cubes that limit a search to what is near.
 
-Nearness is decided in geocentric metres, where it is the same everywhere on earth. The chord between two
-points of the ellipsoid is never longer than the geodesic and, up to 10 km, at most 1.1 mm shorter; only
-pairs inside that doubt (at 5 m it is a ten-millionth of a metre, all rounding) are measured on the geodesic.
+Distances are compared as chords in geocentric metres, which work the same everywhere on earth. A chord is
+never longer than the geodesic and, up to 10 km, at most 1.1 mm shorter. Only pairs within that uncertainty
+(at 5 m it is 1e-7 m, all of it rounding) are measured on the geodesic.
 """
 
 from math import ceil
 
-# PostgreSQL raises an error where a product or a quotient of floats underflows to 0. Rows that older versions
-# stored may have coordinates as small as 1e-320 m, so a coordinate or a difference is squared or divided only
-# after this is added to it. It changes no value of more than 1e-73.
+# PostgreSQL raises an error if a product or quotient of floats underflows to 0. Rows of older versions may
+# have coordinates as small as 1e-320 m, so this is added to a coordinate or difference before it is squared
+# or divided. It changes no value of more than 1e-73.
 TINY = 1e-90
 
 
 def square(a: str, b: str) -> str:
-    """The square of the chord between two rows, in square metres; `b` is what its columns begin with."""
+    """The square of the chord between two rows, in square metres; `b` is the prefix of its columns."""
     steps = (f"({a}.{axis} - {b}{axis} + {TINY})" for axis in "xyz")
     return " + ".join(f"{step} * {step}" for step in steps)
 
 
 def geodesic(a: str, b: str) -> str:
-    """The distance of two rows in metres, by their degrees."""
+    """The geodesic distance of two rows in metres, from their latitude and longitude."""
     points = ", ".join(f"ST_MakePoint({each}.longitude, {each}.latitude)::geography" for each in (a, b))
     return f"ST_Distance({points})"
 
 
-def reach(distance_m: float) -> dict[str, float]:
-    """The chords that are surely and perhaps within a geodesic distance of up to 10 km, and their squares.
+def chords(distance_m: float) -> dict[str, float]:
+    """Parameters that compare chords with a geodesic distance of up to 10 km.
+
+    A chord up to `inner_m` is within the distance, one beyond `outer_m` is not. Between them the geodesic
+    decides. `inner_squared` and `outer_squared` are their squares; -1 if no chord is short enough.
 
     geodesic - chord <= chord^3 / (24 r^2), r >= 6335 km (the smallest radius of curvature of WGS84).
-    The rest is room for rounding: coordinates of 6,378 km are good to a few nanometres.
+    The tolerance is for rounding: coordinates of 6,378 km are exact to a few nanometres.
     """
-    room_m = 1e-7
-    surely_m = distance_m - distance_m**3 / (24 * 6.33e6**2) - room_m
-    perhaps_m = distance_m + room_m
+    tolerance_m = 1e-7
+    inner_m = distance_m - distance_m**3 / (24 * 6.33e6**2) - tolerance_m
+    outer_m = distance_m + tolerance_m
     return {
         "distance_m": distance_m,
-        "surely_m": surely_m,
-        "perhaps_m": perhaps_m,
-        "surely": surely_m**2 if surely_m > 0 else -1,
-        "perhaps": perhaps_m**2,
+        "inner_m": inner_m,
+        "outer_m": outer_m,
+        "inner_squared": inner_m**2 if inner_m > 0 else -1,
+        "outer_squared": outer_m**2,
     }
 
 
 def cell(x: str, y: str, z: str) -> str:
-    """The number of the cube with these whole numbers, as locations_cell gives it for those of 32 m.
+    """The number of the cube with these integer coordinates; for 32 m cubes the same as locations_cell.
 
-    Smaller ones share a number with others that are millions of cubes away.
+    A smaller cube may share its number with one that is millions of cubes away.
     """
     x, y, z = (f"((({each})::bigint + 1048576) & 2097151)" for each in (x, y, z))
     return f"(({x} << 42) | ({y} << 21) | {z})"
@@ -58,12 +61,12 @@ def cell_of(row: str, edge: float | str) -> str:
 
 
 def cells(row: str, reach_m: float, edge_m: float, edge: str | None = None) -> str:
-    """Joins to each row the numbers of the cubes that are in its reach, as `near (cell)`.
+    """A join of each row with the numbers of the cubes within `reach_m` of it, as `near (cell)`.
 
-    `edge` is SQL, for an edge that is known only there; `edge_m` is the shortest that it may be.
+    `edge` is SQL, for an edge that only the statement knows; `edge_m` is then its minimum.
     """
     edge = edge or str(edge_m)
-    # Arrays of known length, not generate_series, because the planner can count them.
+    # Arrays and not generate_series: the planner knows their length.
     steps = list(range(ceil(2 * reach_m / edge_m) + 1))
     first = {axis: f"floor(({row}.{axis} - {reach_m}) / {edge})" for axis in "xyz"}
     last = {axis: f"floor(({row}.{axis} + {reach_m}) / {edge})" for axis in "xyz"}

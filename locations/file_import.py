@@ -1,4 +1,4 @@
-"""From a file to the door: reads items, has the rule book judge them, and hands batches on."""
+"""The import of a file: reads items, validates them by locations.pings, and submits them in batches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -8,7 +8,7 @@ from pathlib import Path
 from connect.files import Source
 from locations.formats import Item, Unreadable, reader_for
 from locations.pings import MAX_BATCH, Ping, parse_batch
-from locations.prefetch import made_ahead
+from locations.prefetch import prefetched
 from locations.storage import Receipt
 
 MAX_REASONS = 50
@@ -17,7 +17,7 @@ MAX_EXAMPLES = 5
 
 @dataclass(slots=True)
 class Reason:
-    """Why pings were refused: how many, and where the first of them stand."""
+    """A reason for refusal: the number of refused pings, and the places of the first ones in the file."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
@@ -25,7 +25,7 @@ class Reason:
 
 @dataclass(slots=True)
 class Summary:
-    """What became of the pings read; `stored` is None where the door only says that it took them."""
+    """The result of an import. `stored` is None if the transport only confirms acceptance (Kafka)."""
 
     read: int = 0
     accepted: int = 0
@@ -40,7 +40,7 @@ class Summary:
     def refused(self) -> int:
         return sum(reason.count for reason in self.reasons.values())
 
-    def take(self, accepted: int, stored: int | None) -> None:
+    def count(self, accepted: int, stored: int | None) -> None:
         self.accepted += accepted
         self.stored = None if stored is None or self.stored is None else self.stored + stored
 
@@ -54,7 +54,7 @@ class Summary:
 
     def add(self, other: "Summary") -> None:
         self.read += other.read
-        self.take(other.accepted, other.stored)
+        self.count(other.accepted, other.stored)
         for text, theirs in other.reasons.items():
             mine = self.reasons.setdefault(text, Reason())
             mine.count += theirs.count
@@ -62,7 +62,7 @@ class Summary:
 
 @dataclass(slots=True)
 class _Batch:
-    """Up to MAX_BATCH items as the rule book judged them; `places` are those of the good pings."""
+    """Up to MAX_BATCH items after validation; `places` are the places of the good pings in the file."""
 
     read: int
     pings: list[Ping]
@@ -74,39 +74,39 @@ Submit = Callable[[Sequence[Ping]], Receipt]
 
 
 def import_file(path: Path, *, person_id: int | None, submit: Submit, summary: Summary) -> None:
-    """Hands in what a file holds; `summary` is right after each batch.
+    """Submits the pings of a file; `summary` is up to date after each batch.
 
-    Raises Unreadable when the file ends before its time, after all that came before is handed in; OSError
-    when it cannot be opened.
+    Raises Unreadable if the file cannot be read to its end, after the pings before that place are submitted;
+    OSError if it cannot be opened.
     """
     reader = reader_for(path)
     with (
         Source(path) as source,
-        closing(made_ahead(_batches(reader.items(source, person_id=person_id)))) as batches,
+        closing(prefetched(_batches(reader.items(source, person_id=person_id)))) as batches,
     ):
         for batch in batches:
-            _hand_in(batch, reader.UNIT, submit, summary)
+            _submit(batch, reader.UNIT, submit, summary)
             source.show_progress()
     if source.fault:
         raise Unreadable(source.fault)
 
 
 def _batches(items: Iterator[Item]) -> Iterator[_Batch]:
-    """Ends as the items do: with their Unreadable, but not before the last ones are given."""
+    """Validated batches. If the items end in Unreadable, it is raised after the last batch is yielded."""
     batch: list[Item] = []
     try:
         for item in items:
             batch.append(item)
             if len(batch) == MAX_BATCH:
-                yield _judge(batch)
+                yield _validated(batch)
                 batch = []
     except Unreadable:
-        yield _judge(batch)
+        yield _validated(batch)
         raise
-    yield _judge(batch)
+    yield _validated(batch)
 
 
-def _judge(items: list[Item]) -> _Batch:
+def _validated(items: list[Item]) -> _Batch:
     readable = [item for item in items if not isinstance(item.fields, str)]
     pings, indexes, refusals = parse_batch([item.fields for item in readable])
     refused = [(item.place, item.fields) for item in items if isinstance(item.fields, str)]
@@ -116,10 +116,10 @@ def _judge(items: list[Item]) -> _Batch:
     return _Batch(len(items), pings, [readable[index].place for index in indexes], refused)
 
 
-def _hand_in(batch: _Batch, unit: str, submit: Submit, summary: Summary) -> None:
+def _submit(batch: _Batch, unit: str, submit: Submit, summary: Summary) -> None:
     receipt = submit(batch.pings) if batch.pings else Receipt(stored=0)
     summary.read += batch.read
-    summary.take(len(batch.pings) - len(receipt.refused), receipt.stored)
+    summary.count(len(batch.pings) - len(receipt.refused), receipt.stored)
     for place, reason in batch.refused:
         summary.refuse(reason, f"{unit} {place}")
     for refusal in receipt.refused:

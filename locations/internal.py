@@ -1,8 +1,8 @@
 """Locations for other processes over HTTP, on /internal/ paths that no proxy route reaches.
 
-`/internal/locations/VERB?question={…}`: the verbs of locations.storage, for locations.http_client alone.
-Answers are newline-delimited JSON, a row an array of exact values; the last line says how many rows there
-were, so that an answer that broke off is known for one.
+`/internal/locations/VERB?question={…}`: the verbs of locations.storage, for locations.http_client only.
+Answers are newline-delimited JSON. Each row is an array of exact values; the last line has the number of
+rows, so that the client detects a truncated answer.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from locations import internal_codec, storage
 
 
 class Lines(RowRenderer):
-    """A row a line, then how many they were."""
+    """Newline-delimited JSON: the rows, then their number."""
 
     media_type = "application/x-ndjson"
     format = "ndjson"
@@ -60,11 +60,11 @@ _VERBS: dict[str, tuple[Callable[..., Iterator[Any]], Callable[[Any], internal_c
 
 
 class Verb(APIView):
-    """The rows that one verb gives."""
+    """The answer of one verb of locations.storage."""
 
     callers = {"GET": PROCESSES}
     renderer_classes = [Lines]
-    schema = None  # not for the public
+    schema = None  # not part of the public API
 
     def get(self, request: Request, verb: str) -> HttpResponseBase:
         if verb not in _VERBS:

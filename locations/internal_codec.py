@@ -1,4 +1,4 @@
-"""Questions and rows between processes, to the last bit: times in microseconds, doubles as they are."""
+"""Lossless JSON of questions and rows between processes: times in microseconds, doubles unrounded."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,7 +14,7 @@ Row = list[Any]
 
 
 def pack(question: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of a verb as plain JSON; what is None is left out."""
+    """The keyword arguments of a verb as plain JSON, without those that are None."""
     packed = {name: _plain(value) for name, value in question.items() if value is not None}
     if isinstance(question.get("bounds"), Bounds):
         packed["bounds"] = asdict(question["bounds"])
@@ -22,7 +22,7 @@ def pack(question: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unpack(packed: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments again. Raises ValueError, TypeError or OverflowError for what pack never made."""
+    """The inverse of pack. Raises ValueError, TypeError or OverflowError for invalid input."""
     question = dict(packed)
     for name in ("start", "end", "creation_time"):
         if name in question:
@@ -44,17 +44,26 @@ def unpack_ping(row: Row) -> Ping:
     return Ping(person_id, from_microseconds(microseconds), latitude, longitude)
 
 
-def pack_newest(of_person: tuple[int, datetime]) -> Row:
-    return [of_person[0], to_microseconds(of_person[1])]
+def pack_newest(item: tuple[int, datetime]) -> Row:
+    person_id, moment = item
+    return [person_id, to_microseconds(moment)]
 
 
 def unpack_newest(row: Row) -> tuple[int, datetime]:
     return row[0], from_microseconds(row[1])
 
 
-def pack_encounter(met: Encounter) -> Row:
-    where = [met.min_distance_m, met.latitude, met.longitude]
-    return [met.person_id, to_microseconds(met.start), to_microseconds(met.end), met.pings, *where, met.nth]
+def pack_encounter(encounter: Encounter) -> Row:
+    return [
+        encounter.person_id,
+        to_microseconds(encounter.start),
+        to_microseconds(encounter.end),
+        encounter.pings,
+        encounter.min_distance_m,
+        encounter.latitude,
+        encounter.longitude,
+        encounter.nth,
+    ]
 
 
 def unpack_encounter(row: Row) -> Encounter:

@@ -1,7 +1,7 @@
-"""Where people were, as it is stored: one row per person and time, partitioned by month.
+"""Stored locations: one row per person and time, partitioned by month.
 
-The table, its partitions and its indexes are SQL (migration 0001); docs/decisions/0001-locations-table.md
-says why they are as they are.
+The table, its partitions and its indexes are SQL (migration 0001). Reasons:
+docs/decisions/0001-locations-table.md.
 """
 
 from django.contrib.gis.geos import Point
@@ -9,7 +9,7 @@ from django.db import models
 
 
 class Location(models.Model):
-    """A stored ping. What identifies it is the person and the time; nothing is minted."""
+    """A stored ping, identified by its person and time. It has no other id."""
 
     pk = models.CompositePrimaryKey("person_id", "creation_time")
     person_id = models.BigIntegerField()

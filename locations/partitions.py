@@ -1,7 +1,7 @@
-"""The months that the locations table is cut into. Made when first needed; their number is bounded.
+"""The monthly partitions of the locations table. They are made when first needed; their number is bounded.
 
-Whatever times clients send, there are at most 240 months and the two partitions before and after them.
-Months that are too old to be kept are dropped whole: docs/decisions/0004-retention.md says how and why so.
+Whatever times clients send, there are at most 240 months, one partition before them and one after them.
+Months past the retention time are dropped whole: docs/decisions/0004-retention.md.
 """
 
 import re
@@ -23,25 +23,25 @@ AFTER_SQL = (
     f"CREATE TABLE {TABLE}_after PARTITION OF {TABLE} FOR VALUES FROM ('{END_YEAR}-01-01Z') TO (MAXVALUE)"
 )
 
-_LOCK = 0x636F6E6E656374  # any number, the same in every process: one maker of partitions at a time
+_LOCK = 0x636F6E6E656374  # advisory lock, the same in every process: one process makes partitions at a time
 
-# One try to drop a month may keep others waiting for so long; then it lets them go on, and tries again.
-PATIENCE_MS = 200
+# While a DROP waits for its lock, all other statements wait behind it: hence a short timeout and retries.
+LOCK_TIMEOUT_MS = 200
 TRIES = 50
 PAUSE_S = 0.2
-_NOT_AVAILABLE, _CHECK_VIOLATION = "55P03", "23514"
+_LOCK_NOT_AVAILABLE, _CHECK_VIOLATION = "55P03", "23514"
 
 Month = tuple[int, int]
 
 
 def months_of(moments: Iterable[datetime]) -> set[Month]:
-    """The (year, month) pairs, in UTC, that need a partition of their own for these moments."""
+    """The (year, month) pairs in UTC whose partitions these moments need."""
     months = {(moment.year, moment.month) for moment in moments}
     return {month for month in months if FIRST_YEAR <= month[0] < END_YEAR}
 
 
 def ensure(months: Iterable[Month]) -> None:
-    """Makes the partitions that are missing. Readers and writers go on meanwhile; idempotent."""
+    """Makes the missing partitions, without blocking readers and writers. Idempotent."""
     wanted = {f"{TABLE}_{year}_{month:02}": (year, month) for year, month in months}
     if not wanted or not _missing(wanted):
         return
@@ -50,7 +50,7 @@ def ensure(months: Iterable[Month]) -> None:
         for name in _missing(wanted):
             year, month = wanted[name]
             end_year, end_month = divmod(year * 12 + month, 12)
-            # CREATE ... PARTITION OF would lock readers out of the whole table; ATTACH does not.
+            # CREATE ... PARTITION OF would block readers of the whole table; ATTACH does not.
             cursor.execute(f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING ALL)")
             cursor.execute(
                 f"ALTER TABLE {TABLE} ATTACH PARTITION {name} "
@@ -59,7 +59,7 @@ def ensure(months: Iterable[Month]) -> None:
 
 
 def _missing(names: Iterable[str]) -> list[str]:
-    """Asked of pg_class and not of to_regclass, whose cache may not yet know what another just made."""
+    """The names without a table. From pg_class: the cache of to_regclass may miss a table made just now."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT name FROM unnest(%s::text[]) AS name WHERE NOT EXISTS "
@@ -69,53 +69,53 @@ def _missing(names: Iterable[str]) -> list[str]:
         return [name for (name,) in cursor.fetchall()]
 
 
-# --- dropping what is too old --------------------------------------------------------------------
+# --- retention -----------------------------------------------------------------------------------
 
 
 class Busy(Exception):
-    """Others read or wrote all the time, so that it could not be done; what it was is as it was."""
+    """A partition was in use at every try. It is unchanged."""
 
 
 def before(moment: datetime) -> Iterator[tuple[str, int]]:
-    """Each partition that lies wholly before this moment, the oldest first, with how many rows are in it.
+    """Each partition wholly before this moment with its number of rows, the oldest first.
 
-    What lies before all months is only ever emptied, so it is among them when anything is in it.
+    The partition before all months is never dropped, so it is listed only if it has rows.
     """
     yield from _counted(name for name in _names() if (end := _end(name)) is not None and end <= moment)
 
 
 def after(moment: datetime) -> Iterator[tuple[str, int]]:
-    """Each partition that lies wholly after this moment and has rows, with how many."""
+    """Each partition wholly after this moment that has rows, with their number."""
     later = [name for name in _names() if (begin := _begin(name)) is not None and begin > moment]
     yield from ((name, rows) for name, rows in _counted(later) if rows)
 
 
 def drop_if_empty(name: str) -> bool:
-    """Whether the month was empty and is gone now. One that is in use is left for another time."""
+    """Drops a month if it is empty. Returns False if it has rows or is in use."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL lock_timeout = %s", [PATIENCE_MS])
-            # In the order in which those who insert lock them. None of them stores a row after the look.
+            cursor.execute("SET LOCAL lock_timeout = %s", [LOCK_TIMEOUT_MS])
+            # The same lock order as an INSERT. Nobody can insert between the check and the DROP.
             cursor.execute(f"LOCK TABLE ONLY {TABLE}, {name} IN ACCESS EXCLUSIVE MODE")
             if _has_rows(name):
                 return False
             cursor.execute(f"DROP TABLE {name}")
     except OperationalError as fault:
-        if not waited_too_long(fault):
+        if not is_lock_timeout(fault):
             raise
         return False
     return True
 
 
 def empty_months(moment: datetime) -> list[str]:
-    """The months without a row, but for that of this moment and the next one, which will soon have some."""
+    """The months without rows, except the month of this moment and the next one: they are needed soon."""
     year, month = divmod(moment.year * 12 + moment.month, 12)
-    soon = {f"{TABLE}_{moment:%Y_%m}", f"{TABLE}_{year}_{month + 1:02}"}
-    return [name for name in _names() if _is_month(name) and name not in soon and not _has_rows(name)]
+    kept = {f"{TABLE}_{moment:%Y_%m}", f"{TABLE}_{year}_{month + 1:02}"}
+    return [name for name in _names() if _is_month(name) and name not in kept and not _has_rows(name)]
 
 
 def _names() -> list[str]:
-    """Of all partitions, the one before all months first."""
+    """The names of all partitions; the one before all months is first."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid "
@@ -140,34 +140,34 @@ def _has_rows(name: str) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def empty(name: str) -> None:
-    """All rows of a partition go at once; only who reads or writes this one waits. Raises Busy."""
-    _briefly(f"TRUNCATE {name}")
+def truncate(name: str) -> None:
+    """Deletes all rows of a partition. Blocks readers and writers of this partition only. Raises Busy."""
+    _execute_with_retries(f"TRUNCATE {name}")
 
 
 def drop(name: str) -> bool:
-    """The partition goes, unless it is the one before or after all months. Raises Busy.
+    """Drops a month; the partitions before and after all months stay. Raises Busy.
 
-    Everybody who asks for locations waits for that, but at most PATIENCE_MS a try.
+    Blocks all readers of locations, at most LOCK_TIMEOUT_MS per try.
     """
     if _is_month(name):
-        _briefly(f"DROP TABLE {name}")
+        _execute_with_retries(f"DROP TABLE {name}")
     return _is_month(name)
 
 
 def is_missing(fault: IntegrityError) -> bool:
-    """Whether a row found no partition. (The checks of the table have names.)"""
+    """Whether there is no partition for a row. (The CHECK constraints of the table have names.)"""
     cause: Any = fault.__cause__
     return cause.pgcode == _CHECK_VIOLATION and cause.diag.constraint_name is None
 
 
-def waited_too_long(fault: OperationalError) -> bool:
-    """Whether a lock was not there within the `lock_timeout`."""
-    return getattr(fault.__cause__, "pgcode", None) == _NOT_AVAILABLE
+def is_lock_timeout(fault: OperationalError) -> bool:
+    """Whether a statement did not get its lock within `lock_timeout`."""
+    return getattr(fault.__cause__, "pgcode", None) == _LOCK_NOT_AVAILABLE
 
 
 def _end(name: str) -> datetime | None:
-    """The first instant that is not in it; None for what has no end."""
+    """The end of a partition's range, exclusive; None if it has no end."""
     if name == f"{TABLE}_before":
         return datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
     if (found := _MONTH.fullmatch(name)) is None:
@@ -177,7 +177,7 @@ def _end(name: str) -> datetime | None:
 
 
 def _begin(name: str) -> datetime | None:
-    """The first instant that is in it; None for what has no beginning."""
+    """The start of a partition's range; None if it has no start."""
     if name == f"{TABLE}_after":
         return datetime(END_YEAR, 1, 1, tzinfo=UTC)
     found = _MONTH.fullmatch(name)
@@ -191,15 +191,15 @@ def _is_month(name: str) -> bool:
     return _MONTH.fullmatch(name) is not None
 
 
-def _briefly(statement: str) -> None:
-    """Tries it until it is done within PATIENCE_MS: behind who waits for a lock, everybody waits."""
+def _execute_with_retries(statement: str) -> None:
+    """Executes a statement that needs an exclusive lock; each try waits at most LOCK_TIMEOUT_MS for it."""
     for _ in range(TRIES):
         try:
             with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SET LOCAL lock_timeout = %s", [PATIENCE_MS])
+                cursor.execute("SET LOCAL lock_timeout = %s", [LOCK_TIMEOUT_MS])
                 cursor.execute(statement)
         except OperationalError as fault:
-            if not waited_too_long(fault):
+            if not is_lock_timeout(fault):
                 raise
             time.sleep(PAUSE_S)
         else:

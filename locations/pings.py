@@ -1,7 +1,7 @@
-"""The rules that a ping must meet, whatever door it comes through: REST, gRPC, a file or the topic.
+"""The validation rules of a ping, the same for REST, gRPC, files and the topic.
 
-A ping is a location on its way in. It is identified by its person and its time; the identifier that
-clients see is made of the two, so every door knows it without asking anyone.
+A ping is a location on its way in. Its person and time identify it. Its id is made of the two, so every
+process can compute it.
 """
 
 import math
@@ -22,10 +22,10 @@ from connect.wire_format import (
 MAX_BATCH = 10_000
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)  # exclusive
-SMALLEST_DEGREES = 1e-9  # a tenth of a millimetre; a coordinate of less is taken as 0
+SMALLEST_DEGREES = 1e-9  # a tenth of a millimetre; a smaller magnitude counts as 0
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
-# Each digit can match in one place only, so that a long text is refused in linear time.
+# Each digit can match in one place only, so there is no backtracking: a long text takes linear time.
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
 _ID = re.compile(r"([0-9]{1,19})-(-?[0-9]{1,17})", re.ASCII)
 
@@ -34,7 +34,7 @@ NOT_NULL = "This field may not be null."
 
 
 class Ping(NamedTuple):
-    """Where a person was: WGS84 degrees as sent, and an aware UTC time. Stored, it is a location."""
+    """A person's position at a time: WGS84 degrees as sent, an aware UTC time. Also a stored location."""
 
     person_id: int
     creation_time: datetime
@@ -46,7 +46,7 @@ class Ping(NamedTuple):
         return make_id(self.person_id, self.creation_time)
 
     def to_wire(self) -> dict[str, Any]:
-        """As REST shows it."""
+        """The ping as REST shows it."""
         person_id, creation_time, latitude, longitude = self
         return {
             "id": make_id(person_id, creation_time),
@@ -59,7 +59,7 @@ class Ping(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the ping at `index` of a batch was not taken; `status` as REST says it, errors by field."""
+    """Why the ping at `index` of a batch was refused: the status of REST, and the errors by field."""
 
     index: int
     status: int
@@ -67,7 +67,7 @@ class Refusal:
 
 
 class Refused(ValueError):
-    """A ping broke the rules. `errors` maps each field to what is wrong with it and what is allowed."""
+    """An invalid ping. `errors` maps each invalid field to its error texts."""
 
     def __init__(self, errors: dict[str, list[str]]):
         super().__init__(errors)
@@ -87,7 +87,7 @@ def make_id(person_id: int, creation_time: datetime) -> str:
 
 
 def parse_id(text: str) -> tuple[int, datetime] | None:
-    """The person and the time in an identifier; None when it can be nobody's."""
+    """The person and the time of an id; None if it is not in the form that make_id gives."""
     match = _ID.fullmatch(text)
     if not match:
         return None
@@ -103,7 +103,7 @@ def parse_id(text: str) -> tuple[int, datetime] | None:
 
 
 def parse_person_id(value: Any) -> int:
-    """An integer, or one written in decimal. Whether there is such a person is another question."""
+    """An integer, or a decimal string of one. The person need not exist."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
@@ -112,7 +112,7 @@ def parse_person_id(value: Any) -> int:
 
 
 def parse_degrees(value: Any, *, limit: int) -> float:
-    """A finite number, or one written in decimal, from -limit to limit; one below SMALLEST_DEGREES is 0."""
+    """A finite number or a decimal string, from -limit to limit; below SMALLEST_DEGREES it becomes 0."""
     allowed = f"Must be a number from -{limit} to {limit}."
     if isinstance(value, str):
         if not _DECIMAL.fullmatch(value.strip()):
@@ -125,11 +125,11 @@ def parse_degrees(value: Any, *, limit: int) -> float:
         raise ValueError(allowed) from None
     if not math.fabs(degrees) <= limit:  # NaN compares false
         raise ValueError(allowed)
-    return not_tiny(degrees)
+    return flush_to_zero(degrees)
 
 
-def not_tiny(degrees: float) -> float:
-    """Without magnitudes with which PostgreSQL's arithmetic underflows, and without a negative zero."""
+def flush_to_zero(degrees: float) -> float:
+    """Replaces a magnitude that underflows in PostgreSQL's arithmetic, or a negative zero, by 0."""
     return 0.0 if math.fabs(degrees) < SMALLEST_DEGREES else degrees
 
 
@@ -143,12 +143,12 @@ def parse_creation_time(value: Any) -> datetime:
 # --- a whole ping --------------------------------------------------------------------------------
 
 
-def is_good(ping: Ping) -> bool:
-    """The rules at one look, for a door whose values have their types already; `parse` says what is wrong."""
+def is_valid(ping: Ping) -> bool:
+    """A quick check of values that have their types already (gRPC). `parse` says what is wrong."""
     return (
         EARLIEST <= ping.creation_time < LATEST
-        and not_tiny(ping.latitude) == ping.latitude
-        and not_tiny(ping.longitude) == ping.longitude
+        and flush_to_zero(ping.latitude) == ping.latitude
+        and flush_to_zero(ping.longitude) == ping.longitude
         and math.fabs(ping.latitude) <= 90
         and math.fabs(ping.longitude) <= 180
     )
@@ -160,13 +160,13 @@ _PARSERS = {
     "longitude": lambda value: parse_degrees(value, limit=180),
     "creation_time": parse_creation_time,
 }
-_IGNORED = {"id"}  # what a GET gave can be sent back
+_IGNORED = {"id"}  # so that clients can send the answer of a GET back
 
 
 def parse(fields: Any, *, now: datetime | None = None) -> Ping:
-    """A ping from the fields of a mapping; `now` stands in for an absent time, without it one is required.
+    """A ping from a mapping. `now` is the default of creation_time, which is required without it.
 
-    Raises Refused with every fault of every field.
+    Raises Refused with all errors of all fields.
     """
     if not isinstance(fields, Mapping):
         raise Refused({"non_field_errors": ["Must be an object with person_id, latitude and longitude."]})
@@ -194,20 +194,20 @@ def parse(fields: Any, *, now: datetime | None = None) -> Ping:
     return Ping(**values)
 
 
-# How nearly every device writes a ping. It is read in one step here; whatever looks otherwise goes through
-# parse, which knows every form and says what is wrong. A test holds the two together.
-_USUAL = re.compile(
+# Fast path: one regular expression for the form that nearly every device sends. All other forms go through
+# parse. A test compares the two.
+_COMMON_FORM = re.compile(
     r"[0-9]{1,18},-?[0-9]{1,3}(?:\.[0-9]+)?,-?[0-9]{1,3}(?:\.[0-9]+)?,"
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3}(?:[0-9]{3})?)?Z"
 )
 
 
-def parse_usual(fields: Any) -> Ping | None:
-    """The ping, if it is written in the usual way; None says nothing about it."""
+def parse_fast(fields: Any) -> Ping | None:
+    """The ping if it is valid and in the common form, else None: then `parse` decides."""
     try:
         person_id, moment = fields["person_id"], fields["creation_time"]
         latitude, longitude = fields["latitude"], fields["longitude"]
-        if len(fields) != 4 or not _USUAL.fullmatch(f"{person_id},{latitude},{longitude},{moment}"):
+        if len(fields) != 4 or not _COMMON_FORM.fullmatch(f"{person_id},{latitude},{longitude},{moment}"):
             return None
         ping = Ping(int(person_id), datetime.fromisoformat(moment), float(latitude), float(longitude))
     except (KeyError, TypeError, ValueError):
@@ -220,13 +220,13 @@ def parse_usual(fields: Any) -> Ping | None:
 
 
 def parse_batch(items: list[Any]) -> tuple[list[Ping], list[int], list[Refusal]]:
-    """The good pings of a batch, the index that each had in it, and a refusal for every other."""
+    """The good pings of a batch, their indexes in it, and a refusal for each other item."""
     good: list[Ping] = []
     indexes: list[int] = []
     refusals: list[Refusal] = []
     for index, item in enumerate(items):
         try:
-            good.append(parse_usual(item) or parse(item))
+            good.append(parse_fast(item) or parse(item))
         except Refused as refused:
             refusals.append(Refusal(index, 400, refused.errors))
         else:

@@ -1,4 +1,4 @@
-"""Two things at a time: while a batch is being stored, which another process does, the next one is made."""
+"""Prefetch: makes the next batch while another process stores the current one."""
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,10 +7,10 @@ from typing import TypeVar
 Batch = TypeVar("Batch")
 
 
-def made_ahead(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
-    """The same batches, each made in a thread while the one before is in use. None of them may be None."""
-    with ThreadPoolExecutor(1) as maker:
-        following = maker.submit(next, batches, None)
-        while (batch := following.result()) is not None:
-            following = maker.submit(next, batches, None)
+def prefetched(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
+    """The same batches; a thread makes each one while the caller uses the one before. None may be None."""
+    with ThreadPoolExecutor(1) as thread:
+        next_batch = thread.submit(next, batches, None)
+        while (batch := next_batch.result()) is not None:
+            next_batch = thread.submit(next, batches, None)
             yield batch

@@ -1,8 +1,8 @@
-"""How many pings ingest tokens may send of one person: a token bucket for each person, in memory.
+"""The quota of pings that ingest tokens may send: a token bucket per person, in memory.
 
-A bucket holds BURST pings, a phone's offline queue, and gets one more each second: at most 4,200 in any ten
-minutes. Each process counts for itself, so with n processes behind one address a person may get up to n times
-as many.
+A bucket holds BURST pings (the offline queue of a phone) and is refilled by one per second: at most 4,200
+pings in any ten minutes. Each process has its own buckets, so n processes behind one address allow up to n
+times as many.
 """
 
 import math
@@ -17,7 +17,7 @@ PER_SECOND = 1.0
 
 
 class TooManyPings(Exception):
-    """More pings of one person than the quota allows. Nothing was taken."""
+    """More pings of one person than the quota allows. None was accepted."""
 
     def __init__(self, person_id: int, wait_s: int):
         super().__init__(
@@ -36,7 +36,7 @@ class BatchTooLarge(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """Pings that were counted; `give_back` undoes it, for those that could not be taken."""
+    """Pings that were counted. `give_back` refunds them if they could not be submitted."""
 
     quota: "Quota"
     counts: Counter[int]
@@ -46,9 +46,9 @@ class Charge:
 
 
 class Quota:
-    """The buckets. Thread-safe. For each person it keeps the time at which the bucket is full again."""
+    """The buckets, thread-safe. For each person it stores the time at which the bucket is full again."""
 
-    MOST = 100_000  # people, then those whose buckets are nearly full are forgotten first
+    MAX_PEOPLE = 100_000  # beyond that the fullest buckets are dropped: they matter least
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
@@ -56,7 +56,7 @@ class Quota:
         self._lock = threading.Lock()
 
     def charge(self, person_ids: Iterable[int]) -> Charge:
-        """Counts a ping for each id, or none at all: then it raises TooManyPings or BatchTooLarge."""
+        """Counts one ping per id. Raises TooManyPings or BatchTooLarge, and then counts none."""
         counts = Counter(person_ids)
         for person_id, count in counts.items():
             if count > BURST:
@@ -77,10 +77,10 @@ class Quota:
     def _add(self, counts: Counter[int], now: float) -> None:
         for person_id, count in counts.items():
             self._full_at[person_id] = max(now, self._full_at.get(person_id, now)) + count / PER_SECOND
-        if len(self._full_at) > self.MOST:
-            self._full_at = {one: at for one, at in self._full_at.items() if at > now}
-        if len(self._full_at) > self.MOST:
-            emptiest = sorted(self._full_at.items(), key=lambda item: item[1])[-self.MOST * 9 // 10 :]
+        if len(self._full_at) > self.MAX_PEOPLE:
+            self._full_at = {person_id: at for person_id, at in self._full_at.items() if at > now}
+        if len(self._full_at) > self.MAX_PEOPLE:
+            emptiest = sorted(self._full_at.items(), key=lambda item: item[1])[-self.MAX_PEOPLE * 9 // 10 :]
             self._full_at = dict(emptiest)
 
 
@@ -88,5 +88,5 @@ _quota = Quota()
 
 
 def charge(person_ids: Iterable[int]) -> Charge:
-    """Counts these pings in this process's buckets. Raises TooManyPings or BatchTooLarge."""
+    """Counts pings in the buckets of this process. Raises TooManyPings or BatchTooLarge."""
     return _quota.charge(person_ids)

@@ -1,4 +1,4 @@
-"""Locations on the wire, and what can be asked about them. Pings are validated in locations.pings."""
+"""Locations in REST, and the parameters of their list. Pings are validated by locations.pings."""
 
 from datetime import datetime
 from typing import Any
@@ -44,7 +44,7 @@ class _Time(serializers.CharField):
 class PingSerializer(serializers.Serializer):
     """A ping on its way in."""
 
-    person_id = _PersonId(initial=1, help_text="Who it is of; must exist, else 404.")
+    person_id = _PersonId(initial=1, help_text="The id of the person; must exist, else 404.")
     latitude = _Latitude(
         initial="52.5200080",
         help_text="WGS84 degrees, -90 to 90, a string or a number with any number of decimals.",
@@ -57,22 +57,22 @@ class PingSerializer(serializers.Serializer):
         required=False,
         initial="2026-05-11T09:30:00Z",
         help_text=(
-            "ISO 8601 from 1900-01-01 to before 2100-01-01; without an offset UTC; finer than a microsecond "
-            "is cut off. Absent in a single ping it is now; in an array it is required."
+            "ISO 8601 from 1900-01-01 to before 2100-01-01; UTC if there is no offset; truncated to "
+            "microseconds. Required in an array; a single ping without it gets the current time."
         ),
     )
 
 
 class TimedPingSerializer(PingSerializer):
-    """A ping of an array."""
+    """A ping in an array: its time is required."""
 
     creation_time = _Time(
-        help_text="ISO 8601 from 1900-01-01 to before 2100-01-01; without an offset UTC. Required here."
+        help_text="ISO 8601 from 1900-01-01 to before 2100-01-01; UTC if there is no offset. Required."
     )
 
 
 class LocationSerializer(serializers.Serializer):
-    """A ping or stored location, as it comes out."""
+    """An accepted ping or a stored location."""
 
     id = serializers.CharField(help_text="The person and the time in microseconds since 1970.")
     person_id = serializers.IntegerField()
@@ -82,7 +82,7 @@ class LocationSerializer(serializers.Serializer):
 
 
 class ResultSerializer(serializers.Serializer):
-    """What became of one ping of an array."""
+    """The result of one ping of an array."""
 
     index = serializers.IntegerField()
     status = serializers.IntegerField(help_text="202, 400 or 404, as for a single ping.")
@@ -93,9 +93,9 @@ class ResultSerializer(serializers.Serializer):
 
 
 class BatchSerializer(serializers.Serializer):
-    accepted = serializers.IntegerField(help_text="How many are durable; repeats count.")
+    accepted = serializers.IntegerField(help_text="The number of durable pings, repeats included.")
     results = ResultSerializer(
-        many=True, required=False, help_text="One per item, in order, when not all are good."
+        many=True, required=False, help_text="One per item, in order, if any item was refused."
     )
 
 
@@ -120,7 +120,7 @@ class BoundingBox(serializers.CharField):
 
 class LocationsQuery(PagedQuery):
     person_id = StrictInteger(
-        required=False, initial=FINN["id"], help_text="Only of this person, whose id is a whole number."
+        required=False, initial=FINN["id"], help_text="Only locations of the person with this integer id."
     )
     start = RangeBound(is_end=False, required=False)
     end = RangeBound(is_end=True, required=False)
@@ -128,7 +128,7 @@ class LocationsQuery(PagedQuery):
         required=False,
         initial="13.3,52.4,13.5,52.6",
         help_text=(
-            "west,south,east,north in WGS84 degrees, with the borders: -180 to 180 and -90 to 90; west > "
+            "west,south,east,north in WGS84 degrees, borders included; -180 to 180 and -90 to 90; west > "
             "east crosses the antimeridian."
         ),
     )
@@ -136,7 +136,7 @@ class LocationsQuery(PagedQuery):
         choices=["oldest", "newest"],
         default="oldest",
         initial="oldest",
-        help_text="`oldest` first, by time, then person; or `newest` first, the same backwards.",
+        help_text="`oldest` first: by time, then person; `newest` first: the reverse.",
         error_messages={"invalid_choice": "Must be oldest or newest."},
     )
     after = Cursor(shape=(datetime, int), required=False)

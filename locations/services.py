@@ -1,7 +1,7 @@
-"""The use cases of locations: pings come in, what is stored goes out. Every door calls these functions.
+"""The use cases of locations: submit pings, read stored locations. Every interface calls these functions.
 
-Each checks the caller and then asks the neighbour. A door that asks the neighbour itself skips these checks;
-connect/tests/test_use_cases.py names the few modules that may.
+Each checks the caller and then calls the neighbour. A direct call of the neighbour skips these checks;
+connect/tests/test_use_cases.py lists the few modules that may do that.
 """
 
 from collections.abc import Generator, Sequence
@@ -21,14 +21,16 @@ from locations.storage import Bounds, Receipt
 
 _MAY_SEND = SENDERS | PROCESSES
 _MAY_READ = READERS | PROCESSES
-MAX_AHEAD = timedelta(seconds=60)  # clocks of devices differ
+MAX_AHEAD = timedelta(seconds=60)  # tolerance for the clocks of devices
 
 
 def submit(caller: Caller, pings: Sequence[Ping]) -> Receipt:
-    """Hands in the pings that the caller may send. The others are refused.
+    """Submits the pings that the caller may send, and refuses the others.
 
-    A ping of somebody else is refused like one of nobody. One that an ingest token sends is refused if it is
-    too old or in the future; if there are too many of them, quota.TooManyPings is raised and none is taken.
+    A ping of another person gets the same refusal as one of an unknown person. From an ingest token, a ping
+    that is too old or in the future is refused, too.
+
+    Raises PermissionDenied; for an ingest token over its quota quota.TooManyPings: then no ping is accepted.
     """
     if not caller.may(_MAY_SEND):
         raise PermissionDenied
@@ -38,17 +40,17 @@ def submit(caller: Caller, pings: Sequence[Ping]) -> Receipt:
         if not caller.speaks_for(ping.person_id)
     }
     if caller.kind is not Kind.INGEST:
-        return _hand_in(pings, refused)
-    refused = _out_of_time(pings) | refused
+        return _submit_others(pings, refused)
+    refused = _refuse_by_time(pings) | refused
     charge = quota.charge(ping.person_id for index, ping in enumerate(pings) if index not in refused)
     try:
-        return _hand_in(pings, refused)
+        return _submit_others(pings, refused)
     except BaseException:
-        charge.give_back()  # sending them again is safe, and is to be possible
+        charge.give_back()  # the client will send them again
         raise
 
 
-def _out_of_time(pings: Sequence[Ping]) -> dict[int, Refusal]:
+def _refuse_by_time(pings: Sequence[Ping]) -> dict[int, Refusal]:
     now = datetime.now(UTC)
     earliest, latest = now - timedelta(hours=settings.INGEST_MAX_AGE_H), now + MAX_AHEAD
     allowed = (
@@ -62,17 +64,18 @@ def _out_of_time(pings: Sequence[Ping]) -> dict[int, Refusal]:
     }
 
 
-def _hand_in(pings: Sequence[Ping], refused: dict[int, Refusal]) -> Receipt:
+def _submit_others(pings: Sequence[Ping], refused: dict[int, Refusal]) -> Receipt:
+    """Submits the pings that are not refused yet. The receipt has both kinds of refusals."""
     if not refused:
         return neighbours.pings().submit(pings)
     kept = [index for index in range(len(pings)) if index not in refused]
     receipt: Receipt = neighbours.pings().submit([pings[index] for index in kept])
-    late = [replace(refusal, index=kept[refusal.index]) for refusal in receipt.refused]
-    return Receipt(receipt.stored, sorted([*refused.values(), *late], key=attrgetter("index")))
+    new = [replace(refusal, index=kept[refusal.index]) for refusal in receipt.refused]
+    return Receipt(receipt.stored, sorted([*refused.values(), *new], key=attrgetter("index")))
 
 
 def get(caller: Caller, person_id: int, creation_time: datetime) -> Ping | None:
-    """What is stored of this person at this time, if the caller may see it."""
+    """The stored location of this person at this time; None if the caller may not see it."""
     if not caller.may(_MAY_READ):
         raise PermissionDenied
     if not caller.speaks_for(person_id):
@@ -93,9 +96,8 @@ def list_between(
 ) -> Generator[Ping, None, None]:
     """Locations in [start, end), ordered by creation_time, then person, or in the reverse order.
 
-    For a person's token their own only.
-
-    Raises PermissionDenied, and UnknownPerson where the caller may not see this person's.
+    For a person's token only their own. Raises PermissionDenied; UnknownPerson if the caller may not see this
+    person's locations.
     """
     if not caller.may(_MAY_READ):
         raise PermissionDenied

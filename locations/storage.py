@@ -1,4 +1,4 @@
-"""Writing and reading locations. The seam's `local:` for pings and locations; every door ends in `record`."""
+"""Reads and writes locations in PostGIS: `local:` of PINGS_URL and LOCATIONS_URL. `record` alone writes."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,7 +34,7 @@ COLUMNS = ("person_id", "creation_time", "latitude", "longitude")
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a batch: all but the refused is durable. `stored` is None where it is not yet known."""
+    """The result of a batch: all pings but the refused are durable. `stored` is None if not known yet."""
 
     stored: int | None
     refused: list[Refusal] = field(default_factory=list)
@@ -61,29 +61,28 @@ _TIME_THEN_PERSON = itemgetter(1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Pings and what storing them needs of them."""
+    """A batch of pings with all that is computed before the database is needed."""
 
-    pings: Sequence[Ping]  # as they came
-    # So the heap is in time order, and two writers with the same pings wait instead of deadlocking.
+    pings: Sequence[Ping]  # in the caller's order
+    # By time: the heap stays in time order, and two writers of the same pings wait instead of deadlocking.
     in_order: list[Ping]
     person_ids: set[int]
     months: set[partitions.Month]
-    rows: bytes | None = None  # those for COPY, where they were packed before
+    rows: bytes | None = None  # the input of COPY, if it is packed already
 
     @property
-    def are_many(self) -> bool:
-        """So that COPY is worth it."""
-        return len(self.pings) >= bulk_insert.MANY
+    def uses_copy(self) -> bool:
+        return len(self.pings) >= bulk_insert.COPY_FROM
 
-    def packed(self) -> "Prepared":
-        """With what can be packed: where they are many, and no id is one that nobody can have."""
-        if self.are_many and min(self.person_ids) > 0 and max(self.person_ids) <= MAX_ID:
-            return replace(self, rows=bulk_insert.packed(self.in_order))
+    def with_rows(self) -> "Prepared":
+        """The same with `rows`, if COPY is used and all ids fit a bigint."""
+        if self.uses_copy and min(self.person_ids) > 0 and max(self.person_ids) <= MAX_ID:
+            return replace(self, rows=bulk_insert.pack_rows(self.in_order))
         return self
 
 
 def prepare(pings: Sequence[Ping]) -> Prepared:
-    """What `record` begins with. It asks the database nothing, so it can be done while that is busy."""
+    """The first step of `record`. It makes no query, so it can run while another batch is stored."""
     return Prepared(
         pings,
         sorted(pings, key=_TIME_THEN_PERSON),
@@ -93,9 +92,9 @@ def prepare(pings: Sequence[Ping]) -> Prepared:
 
 
 def record(pings: Sequence[Ping]) -> Receipt:
-    """Stores a batch in one transaction; idempotent, the position stored first stays.
+    """Stores a batch in one transaction. Idempotent: the position stored first stays.
 
-    A ping of a person who does not exist is refused, the others are stored.
+    Pings of unknown persons are refused; the others are stored.
     """
     batch = prepare(pings)
     partitions.ensure(batch.months)
@@ -103,13 +102,13 @@ def record(pings: Sequence[Ping]) -> Receipt:
 
 
 def record_prepared(batch: Prepared) -> Receipt:
-    """The same, where the partitions for its months have been ensured, before any transaction around this."""
+    """`record` for a caller that has ensured the partitions of the months, outside of any transaction."""
     if not batch.pings:
         return Receipt(stored=0)
     try:
-        return _record(batch, by_copy=batch.are_many)
+        return _record(batch, by_copy=batch.uses_copy)
     except IntegrityError as fault:
-        if partitions.is_missing(fault):  # one was dropped in between, for its age
+        if partitions.is_missing(fault):  # retention dropped one meanwhile
             partitions.ensure(batch.months)
         elif not bulk_insert.is_repeat(fault):
             raise
@@ -118,7 +117,7 @@ def record_prepared(batch: Prepared) -> Receipt:
 
 def _record(batch: Prepared, *, by_copy: bool) -> Receipt:
     with transaction.atomic():
-        known = person_rows.hold(batch.person_ids)
+        known = person_rows.lock_existing(batch.person_ids)
         good, rows = batch.in_order, batch.rows
         if not batch.person_ids <= known:
             good, rows = [ping for ping in good if ping.person_id in known], None
@@ -136,14 +135,14 @@ def _record(batch: Prepared, *, by_copy: bool) -> Receipt:
     return Receipt(stored, refused)
 
 
-submit = record  # the verb of the seam: here, handing a ping in and storing it are one
+submit = record  # the verb of PINGS_URL: with `local:` a submitted ping is stored at once
 
 
 # --- reading -------------------------------------------------------------------------------------
 
 
 def get(person_id: int, creation_time: datetime) -> Ping | None:
-    """What is stored of this person at this time."""
+    """The stored location of this person at this time."""
     if not 0 < person_id <= MAX_ID:
         return None
     row = (
@@ -164,10 +163,10 @@ def list_between(
     limit: int | None = None,
     newest_first: bool = False,
 ) -> Iterator[Ping]:
-    """Locations in [start, end), ordered by creation_time, then person; blocks from one snapshot.
+    """Locations in [start, end), ordered by creation_time, then person, all from one snapshot.
 
-    With `newest_first` the order is the reverse, and `after` a place in that. Without `person_id` they are
-    those of the people who may be found.
+    With `newest_first` the order is reversed, and `after` is a key in that order. Without `person_id` only
+    findable people are included.
     """
     if person_id is not None and not 0 < person_id <= MAX_ID:
         return
@@ -205,7 +204,7 @@ def list_between_sql(
     if person_id is not None:
         where("person_id = %s", person_id)
     else:
-        where(person_rows.may_be_found("person_id"))
+        where(person_rows.is_findable("person_id"))
     if start is not None:
         where("creation_time >= %s", start)
     if end is not None:
@@ -217,7 +216,7 @@ def list_between_sql(
         else:
             where("(longitude >= %s OR longitude <= %s)", bounds.west, bounds.east)
     if after is not None:
-        # The first line alone would do; the second lets the planner leave out partitions of earlier pages.
+        # The second condition is redundant, but lets the planner prune the partitions of earlier pages.
         behind = "<" if newest_first else ">"
         where(f"(creation_time, person_id) {behind} (%s, %s)", *after)
         where(f"creation_time {behind}= %s", after[0])
@@ -233,7 +232,7 @@ def list_between_sql(
 
 
 def newest(person_ids: Collection[int]) -> dict[int, datetime]:
-    """The time of each person's newest ping, for those who have one."""
+    """The time of the newest ping of each person who has one."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id, newest FROM unnest(%s::bigint[]) AS id, LATERAL (SELECT max(creation_time) AS newest "

@@ -7,7 +7,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/locations/<str:location_id>", views.OneLocation.as_view(), name="location"),
 ]
 
-# For other processes, not for clients: served only where SERVED_APPS says so.
+# For other processes, not for clients. Served only if SERVED_APPS says so.
 internal_urlpatterns: list[URLPattern | URLResolver] = [
     path("internal/locations/<str:verb>", internal.Verb.as_view(), name="internal-locations"),
 ]

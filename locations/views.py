@@ -1,4 +1,4 @@
-"""The REST door to locations: pings come in, what is stored goes out. Both through the seam."""
+"""Locations over REST: receives pings, lists stored locations."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -43,7 +43,7 @@ _PING = {
     "longitude": "13.404954",
     "creation_time": "2026-05-11T09:30:00Z",
 }
-_TAKEN = {
+_ACCEPTED = {
     "id": "1000001-1778491800000000",
     **_PING,
     "latitude": "52.5200080",
@@ -70,7 +70,7 @@ class Locations(APIView):
     callers = {"GET": READERS, "POST": SENDERS}
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> serializers.Serializer:
-        """For the browsable page: what its form begins with."""
+        """The form of the browsable page."""
         return PingSerializer(*args, **kwargs)
 
     @extend_schema(
@@ -78,14 +78,16 @@ class Locations(APIView):
         tags=["locations"],
         summary="List locations",
         description=(
-            "Stored pings, ordered by time, then person: oldest first, or newest first with `order`. "
-            "Positions in WGS84 degrees, times in UTC. One of `person_id`, `start` with `end`, or `limit` is "
+            "Stored pings, ordered by time, then person; `order` sets oldest or newest first. "
+            "Positions are WGS84 degrees, times UTC. One of `person_id`, `start` with `end`, or `limit` is "
             "required."
         ),
         parameters=[LocationsQuery, LINK_HEADER],
         responses={
             200: response_spec(
-                LocationSerializer(many=True), "Those found, maybe none.", {"a location": _LOCATION}
+                LocationSerializer(many=True),
+                "The matching locations; may be empty.",
+                {"a location": _LOCATION},
             ),
             **errors(
                 MISSING,
@@ -119,9 +121,9 @@ class Locations(APIView):
         tags=["locations"],
         summary="Send a ping, or an array of them",
         description=(
-            "An object is one ping, an array up to 10,000; positions in WGS84 degrees, times in ISO 8601, "
-            "without an offset UTC. A ping is identified by its person and time: sent again it is accepted "
-            "again, and the position stored first stays. A 202 repeats what was sent."
+            "One ping as an object, or up to 10,000 as an array. Positions are WGS84 degrees, times are ISO "
+            "8601, UTC if there is no offset. A person and a time identify a ping. A repeat is accepted "
+            "again, and the position stored first stays. A 202 repeats the ping as sent."
         ),
         parameters=[LOCATION_HEADER],
         request=PolymorphicProxySerializer(
@@ -137,17 +139,17 @@ class Locations(APIView):
                     serializers=[LocationSerializer, BatchSerializer],
                     resource_type_field_name=None,
                 ),
-                "Durable, maybe not yet stored. For a single ping what was sent, for an array how many.",
-                {"one ping": _TAKEN, "several pings": {"accepted": 2}},
+                "Durable, but maybe not stored yet. The ping as sent, or for an array the number accepted.",
+                {"one ping": _ACCEPTED, "several pings": {"accepted": 2}},
             ),
             207: response_spec(
                 BatchSerializer,
-                "Some of the array was refused, or all; the good ones are kept.",
+                "Some or all pings of the array were refused; the good ones are kept.",
                 {
                     "some pings": {
                         "accepted": 1,
                         "results": [
-                            {"index": 0, "status": 202, "id": _TAKEN["id"]},
+                            {"index": 0, "status": 202, "id": _ACCEPTED["id"]},
                             {
                                 "index": 1,
                                 "status": 400,
@@ -178,12 +180,12 @@ class Locations(APIView):
     def post(self, request: Request) -> Response:
         Query.of(request)
         if isinstance(request.data, list):
-            return _take_batch(request.data, caller_of(request))
-        return _take_one(request.data, caller_of(request))
+            return _submit_batch(request.data, caller_of(request))
+        return _submit_one(request.data, caller_of(request))
 
 
 class OneLocation(APIView):
-    """One stored location. A ping that was accepted and is not yet stored is a 404."""
+    """One stored location. For a ping that is accepted but not stored yet the answer is a 404."""
 
     callers = {"GET": READERS}
 
@@ -193,11 +195,11 @@ class OneLocation(APIView):
         summary="Get a location",
         parameters=[LOCATION_ID],
         description=(
-            "One stored ping; its position in WGS84 degrees, its time in UTC. A ping that was accepted and "
-            "is not yet stored is a 404."
+            "One stored ping; its position in WGS84 degrees, its time in UTC. For a ping that is accepted "
+            "but not stored yet the answer is a 404."
         ),
         responses={
-            200: response_spec(LocationSerializer, "What is stored.", {"a location": _LOCATION}),
+            200: response_spec(LocationSerializer, "The stored location.", {"a location": _LOCATION}),
             **errors(MISSING, UNAVAILABLE, missing="There is no location 999-1."),
         },
     )
@@ -211,7 +213,7 @@ class OneLocation(APIView):
 
 
 class TooMany(exceptions.Throttled):
-    """DRF makes the header Retry-After of `wait`."""
+    """A 429. DRF makes the header Retry-After from `wait`."""
 
     def __init__(self, text: str, wait_s: int):
         super().__init__(wait_s)
@@ -227,7 +229,7 @@ def _submit(caller: Caller, good: list[pings.Ping]) -> Receipt:
         raise TooLarge(str(fault)) from None
 
 
-def _take_one(fields: Any, caller: Caller) -> Response:
+def _submit_one(fields: Any, caller: Caller) -> Response:
     try:
         ping = pings.parse(fields, now=datetime.now(UTC))
     except pings.Refused as refused:
@@ -241,21 +243,21 @@ def _take_one(fields: Any, caller: Caller) -> Response:
     )
 
 
-def _take_batch(items: list[Any], caller: Caller) -> Response:
+def _submit_batch(items: list[Any], caller: Caller) -> Response:
     if len(items) > pings.MAX_BATCH:
         raise TooLarge(f"The array has {len(items)} items; {pings.MAX_BATCH} are allowed.")
     good, indexes, refusals = pings.parse_batch(items)
     receipt = _submit(caller, good)
     refused = {refusal.index: refusal for refusal in refusals}
-    refused |= {indexes[late.index]: late for late in receipt.refused}
+    refused |= {indexes[refusal.index]: refusal for refusal in receipt.refused}
     accepted = len(items) - len(refused)
     if not refused:
         return Response({"accepted": accepted}, status=status.HTTP_202_ACCEPTED)
     results: list[dict[str, Any]] = []
-    taken = dict(zip(indexes, good, strict=True))
+    pings_by_index = dict(zip(indexes, good, strict=True))
     for index in range(len(items)):
         if refusal := refused.get(index):
             results.append({"index": index, "status": refusal.status, "errors": refusal.errors})
         else:
-            results.append({"index": index, "status": 202, "id": taken[index].id})
+            results.append({"index": index, "status": 202, "id": pings_by_index[index].id})
     return Response({"accepted": accepted, "results": results}, status=status.HTTP_207_MULTI_STATUS)

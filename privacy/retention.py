@@ -70,7 +70,7 @@ def drop_month(name: str) -> bool:
 
     False if the partition is in use and stays, empty. Raises partitions.Busy if even the pings stay.
     """
-    partitions.empty(name)
+    partitions.truncate(name)
     try:
         partitions.drop(name)
     except partitions.Busy:

@@ -37,7 +37,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "degrees": lambda text: pings.parse_degrees(text, limit=90),
     "an id of a person": pings.parse_person_id,
     "an id of a location": pings.parse_id,
-    "a usual ping": lambda text: pings.parse_usual(
+    "a usual ping": lambda text: pings.parse_fast(
         {"person_id": text, "latitude": text, "longitude": text, "creation_time": text}
     ),
 }

@@ -1,4 +1,4 @@
-"""What an attendee learns with made-up own pings: no position of others, and only who was with that path."""
+"""Forged own pings reveal no position of others, and only people near most of the forged path."""
 
 import random
 from bisect import bisect_left, bisect_right
@@ -29,9 +29,9 @@ WIDEST = {"distance_m": 10.0, "within_s": 60.0, "max_gap_s": 120.0}
 
 
 def event(start: datetime) -> list[Ping]:
-    """199 people, each at a booth of sixty for twenty minutes and then at another, a ping a minute."""
+    """199 people with one ping per minute. Each changes to another of sixty booths every twenty minutes."""
     dice = random.Random(7)
-    found = []
+    event_pings = []
     for person_id in range(2, ATTENDEES + 1):
         path = []
         for n in range(480):
@@ -39,8 +39,8 @@ def event(start: datetime) -> list[Ping]:
                 east, north = 30.0 * dice.randrange(10), 33.0 * dice.randrange(6)
             moment = 60.0 * n + person_id % 60
             path.append((moment, east + 4 * dice.random(), north + 4 * dice.random()))
-        found += forged(person_id, start, path)
-    return found
+        event_pings += forged(person_id, start, path)
+    return event_pings
 
 
 def near(a: Ping, b: Ping) -> bool:
@@ -48,11 +48,13 @@ def near(a: Ping, b: Ping) -> bool:
     return hypot(north, east) < 10.05
 
 
-def share(own: list[Ping], theirs: list[Ping], met: Encounter) -> float:
-    """Of the own pings from the first with that person to the last, how many are with them."""
+def share(own: list[Ping], theirs: list[Ping], encounter: Encounter) -> float:
+    """The share of own pings near the other person, from the first to the last such ping."""
     minute = timedelta(seconds=60)
     times = [ping.creation_time for ping in theirs]
-    around = [ping for ping in own if met.start - minute <= ping.creation_time <= met.end + minute]
+    around = [
+        ping for ping in own if encounter.start - minute <= ping.creation_time <= encounter.end + minute
+    ]
     together = [
         n
         for n, ping in enumerate(around)
@@ -68,9 +70,9 @@ def share(own: list[Ping], theirs: list[Ping], met: Encounter) -> float:
     return len(together) / (together[-1] - together[0] + 1)
 
 
-# How many encounters each path may find. The one that stays finds whom it stays with.
+# The number of encounters that each path may find. A path that stays in one place has real encounters.
 @pytest.mark.parametrize(
-    ("name", "least", "most"),
+    ("name", "minimum", "maximum"),
     [
         ("grid_sweep", 0, 100),
         ("zigzag", 0, 100),
@@ -81,8 +83,8 @@ def share(own: list[Ping], theirs: list[Ping], met: Encounter) -> float:
         ("stays", 100, 1000),
     ],
 )
-def test_forged_pings_tell_no_position_and_only_who_was_with_the_path(
-    monkeypatch: pytest.MonkeyPatch, name: str, least: int, most: int
+def test_forged_pings_reveal_no_position_and_only_people_near_most_of_the_path(
+    monkeypatch: pytest.MonkeyPatch, name: str, minimum: int, maximum: int
 ) -> None:
     start = (datetime.now(UTC) - timedelta(hours=30)).replace(microsecond=0)
     import_rows(
@@ -94,18 +96,18 @@ def test_forged_pings_tell_no_position_and_only_who_was_with_the_path(
     own = forged(EVE, start, PATHS[name]())
     phone = Caller(Kind.INGEST, "token 1", (EVE, EVE))
     for first in range(0, len(own), BURST):
-        monkeypatch.setattr(quota, "_quota", Quota())  # an hour later
+        monkeypatch.setattr(quota, "_quota", Quota())  # as if an hour had passed
         assert location_services.submit(phone, own[first : first + BURST]).refused == []
 
     eve = Caller(Kind.PERSON, "token 2", (EVE, EVE))
     day = {"person_id": EVE, "start": start, "end": start + timedelta(hours=9)}
     with pytest.raises(PermissionDenied):
         services.connections(eve, **day)
-    met = list(services.encounters(eve, **day, **WIDEST))
+    found = list(services.encounters(eve, **day, **WIDEST))
 
-    assert {(one.latitude, one.longitude) for one in met} <= {(p.latitude, p.longitude) for p in own}
-    assert least <= len(met) <= most
-    of = defaultdict(list)
+    assert {(e.latitude, e.longitude) for e in found} <= {(p.latitude, p.longitude) for p in own}
+    assert minimum <= len(found) <= maximum
+    by_person = defaultdict(list)
     for ping in others:
-        of[ping.person_id].append(ping)
-    assert all(share(own, of[one.person_id], one) >= 0.5 and one.duration_s >= 60 for one in met)
+        by_person[ping.person_id].append(ping)
+    assert all(share(own, by_person[e.person_id], e) >= 0.5 and e.duration_s >= 60 for e in found)

@@ -1,4 +1,4 @@
-"""The use cases of connections: what each kind of caller may ask, whatever the door."""
+"""The use cases of connections: what each kind of caller may ask."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,13 +20,13 @@ DAY = {"start": NINE, "end": NINE + timedelta(hours=8)}
 STAFF, SERVICE = Caller(Kind.STAFF, "user admin"), Caller(Kind.SERVICE, "token 1")
 
 
-def of(person: Person) -> Caller:
+def token_of(person: Person) -> Caller:
     return Caller(Kind.PERSON, "token 2", (person.pk, person.pk))
 
 
 @pytest.fixture
-def meet(ann: Person, bo: Person) -> None:
-    """Ann and Bo stand together for two minutes, then Ann jumps to Bo and away again for two."""
+def meeting(ann: Person, bo: Person) -> None:
+    """Ann and Bo stand together for two minutes. Later, for two minutes, Ann jumps to Bo and away again."""
     record([Ping(ann.pk, NINE + timedelta(seconds=s), 0, 0) for s in range(0, 121, 10)])
     record([Ping(bo.pk, NINE + timedelta(seconds=s), 0, 0) for s in range(0, 121, 10)])
     later = NINE + timedelta(hours=1)
@@ -34,17 +34,17 @@ def meet(ann: Person, bo: Person) -> None:
     record([Ping(bo.pk, later + timedelta(seconds=s), 0, 0) for s in range(0, 121, 10)])
 
 
-def met(caller: Caller, person: Person, **asked: Any) -> list[float]:
+def durations(caller: Caller, person: Person, **asked: Any) -> list[float]:
     return [each.duration_s for each in services.encounters(caller, person_id=person.pk, **DAY, **asked)]
 
 
-def test_a_person_is_told_of_encounters_that_a_plausible_path_has(
-    ann: Person, bo: Person, meet: None
+def test_a_persons_token_gets_encounters_of_plausible_pings_only(
+    ann: Person, bo: Person, meeting: None
 ) -> None:
-    assert met(STAFF, ann) == met(SERVICE, ann) == met(EVERYBODY, ann) == [120, 120]
-    assert met(of(ann), ann) == [120]
-    assert met(SERVICE, ann, plausible_only=True, min_duration_s=60) == [120]
-    assert met(of(bo), bo) == [120, 120]  # Bo did not jump
+    assert durations(STAFF, ann) == durations(SERVICE, ann) == durations(EVERYBODY, ann) == [120, 120]
+    assert durations(token_of(ann), ann) == [120]
+    assert durations(SERVICE, ann, plausible_only=True, min_duration_s=60) == [120]
+    assert durations(token_of(bo), bo) == [120, 120]  # Bo did not jump
 
 
 @pytest.mark.parametrize(
@@ -59,40 +59,40 @@ def test_a_person_is_told_of_encounters_that_a_plausible_path_has(
         ("min_duration_s", 61, 0, "Must be at least 60 for a person's token."),
     ],
 )
-def test_a_person_asks_within_narrow_bounds(
-    ann: Person, meet: None, name: str, good: float, bad: float, allowed: str
+def test_a_persons_token_has_narrow_bounds(
+    ann: Person, meeting: None, name: str, good: float, bad: float, allowed: str
 ) -> None:
-    met(of(ann), ann, **{name: good})
+    durations(token_of(ann), ann, **{name: good})
     with pytest.raises(OutOfBounds) as raised:
-        met(of(ann), ann, **{name: bad})
+        durations(token_of(ann), ann, **{name: bad})
     assert raised.value.errors == {name: [allowed]}
 
 
 @pytest.mark.parametrize(
     "asked", [{"distance_m": 10_001}, {"within_s": 3_601}, {"max_gap_s": 86_401}, {"min_duration_s": -1}]
 )
-def test_others_have_bounds_too(ann: Person, asked: dict[str, float]) -> None:
+def test_other_callers_have_bounds(ann: Person, asked: dict[str, float]) -> None:
     with pytest.raises(OutOfBounds) as raised:
-        met(STAFF, ann, **asked)
+        durations(STAFF, ann, **asked)
     assert raised.value.errors.keys() == asked.keys()
 
 
-def test_a_person_may_not_ask_for_connections_not_even_own_ones(ann: Person, meet: None) -> None:
+def test_a_persons_token_is_refused_connections(ann: Person, meeting: None) -> None:
     assert list(services.connections(STAFF, person_id=ann.pk, **DAY))
     with pytest.raises(PermissionDenied):
-        services.connections(of(ann), person_id=ann.pk, **DAY)
+        services.connections(token_of(ann), person_id=ann.pk, **DAY)
 
 
-def test_others_are_as_if_they_did_not_exist(ann: Person, bo: Person, meet: None) -> None:
+def test_other_people_are_unknown_to_a_persons_token(ann: Person, bo: Person, meeting: None) -> None:
     for person_id in (bo.pk, 999_999):
         with pytest.raises(UnknownPerson):
-            services.encounters(of(ann), person_id=person_id, **DAY)
+            services.encounters(token_of(ann), person_id=person_id, **DAY)
     for ask in (services.connections, services.encounters):
         with pytest.raises(UnknownPerson):
             list(ask(STAFF, person_id=999_999, **DAY))
 
 
-def test_devices_ask_nothing(ann: Person) -> None:
+def test_an_ingest_token_is_refused_every_question(ann: Person) -> None:
     phone = Caller(Kind.INGEST, "token 3", (ann.pk, ann.pk))
     for ask in (services.connections, services.encounters):
         with pytest.raises(PermissionDenied):

@@ -108,7 +108,7 @@ def test_a_file_goes_to_the_topic(kafka: str, tmp_path: Path, write_all: Callabl
 
     call_command("import_locations", file, to="kafka", stdout=said)
 
-    assert said.getvalue() == f"{file}: 1,000 read, 1,000 taken, 0 refused\n"
+    assert said.getvalue() == f"{file}: 1,000 read, 1,000 accepted, 0 refused\n"
     write_all()
     assert len(list(storage.list_between(limit=2000))) == 1000
 

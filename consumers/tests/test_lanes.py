@@ -48,7 +48,7 @@ def test_one_that_fell_silent_in_the_midst_of_a_copy_is_ended(people: None, monk
     monkeypatch.setattr(batch_store, "FROZEN_S", 1)
     pings = [at(1 + n % 9, n) for n in range(5000)]
     batch = prepare(pings)
-    silent = Silent(bulk_insert.packed(batch.in_order)[:-2])
+    silent = Silent(bulk_insert.pack_rows(batch.in_order)[:-2])
 
     def copy() -> None:
         try:

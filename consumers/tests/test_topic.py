@@ -17,15 +17,15 @@ from consumers import topic
 from consumers.tests.conftest import at
 from grpc_server import converter
 from grpc_server import locations_pb2 as pb
-from locations.pings import EARLIEST, LATEST, Ping, is_good, not_tiny
+from locations.pings import EARLIEST, LATEST, Ping, flush_to_zero, is_valid
 
 LAST = LATEST - timedelta(microseconds=1)
 PINGS = st.builds(
     Ping,
     st.integers(1, 2**63 - 1),
     st.datetimes(EARLIEST.replace(tzinfo=None), LAST.replace(tzinfo=None), timezones=st.just(UTC)),
-    st.floats(-90, 90).map(not_tiny),
-    st.floats(-180, 180).map(not_tiny),
+    st.floats(-90, 90).map(flush_to_zero),
+    st.floats(-180, 180).map(flush_to_zero),
 )
 
 
@@ -48,7 +48,7 @@ def test_a_tiny_coordinate_in_a_message_is_zero(ping: Ping, latitude: float, lon
     """However it was sent: an older version or another program may have written the message."""
     key, value = topic.encode(ping._replace(latitude=latitude, longitude=longitude))
 
-    expected = ping._replace(latitude=not_tiny(latitude), longitude=not_tiny(longitude))
+    expected = ping._replace(latitude=flush_to_zero(latitude), longitude=flush_to_zero(longitude))
     assert topic.read(key, value).ping == expected
     assert topic.read_good([value]) == ([expected], [0])
 
@@ -58,7 +58,7 @@ def test_whatever_the_bytes_are_they_are_a_good_ping_or_have_a_reason(key: bytes
     read = topic.read(key, value)
 
     assert (read.ping is None) == bool(read.reason)
-    assert read.ping is None or is_good(read.ping)
+    assert read.ping is None or is_valid(read.ping)
 
 
 def value_of(**changes: Any) -> bytes:

@@ -190,7 +190,7 @@ def test_the_quick_look_and_the_rule_book_agree(
     except pings.Refused:
         by_the_book = None
 
-    assert pings.is_good(ping) == (by_the_book == ping)
+    assert pings.is_valid(ping) == (by_the_book == ping)
     if by_the_book is not None:
         assert converter.to_ping(converter.to_location(ping)) == by_the_book
         assert converter.to_pings([converter.to_location(ping)]) == ([by_the_book], [0], [])

@@ -1,4 +1,4 @@
-"""Files of pings. Each reader gives what stands in a file, item by item, for the rule book to judge."""
+"""File formats of pings. A reader yields the items of a file; locations.pings validates them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +8,13 @@ from connect.files import Source
 
 
 class Unreadable(Exception):
-    """The file cannot be read, or no farther; what it gave before is good."""
+    """The file cannot be read, or no further. The items before that place are good."""
 
 
 class Item(NamedTuple):
-    """The fields of a ping, or why not even they can be told."""
+    """The fields of a ping as the file has them, or the reason why it has none."""
 
-    place: int  # counted from 1 in the reader's UNIT
+    place: int  # in the reader's UNIT, counted from 1
     fields: dict[str, Any] | str
 
 
@@ -22,12 +22,12 @@ class Reader(Protocol):
     UNIT: str
 
     def items(self, source: Source, *, person_id: int | None) -> Iterator[Item]:
-        """`person_id` stands in where the file does not say whose pings they are. Raises Unreadable."""
+        """The items of a file; `person_id` is the default for those without one. Raises Unreadable."""
 
 
 def reader_for(path: Path) -> Reader:
-    """By the end of the file's name, with or without .gz."""
-    from locations.formats import csv, geojson, gpx  # noqa: PLC0415 - they need the names above
+    """The reader for a file's extension, with or without .gz. Raises Unreadable."""
+    from locations.formats import csv, geojson, gpx  # noqa: PLC0415 - they import the names above
 
     readers: dict[str, Reader] = {".csv": csv, ".gpx": gpx, ".geojson": geojson, ".json": geojson}
     name = path.with_suffix("") if path.suffix.lower() == ".gz" else path

@@ -1,4 +1,4 @@
-"""CSV: a line a ping, with the columns person_id, latitude, longitude, creation_time in any order."""
+"""CSV: one ping per line, with the columns person_id, latitude, longitude, creation_time in any order."""
 
 import csv
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from locations.formats import Item, Unreadable
 
 UNIT = "line"
 COLUMNS = ("person_id", "latitude", "longitude", "creation_time")
-_IGNORED = {"id"}  # a location's own, made of two of the others
+_IGNORED = {"id"}  # exports have it; it is made of person_id and creation_time
 
 
 def items(source: Source, *, person_id: int | None) -> Iterator[Item]:
@@ -17,7 +17,7 @@ def items(source: Source, *, person_id: int | None) -> Iterator[Item]:
     names = _header(next(lines, (1, ""))[1], optional={"person_id"} if person_id is not None else set())
     default = {} if "person_id" in names else {"person_id": person_id}
     for number, line in lines:
-        # Every line for itself: no value has a line end in it, so a stray quote spoils one ping only.
+        # Each line is parsed alone: no value contains a line end, so a stray quote spoils one ping only.
         cells = _cells(line) if '"' in line else line.rstrip("\r\n").split(",")
         if len(cells) == len(names):
             fields: dict[str, Any] = dict(zip(names, cells, strict=True))
@@ -34,7 +34,7 @@ def _cells(line: str) -> list[str]:
     try:
         return next(csv.reader([line], strict=True), [])
     except csv.Error:
-        return [line, *COLUMNS]  # a number of cells that no line may have
+        return [line, *COLUMNS]  # more cells than any valid line has
 
 
 def _header(line: str, *, optional: set[str]) -> list[str]:

@@ -9,8 +9,8 @@ from connect.files import Source
 from locations.formats import Item, Unreadable
 
 UNIT = "feature"
-FEATURE_LIMIT = 1024 * 1024  # characters of one value, which is what stands in memory at once
-VALUE_LIMIT = 1000  # characters of a property that is kept until its batch is judged
+FEATURE_LIMIT = 1024 * 1024  # characters of one value; bounds the memory, since values are read one by one
+VALUE_LIMIT = 1000  # characters of a property; properties stay in memory until their batch is validated
 _CHUNK = 64 * 1024
 _WHITESPACE = " \t\r\n"
 
@@ -31,7 +31,7 @@ def items(source: Source, *, person_id: int | None) -> Iterator[Item]:
 
 
 def _features(text: "_Text") -> Iterator[Any]:
-    """The features of every member with that name, which is an array; other members are passed over."""
+    """The items of each member `features`, which must be an array. Other members are skipped."""
     found = False
     if text.next_character() == "{":
         text.skip("{")
@@ -58,7 +58,7 @@ def _features(text: "_Text") -> Iterator[Any]:
 
 
 def _separated(text: "_Text", end: str) -> Iterator[None]:
-    """Once before each item of an array or object, whose begin is read already, up to and with its end."""
+    """Yields before each item of an array or object. Reads the separators and `end`, not the opening."""
     if text.next_character() != end:
         yield
         while text.next_character() != end:
@@ -68,25 +68,25 @@ def _separated(text: "_Text", end: str) -> Iterator[None]:
 
 
 class _Text:
-    """JSON text, read value by value. Raises ValueError where it is none, Unreadable for a large value."""
+    """JSON text, read value by value. Raises ValueError if it is invalid, Unreadable for a large value."""
 
     def __init__(self, source: Source):
         self._source = source
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        # NaN and 1e400 are floats that the rules refuse, so they cost their own feature only.
+        # NaN and 1e400 become floats. Validation refuses them, so only their own feature is lost.
         self._json = json.JSONDecoder(parse_int=_number)
         self._text = ""
         self._place = 0
         self._ended = False
 
     def next_character(self) -> str:
-        """The next one that is no white space, unread; empty at the end."""
+        """The next character after white space, without consuming it; empty at the end."""
         while True:
             while self._place < len(self._text):
                 if (character := self._text[self._place]) not in _WHITESPACE:
                     return character
                 self._place += 1
-            if not self._read_on():
+            if not self._read_more():
                 return ""
 
     def skip(self, expected: str) -> None:
@@ -98,25 +98,25 @@ class _Text:
         self._place += 1
 
     def value(self) -> Any:
-        """The next value. One that reaches to the end of what is read may go on, so more is read first."""
+        """The next value. If it reaches the end of the buffer, it may be longer, so more is read first."""
         self.next_character()
         while True:
             try:
                 value, end = self._json.raw_decode(self._text, self._place)
             except json.JSONDecodeError as fault:
-                if not self._read_on():
+                if not self._read_more():
                     raise ValueError(fault.msg) from None
             else:
-                if end < len(self._text) or not self._read_on():
+                if end < len(self._text) or not self._read_more():
                     self._place = end
                     return value
 
-    def _read_on(self) -> bool:
+    def _read_more(self) -> bool:
         if self._ended:
             return False
         if len(self._text) - self._place > FEATURE_LIMIT:
             raise Unreadable(f"a feature is larger than {FEATURE_LIMIT // 2**20} MiB")
-        # As much again as there is, so that reading one value again and again takes linear time.
+        # The buffer doubles, so that parsing one value again after each read takes linear time in all.
         data = self._source.read(max(_CHUNK, len(self._text) - self._place))
         self._ended = not data
         self._text = self._text[self._place :] + self._decoder.decode(data, final=self._ended)
@@ -125,7 +125,7 @@ class _Text:
 
 
 def _number(digits: str) -> int | float:
-    """An integer; as a float where it is longer than any that the rules allow."""
+    """An integer, or a float if it is longer than any valid one."""
     return int(digits) if len(digits) <= 40 else float(digits)
 
 
@@ -134,8 +134,8 @@ def _fields(feature: Any, default: dict[str, Any]) -> dict[str, Any] | str:
         case {"geometry": {"type": "Point", "coordinates": [longitude, latitude, *_]}, **rest}:
             properties = rest.get("properties")
             given = properties if isinstance(properties, dict) else {}
-            mine = {name: given[name] for name in ("person_id", "creation_time") if name in given}
-            fields = {**default, **mine, "latitude": latitude, "longitude": longitude}
+            known = {name: given[name] for name in ("person_id", "creation_time") if name in given}
+            fields = {**default, **known, "latitude": latitude, "longitude": longitude}
             if all(map(_is_short, fields.values())):
                 return fields
             return f"Its values must be numbers or texts of at most {VALUE_LIMIT:,} characters."

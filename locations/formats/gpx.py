@@ -1,4 +1,4 @@
-"""GPX: the track points. Waypoints and routes are plans, not where anybody was."""
+"""GPX: the track points. Waypoints and routes are plans, so they are ignored."""
 
 import codecs
 import re
@@ -13,7 +13,7 @@ from connect.files import Source
 from locations.formats import Item, Unreadable
 
 UNIT = "point"
-SIZE_LIMIT = 32 * 1024 * 1024  # bytes unpacked, a week at a point a second; the whole is in memory at once
+SIZE_LIMIT = 32 * 1024 * 1024  # bytes unpacked, a week at one point per second; all of it is in memory
 _DEPTH_LIMIT = 100
 _ENCODING = re.compile(rb"""<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 
@@ -39,14 +39,14 @@ def items(source: Source, *, person_id: int | None) -> Iterator[Item]:
         if point.time is not None:
             try:
                 fields["creation_time"] = point.time.isoformat()
-            except ValueError:  # gpxpy takes any digits for an offset from UTC
+            except ValueError:  # gpxpy accepts any digits as an offset from UTC
                 yield Item(place, "creation_time: Must have an offset of less than 24 hours.")
                 continue
         yield Item(place, fields)
 
 
 def _decode(data: bytes) -> str:
-    """One text for the check and for gpxpy, so that both read the same."""
+    """Decodes a file once, so that the check and gpxpy read the same text."""
     declared = _ENCODING.match(data.removeprefix(codecs.BOM_UTF8))
     encoding = declared[1].decode() if declared and not data.startswith(codecs.BOM_UTF8) else "utf-8-sig"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -56,12 +56,12 @@ def _decode(data: bytes) -> str:
     except UnicodeDecodeError as fault:
         line = data.count(b"\n", 0, fault.start) + 1
         raise Unreadable(f"line {line} is not {encoding.upper()} text") from None
-    except (LookupError, UnicodeError):  # such as "undefined", or one that is only for names of hosts
+    except (LookupError, UnicodeError):  # such as "undefined", or a codec for host names only
         raise Unreadable(f"its encoding {encoding!r} is unknown or no encoding of texts") from None
 
 
-class _Outline:
-    """Builds nothing: sees only that the root is a gpx and that elements are not nested without end."""
+class _StructureCheck:
+    """A parser target that builds nothing. It checks that the root is `gpx`, and the depth of elements."""
 
     def __init__(self) -> None:
         self._depth = 0
@@ -77,11 +77,11 @@ class _Outline:
         self._depth -= 1
 
     def close(self) -> None:
-        """Asked for by the parser."""
+        """The parser requires this method."""
 
 
 def _check(text: str) -> None:
-    parser = DefusedXMLParser(target=_Outline(), forbid_dtd=True)
+    parser = DefusedXMLParser(target=_StructureCheck(), forbid_dtd=True)
     try:
         parser.feed(text)
         parser.close()

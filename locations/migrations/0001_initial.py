@@ -1,11 +1,11 @@
-"""The locations table: partitioned by month, three B-trees, and a trigger that lets a person's pings go with it."""
+"""The locations table: monthly partitions, three B-trees, and a trigger that deletes a deleted person's pings."""
 
 from django.contrib.postgres.operations import CreateExtension
 from django.db import migrations, models
 
 from locations import partitions
 
-# Geocentric metres (WGS84). In them nearness is the same everywhere: no poles, no antimeridian.
+# Geocentric metres (WGS84): distances work the same everywhere, also at the poles and the antimeridian.
 # sind and cosd are exact at whole right angles. A generated column cannot refer to another one.
 _NORMAL = "(6378137.0 / sqrt(1 - 0.0066943799901413165 * sind(latitude) * sind(latitude)))"
 
@@ -27,8 +27,8 @@ CREATE TABLE locations_location (
 ) PARTITION BY RANGE (creation_time);
 """
 
-# The number of the cube of the given edge (a whole number of metres) that a point lies in. Three
-# signed 21-bit numbers in one integer: 16 million cubes of any edge >= 7 m reach round the world.
+# The number of the cube that contains a point; the edge is a whole number of metres. Three signed 21-bit
+# coordinates in one integer: with an edge of 7 m or more they cover the earth.
 CELL = """
 CREATE FUNCTION locations_cell(x double precision, y double precision, z double precision, edge_m double precision)
 RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -43,8 +43,8 @@ CREATE INDEX locations_time ON locations_location (creation_time, person_id);
 CREATE INDEX locations_cell_time ON locations_location (locations_cell(x, y, z, 32), creation_time);
 """
 
-# A trigger and not a foreign key: one set-wise delete, whichever process deletes the person, and
-# nothing to check per row when pings come in (the insert locks its persons itself: services.record).
+# A trigger instead of a foreign key: one DELETE for all deleted persons, in whichever process, and no check
+# per inserted row (storage.record locks the persons itself).
 FORGET = """
 CREATE FUNCTION locations_forget_persons() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
-"""The contract's connection and encounter, written the obvious way: every pair, Karney's geodesic."""
+"""Connections and encounters of the contract by brute force: all pairs, Karney's geodesic."""
 
 from collections import defaultdict
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ def distance_m(a: Ping, b: Ping) -> float:
 
 
 def pairs(pings, person_id, start, end, within_s, hidden=frozenset()):
-    """(own, other) pairs, both in [start, end), near in time; nobody else who is hidden is in one."""
+    """(own, other) pairs, both in [start, end) and near in time, without other people who are hidden."""
     in_range = [ping for ping in pings if start <= ping.creation_time < end]
     own = [ping for ping in in_range if ping.person_id == person_id]
     others = [ping for ping in in_range if ping.person_id not in {person_id, *hidden}]
@@ -27,7 +27,7 @@ def pairs(pings, person_id, start, end, within_s, hidden=frozenset()):
 
 
 def plausible(pings, person_id, start, end, max_speed_m_s) -> list[Ping]:
-    """A person's pings in the range that can have been reached from the stored one before each of them."""
+    """A person's pings in the range that are reachable from the previous stored ping."""
     own = sorted((p for p in pings if p.person_id == person_id), key=lambda p: p.creation_time)
     good = []
     for before, ping in pairwise([None, *own]):
@@ -37,8 +37,8 @@ def plausible(pings, person_id, start, end, max_speed_m_s) -> list[Ping]:
     return [ping for ping in good if start <= ping.creation_time < end]
 
 
-def is_in_doubt(pings, person_id, start, end, d) -> bool:
-    """Whether some pair lies so near the distance asked that rounding decides."""
+def is_ambiguous(pings, person_id, start, end, d) -> bool:
+    """Whether the distance of a pair is so close to `d` that rounding decides."""
     return any(abs(distance_m(o, p) - d) < 1e-6 for o, p in pairs(pings, person_id, start, end, None))
 
 
@@ -92,7 +92,7 @@ def _near(o: Ping, p: Ping, d: float) -> bool:
 
 
 def _is_mostly_together(run, stored) -> bool:
-    """Whether at least half of the stored own pings, from the first of the run to its last, are in it."""
+    """Whether at least half of the stored own pings from the first to the last of the run are in it."""
     together = {o.creation_time for _, o, _ in run}
     meanwhile = [p for p in stored if min(together) <= p.creation_time <= max(together)]
     return 2 * len(together) >= len(meanwhile)
@@ -105,7 +105,7 @@ def _summary(other, run, min_duration_s):
     ends = max(begins, min(max(own), max(theirs)))
     if (ends - begins).total_seconds() < min_duration_s:
         return None
-    # Distances a nanometre apart are equal: the two libraries need not agree beyond that.
+    # Distances a few nanometres apart count as equal: the two libraries agree no further.
     shortest = min(distance_m(o, p) for _, o, p in run)
     nearest = min(
         (o for _, o, p in run if distance_m(o, p) <= shortest + 2e-8), key=lambda o: o.creation_time

@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], bool]], None]:
-    """Polls until a condition holds; bounded, so that a test fails rather than hangs."""
+    """Polls until a condition holds; fails at the timeout."""
 
     def wait(condition: Callable[[], bool], within_s: float = 30) -> None:
         deadline = time.monotonic() + within_s

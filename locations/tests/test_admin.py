@@ -1,4 +1,4 @@
-"""Stored pings in the admin site: paged by key, never counted, and each on a map."""
+"""Stored pings in the admin site: keyset pagination without counts, and a map for each ping."""
 
 import json
 import re
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/locations/location/"
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
 ANN, BO, CY = 900_001, 900_002, 900_003
-FAR = 2**63
+TOO_LARGE_ID = 2**63
 
 
 @pytest.fixture(autouse=True)
@@ -42,16 +42,16 @@ def _people() -> None:
 
 @pytest.fixture
 def staff(django_user_model: type[User]) -> Callable[..., Client]:
-    """A client of somebody who may enter the admin site, with these permissions."""
+    """The client of a staff user with these permissions."""
 
-    def enter(*permissions: str) -> Client:
+    def log_in(*permissions: str) -> Client:
         user = django_user_model.objects.create_user("someone", is_staff=True)
         user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
         client = Client()
         client.force_login(user)
         return client
 
-    return enter
+    return log_in
 
 
 def ping(person_id: int, seconds: float = 0, *, north_m: float = 0) -> Ping:
@@ -62,13 +62,13 @@ def record(*pings: Ping) -> None:
     assert not storage.record(pings).refused
 
 
-def shown(client: Client, query: str = "") -> list[str]:
+def listed_ids(client: Client, query: str = "") -> list[str]:
     """The ids on a page of the list."""
     return [row.id for row in client.get(f"{LIST}{query}").context["rows"]]
 
 
 def link(page: str, text: str) -> str:
-    """Where the link with this text leads."""
+    """The target of the link with this text."""
     match = re.search(rf'<a href="([^"]+)"[^>]*>{re.escape(text)}', page)
     assert match, f"no link “{text}”"
     return match[1].replace("&amp;", "&")
@@ -77,7 +77,7 @@ def link(page: str, text: str) -> str:
 # --- the list ------------------------------------------------------------------------------------
 
 
-def test_the_front_page_leads_to_the_list(admin_client: Client) -> None:
+def test_the_front_page_links_to_the_list(admin_client: Client) -> None:
     assert f'href="{LIST}"' in admin_client.get("/admin/").content.decode()
     assert f'href="{LIST}"' in admin_client.get("/admin/locations/").content.decode()
 
@@ -93,7 +93,7 @@ def test_the_newest_come_first_with_names_utc_times_and_ids(admin_client: Client
     assert "Bo &lt;b&gt;Ek" in page.content.decode()
 
 
-def test_every_row_is_on_exactly_one_page_there_and_back(
+def test_every_row_is_on_exactly_one_page_in_both_directions(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admin, "PAGE", 4)
@@ -103,7 +103,7 @@ def test_every_row_is_on_exactly_one_page_there_and_back(
     cuts = [expected[:4], expected[4:8], expected[8:12], expected[12:]]
     queries = [""]
     for cut in cuts:
-        assert shown(admin_client, queries[-1]) == cut
+        assert listed_ids(admin_client, queries[-1]) == cut
         page = admin_client.get(f"{LIST}{queries[-1]}").content.decode()
         if cut is not cuts[-1]:
             queries.append(link(page, "Older ›"))
@@ -111,97 +111,97 @@ def test_every_row_is_on_exactly_one_page_there_and_back(
     query = queries[-1]
     for cut in cuts[-2:0:-1]:
         query = link(admin_client.get(f"{LIST}{query}").content.decode(), "‹ Newer")
-        assert shown(admin_client, query) == cut
-    # The first page comes without a key, so that it shows what came in meanwhile.
+        assert listed_ids(admin_client, query) == cut
+    # The first page has no key in its address, so that it shows new pings.
     query = link(admin_client.get(f"{LIST}{query}").content.decode(), "‹ Newer")
     answer = admin_client.get(f"{LIST}{query}")
     assert answer.status_code == 302
-    assert shown(admin_client, answer.headers["Location"]) == cuts[0]
+    assert listed_ids(admin_client, answer.headers["Location"]) == cuts[0]
 
 
 def test_pages_keep_the_filter(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin, "PAGE", 2)
     record(*(ping(person, second) for second in range(5) for person in (ANN, BO)))
     page = admin_client.get(f"{LIST}?person_id={BO}&end=2026-05-11T12:00:04Z").content.decode()
-    assert shown(admin_client, link(page, "Older ›")) == [ping(BO, 1).id, ping(BO, 0).id]
+    assert listed_ids(admin_client, link(page, "Older ›")) == [ping(BO, 1).id, ping(BO, 0).id]
 
 
-def test_the_list_is_narrowed_by_person_and_time(admin_client: Client) -> None:
+def test_the_list_is_filtered_by_person_and_time(admin_client: Client) -> None:
     mine = [ping(ANN, days * 86_400) for days in range(3)]
     record(*mine, ping(BO, 5))
     ids = [each.id for each in mine]
-    assert shown(admin_client, f"?person_id={ANN}") == ids[::-1]
-    assert shown(admin_client, f"?person_id={ANN}&start=2026-05-12") == [ids[2], ids[1]]
-    assert shown(admin_client, f"?person_id={ANN}&end=2026-05-12") == [ids[1], ids[0]]
-    assert shown(admin_client, "?start=2026-05-11 12:00&end=2026-05-11 12:00:05") == [ids[0]]
-    assert shown(admin_client, "?start=2026-05-11T14:00:00%2B02:00&end=2026-05-11T12:00:01Z") == [ids[0]]
+    assert listed_ids(admin_client, f"?person_id={ANN}") == ids[::-1]
+    assert listed_ids(admin_client, f"?person_id={ANN}&start=2026-05-12") == [ids[2], ids[1]]
+    assert listed_ids(admin_client, f"?person_id={ANN}&end=2026-05-12") == [ids[1], ids[0]]
+    assert listed_ids(admin_client, "?start=2026-05-11 12:00&end=2026-05-11 12:00:05") == [ids[0]]
+    assert listed_ids(admin_client, "?start=2026-05-11T14:00:00%2B02:00&end=2026-05-11T12:00:01Z") == [ids[0]]
 
 
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("person_id=abc", "“abc” is no id of a person"),
-        ("person_id=1.5", "“1.5” is no id of a person"),
-        (f"person_id={FAR}", f"Nobody can have the id {FAR}"),
-        ("person_id=-1", "Nobody can have the id -1"),
+        ("person_id=abc", "“abc” is not the id of a person"),
+        ("person_id=1.5", "“1.5” is not the id of a person"),
+        (f"person_id={TOO_LARGE_ID}", f"{TOO_LARGE_ID} is not the id of a person"),
+        ("person_id=-1", "-1 is not the id of a person"),
         (f"person_id={'9' * 41}", "at most 40 characters"),
         ("person_id=%00", "Null characters are not allowed"),
         ("start=yesterday", "“yesterday”: Must be a date such as"),
         ("end=2026-02-30", "“2026-02-30”: Must be a date such as"),
         ("start=2026-13-01T00:00:00Z", "Must be a date such as"),
-        ("start=2026-05-12&end=2026-05-10", "The range must not start after it ends."),
-        ("older=5", "The address names a page that cannot be."),
-        (f"newer={FAR}-1", "The address names a page that cannot be."),
-        ("older=5--99999999999999999", "The address names a page that cannot be."),
+        ("start=2026-05-12&end=2026-05-10", "The start of the range must not be after its end."),
+        ("older=5", "There is no such page."),
+        (f"newer={TOO_LARGE_ID}-1", "There is no such page."),
+        ("older=5--99999999999999999", "There is no such page."),
     ],
 )
-def test_a_filter_that_cannot_be_says_why_and_asks_the_table_nothing(
+def test_an_invalid_filter_is_explained_and_makes_no_query(
     admin_client: Client, query: str, message: str
 ) -> None:
     with CaptureQueriesContext(connection) as queries:
         answer = admin_client.get(f"{LIST}?{query}")
     assert answer.status_code == 200
     assert message in answer.content.decode()
-    assert not asked(queries)
+    assert not location_queries(queries)
 
 
 @pytest.mark.parametrize(
     "query", ["start=0001-01-01&end=9999-12-31", "person_id=+900001", "person_id=0900001"]
 )
-def test_odd_filters_that_can_be_are_answered(admin_client: Client, query: str) -> None:
+def test_unusual_but_valid_filters_are_answered(admin_client: Client, query: str) -> None:
     record(ping(ANN))
-    assert shown(admin_client, f"?{query.replace('+', '%2B')}") == [ping(ANN).id]
+    assert listed_ids(admin_client, f"?{query.replace('+', '%2B')}") == [ping(ANN).id]
 
 
-def test_an_empty_list_says_what_to_do(admin_client: Client) -> None:
+def test_an_empty_list_explains_the_next_step(admin_client: Client) -> None:
     assert "No locations are stored yet" in admin_client.get(LIST).content.decode()
     record(ping(ANN))
     page = admin_client.get(f"{LIST}?person_id={BO}").content.decode()
-    assert "Nothing is stored that fits" in page
+    assert "No stored location matches" in page
     assert "Pings of" in page
-    assert "who has no name here" in admin_client.get(f"{LIST}?person_id=5").content.decode()
+    assert "The name is unknown" in admin_client.get(f"{LIST}?person_id=5").content.decode()
     oldest = admin_client.get(f"{LIST}?older={ping(ANN).id}").content.decode()
-    assert "There is nothing older" in oldest
+    assert "There are no older locations" in oldest
 
 
-# --- quick at any size ---------------------------------------------------------------------------
+# --- queries -------------------------------------------------------------------------------------
 
 
-def asked(queries: CaptureQueriesContext) -> list[str]:
-    """Without the line of the audit log, which names the page."""
+def location_queries(queries: CaptureQueriesContext) -> list[str]:
+    """The queries on locations, without the insert into the audit log, which contains the page's path."""
     found = [query["sql"] for query in queries if "locations_location" in query["sql"]]
     return [sql for sql in found if "access_question" not in sql]
 
 
-def test_a_page_of_the_list_asks_the_table_once_and_counts_nothing(
+def test_a_page_of_the_list_makes_one_query_and_no_count(
     admin_client: Client, django_assert_max_num_queries: Any
 ) -> None:
     record(*(ping(person, second) for second in range(100) for person in (ANN, BO, CY)))
     with CaptureQueriesContext(connection) as queries, django_assert_max_num_queries(6):
-        assert len(shown(admin_client)) == 100
-    assert len(asked(queries)) == 1
-    assert not re.search(r"\bcount\b", asked(queries)[0], re.IGNORECASE)
-    assert f"LIMIT {admin.PAGE + 1}" in asked(queries)[0]
+        assert len(listed_ids(admin_client)) == 100
+    assert len(location_queries(queries)) == 1
+    assert not re.search(r"\bcount\b", location_queries(queries)[0], re.IGNORECASE)
+    assert f"LIMIT {admin.PAGE + 1}" in location_queries(queries)[0]
 
 
 @pytest.mark.parametrize(
@@ -224,20 +224,20 @@ def test_no_page_of_the_list_sorts_or_scans(admin_client: Client, query: str) ->
     with CaptureQueriesContext(connection) as queries:
         admin_client.get(f"{LIST}{query}")
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN {asked(queries)[0]}")
+        cursor.execute(f"EXPLAIN {location_queries(queries)[0]}")
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert "Sort" not in plan
     assert "Seq Scan" not in plan
     assert "Index Scan" in plan
 
 
-def test_the_page_of_a_ping_asks_a_bounded_number_of_questions(
+def test_the_page_of_a_ping_makes_a_bounded_number_of_queries(
     admin_client: Client, django_assert_max_num_queries: Any
 ) -> None:
     record(*(ping(p, second, north_m=p % 3) for second in range(0, 900, 3) for p in (ANN, BO, CY)))
     with CaptureQueriesContext(connection) as queries, django_assert_max_num_queries(20):
         assert admin_client.get(f"{LIST}{ping(ANN, 300).id}/").status_code == 200
-    assert all("LIMIT" in sql for sql in asked(queries) if sql.startswith(("SELECT p", "WITH")))
+    assert all("LIMIT" in sql for sql in location_queries(queries) if sql.startswith(("SELECT p", "WITH")))
 
 
 # --- one ping ------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def drawn(client: Client, ping_id: str) -> dict[str, Any]:
     return json.loads(match[1])
 
 
-def test_the_page_of_a_ping_says_who_where_and_when(admin_client: Client) -> None:
+def test_the_page_of_a_ping_shows_person_position_and_time(admin_client: Client) -> None:
     record(ping(BO, 0.25))
     page = admin_client.get(f"{LIST}{BO}-1778500800250000/").content.decode()
     for text in ("Bo &lt;b&gt;Ek", "Brio", "2026-05-11 12:00:00.250000", "50.0000000", "8.0000000"):
@@ -259,12 +259,12 @@ def test_the_page_of_a_ping_says_who_where_and_when(admin_client: Client) -> Non
     assert link(page, "Connections of the day") == (
         f"/api/persons/{BO}/connection?start_date=2026-05-11&end_date=2026-05-11"
     )
-    assert "This is the first ping." in page
+    assert "This is the oldest ping." in page
     assert "This is the newest ping." in page
-    assert "Nobody else came within 5 m." in page
+    assert "Nobody else was within 5 m." in page
 
 
-def test_the_map_has_the_track_around_and_those_who_were_near_it(admin_client: Client) -> None:
+def test_the_map_has_the_track_and_the_people_near_it(admin_client: Client) -> None:
     record(
         *(ping(ANN, second) for second in (-601, -600, -30, 0, 45, 599, 600)),
         *(ping(BO, second, north_m=3) for second in (-20, 50, 500)),
@@ -279,17 +279,19 @@ def test_the_map_has_the_track_around_and_those_who_were_near_it(admin_client: C
     assert (near.person_id, near.distance_m) == (BO, pytest.approx(3, abs=0.02))
 
 
-def test_one_goes_from_ping_to_ping_across_gaps(admin_client: Client) -> None:
+def test_links_lead_to_the_previous_and_next_ping_across_gaps(admin_client: Client) -> None:
     record(ping(ANN, -90_000), ping(ANN, 0), ping(ANN, 5), ping(ANN, 9), ping(BO, 3), ping(ANN, 90_000))
     page = admin_client.get(f"{LIST}{ping(ANN, 0).id}/").content.decode()
-    assert link(page, "‹ Ping before") == f"{LIST}{ping(ANN, -90_000).id}/"
-    assert link(page, "Ping after ›") == f"{LIST}{ping(ANN, 5).id}/"
+    assert link(page, "‹ Previous ping") == f"{LIST}{ping(ANN, -90_000).id}/"
+    assert link(page, "Next ping ›") == f"{LIST}{ping(ANN, 5).id}/"
     page = admin_client.get(f"{LIST}{ping(ANN, 9).id}/").content.decode()
-    assert link(page, "‹ Ping before") == f"{LIST}{ping(ANN, 5).id}/"
-    assert link(page, "Ping after ›") == f"{LIST}{ping(ANN, 90_000).id}/"
+    assert link(page, "‹ Previous ping") == f"{LIST}{ping(ANN, 5).id}/"
+    assert link(page, "Next ping ›") == f"{LIST}{ping(ANN, 90_000).id}/"
 
 
-@pytest.mark.parametrize("ping_id", ["5", "abc", f"{ANN}-1", f"{FAR}-1", f"{ANN}-99999999999999999", "5-%00"])
+@pytest.mark.parametrize(
+    "ping_id", ["5", "abc", f"{ANN}-1", f"{TOO_LARGE_ID}-1", f"{ANN}-99999999999999999", "5-%00"]
+)
 def test_a_ping_that_is_not_stored_is_a_404(admin_client: Client, ping_id: str) -> None:
     assert admin_client.get(f"{LIST}{ping_id}/").status_code == 404
 
@@ -298,9 +300,7 @@ def test_a_ping_that_is_not_stored_is_a_404(admin_client: Client, ping_id: str) 
 
 
 @pytest.mark.parametrize("question", ["connection", "encounters"])
-def test_a_person_leads_to_what_the_api_says_about_its_newest_day(
-    admin_client: Client, question: str
-) -> None:
+def test_the_newest_day_redirects_to_the_api(admin_client: Client, question: str) -> None:
     record(ping(ANN), ping(ANN, 86_400), ping(BO, 900_000))
     answer = admin_client.get(f"{LIST}newest/{ANN}/{question}/")
     assert answer.headers["Location"] == (
@@ -309,23 +309,23 @@ def test_a_person_leads_to_what_the_api_says_about_its_newest_day(
     assert admin_client.get(answer.headers["Location"]).status_code == 200
 
 
-@pytest.mark.parametrize("person_id", [CY, FAR, 10**30])
-def test_a_person_without_pings_leads_to_a_page_that_says_so(admin_client: Client, person_id: int) -> None:
+@pytest.mark.parametrize("person_id", [CY, TOO_LARGE_ID, 10**30])
+def test_a_person_without_pings_gets_a_message(admin_client: Client, person_id: int) -> None:
     page = admin_client.get(f"{LIST}newest/{person_id}/encounters/", follow=True)
     assert f"Person {person_id} has no pings yet" in page.content.decode()
 
 
-def test_other_questions_are_unknown(admin_client: Client) -> None:
+def test_an_unknown_question_is_a_404(admin_client: Client) -> None:
     assert admin_client.get(f"{LIST}newest/{ANN}/friends/").status_code == 404
 
 
-# --- who may -------------------------------------------------------------------------------------
+# --- permissions ---------------------------------------------------------------------------------
 
 PAGES = [LIST, f"{LIST}{ping(ANN).id}/", f"{LIST}newest/{ANN}/connection/", f"{LIST}?person_id=abc"]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_who_is_not_staff_gets_the_login(client: Client, page: str) -> None:
+def test_without_a_login_pages_redirect_to_the_login(client: Client, page: str) -> None:
     record(ping(ANN))
     answer = client.get(page)
     assert answer.status_code == 302
@@ -340,7 +340,7 @@ def test_staff_without_the_permission_is_refused(staff: Callable[..., Client], p
     assert LIST not in client.get("/admin/").content.decode()
 
 
-def test_staff_with_the_permission_may_look_and_nobody_may_write(staff: Callable[..., Client]) -> None:
+def test_staff_with_the_permission_may_read_and_nobody_may_write(staff: Callable[..., Client]) -> None:
     record(ping(ANN))
     client = staff("view_location", "add_location", "change_location", "delete_location")
     page = client.get("/admin/").content.decode()

@@ -1,4 +1,4 @@
-"""Pings come in over REST, one or many: what is taken, what is refused, and how both are told."""
+"""POST /api/locations, one ping or an array: what is accepted, what is refused, and the answers."""
 
 import json
 from collections.abc import Callable
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.django_db
 
 AT = {"latitude": "37.553441", "longitude": "-122.290524"}
 MORNING = "2020-08-18T10:37:06Z"
-NOBODY = 999_999_999
+UNKNOWN_ID = 999_999_999
 
 
 @pytest.fixture
 def ping(ann: Person) -> Callable[..., dict[str, Any]]:
-    """A good ping of Ann's, with changes; a None leaves the field out."""
+    """A valid ping of Ann's with changes; None removes the field."""
 
     def make(**changes: Any) -> dict[str, Any]:
         fields = {"person_id": ann.pk, **AT, "creation_time": MORNING} | changes
@@ -52,7 +52,7 @@ def test_a_ping_is_answered_in_wire_form_with_its_id(api: APIClient, ann: Person
     assert (stored.status_code, stored.json()) == (200, answer.json())
 
 
-def test_what_a_get_gave_can_be_sent_back(api: APIClient, ping: Callable[..., Any]) -> None:
+def test_the_answer_of_a_get_can_be_sent_back(api: APIClient, ping: Callable[..., Any]) -> None:
     stored = api.get(api.post("/api/locations", ping())["Location"]).json()
     assert api.post("/api/locations", stored).json() == stored
     assert Location.objects.count() == 1
@@ -102,7 +102,7 @@ def test_a_person_id_may_be_written_as_a_string(
     assert api.post("/api/locations", ping(person_id=str(ann.pk))).json()["person_id"] == ann.pk
 
 
-def test_without_a_time_a_single_ping_is_of_now(api: APIClient, ping: Callable[..., Any]) -> None:
+def test_a_single_ping_without_a_time_gets_the_current_time(api: APIClient, ping: Callable[..., Any]) -> None:
     before = datetime.now(UTC)
     answer = api.post("/api/locations", ping(creation_time=None))
     assert answer.status_code == 202
@@ -110,7 +110,7 @@ def test_without_a_time_a_single_ping_is_of_now(api: APIClient, ping: Callable[.
     assert api.get(answer["Location"]).json() == answer.json()
 
 
-def test_sent_again_it_is_accepted_again_and_the_position_stored_first_stays(
+def test_a_repeat_is_accepted_and_the_position_stored_first_stays(
     api: APIClient, ping: Callable[..., Any]
 ) -> None:
     first = api.post("/api/locations", ping())
@@ -123,7 +123,7 @@ def test_sent_again_it_is_accepted_again_and_the_position_stored_first_stays(
     assert Location.objects.count() == 1
 
 
-@pytest.mark.parametrize("person_id", [NOBODY, 0, -1, 2**63 - 1, 2**63, 2**64 - 1, str(10**30)])
+@pytest.mark.parametrize("person_id", [UNKNOWN_ID, 0, -1, 2**63 - 1, 2**63, 2**64 - 1, str(10**30)])
 def test_a_ping_of_an_unknown_person_is_a_404(
     api: APIClient, ping: Callable[..., Any], person_id: object
 ) -> None:
@@ -161,7 +161,7 @@ BAD_VALUES = [
 @pytest.mark.parametrize(
     ("field", "value"), BAD_VALUES, ids=[f"{field}={value[:12]}" for field, value in BAD_VALUES]
 )
-def test_a_bad_value_is_refused_by_field_alone_and_in_an_array(
+def test_an_invalid_value_is_refused_alone_and_in_an_array(
     api: APIClient, ping: Callable[..., Any], field: str, value: str
 ) -> None:
     good = json.dumps(ping())
@@ -185,13 +185,13 @@ def test_a_missing_field_is_named(api: APIClient, ping: Callable[..., Any], fiel
 
 
 @pytest.mark.parametrize("body", ["5", '"text"', "true", "null", "1.5"])
-def test_a_ping_is_an_object(api: APIClient, body: str) -> None:
+def test_a_ping_that_is_not_an_object_is_refused(api: APIClient, body: str) -> None:
     answer = api.post("/api/locations", body, content_type="application/json")
     assert answer.status_code == 400
     assert list(answer.json()) == ["non_field_errors"]
 
 
-def test_parameters_are_not_for_pings(api: APIClient, ping: Callable[..., Any]) -> None:
+def test_query_parameters_of_a_post_are_refused(api: APIClient, ping: Callable[..., Any]) -> None:
     answer = api.post("/api/locations?limit=1", ping())
     assert (answer.status_code, answer.json()) == (400, {"limit": ["Unknown parameter."]})
 
@@ -221,7 +221,7 @@ def test_repeats_count_and_the_first_of_a_batch_stays(
     assert api.get(f"/api/locations/{stored['id']}").json() == stored
 
 
-def test_the_good_ones_of_a_mixed_array_are_kept(
+def test_valid_pings_of_a_mixed_array_are_stored(
     api: APIClient, ping: Callable[..., Any], ann: Person
 ) -> None:
     answer = api.post(
@@ -229,7 +229,7 @@ def test_the_good_ones_of_a_mixed_array_are_kept(
         [
             ping(latitude=91),
             ping(),
-            ping(person_id=NOBODY),
+            ping(person_id=UNKNOWN_ID),
             5,
             ping(creation_time=None),
             ping(latitude=1),
@@ -246,7 +246,7 @@ def test_the_good_ones_of_a_mixed_array_are_kept(
         "results": [
             {"index": 0, "status": 400, "errors": {"latitude": ["Must be a number from -90 to 90."]}},
             {"index": 1, "status": 202, "id": f"{ann.pk}-1597747026000000"},
-            {"index": 2, "status": 404, "errors": {"person_id": [f"There is no person {NOBODY}."]}},
+            {"index": 2, "status": 404, "errors": {"person_id": [f"There is no person {UNKNOWN_ID}."]}},
             {"index": 3, "status": 400, "errors": {"non_field_errors": object_needed}},
             {"index": 4, "status": 400, "errors": {"creation_time": [required]}},
             {"index": 5, "status": 202, "id": f"{ann.pk}-1597747026000000"},
@@ -259,9 +259,11 @@ def test_the_good_ones_of_a_mixed_array_are_kept(
 
 
 @pytest.mark.parametrize(
-    ("changes", "status"), [({"latitude": 91}, 400), ({"person_id": NOBODY}, 404)], ids=["invalid", "unknown"]
+    ("changes", "status"),
+    [({"latitude": 91}, 400), ({"person_id": UNKNOWN_ID}, 404)],
+    ids=["invalid", "unknown"],
 )
-def test_an_array_of_bad_ones_only_is_a_207_too(
+def test_an_array_of_invalid_pings_only_is_a_207(
     api: APIClient, ping: Callable[..., Any], changes: dict[str, Any], status: int
 ) -> None:
     answer = api.post("/api/locations", [ping(**changes)] * 2)
@@ -273,14 +275,14 @@ def test_an_array_of_bad_ones_only_is_a_207_too(
     assert not Location.objects.exists()
 
 
-def test_an_array_holds_10_000(api: APIClient, ping: Callable[..., Any]) -> None:
+def test_an_array_of_10_000_is_accepted(api: APIClient, ping: Callable[..., Any]) -> None:
     items = [ping(creation_time=seconds_after_morning(second)) for second in range(10_000)]
     assert api.post("/api/locations", items).json() == {"accepted": 10_000}
     assert Location.objects.count() == 10_000
 
 
 @pytest.mark.parametrize("count", [10_001, 11_000])
-def test_an_array_of_more_is_a_413_and_nothing_of_it_is_stored(
+def test_an_array_over_10_000_is_a_413_and_nothing_is_stored(
     api: APIClient, ping: Callable[..., Any], count: int
 ) -> None:
     answer = api.post("/api/locations", [ping()] * count)
@@ -289,22 +291,22 @@ def test_an_array_of_more_is_a_413_and_nothing_of_it_is_stored(
     assert not Location.objects.exists()
 
 
-# --- how often the database is asked -------------------------------------------------------------
+# --- number of queries ---------------------------------------------------------------------------
 
 
-def test_a_batch_is_stored_in_a_handful_of_statements(
+def test_a_batch_is_stored_in_few_statements(
     api: APIClient, ping: Callable[..., Any], django_assert_max_num_queries: Any
 ) -> None:
     api.post("/api/locations", ping())
-    # Are there partitions (a savepoint round it), who is there, one COPY (a savepoint round both).
+    # Check of the partitions in a savepoint; lock of the persons and COPY in a savepoint.
     with django_assert_max_num_queries(6):
         api.post("/api/locations", [ping(creation_time=seconds_after_morning(s)) for s in range(1, 500)])
-    # With a repeat in it: who is there and the COPY in vain, then both again with an INSERT.
+    # With a repeat: the COPY fails, so lock and store run again, with INSERT.
     with django_assert_max_num_queries(10):
         api.post("/api/locations", [ping(creation_time=seconds_after_morning(s)) for s in range(499, 999)])
 
 
-def test_one_location_is_one_statement(
+def test_getting_a_location_is_one_statement(
     api: APIClient, ping: Callable[..., Any], django_assert_num_queries: Any
 ) -> None:
     place = api.post("/api/locations", ping())["Location"]

@@ -1,4 +1,4 @@
-"""Stored locations over REST: one by its id, and many by person, time and box, in pages or whole."""
+"""Stored locations over REST: one by its id, and lists by person, time and bbox, with and without pages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ DAY = "2026-05-11"
 
 @pytest.fixture
 def at(api: APIClient, ann: Person) -> Callable[..., str]:
-    """Sends a ping of Ann's and gives its id: `at("2026-05-11T09:30:00Z")`."""
+    """Sends a ping of Ann's and returns its id: `at("2026-05-11T09:30:00Z")`."""
 
     def send(creation_time: str, *, latitude: float = 1, longitude: float = 2, of: Person = ann) -> str:
         fields = {"person_id": of.pk, "latitude": latitude, "longitude": longitude}
@@ -66,7 +66,7 @@ def test_an_unknown_location_is_a_404(api: APIClient, identifier: str) -> None:
     assert answer.json()["detail"].startswith("There is no location ")
 
 
-def test_another_way_of_writing_an_id_is_no_id(api: APIClient, at: Callable[..., str]) -> None:
+def test_a_non_canonical_id_is_a_404(api: APIClient, at: Callable[..., str]) -> None:
     identifier = at("2026-05-11T09:30:00Z")
     assert api.get(f"/api/locations/{identifier}").status_code == 200
     assert api.get(f"/api/locations/0{identifier}").status_code == 404
@@ -98,7 +98,7 @@ def test_one_of_person_range_or_limit_is_required(api: APIClient, query: str) ->
 
 
 @pytest.mark.parametrize("person_id", [0, -1, 999_999_999, 2**63 - 1, 2**63, 10**30])
-def test_of_nobody_there_is_nothing(api: APIClient, at: Callable[..., str], person_id: int) -> None:
+def test_an_unknown_person_has_no_locations(api: APIClient, at: Callable[..., str], person_id: int) -> None:
     at("2026-05-11T09:30:00Z")
     assert ids(api.get(f"/api/locations?person_id={person_id}")) == []
     assert ids(api.get(f"/api/locations?person_id={person_id}&limit=5")) == []
@@ -126,7 +126,7 @@ def test_of_nobody_there_is_nothing(api: APIClient, at: Callable[..., str], pers
         ("0001-01-01", "9999-12-31", "abcde"),
     ],
 )
-def test_ranges_hold_their_start_and_not_their_end_and_dates_are_whole_utc_days(
+def test_ranges_include_the_start_exclude_the_end_and_dates_are_utc_days(
     api: APIClient, at: Callable[..., str], start: str, end: str, found: str
 ) -> None:
     stored = {
@@ -181,7 +181,7 @@ def test_start_after_end_is_a_400(api: APIClient, start: str, end: str) -> None:
         ("2026-05-12T00:00:00Z", "2026-05-12T02:00:00+02:00"),
     ],
 )
-def test_between_equal_instants_there_is_nothing(
+def test_a_range_of_equal_instants_is_empty(
     api: APIClient, at: Callable[..., str], start: str, end: str
 ) -> None:
     at("2026-05-12T00:00:00Z")
@@ -213,7 +213,7 @@ def test_between_equal_instants_there_is_nothing(
         ("14,52,13,53", []),
     ],
 )
-def test_a_box_holds_its_borders_and_may_cross_the_antimeridian(
+def test_a_bbox_includes_its_borders_and_may_cross_the_antimeridian(
     api: APIClient, at: Callable[..., str], bbox: str, found: list[str]
 ) -> None:
     places = {
@@ -254,7 +254,7 @@ def test_a_box_holds_its_borders_and_may_cross_the_antimeridian(
         "0,0,0,٤",
     ],
 )
-def test_what_is_no_box_is_refused(api: APIClient, bbox: str) -> None:
+def test_an_invalid_bbox_is_refused(api: APIClient, bbox: str) -> None:
     answer = api.get("/api/locations", {"bbox": bbox, "limit": 5})
     assert answer.status_code == 400
     assert list(answer.json()) == ["bbox"]
@@ -297,7 +297,7 @@ def test_what_is_no_box_is_refused(api: APIClient, bbox: str) -> None:
     ],
     ids=lambda text: text[:30],
 )
-def test_a_bad_question_names_the_parameter(api: APIClient, query: str, fault: str) -> None:
+def test_an_invalid_parameter_is_named_in_the_400(api: APIClient, query: str, fault: str) -> None:
     answer = api.get(f"/api/locations?{query}")
     assert answer.status_code == 400
     assert answer["Content-Type"] == "application/json"
@@ -305,7 +305,7 @@ def test_a_bad_question_names_the_parameter(api: APIClient, query: str, fault: s
 
 
 @pytest.mark.parametrize("query", ["limit=5&format=json", "format=json&limit=5"])
-def test_format_is_drfs_own(api: APIClient, query: str) -> None:
+def test_the_format_parameter_is_accepted(api: APIClient, query: str) -> None:
     assert ids(api.get(f"/api/locations?{query}")) == []
 
 
@@ -318,7 +318,7 @@ def test_format_is_drfs_own(api: APIClient, query: str) -> None:
     "query",
     ["person_id={ann}", "start=2026-05-11&end=2026-06-30", "bbox=0,0,5,5", "bbox=0,0,5,5&start=0001-01-01"],
 )
-def test_pages_to_the_end_are_the_whole(
+def test_all_pages_together_are_the_whole_list(
     api: APIClient,
     at: Callable[..., str],
     ann: Person,
@@ -346,5 +346,5 @@ def test_listing_is_one_statement(
     api: APIClient, at: Callable[..., str], django_assert_num_queries: Any
 ) -> None:
     at("2026-05-11T09:30:00Z")
-    with django_assert_num_queries(3):  # a savepoint round it, because of the cursor
+    with django_assert_num_queries(3):  # two for the savepoint around the cursor
         api.get("/api/locations?limit=10")

@@ -1,4 +1,4 @@
-"""`manage.py import_locations`: what becomes of good, bad and broken files."""
+"""`manage.py import_locations` with valid, invalid and truncated files."""
 
 import gzip
 import json
@@ -40,7 +40,7 @@ def import_files(*files: Path, **options: object) -> str:
 
 
 def fails(*files: Path, status: int, **options: object) -> str:
-    """What the command says when it ends with this exit status."""
+    """The output of the command; it must fail with this exit status."""
     out = StringIO()
     with pytest.raises(CommandError) as error:
         call_command(
@@ -50,7 +50,7 @@ def fails(*files: Path, status: int, **options: object) -> str:
     return f"{out.getvalue()}{error.value}"
 
 
-def a_file(folder: Path, name: str, content: str | bytes) -> Path:
+def write_file(folder: Path, name: str, content: str | bytes) -> Path:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
@@ -61,7 +61,7 @@ def table(*rows: str) -> str:
 
 
 def seconds(count: int, person: int = 5) -> list[str]:
-    """Good rows, a second apart."""
+    """Valid rows, a second apart."""
     return [
         f"{person},1.5,2.5,2020-08-18T{10 + i // 3600:02}:{i // 60 % 60:02}:{i % 60:02}Z"
         for i in range(count)
@@ -75,7 +75,7 @@ def test_a_csv_with_byte_order_mark_crlf_and_another_order(tmp_path: Path) -> No
     text = (
         '\ufeffcreation_time,longitude,person_id,latitude\r\n"2020-08-18 10:37:06+02:00",2.5,5,"1.5"\r\n\r\n'
     )
-    file = a_file(tmp_path, "walk.csv", text)
+    file = write_file(tmp_path, "walk.csv", text)
     assert import_files(file) == f"{file}: 1 read, 1 stored, 0 repeats, 0 refused\n"
     location = Location.objects.get()
     assert (location.person_id, location.latitude, location.longitude) == (5, 1.5, 2.5)
@@ -92,7 +92,7 @@ def test_a_csv_with_byte_order_mark_crlf_and_another_order(tmp_path: Path) -> No
     ],
 )
 def test_a_missing_or_unknown_column_is_an_error_and_nothing_is_stored(tmp_path: Path, header: str) -> None:
-    file = a_file(tmp_path, "walk.csv", f"{header}\n5,1.5,2.5,2020-08-18T10:37:06Z,7\n")
+    file = write_file(tmp_path, "walk.csv", f"{header}\n5,1.5,2.5,2020-08-18T10:37:06Z,7\n")
     assert "line 1 must name the columns person_id, latitude" in fails(file, status=2)
     assert not Location.objects.exists()
 
@@ -113,52 +113,56 @@ def test_a_missing_or_unknown_column_is_an_error_and_nothing_is_stored(tmp_path:
         ("5,1.5,2.5,2020-08-18T10:37:06Z" + "0" * 100_000, "creation_time: Must be ISO 8601"),
     ],
 )
-def test_one_bad_row_in_many_is_refused_with_its_line_and_all_others_are_stored(
+def test_one_invalid_row_is_refused_with_its_line_and_all_others_are_stored(
     tmp_path: Path, row: str, reason: str
 ) -> None:
     rows = seconds(11_000)
     rows.insert(10_500, row)  # in the second batch
-    said = fails(a_file(tmp_path, "walk.csv", table(*rows)), status=1)
-    assert "11,001 read, 11,000 stored, 0 repeats, 1 refused" in said
-    assert f"1 refused: {reason}" in said
-    assert "line 10502" in said
+    output = fails(write_file(tmp_path, "walk.csv", table(*rows)), status=1)
+    assert "11,001 read, 11,000 stored, 0 repeats, 1 refused" in output
+    assert f"1 refused: {reason}" in output
+    assert "line 10502" in output
 
 
-def test_bytes_that_are_not_utf_8_cost_their_own_row_only(tmp_path: Path) -> None:
+def test_invalid_utf_8_spoils_only_its_own_row(tmp_path: Path) -> None:
     text = table(*seconds(2), "5,1.5\xe9,2.5,2020-08-18T10:37:06Z").encode("latin-1")
-    said = fails(a_file(tmp_path, "walk.csv", text), status=1)
-    assert "3 read, 2 stored" in said
-    assert "line 4" in said
+    output = fails(write_file(tmp_path, "walk.csv", text), status=1)
+    assert "3 read, 2 stored" in output
+    assert "line 4" in output
 
 
 def test_a_csv_in_utf_16_is_a_clear_error(tmp_path: Path) -> None:
-    said = fails(a_file(tmp_path, "walk.csv", table(*seconds(2)).encode("utf-16")), status=2)
-    assert "line 1 must name the columns" in said
+    output = fails(write_file(tmp_path, "walk.csv", table(*seconds(2)).encode("utf-16")), status=2)
+    assert "line 1 must name the columns" in output
 
 
 def test_unknown_people_are_counted_and_named(tmp_path: Path) -> None:
-    said = fails(a_file(tmp_path, "walk.csv", table(*seconds(20), *seconds(20, person=99))), status=1)
-    assert "40 read, 20 stored, 0 repeats, 20 refused" in said
-    assert "20 refused: person_id: There is no such person.; line 22 (person 99), line 23 (person 99)" in said
+    output = fails(write_file(tmp_path, "walk.csv", table(*seconds(20), *seconds(20, person=99))), status=1)
+    assert "40 read, 20 stored, 0 repeats, 20 refused" in output
+    assert (
+        "20 refused: person_id: There is no such person.; line 22 (person 99), line 23 (person 99)" in output
+    )
 
 
-def test_the_same_file_again_stores_nothing_twice(tmp_path: Path) -> None:
-    file = a_file(tmp_path, "walk.csv", table(*seconds(20), *seconds(5)))
+def test_a_second_import_of_a_file_stores_nothing_twice(tmp_path: Path) -> None:
+    file = write_file(tmp_path, "walk.csv", table(*seconds(20), *seconds(5)))
     assert "25 read, 20 stored, 5 repeats, 0 refused" in import_files(file)
     assert "25 read, 0 stored, 25 repeats, 0 refused" in import_files(file)
 
 
 def test_a_column_of_persons_can_be_left_out_for_one_person(tmp_path: Path) -> None:
-    file = a_file(tmp_path, "walk.csv", "latitude,longitude,creation_time\n1.5,2.5,2020-08-18T10:37:06Z\n")
+    file = write_file(
+        tmp_path, "walk.csv", "latitude,longitude,creation_time\n1.5,2.5,2020-08-18T10:37:06Z\n"
+    )
     assert "1 read, 1 stored" in import_files(file, person=6)
     assert Location.objects.get().person_id == 6
 
 
-def test_a_truncated_gzip_gives_what_came_before_and_can_be_run_again(tmp_path: Path) -> None:
+def test_rows_before_a_gzip_truncation_are_stored_and_the_import_can_be_repeated(tmp_path: Path) -> None:
     whole = gzip.compress(
         table(*(f"{row[:-1]}.{i * 7919 % 997:03}Z" for i, row in enumerate(seconds(9000)))).encode()
     )
-    file = a_file(tmp_path, "walk.csv.gz", whole[: len(whole) // 2])
+    file = write_file(tmp_path, "walk.csv.gz", whole[: len(whole) // 2])
     assert "the gzip file is truncated" in fails(file, status=2)
     before = Location.objects.count()
     assert 1000 < before < 9000
@@ -166,31 +170,35 @@ def test_a_truncated_gzip_gives_what_came_before_and_can_be_run_again(tmp_path: 
     assert f"9,000 read, {9000 - before:,} stored, {before:,} repeats, 0 refused" in import_files(file)
 
 
-def test_what_is_packed_is_told_by_the_content_not_the_name(tmp_path: Path) -> None:
-    packed = a_file(tmp_path, "packed.csv", gzip.compress(table(*seconds(3)).encode()))
-    plain = a_file(tmp_path, "plain.csv.gz", table(*seconds(4)))
-    said = import_files(packed, plain)
-    assert "3 read, 3 stored" in said
-    assert "2 files: 7 read, 4 stored, 3 repeats, 0 refused" in said
+def test_gzip_is_detected_by_content_not_by_name(tmp_path: Path) -> None:
+    packed = write_file(tmp_path, "packed.csv", gzip.compress(table(*seconds(3)).encode()))
+    plain = write_file(tmp_path, "plain.csv.gz", table(*seconds(4)))
+    output = import_files(packed, plain)
+    assert "3 read, 3 stored" in output
+    assert "2 files: 7 read, 4 stored, 3 repeats, 0 refused" in output
 
 
 # --- GPX -----------------------------------------------------------------------------------------
 
 
-def test_a_gpx_gives_its_track_points_and_none_without_a_time(tmp_path: Path) -> None:
+def test_track_points_of_a_gpx_are_stored_except_those_without_a_time(tmp_path: Path) -> None:
     points = POINT.format(1) + '<trkpt lat="1" lon="2"/>' + POINT.format(2) + '<trkpt lat="1" lon="2"/>'
-    said = fails(a_file(tmp_path, "walk.gpx", GPX.format(points)), status=1, person=5)
-    assert "4 read, 2 stored, 0 repeats, 2 refused" in said
-    assert "2 refused: creation_time: This field is required.; point 2, point 4" in said
+    output = fails(write_file(tmp_path, "walk.gpx", GPX.format(points)), status=1, person=5)
+    assert "4 read, 2 stored, 0 repeats, 2 refused" in output
+    assert "2 refused: creation_time: This field is required.; point 2, point 4" in output
 
 
 def test_a_gpx_needs_a_person(tmp_path: Path) -> None:
-    assert "give --person ID" in fails(a_file(tmp_path, "walk.gpx", GPX.format(POINT.format(1))), status=2)
+    assert "give --person ID" in fails(
+        write_file(tmp_path, "walk.gpx", GPX.format(POINT.format(1))), status=2
+    )
 
 
 def test_a_gpx_in_another_encoding_that_it_declares(tmp_path: Path) -> None:
     text = '<?xml version="1.0" encoding="ISO-8859-1"?><!-- Café -->' + GPX.format(POINT.format(1))
-    assert "1 read, 1 stored" in import_files(a_file(tmp_path, "walk.gpx", text.encode("latin-1")), person=5)
+    assert "1 read, 1 stored" in import_files(
+        write_file(tmp_path, "walk.gpx", text.encode("latin-1")), person=5
+    )
 
 
 BOMB = (
@@ -220,8 +228,8 @@ EXTERNAL = '<!DOCTYPE gpx [<!ENTITY e SYSTEM "file:///etc/passwd">]><gpx><name>&
         ),
     ],
 )
-def test_what_is_no_gpx_is_a_clear_error(tmp_path: Path, content: str | bytes, reason: str) -> None:
-    assert reason in fails(a_file(tmp_path, "walk.gpx", content), status=2, person=5)
+def test_an_invalid_gpx_is_a_clear_error(tmp_path: Path, content: str | bytes, reason: str) -> None:
+    assert reason in fails(write_file(tmp_path, "walk.gpx", content), status=2, person=5)
     assert not Location.objects.exists()
 
 
@@ -230,15 +238,17 @@ def test_a_point_with_an_impossible_offset_is_refused_and_the_others_are_stored(
     tmp_path: Path, offset: str
 ) -> None:
     bad = f'<trkpt lat="1.5" lon="2.5"><time>2020-08-18T10:37:06{offset}</time></trkpt>'
-    said = fails(
-        a_file(tmp_path, "walk.gpx", GPX.format(POINT.format(1) + bad + POINT.format(2))), status=1, person=5
+    output = fails(
+        write_file(tmp_path, "walk.gpx", GPX.format(POINT.format(1) + bad + POINT.format(2))),
+        status=1,
+        person=5,
     )
-    assert "3 read, 2 stored, 0 repeats, 1 refused" in said
-    assert "1 refused: creation_time: Must have an offset of less than 24 hours.; point 2" in said
+    assert "3 read, 2 stored, 0 repeats, 1 refused" in output
+    assert "1 refused: creation_time: Must have an offset of less than 24 hours.; point 2" in output
 
 
-def test_a_gpx_has_a_largest_size_unpacked(tmp_path: Path) -> None:
-    file = a_file(tmp_path, "walk.gpx.gz", gzip.compress(b" " * (gpx.SIZE_LIMIT + 1), compresslevel=1))
+def test_a_gpx_over_the_size_limit_is_an_error(tmp_path: Path) -> None:
+    file = write_file(tmp_path, "walk.gpx.gz", gzip.compress(b" " * (gpx.SIZE_LIMIT + 1), compresslevel=1))
     assert "may have 32 MiB, unpacked" in fails(file, status=2, person=5)
 
 
@@ -255,7 +265,7 @@ def collection(*features: object) -> str:
     return json.dumps({"type": "FeatureCollection", "features": features})
 
 
-def test_a_geojson_gives_its_points(tmp_path: Path) -> None:
+def test_points_of_a_geojson_are_stored(tmp_path: Path) -> None:
     features = [
         feature(1),
         feature(2, geometry=None),
@@ -264,10 +274,10 @@ def test_a_geojson_gives_its_points(tmp_path: Path) -> None:
         "feature",
         feature(5),
     ]
-    said = fails(a_file(tmp_path, "walk.geojson", "\ufeff" + collection(*features)), status=1)
-    assert "6 read, 2 stored, 0 repeats, 4 refused" in said
-    assert "3 refused: Must be a feature whose geometry is a Point" in said
-    assert "; feature 2, feature 3, feature 5" in said
+    output = fails(write_file(tmp_path, "walk.geojson", "\ufeff" + collection(*features)), status=1)
+    assert "6 read, 2 stored, 0 repeats, 4 refused" in output
+    assert "3 refused: Must be a feature whose geometry is a Point" in output
+    assert "; feature 2, feature 3, feature 5" in output
     location = Location.objects.earliest("creation_time")
     assert (location.latitude, location.longitude) == (1.5, 2.5)
 
@@ -275,19 +285,19 @@ def test_a_geojson_gives_its_points(tmp_path: Path) -> None:
 def test_a_geojson_of_one_person(tmp_path: Path) -> None:
     without = feature(1, properties={"creation_time": "2020-08-18T10:37:01Z"})
     assert "2 read, 2 stored" in import_files(
-        a_file(tmp_path, "a.json", collection(without, feature(2))), person=6
+        write_file(tmp_path, "a.json", collection(without, feature(2))), person=6
     )
     assert sorted(Location.objects.values_list("person_id", flat=True)) == [5, 6]
 
 
-def test_a_geojson_that_breaks_off_gives_what_came_before(tmp_path: Path) -> None:
+def test_features_before_a_truncation_are_stored(tmp_path: Path) -> None:
     whole = collection(*(feature(i % 60, id=i) for i in range(5000)))
-    said = fails(a_file(tmp_path, "walk.geojson", whole[: len(whole) * 3 // 4]), status=2)
-    assert "no valid JSON after feature" in said
+    output = fails(write_file(tmp_path, "walk.geojson", whole[: len(whole) * 3 // 4]), status=2)
+    assert "no valid JSON after feature" in output
     assert Location.objects.count() == 60
     packed = gzip.compress(whole.encode())
-    said = fails(a_file(tmp_path, "walk.geojson.gz", packed[: len(packed) // 2]), status=2)
-    assert "the gzip file is truncated" in said
+    output = fails(write_file(tmp_path, "walk.geojson.gz", packed[: len(packed) // 2]), status=2)
+    assert "the gzip file is truncated" in output
 
 
 @pytest.mark.parametrize(
@@ -314,20 +324,20 @@ def test_a_geojson_that_breaks_off_gives_what_came_before(tmp_path: Path) -> Non
     ],
     ids=lambda value: repr(value[:30]),
 )
-def test_what_is_no_geojson_is_a_clear_error(tmp_path: Path, content: str | bytes, reason: str) -> None:
-    assert reason in fails(a_file(tmp_path, "walk.geojson", content), status=2)
+def test_an_invalid_geojson_is_a_clear_error(tmp_path: Path, content: str | bytes, reason: str) -> None:
+    assert reason in fails(write_file(tmp_path, "walk.geojson", content), status=2)
 
 
 @pytest.mark.parametrize("name", ["nested", "wide", "long"])
 def test_a_hostile_geojson_takes_little_memory(tmp_path: Path, name: str) -> None:
-    """Measured in a process of its own. Nested arrays once took gigabytes."""
+    """Measured in a separate process. A parser that reads nested arrays whole takes gigabytes."""
     point = '{"geometry": {"type": "Point", "coordinates": [%s, 1.5]}, "properties": {"person_id": "%s"}}'
     content = {
         "nested": '{"features": [' + "[" * 4_000_000,
         "wide": '{"features": [' + ",".join([point % ("[" + "[]," * 80_000 + "1]", 5)] * 40) + "]}",
         "long": '{"features": [' + ",".join([point % (2.5, "5" * 1_000_000)] * 150) + "]}",
     }[name]
-    file = a_file(tmp_path, "walk.geojson.gz", gzip.compress(content.encode(), compresslevel=1))
+    file = write_file(tmp_path, "walk.geojson.gz", gzip.compress(content.encode(), compresslevel=1))
     measured = (
         "import collections, resource, sys; from pathlib import Path; from connect.files import Source; "
         "from locations.formats import Unreadable, geojson\n"
@@ -343,30 +353,32 @@ def test_a_hostile_geojson_takes_little_memory(tmp_path: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000, "1." + "9" * 5000 + "e9", "NaN", "[[5]]"])
-def test_a_number_out_of_bounds_costs_its_own_feature_only(tmp_path: Path, number: str) -> None:
+def test_a_number_out_of_bounds_spoils_only_its_own_feature(tmp_path: Path, number: str) -> None:
     text = collection(
         feature(1), feature(2, geometry={"type": "Point", "coordinates": ["HERE", 1.5]}), feature(3)
     )
-    said = fails(a_file(tmp_path, "walk.geojson", text.replace('"HERE"', number)), status=1)
-    assert "3 read, 2 stored, 0 repeats, 1 refused" in said
-    assert "feature 2" in said
+    output = fails(write_file(tmp_path, "walk.geojson", text.replace('"HERE"', number)), status=1)
+    assert "3 read, 2 stored, 0 repeats, 1 refused" in output
+    assert "feature 2" in output
 
 
-def test_other_members_may_stand_before_and_behind_the_features(tmp_path: Path) -> None:
+def test_other_members_before_and_after_the_features_are_skipped(tmp_path: Path) -> None:
     text = json.dumps(
         {"name": "[", "bbox": [1, 2], "features": [feature(1)], "crs": {"features": [1]}}, indent=9
     )
-    assert "1 read, 1 stored, 0 repeats, 0 refused" in import_files(a_file(tmp_path, "walk.geojson", text))
-    assert "0 read, 0 stored" in import_files(a_file(tmp_path, "empty.geojson", collection()))
+    assert "1 read, 1 stored, 0 repeats, 0 refused" in import_files(
+        write_file(tmp_path, "walk.geojson", text)
+    )
+    assert "0 read, 0 stored" in import_files(write_file(tmp_path, "empty.geojson", collection()))
 
 
 @pytest.mark.parametrize("size", [1, 7, 64 * 1024])
-def test_a_geojson_is_read_the_same_however_it_is_cut(
+def test_the_chunk_size_does_not_change_what_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setattr(geojson, "_CHUNK", size)
     whole = collection(*(feature(i, id=i, name='é\\"]}') for i in range(60)), 12345)
-    file = a_file(tmp_path, "walk.geojson", whole)
+    file = write_file(tmp_path, "walk.geojson", whole)
     with Source(file) as source:
         read = list(geojson.items(source, person_id=None))
     assert [item.fields["creation_time"][-3:-1] for item in read[:-1]] == [f"{i:02}" for i in range(60)]
@@ -376,16 +388,16 @@ def test_a_geojson_is_read_the_same_however_it_is_cut(
 # --- the command ---------------------------------------------------------------------------------
 
 
-def test_a_file_of_an_unknown_kind_or_none_at_all_does_not_keep_the_others_out(tmp_path: Path) -> None:
-    good = a_file(tmp_path, "good.csv", table(*seconds(2)))
-    said = fails(a_file(tmp_path, "walk.kml", "<kml/>"), tmp_path / "none.csv", good, status=2)
-    assert "its name must end in .csv, .gpx, .geojson, .json" in said
-    assert "No such file" in said
-    assert "2 read, 2 stored" in said
+def test_an_unknown_or_missing_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    good = write_file(tmp_path, "good.csv", table(*seconds(2)))
+    output = fails(write_file(tmp_path, "walk.kml", "<kml/>"), tmp_path / "none.csv", good, status=2)
+    assert "its name must end in .csv, .gpx, .geojson, .json" in output
+    assert "No such file" in output
+    assert "2 read, 2 stored" in output
 
 
-def test_the_door_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_to_option_sets_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "PINGS_URL", "elsewhere://host")
-    file = a_file(tmp_path, "good.csv", table(*seconds(2)))
+    file = write_file(tmp_path, "good.csv", table(*seconds(2)))
     assert "2 read, 2 stored" in import_files(file, to="database")
     assert settings.PINGS_URL == "elsewhere://host"

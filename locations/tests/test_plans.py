@@ -1,18 +1,18 @@
-"""The plans of the questions at a million rows: the indexes made for them, nothing scanned whole."""
+"""The query plans at a million rows: they use the indexes made for them and scan no whole table."""
 
 from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
 
-from locations import partitions, proximity, storage
+from locations import partitions, proximity_sql, storage
 from persons.models import Person
 
 DAY = {"start": datetime(2026, 5, 11, tzinfo=UTC), "end": datetime(2026, 5, 12, tzinfo=UTC)}
 NEXT_DAY = {"start": datetime(2026, 5, 12, tzinfo=UTC), "end": datetime(2026, 5, 13, tzinfo=UTC)}
 APRIL, MONTH = "locations_location_2026_04", "locations_location_2026_05"
 
-# A thousand people, two days of eight hours, a ping each 57 s, at sixty booths of a hall of 300 x 200 m.
+# A thousand people, two days of eight hours, one ping per 57 s, sixty booths in a hall of 300 x 200 m.
 MILLION = """
 INSERT INTO persons_person (id, first_name, last_name, company_name)
 SELECT id, 'A', 'B', 'C' FROM generate_series(1, 1000) AS id;
@@ -33,7 +33,7 @@ def nodes(plan: dict):
 
 
 def explain(sql: str, values: dict) -> list[dict]:
-    """Every node of the plan, with what it really did."""
+    """All nodes of the plan, with their actual rows and loops."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}", values)
         return list(nodes(cursor.fetchone()[0][0]["Plan"]))
@@ -41,17 +41,16 @@ def explain(sql: str, values: dict) -> list[dict]:
 
 def indexes_used(plan: list[dict]) -> set[str]:
     names = [node["Index Name"] for node in plan if "Index Name" in node]
-    return {
-        name.removeprefix(f"{MONTH}_") for name in names if not name.startswith(APRIL)
-    }  # that one is empty
+    # April is empty.
+    return {name.removeprefix(f"{MONTH}_") for name in names if not name.startswith(APRIL)}
 
 
 def tables_touched(plan: list[dict]) -> set[str]:
     return {node["Relation Name"] for node in plan if "Relation Name" in node}
 
 
-def looked_at(plan: list[dict]) -> int:
-    """The rows that came out of the index of cubes."""
+def rows_by_cell(plan: list[dict]) -> int:
+    """The number of rows from the index of cubes."""
     return sum(
         node["Actual Rows"] * node["Actual Loops"]
         for node in plan
@@ -59,23 +58,23 @@ def looked_at(plan: list[dict]) -> int:
     )
 
 
-def check_what_a_person_may_ask(together, plausible):
-    """It looks at no more pings of others, and at one own ping before the range."""
-    whole, restricted = explain(*together), explain(*plausible)
-    assert looked_at(restricted) <= looked_at(whole)
+def check_plausible_plan(all_encounters, plausible):
+    """With plausible_only a plan reads no more pings of others, and one own ping before the range."""
+    whole, restricted = explain(*all_encounters), explain(*plausible)
+    assert rows_by_cell(restricted) <= rows_by_cell(whole)
     [limit] = [node for node in restricted if node["Node Type"] == "Limit"]
     assert (limit["Actual Loops"], limit["Actual Rows"]) == (1, 1)
     scans = [node for node in nodes(limit) if "Scan" in node["Node Type"]]
     assert sum(node["Actual Rows"] for node in scans) == 1
     assert not any(node.get("Rows Removed by Filter") for node in scans)
-    # The way to the position of each meeting is a hash, not all own pings again.
+    # The position of each meeting comes from a hash join, not from all own pings again.
     assert [node for node in restricted if "own.nth" in node.get("Hash Cond", "")]
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("statistics", ["", "ANALYZE locations_location"])
-def test_the_questions_use_their_indexes_at_a_million_rows(statistics):
-    """Also where the planner knows nothing yet, as right after an event was read in."""
+def test_plans_use_the_indexes_at_a_million_rows(statistics):
+    """With and without statistics: right after an import the planner has none."""
     partitions.ensure([(2026, 4), (2026, 5), (2026, 6)])
     with connection.cursor() as cursor:
         cursor.execute(MILLION)
@@ -85,33 +84,31 @@ def test_the_questions_use_their_indexes_at_a_million_rows(statistics):
             cursor.execute(statistics)
     page = {"after": None, "limit": None}
     met = {"within_s": 60, "max_gap_s": 75, "min_duration_s": 0}
-    near = proximity.connections_sql(17, **DAY, distance_m=5, within_s=60, **page)
-    together = proximity.encounters_sql(17, **DAY, distance_m=5, **met, **page)
-    plausible = proximity.encounters_sql(17, **NEXT_DAY, distance_m=5, **met, max_speed_m_s=10, **page)
-    far = proximity.connections_sql(17, **DAY, distance_m=100, within_s=60, **page)
-    ever = proximity.connections_sql(17, **DAY, distance_m=5, within_s=None, **page)
-    far_ever = proximity.connections_sql(17, **DAY, distance_m=100, within_s=None, **page)
+    near = proximity_sql.connections_sql(17, **DAY, distance_m=5, within_s=60, **page)
+    all_encounters = proximity_sql.encounters_sql(17, **DAY, distance_m=5, **met, **page)
+    plausible = proximity_sql.encounters_sql(17, **NEXT_DAY, distance_m=5, **met, max_speed_m_s=10, **page)
+    far = proximity_sql.connections_sql(17, **DAY, distance_m=100, within_s=60, **page)
+    any_time = proximity_sql.connections_sql(17, **DAY, distance_m=5, within_s=None, **page)
+    far_any_time = proximity_sql.connections_sql(17, **DAY, distance_m=100, within_s=None, **page)
 
     by_cell = {"pkey", "locations_cell_creation_time_idx", "person_hidden"}
     by_time = {"pkey", "creation_time_person_id_idx", "person_hidden"}
     for question, indexes in (
         (near, by_cell),
-        (together, by_cell),
+        (all_encounters, by_cell),
         (plausible, by_cell),
         (far, by_time),
-        (ever, by_cell | by_time),
-        (far_ever, by_time),
+        (any_time, by_cell | by_time),
+        (far_any_time, by_time),
     ):
         plan = explain(*question)
         assert indexes_used(plan) == indexes
         assert plan[0]["Actual Rows"] > 100
-        months = {MONTH, APRIL} if question is plausible else {MONTH}  # it looks for the own ping before
-        assert tables_touched(plan) == months | {"persons_person"}  # the day's month alone
+        months = {MONTH, APRIL} if question is plausible else {MONTH}  # April: the own ping before the range
+        assert tables_touched(plan) == months | {"persons_person"}
         assert not [node for node in plan if node["Node Type"] == "Seq Scan"]
-    check_what_a_person_may_ask(
-        proximity.encounters_sql(17, **NEXT_DAY, distance_m=5, **met, **page), plausible
-    )
-    # A page of a list comes from the end of an index that the order names, in either direction.
+    check_plausible_plan(proximity_sql.encounters_sql(17, **NEXT_DAY, distance_m=5, **met, **page), plausible)
+    # A page of the list is read from an index in its order, forward or backward.
     order = {"creation_time_person_id_idx"}
     noon = datetime(2026, 5, 11, 12, tzinfo=UTC)
     for person_id, index in ((None, order), (17, {"pkey"})):
@@ -123,23 +120,23 @@ def test_the_questions_use_their_indexes_at_a_million_rows(statistics):
             assert scan["Scan Direction"] == ("Backward" if newest_first else "Forward")
             assert scan["Actual Rows"] == plan[0]["Actual Rows"] == 101
             assert not [node for node in plan if node["Node Type"] in ("Seq Scan", "Sort")]
-    # Without a tolerance each candidate is tried by hash against the own pings near it, not against all; the
-    # hash is made once, and the first rows are there before the last are looked for.
-    for question in (ever, far_ever):
+    # Without a time tolerance a hash join compares each candidate with the own pings near it, not with all.
+    # The hash is made once, and the first rows are returned before the last are searched.
+    for question in (any_time, far_any_time):
         plan = explain(*question)
         assert plan[0]["Node Type"] == "Incremental Sort"
         [semi] = [node for node in plan if node.get("Join Type") == "Semi" and "Hash Cond" in node]
         assert semi["Actual Loops"] > 10
         [reach] = [node for node in semi["Plans"] if node["Node Type"] == "Hash"]
         assert reach["Actual Loops"] == 1
-        # Whether a slice of the time has any rows is seen at its first.
+        # The check whether a slice has rows reads at most one row.
         slices = [node for node in plan if node["Node Type"] == "Index Only Scan"]
         assert max(node["Actual Rows"] for node in slices) <= 1
-    sql, values = ever
-    assert 0 < looked_at(explain(f"{sql} LIMIT 10", values)) < looked_at(explain(sql, values)) / 10
-    # Who is not to be found is read once, and nobody else with it.
+    sql, values = any_time
+    assert 0 < rows_by_cell(explain(f"{sql} LIMIT 10", values)) < rows_by_cell(explain(sql, values)) / 10
+    # Hidden people are read once, and no other person is.
     Person.objects.filter(id__in=range(100, 120)).update(findable=False)
-    for question in (near, together, plausible, far, ever, far_ever):
+    for question in (near, all_encounters, plausible, far, any_time, far_any_time):
         plan = explain(*question)
         [hidden] = [node for node in plan if node.get("Index Name") == "person_hidden"]
         assert (hidden["Actual Loops"], hidden["Actual Rows"]) == (1, 20)

@@ -1,4 +1,4 @@
-"""The spatial question against the brute force, all over the world."""
+"""Connections and encounters compared with brute force, all over the world."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from geographiclib.geodesic import Geodesic
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from locations import proximity, storage
+from locations import proximity_sql, storage
 from locations.pings import Ping
 from locations.tests import brute_force
 from persons.models import Person
@@ -26,14 +26,14 @@ PLACES = {
     "near the south pole": (-89.9999, 77.0),
     "a corner of cubes": (45.0, -90.0),
 }
-# Magnitudes that an older version stored, and that PostgreSQL's arithmetic can underflow with. The first is
-# the smallest latitude whose row PostgreSQL computes.
+# Magnitudes that older versions stored, and that can underflow in PostgreSQL's arithmetic. The first is the
+# smallest latitude for which PostgreSQL can compute the generated columns.
 TINY_LATITUDES = [1e-157, 1e-155, 1e-103, 1e-90, 1e-60]
 TINY_LONGITUDES = [5e-323, 1e-320, 2.3e-308, 1e-300, *TINY_LATITUDES]
 
 
 def at(place: tuple[float, float], east_m: float, north_m: float) -> tuple[float, float]:
-    """The position so many metres away, as a device would send it: seven decimals, -180 to 180."""
+    """The position `east_m` and `north_m` away, as a device sends it: seven decimals, -180 to 180."""
     latitude, longitude = place
     point = Geodesic.WGS84.Direct(latitude, longitude, 90, east_m)
     point = Geodesic.WGS84.Direct(point["lat2"], point["lon2"], 0, north_m)
@@ -41,8 +41,8 @@ def at(place: tuple[float, float], east_m: float, north_m: float) -> tuple[float
     return round(point["lat2"], 7), round(wrapped, 7)
 
 
-def fresh(pings: list[Ping], hidden: Collection[int] = ()) -> list[Ping]:
-    """An empty table, then these; what is stored, so without repeats. Nobody may find the `hidden`."""
+def replace_all(pings: list[Ping], hidden: Collection[int] = ()) -> list[Ping]:
+    """Replaces all stored pings; returns the stored ones, without repeats. `hidden` are not findable."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM locations_location")
         cursor.execute("DELETE FROM persons_person")
@@ -61,7 +61,7 @@ def fresh(pings: list[Ping], hidden: Collection[int] = ()) -> list[Ping]:
 
 @st.composite
 def events(draw) -> list[Ping]:
-    """A few people who walk about one place for some minutes, on a coarse grid so that they do meet."""
+    """A few people who walk around a place for some minutes, on a coarse grid so that they meet often."""
     place = PLACES[draw(st.sampled_from(sorted(PLACES)))]
     spread = draw(st.sampled_from([3, 12, 60, 400, 5000]))
     metres = st.integers(-4, 4).map(lambda n: n * spread / 4)
@@ -89,14 +89,16 @@ ranges = st.sampled_from(
 )
 some_hidden = st.just(frozenset()) | st.frozensets(st.integers(1, 4))
 distances = st.sampled_from([0.5, 1, 5, 25, 40, 41, 100, 1000, 10_000])
-often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many_examples = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
-@often
+@many_examples
 @given(events(), ranges, distances, st.sampled_from([None, 0, 0.5, 10, 60, 3600]), some_hidden)
-def test_connections_are_those_of_the_brute_force(event, between, d, within_s, hidden):
-    stored = fresh(event, hidden)
-    assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
+def test_connections_equal_the_brute_force(event, between, d, within_s, hidden):
+    stored = replace_all(event, hidden)
+    assume(not brute_force.is_ambiguous(stored, 1, **between, d=d))
 
     found = list(storage.connections(1, **between, distance_m=d, within_s=within_s))
 
@@ -104,19 +106,19 @@ def test_connections_are_those_of_the_brute_force(event, between, d, within_s, h
     assert found == brute_force.connections(stored, 1, **question, hidden=hidden)
 
 
-@often
+@many_examples
 @given(events(), ranges, distances, some_hidden)
-def test_the_spots_of_many_own_pings_find_the_same_by_larger_cubes(monkeypatch, event, between, d, hidden):
-    stored = fresh(event, hidden)
-    assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
-    monkeypatch.setattr(proximity, "FEW_OWN", 0)
+def test_connections_by_large_cubes_equal_the_brute_force(monkeypatch, event, between, d, hidden):
+    stored = replace_all(event, hidden)
+    assume(not brute_force.is_ambiguous(stored, 1, **between, d=d))
+    monkeypatch.setattr(proximity_sql, "SMALL_CUBES_MAX_OWN", 0)
 
     found = list(storage.connections(1, **between, distance_m=d))
 
     assert found == brute_force.connections(stored, 1, **between, distance_m=d, within_s=None, hidden=hidden)
 
 
-@often
+@many_examples
 @given(
     events(),
     ranges,
@@ -126,11 +128,9 @@ def test_the_spots_of_many_own_pings_find_the_same_by_larger_cubes(monkeypatch, 
     st.sampled_from([0, 1, 30]),
     some_hidden,
 )
-def test_encounters_are_those_of_the_brute_force(
-    event, between, d, within_s, max_gap_s, min_duration_s, hidden
-):
-    stored = fresh(event, hidden)
-    assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
+def test_encounters_equal_the_brute_force(event, between, d, within_s, max_gap_s, min_duration_s, hidden):
+    stored = replace_all(event, hidden)
+    assume(not brute_force.is_ambiguous(stored, 1, **between, d=d))
     question = {
         **between,
         "distance_m": d,
@@ -148,7 +148,7 @@ def test_encounters_are_those_of_the_brute_force(
         assert (encounter.latitude, encounter.longitude) == row[5:]
 
 
-@often
+@many_examples
 @given(
     events(),
     ranges,
@@ -159,12 +159,12 @@ def test_encounters_are_those_of_the_brute_force(
     st.sampled_from([0.1, 0.7, 10, 200]),
     some_hidden,
 )
-def test_plausible_encounters_are_those_of_the_brute_force(
+def test_plausible_encounters_equal_the_brute_force(
     settings, event, between, d, within_s, max_gap_s, min_duration_s, speed, hidden
 ):
     settings.MAX_SPEED_M_S = speed
-    stored = fresh(event, hidden)
-    assume(not brute_force.is_in_doubt(stored, 1, **between, d=d))
+    stored = replace_all(event, hidden)
+    assume(not brute_force.is_ambiguous(stored, 1, **between, d=d))
     question = {**between, "distance_m": d, "within_s": within_s}
     question |= {"max_gap_s": max_gap_s, "min_duration_s": min_duration_s}
 
@@ -177,14 +177,16 @@ def test_plausible_encounters_are_those_of_the_brute_force(
         assert (encounter.latitude, encounter.longitude) == row[5:]
 
 
-# --- own pings that are made up ------------------------------------------------------------------
+# --- forged own pings ----------------------------------------------------------------------------
 
 HALL = PLACES["Berlin"]
 MINUTE = {"distance_m": 5, "within_s": 60, "max_gap_s": 75, "min_duration_s": 60, "plausible_only": True}
 
 
-def every(person_id: int, seconds: float, where: list[tuple[float, float]], start: float = 0) -> list[Ping]:
-    """A ping at each place in turn, so many seconds apart, in metres from the middle of the hall."""
+def pings_every(
+    person_id: int, seconds: float, where: list[tuple[float, float]], start: float = 0
+) -> list[Ping]:
+    """A ping at each place in turn, `seconds` apart; places in metres from the middle of the hall."""
     places = {each: at(HALL, *each) for each in set(where)}
     return [
         Ping(person_id, NOON + timedelta(seconds=start + n * seconds), *places[each])
@@ -192,69 +194,73 @@ def every(person_id: int, seconds: float, where: list[tuple[float, float]], star
     ]
 
 
-def met(person_id: int = 1, **question) -> list[int]:
+def met_ids(person_id: int = 1, **question) -> list[int]:
     return [e.person_id for e in storage.encounters(person_id, **(DAY | MINUTE | question))]
 
 
 HERE, THERE = (0.0, 0.0), (300.0, 0.0)
 
 
-def test_two_who_stand_together_meet():
-    fresh(every(1, 10, [HERE] * 7) + every(2, 10, [HERE] * 7))
-    assert met() == [2]
+def test_two_people_in_one_place_meet():
+    replace_all(pings_every(1, 10, [HERE] * 7) + pings_every(2, 10, [HERE] * 7))
+    assert met_ids() == [2]
 
 
 @pytest.mark.parametrize("seconds", [1, 5, 29])
-def test_of_pings_that_jump_to_and_fro_none_counts(seconds):
-    fresh(every(1, seconds, [HERE, THERE] * 100) + every(2, 10, [HERE] * 400) + every(3, 10, [THERE] * 400))
-    assert met(plausible_only=False) == [2, 3]
-    assert met() == []
+def test_pings_that_jump_between_places_do_not_count(seconds):
+    replace_all(
+        pings_every(1, seconds, [HERE, THERE] * 100)
+        + pings_every(2, 10, [HERE] * 400)
+        + pings_every(3, 10, [THERE] * 400)
+    )
+    assert met_ids(plausible_only=False) == [2, 3]
+    assert met_ids() == []
 
 
 @pytest.mark.parametrize("start_s", range(0, 240, 30))
-def test_a_jump_just_before_the_range_is_seen(start_s):
-    """Each question begins with a ping at the target that has come there from far away too fast."""
-    fresh(every(1, 10, [THERE, HERE] * 20) + every(2, 10, [HERE] * 40))
+def test_a_jump_just_before_the_range_is_detected(start_s):
+    """Each range starts with a ping at the target that is too fast from the previous one."""
+    replace_all(pings_every(1, 10, [THERE, HERE] * 20) + pings_every(2, 10, [HERE] * 40))
     start = NOON + timedelta(seconds=start_s)
-    assert met(start=start, end=start + timedelta(seconds=61)) == []
+    assert met_ids(start=start, end=start + timedelta(seconds=61)) == []
 
 
-def test_the_ping_before_may_be_days_ago_and_far_away():
-    """A train at 100 m/s: at most 10 count. Half a day is enough for 300 km, and 5 hours are not."""
+def test_the_previous_ping_may_be_hours_old_and_far_away():
+    """At 10 m/s, 300 km are possible in 12 hours and not in 5."""
     for hours, expected in ((12, [2]), (5, [])):
         home = Ping(1, NOON - timedelta(hours=hours), *at(HALL, 300_000, 0))
-        fresh([home, *every(1, 60, [HERE] * 2), *every(2, 10, [HERE] * 7)])
-        assert met() == expected
+        replace_all([home, *pings_every(1, 60, [HERE] * 2), *pings_every(2, 10, [HERE] * 7)])
+        assert met_ids() == expected
 
 
-def test_pings_of_less_than_a_second_do_not_count():
-    fresh(every(1, 0.999, [HERE] * 100) + every(2, 10, [HERE] * 10))
-    assert met() == []
-    fresh(every(1, 1, [HERE] * 100) + every(2, 10, [HERE] * 10))
-    assert met() == [2]
+def test_pings_less_than_a_second_apart_do_not_count():
+    replace_all(pings_every(1, 0.999, [HERE] * 100) + pings_every(2, 10, [HERE] * 10))
+    assert met_ids() == []
+    replace_all(pings_every(1, 1, [HERE] * 100) + pings_every(2, 10, [HERE] * 10))
+    assert met_ids() == [2]
 
 
-def test_those_that_do_not_count_still_divide():
-    """A pile of pings elsewhere, too close in time to count, between two at the target."""
+def test_implausible_pings_are_part_of_the_total():
+    """Pings elsewhere, too close in time to count, between two pings at the target."""
     away = [Ping(1, NOON + timedelta(seconds=30, milliseconds=n), *at(HALL, 100, 0)) for n in range(3)]
-    fresh(every(1, 60, [HERE] * 2) + away[:2] + every(2, 10, [HERE] * 7))
-    assert met() == [2]  # 2 of 4
-    fresh(every(1, 60, [HERE] * 2) + away + every(2, 10, [HERE] * 7))
-    assert met() == []  # 2 of 5
+    replace_all(pings_every(1, 60, [HERE] * 2) + away[:2] + pings_every(2, 10, [HERE] * 7))
+    assert met_ids() == [2]  # 2 of 4
+    replace_all(pings_every(1, 60, [HERE] * 2) + away + pings_every(2, 10, [HERE] * 7))
+    assert met_ids() == []  # 2 of 5
 
 
 @pytest.mark.parametrize(("places", "meetings"), [(1, 1), (2, 2), (3, 0), (4, 0)])
-def test_going_round_between_people_meets_those_with_half_of_the_time(places, meetings):
-    """So many people, 100 m apart, and a path that goes from one to the next every 15 s, for an hour."""
+def test_a_round_trip_meets_only_people_near_half_of_its_pings(places, meetings):
+    """`places` people, 100 m apart, and a path that moves to the next one every 15 s for an hour."""
     spots = [(100.0 * n, 0.0) for n in range(places)]
-    others = [each for n, spot in enumerate(spots) for each in every(2 + n, 10, [spot] * 360)]
-    fresh(every(1, 15, spots * (240 // places)) + others)
-    assert len(met(max_gap_s=120)) == meetings
+    others = [each for n, spot in enumerate(spots) for each in pings_every(2 + n, 10, [spot] * 360)]
+    replace_all(pings_every(1, 15, spots * (240 // places)) + others)
+    assert len(met_ids(max_gap_s=120)) == meetings
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("d", [5, 30, 500, 9_999])
-def test_a_metre_decides_in_every_direction_all_over_the_world(place, d):
+def test_distances_are_exact_in_every_direction_all_over_the_world(place, d):
     pings = [Ping(1, NOON, *at(place, 0, 0))]
     person_id = 2
     for azimuth in range(0, 360, 45):
@@ -263,16 +269,16 @@ def test_a_metre_decides_in_every_direction_all_over_the_world(place, d):
             longitude = (there["lon2"] + 180) % 360 - 180
             pings.append(Ping(person_id, NOON, there["lat2"], longitude))
             person_id += 1
-    fresh(pings)
+    replace_all(pings)
 
     near = [p.person_id for p in storage.connections(1, **DAY, distance_m=d, within_s=0)]
-    ever = [p.person_id for p in storage.connections(1, **DAY, distance_m=d)]
+    any_time = [p.person_id for p in storage.connections(1, **DAY, distance_m=d)]
 
-    assert near == ever == list(range(2, person_id, 2))
+    assert near == any_time == list(range(2, person_id, 2))
 
 
-def test_the_same_point_has_one_longitude_more_at_the_antimeridian_and_all_at_the_pole():
-    fresh(
+def test_points_at_the_antimeridian_and_the_pole_are_equal_across_longitudes():
+    replace_all(
         [
             Ping(1, NOON, 10.0, 180.0),
             Ping(2, NOON, 10.0, -180.0),
@@ -290,12 +296,12 @@ def test_the_same_point_has_one_longitude_more_at_the_antimeridian_and_all_at_th
 @pytest.mark.parametrize("latitude", [0.1, 0.0, 90.0, -89.99999])
 @pytest.mark.parametrize("base", [0.0, 90.0, 180.0])
 @pytest.mark.parametrize("d", [1e-9, 5, 100, 10_000])
-def test_no_stored_ping_makes_a_question_fail(tiny, latitude, base, d):
-    """As older versions stored them: nearly 0, so that squares, cubes and quotients underflow."""
+def test_tiny_coordinates_make_no_question_fail(tiny, latitude, base, d):
+    """Older versions stored coordinates near 0, whose squares, cubes and quotients underflow."""
     later = NOON + timedelta(seconds=10)
     there = [(1, NOON, base), (1, later, tiny), (2, later, base), (2, NOON, tiny), (3, NOON, -tiny)]
     with connection.cursor() as cursor:
-        fresh([Ping(person_id, NOON - timedelta(days=9), 1.0, 1.0) for person_id in (1, 2, 3)])
+        replace_all([Ping(person_id, NOON - timedelta(days=9), 1.0, 1.0) for person_id in (1, 2, 3)])
         cursor.executemany(
             "INSERT INTO locations_location (person_id, creation_time, latitude, longitude) "
             "VALUES (%s, %s, %s, %s)",
@@ -311,8 +317,10 @@ def test_no_stored_ping_makes_a_question_fail(tiny, latitude, base, d):
     assert found == [row[:4] for row in brute_force.encounters(stored, 1, **question)]
 
 
-def test_a_location_counts_once_however_many_own_pings_are_near():
-    fresh([Ping(1, NOON + timedelta(seconds=s), 1.0, 1.0) for s in range(9)] + [Ping(2, NOON, 1.0, 1.0)])
+def test_a_location_near_many_own_pings_is_returned_once():
+    replace_all(
+        [Ping(1, NOON + timedelta(seconds=s), 1.0, 1.0) for s in range(9)] + [Ping(2, NOON, 1.0, 1.0)]
+    )
 
     assert len(list(storage.connections(1, **DAY, distance_m=5, within_s=60))) == 1
     assert len(list(storage.connections(1, **DAY, distance_m=5))) == 1
@@ -320,19 +328,19 @@ def test_a_location_counts_once_however_many_own_pings_are_near():
 
 
 @pytest.mark.parametrize("d", [5e-324, 1e-310, 1e-200, 1e-9])
-def test_a_distance_may_be_as_small_as_numbers_go(d):
-    fresh([Ping(1, NOON, 1.0, 1.0), Ping(2, NOON, 1.0, 1.0), Ping(3, NOON, 1.0, 1.0000001)])
+def test_the_distance_may_be_tiny(d):
+    replace_all([Ping(1, NOON, 1.0, 1.0), Ping(2, NOON, 1.0, 1.0), Ping(3, NOON, 1.0, 1.0000001)])
 
     for within_s in (None, 60):
         found = storage.connections(1, **DAY, distance_m=d, within_s=within_s)
         assert [ping.person_id for ping in found] == [2]
 
 
-def test_the_distance_of_an_encounter_is_not_that_of_the_next_one_however_far_they_are():
-    """Of the same own ping: gaps may be shorter than the tolerance, and then it may be in both."""
+def test_encounters_that_share_an_own_ping_have_their_own_distances():
+    """If max_gap is less than within, one own ping may be in two encounters."""
     place = PLACES["Berlin"]
     far = [Ping(2, NOON, *at(place, 2000, 0)), Ping(2, NOON + timedelta(seconds=50), *at(place, 1500, 0))]
-    fresh([Ping(1, NOON, *place), *far])
+    replace_all([Ping(1, NOON, *place), *far])
 
     found = storage.encounters(1, **DAY, distance_m=5000, within_s=60, max_gap_s=10)
 
@@ -342,7 +350,7 @@ def test_the_distance_of_an_encounter_is_not_that_of_the_next_one_however_far_th
 def test_both_people_see_the_same_encounter():
     walk = [Ping(1, NOON + timedelta(seconds=10 * n), 1.0, 1.0) for n in range(10)]
     stay = [Ping(2, NOON + timedelta(seconds=7 * n + 3), 1.0, 1.00001) for n in range(10)]
-    fresh(walk + stay)
+    replace_all(walk + stay)
     question = {**DAY, "distance_m": 5, "within_s": 60, "max_gap_s": 75}
 
     (mine,) = storage.encounters(1, **question)
@@ -352,8 +360,8 @@ def test_both_people_see_the_same_encounter():
     assert (mine.person_id, theirs.person_id) == (2, 1)
 
 
-def test_who_is_hidden_is_in_nobodys_answer_from_the_next_question_on_and_still_has_their_own():
-    fresh([Ping(person_id, NOON, 1.0, 1.0) for person_id in (1, 2, 3)])
+def test_a_hidden_person_is_in_no_answer_of_others_and_still_gets_own_answers():
+    replace_all([Ping(person_id, NOON, 1.0, 1.0) for person_id in (1, 2, 3)])
     question = {**DAY, "distance_m": 5, "within_s": 60, "max_gap_s": 75}
 
     def seen(person_id: int) -> list[list[int]]:
@@ -377,14 +385,14 @@ def test_who_is_hidden_is_in_nobodys_answer_from_the_next_question_on_and_still_
     assert seen(1) == [[2, 3]] * 4
 
 
-def test_pages_of_encounters_and_connections_make_the_whole():
+def test_all_pages_together_are_the_whole_answer():
     pings = [
         Ping(person_id, NOON + timedelta(seconds=200 * n + person_id), 1.0, 1.0)
         for person_id in range(1, 6)
         for n in range(6)
     ]
     pings += [ping._replace(person_id=9) for ping in pings if ping.person_id == 3]
-    fresh(pings, hidden=[1, 9])
+    replace_all(pings, hidden=[1, 9])
     question = {**DAY, "distance_m": 5, "within_s": 60, "max_gap_s": 75}
     near = {**DAY, "distance_m": 5}
 

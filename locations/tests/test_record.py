@@ -1,4 +1,4 @@
-"""The one writer: idempotent, complete, and safe beside other writers, readers and deletions."""
+"""`record` is idempotent, complete, and safe with concurrent writers, readers and deletions."""
 
 import threading
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def delete_people(*ids: int) -> None:
 
 
 def in_other_connection(work: Callable) -> Callable:
-    """As another process would do it: with a connection of its own, closed at the end."""
+    """Runs `work` with its own database connection, like another process, and closes it at the end."""
 
     def run():
         try:
@@ -56,7 +56,7 @@ def partition_names() -> set[str]:
 
 
 @pytest.mark.django_db
-def test_a_repeat_is_taken_and_not_stored_and_the_first_position_stays():
+def test_a_repeat_is_not_stored_and_the_first_position_stays():
     make_people(1)
 
     assert storage.record([Ping(1, NOON, 1.0, 2.0), Ping(1, NOON, 3.0, 4.0)]).stored == 1
@@ -66,7 +66,7 @@ def test_a_repeat_is_taken_and_not_stored_and_the_first_position_stays():
 
 
 @pytest.mark.django_db
-def test_a_ping_of_nobody_is_refused_and_the_others_are_stored():
+def test_a_ping_of_an_unknown_person_is_refused_and_the_others_are_stored():
     make_people(1)
     unknown = [0, -5, 999, 2**63 - 1, 2**63, 10**30]
 
@@ -78,7 +78,7 @@ def test_a_ping_of_nobody_is_refused_and_the_others_are_stored():
 
 
 @pytest.mark.django_db
-def test_what_was_sent_is_stored_to_the_last_bit_and_microsecond():
+def test_pings_are_stored_without_loss_of_precision():
     make_people(1)
     times = [
         datetime(1900, 1, 1, tzinfo=UTC),
@@ -112,7 +112,7 @@ def test_months_are_made_when_needed_and_their_number_is_bounded():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_writers_with_the_same_pings_and_a_new_month_neither_fail_nor_double():
+def test_two_writers_of_the_same_pings_in_a_new_month_store_them_once():
     make_people(*range(1, 21))
     pings = [
         Ping(n % 20 + 1, datetime(2031, 7, 1, tzinfo=UTC) + timedelta(seconds=n), n / 100, 0)
@@ -146,7 +146,7 @@ def test_a_new_month_does_not_wait_for_a_reader():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_deleting_a_person_waits_for_a_batch_in_hand_and_then_takes_its_pings_too(wait_until):
+def test_a_deletion_waits_for_an_open_batch_and_deletes_its_pings(wait_until):
     make_people(1, 2)
     storage.record([Ping(1, NOON, 1, 2), Ping(2, NOON, 1, 2)])
     with ThreadPoolExecutor(1) as pool:
@@ -161,7 +161,7 @@ def test_deleting_a_person_waits_for_a_batch_in_hand_and_then_takes_its_pings_to
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_batch_that_comes_during_a_deletion_finds_nobody(wait_until):
+def test_a_batch_during_a_deletion_is_refused(wait_until):
     make_people(1)
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
@@ -176,18 +176,18 @@ def test_a_batch_that_comes_during_a_deletion_finds_nobody(wait_until):
 
 
 @pytest.mark.django_db
-def test_a_batch_of_any_size_is_written_by_the_same_few_statements(django_assert_num_queries):
+def test_the_number_of_statements_does_not_depend_on_the_batch_size(django_assert_num_queries):
     make_people(1, 2)
     partitions.ensure([(2026, 5)])
     pings = [Ping(1 + n % 2, NOON + timedelta(seconds=n), 1, 2) for n in range(1000)]
 
-    with django_assert_num_queries(5):  # is the month there; savepoint, people held, COPY, release
+    with django_assert_num_queries(5):  # check of the partition; savepoint, lock of persons, COPY, release
         storage.record(pings)
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("count", [bulk_insert.MANY - 1, bulk_insert.MANY])
-def test_a_batch_with_repeats_is_stored_like_any_other(count: int):
+@pytest.mark.parametrize("count", [bulk_insert.COPY_FROM - 1, bulk_insert.COPY_FROM])
+def test_new_pings_of_a_batch_with_repeats_are_stored(count: int):
     make_people(1)
     pings = [Ping(1, NOON + timedelta(seconds=n), n / 1000, -0.0) for n in range(count)]
     assert storage.record(pings[: count // 2]).stored == count // 2
@@ -201,8 +201,8 @@ def test_a_batch_with_repeats_is_stored_like_any_other(count: int):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("count", [bulk_insert.MANY - 1, bulk_insert.MANY])
-def test_of_pings_that_differ_in_place_alone_the_first_is_stored(count: int):
+@pytest.mark.parametrize("count", [bulk_insert.COPY_FROM - 1, bulk_insert.COPY_FROM])
+def test_of_pings_with_equal_person_and_time_the_first_is_stored(count: int):
     make_people(1)
 
     assert storage.record([Ping(1, NOON, n / 1000, 0.0) for n in range(count)]).stored == 1

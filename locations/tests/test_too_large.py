@@ -1,4 +1,4 @@
-"""A question that takes longer than a caller may have: the answer says what to narrow, at every door."""
+"""A question that exceeds the caller's deadline: over REST and gRPC the error says how to reduce it."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,21 +25,21 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 START, END = datetime(2026, 5, 11, tzinfo=UTC), datetime(2026, 5, 12, tzinfo=UTC)
 DAY = "start_date=2026-05-11&end_date=2026-05-11"
-PINGS = 20_000  # of each of two people, one a second: some 140 million pairs within an hour
-WHAT_TO_DO = "Ask for a shorter range, a smaller distance or a smaller `within`."
+PINGS = 20_000  # per person, one per second: some 140 million pairs within an hour
+ADVICE = "Ask for a shorter range, a smaller distance or a smaller `within`."
 QUESTION: dict[str, Any] = {"start": START, "end": END, "distance_m": 5, "within_s": 3600, "max_gap_s": 75}
 
 
 @pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rule for long deadlines holds for short ones, too, so that no test waits long."""
+def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Applies the rule for long deadlines to short ones, so that the tests are fast."""
     monkeypatch.setattr(database, "SHORT_DEADLINE_S", 0)
     monkeypatch.setattr(database, "MARGIN_S", 0.1)
 
 
 @pytest.fixture
 def crowded(person: Callable[..., Person]) -> int:
-    """A person with too many pings in one place."""
+    """The id of a person with too many pings in one place."""
     own, other = person("Ann").pk, person("Bo").pk
     partitions.ensure(partitions.months_of([START]))
     with connection.cursor() as cursor:
@@ -52,11 +52,11 @@ def crowded(person: Callable[..., Person]) -> int:
     return own
 
 
-def test_by_rest_it_is_a_413_that_says_what_to_narrow(api: APIClient, crowded: int) -> None:
+def test_a_too_large_question_over_rest_is_a_413(api: APIClient, crowded: int) -> None:
     with request_context.call_context("a-test", 0.6):
         answer = api.get(f"/api/persons/{crowded}/encounters?{DAY}&within=3600")
     assert answer.status_code == 413
-    assert answer.json()["detail"].endswith(WHAT_TO_DO)
+    assert answer.json()["detail"].endswith(ADVICE)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def server(settings: Any) -> Iterator[str]:
         assert running.stop(10)
 
 
-def test_by_grpc_it_is_an_invalid_argument(server: str, crowded: int) -> None:
+def test_a_too_large_question_over_grpc_is_an_invalid_argument(server: str, crowded: int) -> None:
     request = pb.FindEncountersRequest(
         person_id=crowded, start=to_timestamp(START), end=to_timestamp(END), within_s=3600
     )
@@ -80,10 +80,12 @@ def test_by_grpc_it_is_an_invalid_argument(server: str, crowded: int) -> None:
         with pytest.raises(grpc.RpcError) as raised:
             list(answer)
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert raised.value.details().endswith(WHAT_TO_DO)
+    assert raised.value.details().endswith(ADVICE)
 
 
-def test_a_neighbour_that_asks_by_grpc_says_the_same(crowded: int, settings: Any) -> None:
+def test_a_too_large_question_to_a_grpc_neighbour_raises_question_too_large(
+    crowded: int, settings: Any
+) -> None:
     with LocationProcess() as server:
         settings.LOCATIONS_URL = server.url
         asking = client.encounters(crowded, **QUESTION)
@@ -91,7 +93,7 @@ def test_a_neighbour_that_asks_by_grpc_says_the_same(crowded: int, settings: Any
             next(asking)
 
 
-def test_a_lock_that_is_not_free_in_time_is_another_fault(crowded: int) -> None:
+def test_a_lock_timeout_is_an_operational_error(crowded: int) -> None:
     def ask() -> None:
         try:
             with request_context.call_context("a-test", 0.6):

@@ -1,4 +1,4 @@
-"""What each kind of caller may send and see, and how many pings an ingest token may send."""
+"""The use cases of locations: what each kind of caller may send and read, and the quota of ingest tokens."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,11 +32,11 @@ def _buckets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quota, "_quota", Quota())
 
 
-# --- who ------------------------------------------------------------------------------------------
+# --- callers --------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
-def test_each_kind_of_caller_sends_and_sees_what_is_theirs(ann: Person, bo: Person) -> None:
+def test_each_kind_of_caller_sends_and_sees_only_its_own(ann: Person, bo: Person) -> None:
     [mine], [theirs] = pings(ann), pings(bo)
     receipt = services.submit(phone(ann), [theirs, mine])
     assert [(one.index, one.status) for one in receipt.refused] == [(0, 404)]
@@ -57,12 +57,12 @@ def test_each_kind_of_caller_sends_and_sees_what_is_theirs(ann: Person, bo: Pers
             ask(phone(ann))
 
 
-# --- when -----------------------------------------------------------------------------------------
+# --- age ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("ago", "is_taken"),
+    ("ago", "is_accepted"),
     [
         (timedelta(hours=2, seconds=-30), True),
         (timedelta(hours=2, seconds=30), False),
@@ -71,24 +71,24 @@ def test_each_kind_of_caller_sends_and_sees_what_is_theirs(ann: Person, bo: Pers
         (timedelta(days=-400), False),
     ],
 )
-def test_an_ingest_token_sends_what_is_of_now(
-    ann: Person, settings: Any, ago: timedelta, is_taken: bool
+def test_an_ingest_token_sends_recent_pings_only(
+    ann: Person, settings: Any, ago: timedelta, is_accepted: bool
 ) -> None:
     settings.INGEST_MAX_AGE_H = 2
-    good, doubtful = pings(ann)[0], pings(ann, ago=ago)[0]
-    receipt = services.submit(phone(ann), [doubtful, good])
-    assert receipt.stored == 1 + is_taken
+    good, checked = pings(ann)[0], pings(ann, ago=ago)[0]
+    receipt = services.submit(phone(ann), [checked, good])
+    assert receipt.stored == 1 + is_accepted
     text = "Must be at most 2 hours ago and at most 60 seconds ahead."
-    expected = [] if is_taken else [(0, 400, {"creation_time": [text]})]
+    expected = [] if is_accepted else [(0, 400, {"creation_time": [text]})]
     assert [(one.index, one.status, one.errors) for one in receipt.refused] == expected
-    assert services.submit(STAFF, [doubtful]).refused == []
+    assert services.submit(STAFF, [checked]).refused == []
 
 
-# --- how many -------------------------------------------------------------------------------------
+# --- quota ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
-def test_too_many_pings_are_refused_before_one_is_stored_and_staff_are_not_bound(
+def test_pings_over_the_quota_are_refused_before_any_is_stored_and_staff_have_no_quota(
     ann: Person, bo: Person
 ) -> None:
     services.submit(phone(ann), pings(ann, count=BURST - 10))
@@ -101,7 +101,7 @@ def test_too_many_pings_are_refused_before_one_is_stored_and_staff_are_not_bound
 
 
 @pytest.mark.django_db
-def test_repeats_count_and_refused_pings_do_not(ann: Person) -> None:
+def test_repeats_count_for_the_quota_and_refused_pings_do_not(ann: Person) -> None:
     same, old = pings(ann) * BURST, pings(ann, ago=timedelta(days=9)) * BURST
     services.submit(phone(ann), old)
     services.submit(phone(ann), same)
@@ -110,7 +110,7 @@ def test_repeats_count_and_refused_pings_do_not(ann: Person) -> None:
 
 
 @pytest.mark.django_db
-def test_what_could_not_be_handed_in_is_not_counted(ann: Person, settings: Any, free_port: int) -> None:
+def test_pings_that_could_not_be_submitted_are_refunded(ann: Person, settings: Any, free_port: int) -> None:
     settings.PINGS_URL, settings.GRPC_TIMEOUT_S = f"grpc://127.0.0.1:{free_port}", 1.0
     with pytest.raises(NeighbourUnavailable):
         services.submit(phone(ann), pings(ann, count=BURST))
@@ -127,7 +127,7 @@ class Clock:
         return self.now
 
 
-def test_a_bucket_gets_one_ping_a_second() -> None:
+def test_a_bucket_is_refilled_by_one_ping_per_second() -> None:
     clock = Clock()
     quota = Quota(clock=clock)
     quota.charge([1] * BURST)
@@ -144,7 +144,7 @@ def test_a_bucket_gets_one_ping_a_second() -> None:
 
 
 @pytest.mark.parametrize("pause_s", [1, 7, 60, 599])
-def test_any_ten_minutes_have_at_most_one_a_second_and_a_burst(pause_s: int) -> None:
+def test_any_ten_minutes_allow_at_most_one_ping_per_second_and_a_burst(pause_s: int) -> None:
     clock = Clock()
     quota, taken = Quota(clock=clock), []
     for _ in range(0, 3 * 3600, pause_s):
@@ -159,15 +159,15 @@ def test_any_ten_minutes_have_at_most_one_a_second_and_a_burst(pause_s: int) -> 
         assert sum(size for at, size in taken if since <= at < since + 600) <= BURST + 600
 
 
-def test_a_batch_larger_than_a_bucket_is_refused_for_good() -> None:
+def test_a_batch_larger_than_a_bucket_is_always_refused() -> None:
     with pytest.raises(BatchTooLarge, match="3600 are allowed"):
         Quota(clock=Clock()).charge([1] * (BURST + 1))
 
 
-def test_buckets_take_bounded_memory_and_the_emptiest_stay() -> None:
+def test_the_number_of_buckets_is_bounded_and_the_emptiest_are_kept() -> None:
     clock = Clock()
     quota = Quota(clock=clock)
-    quota.MOST = 100
+    quota.MAX_PEOPLE = 100
     quota.charge([7] * BURST)
     for person_id in range(1000, 2000):
         quota.charge([person_id])

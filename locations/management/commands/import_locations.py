@@ -1,4 +1,4 @@
-"""`manage.py import_locations`: pings from files, through the door that the process, or --to, names."""
+"""`manage.py import_locations`: submits pings from files to PINGS_URL, or to the target of --to."""
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
@@ -17,17 +17,17 @@ from locations.file_import import Summary, import_file
 from locations.formats import Unreadable
 from locations.pings import parse_person_id
 
-DOORS = {"database": "local", "grpc": "grpc", "kafka": "kafka"}  # to the schemes of PINGS_URL
+TARGETS = {"database": "local", "grpc": "grpc", "kafka": "kafka"}  # --to: the scheme of PINGS_URL
 
 _EPILOG = """
 CSV      a first line with the columns person_id, latitude, longitude, creation_time, in any order
 GPX      the track points; a point without a time is refused
 GeoJSON  a FeatureCollection of Point features with the properties person_id and creation_time
 
-A ping that is there already is a repeat: it is always safe to run this again.
+A ping that is stored already is a repeat, so it is safe to run this command again.
 
-exit status: 0 every ping is taken; 1 some were refused, all others are taken; 2 a file could not be read
-(to its end: what was read is taken), or the door is out of reach; 130 interrupted
+exit status: 0 all pings are accepted; 1 some pings are refused, the others accepted; 2 a file is not readable
+to its end (the pings before that place are accepted), or the target is unavailable; 130 interrupted
 """
 
 
@@ -39,27 +39,27 @@ def person(text: str) -> int:
 
 
 @contextmanager
-def through(door: str | None) -> Iterator[None]:
-    """While it lasts, PINGS_URL leads to this door; the process's own one for None."""
+def override_target(target: str | None) -> Iterator[None]:
+    """Sets PINGS_URL to this target until the block ends; None changes nothing."""
     before = settings.PINGS_URL
-    if door is not None:
-        settings.PINGS_URL = _url(door)
+    if target is not None:
+        settings.PINGS_URL = _url(target)
     try:
         yield
     finally:
         settings.PINGS_URL = before
 
 
-def _url(door: str) -> str:
-    scheme = DOORS[door]
+def _url(target: str) -> str:
+    scheme = TARGETS[target]
     if scheme not in neighbours.PINGS:
-        open_doors = ", ".join(name for name, scheme in DOORS.items() if scheme in neighbours.PINGS)
-        raise CommandError(f"--to {door} is not available here; there is: {open_doors}.", returncode=2)
+        available = ", ".join(name for name, scheme in TARGETS.items() if scheme in neighbours.PINGS)
+        raise CommandError(f"--to {target} is not available here; available: {available}.", returncode=2)
     if settings.PINGS_URL.partition(":")[0] == scheme:
         return settings.PINGS_URL
     if scheme == "local":
         return "local:"
-    raise CommandError(f"--to {door} needs its address: set PINGS_URL={scheme}://host:port.", returncode=2)
+    raise CommandError(f"--to {target} needs an address: set PINGS_URL={scheme}://host:port.", returncode=2)
 
 
 class Command(BaseCommand):
@@ -72,52 +72,56 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("files", metavar="FILE", nargs="+", type=Path)
-        parser.add_argument("--to", choices=DOORS, help="the door; without it the one of PINGS_URL")
+        parser.add_argument("--to", choices=TARGETS, help="the target; by default PINGS_URL")
         parser.add_argument(
-            "--person", type=person, metavar="ID", help="whose pings they are, where the file does not say"
+            "--person",
+            type=person,
+            metavar="ID",
+            help="the person of pings that have no person_id in the file",
         )
 
     def handle(self, *, files: list[Path], to: str | None, person: int | None, **_: Any) -> None:
         total = Summary()
-        unread = 0
-        with through(to), gc_tuning.raised_threshold():
+        unreadable = 0
+        with override_target(to), gc_tuning.raised_threshold():
             submit = neighbours.pings().submit
             for path in files:
                 summary = Summary()
                 try:
                     import_file(path, person_id=person, submit=submit, summary=summary)
                 except Unreadable as fault:
-                    unread += 1
+                    unreadable += 1
                     self.stderr.write(f"{path}: {fault}.")
                 except OSError as fault:
-                    unread += 1
+                    unreadable += 1
                     self.stderr.write(f"{path}: {fault.strerror}.")
                 except (NeighbourUnavailable, OperationalError, InterfaceError) as fault:
                     self._report(str(path), summary)
-                    raise CommandError(f"The door is out of reach: {fault}", returncode=2) from None
+                    raise CommandError(f"The target is unavailable: {fault}", returncode=2) from None
                 except KeyboardInterrupt:
                     self._report(str(path), summary)
-                    self.stderr.write("Interrupted; run it again for the rest.")
+                    self.stderr.write("Interrupted. Run the command again for the rest.")
                     sys.exit(130)
                 self._report(str(path), summary)
                 total.add(summary)
         if len(files) > 1:
             self._report(f"{len(files)} files", total)
-        if unread:
+        if unreadable:
             raise CommandError(
-                f"{unread} of {len(files)} files could not be read to the end; what came before is taken.",
+                f"{unreadable} of {len(files)} files could not be read to the end; "
+                "the pings before that place are accepted.",
                 returncode=2,
             )
         if total.refused:
             raise CommandError(f"{total.refused:,} of {total.read:,} pings were refused.", returncode=1)
 
     def _report(self, name: str, summary: Summary) -> None:
-        taken = (
-            f"{summary.accepted:,} taken"
+        result = (
+            f"{summary.accepted:,} accepted"
             if summary.stored is None
             else f"{summary.stored:,} stored, {summary.repeats:,} repeats"
         )
-        self.stdout.write(f"{name}: {summary.read:,} read, {taken}, {summary.refused:,} refused")
+        self.stdout.write(f"{name}: {summary.read:,} read, {result}, {summary.refused:,} refused")
         for text, reason in sorted(summary.reasons.items(), key=lambda each: -each[1].count):
             more = ", ..." if reason.count > len(reason.examples) else ""
             places = f"; {', '.join(reason.examples)}{more}" if reason.examples else ""

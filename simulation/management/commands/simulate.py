@@ -19,7 +19,7 @@ from connect import neighbours
 from connect.errors import NeighbourUnavailable
 from connect.wire_format import format_degrees, format_time
 from locations.pings import EARLIEST, LATEST, MAX_BATCH, Ping
-from locations.prefetch import made_ahead
+from locations.prefetch import prefetched
 from persons.csv_import import import_rows
 from simulation.event import Event
 from simulation.people import FIRST_ID, Person, invited
@@ -110,7 +110,7 @@ class Command(BaseCommand):
         submit = neighbours.pings().submit
         sent = refused = 0
         stored: int | None = 0
-        for batch in made_ahead(batches):
+        for batch in prefetched(batches):
             receipt = submit(batch)
             sent += len(batch)
             refused += len(receipt.refused)
