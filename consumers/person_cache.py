@@ -1,4 +1,4 @@
-"""Which persons are known to exist, so that a door needs only the broker to take their pings."""
+"""Cache of existing person ids: with it, accepting pings needs only the broker."""
 
 import threading
 import time
@@ -10,59 +10,66 @@ from connect import neighbours
 from connect.coalescing import Coalesced
 from connect.errors import NeighbourUnavailable
 
-FRESH_S = 60.0
-AGAIN_S = 2.0
-MOST = 1_000_000  # ids remembered; some 100 MB
+TTL_S = 60.0
+RETRY_AFTER_S = 2.0
+MAX_IDS = 1_000_000  # some 100 MB
 
 
-class KnownPersons:
-    """Remembers who was found: for FRESH_S, and while persons is away for as long as that lasts.
+class PersonCache:
+    """Caches ids of existing persons for TTL_S. Serves stale ids while the persons service is unavailable.
 
-    Thread-safe. While persons is away it is asked again every AGAIN_S only, since each asking may take long.
+    Thread-safe. It asks an unavailable service again only after RETRY_AFTER_S, because each try may be slow.
     """
 
-    def __init__(self, *, most: int = MOST, clock: Callable[[], float] = time.monotonic):
-        self._most = most
+    def __init__(self, *, max_ids: int = MAX_IDS, clock: Callable[[], float] = time.monotonic):
+        self._max_ids = max_ids
         self._clock = clock
-        self._found: dict[int, float] = {}  # when last; the longest ago first
-        self._away_until = float("-inf")
+        self._confirmed_at: dict[int, float] = {}  # oldest first
+        self._retry_at = float("-inf")
         self._lock = threading.Lock()
         self._persons = Coalesced[int, object](lambda ids: neighbours.persons().get_many(ids))
 
-    def among(self, person_ids: Iterable[int]) -> set[int]:
-        """Those who exist. Asks once at most; raises NeighbourUnavailable if that is in vain and matters."""
+    def __len__(self) -> int:
+        return len(self._confirmed_at)
+
+    def existing(self, person_ids: Iterable[int]) -> set[int]:
+        """The ids that exist, with at most one query.
+
+        Raises NeighbourUnavailable if an id is not cached and the persons service is unavailable.
+        """
         wanted = set(person_ids)
         now = self._clock()
         with self._lock:
-            doubtful = {each for each in wanted if self._found.get(each, float("-inf")) + FRESH_S <= now}
-            away = now < self._away_until
-        if not doubtful:
+            oldest = now - TTL_S
+            expired = {each for each in wanted if self._confirmed_at.get(each, float("-inf")) <= oldest}
+            is_unavailable = now < self._retry_at
+        if not expired:
             return wanted
-        existing = None if away else self._ask(doubtful)
+        existing = None if is_unavailable else self._query(expired)
         with self._lock:
             if existing is None:
-                if strangers := doubtful - self._found.keys():
-                    raise NeighbourUnavailable(f"Nobody can say whether there are {_some(strangers)}.")
+                if unknown := expired - self._confirmed_at.keys():
+                    raise NeighbourUnavailable(f"Cannot check whether {_first_ids(unknown)} exist.")
                 return wanted
-            for each in doubtful:
-                self._found.pop(each, None)
-            self._found |= dict.fromkeys(existing, now)
-            while len(self._found) > self._most:
-                del self._found[next(iter(self._found))]
-        return wanted - (doubtful - existing)
+            for each in expired:
+                self._confirmed_at.pop(each, None)
+            self._confirmed_at |= dict.fromkeys(existing, now)
+            while len(self._confirmed_at) > self._max_ids:
+                del self._confirmed_at[next(iter(self._confirmed_at))]
+        return wanted - (expired - existing)
 
-    def _ask(self, doubtful: set[int]) -> set[int] | None:
-        """None when persons is away."""
+    def _query(self, person_ids: set[int]) -> set[int] | None:
+        """None if the persons service is unavailable."""
         try:
-            return doubtful & self._persons(doubtful).keys()
+            return person_ids & self._persons(person_ids).keys()
         except (OperationalError, InterfaceError):
             connection.close_if_unusable_or_obsolete()
         except NeighbourUnavailable:
             pass
-        self._away_until = self._clock() + AGAIN_S
+        self._retry_at = self._clock() + RETRY_AFTER_S
         return None
 
 
-def _some(person_ids: set[int]) -> str:
+def _first_ids(person_ids: set[int]) -> str:
     first = ", ".join(map(str, sorted(person_ids)[:3]))
     return f"persons {first}{'…' if len(person_ids) > 3 else ''}"

@@ -1,4 +1,4 @@
-"""Who is remembered to exist, for how long, and what happens while persons is away."""
+"""The cache of existing person ids: TTL, stale ids while persons is unavailable, maximum size."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from connect.errors import NeighbourUnavailable
-from consumers.person_cache import AGAIN_S, FRESH_S, KnownPersons
+from consumers.person_cache import RETRY_AFTER_S, TTL_S, PersonCache
 from persons import services as persons
 from tests.gunicorn_server import Server
 
@@ -27,13 +27,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def known(clock: Clock) -> KnownPersons:
-    return KnownPersons(clock=clock)
+def person_cache(clock: Clock) -> PersonCache:
+    return PersonCache(clock=clock)
 
 
 @pytest.fixture
-def away(settings: Any, free_port: int) -> Any:
-    """Call it, and persons is away; again, and it is back."""
+def toggle_persons(settings: Any, free_port: int) -> Any:
+    """A function that makes the persons service unavailable, and available again at the next call."""
 
     def switch() -> None:
         local = settings.PERSONS_URL == "local:"
@@ -42,98 +42,104 @@ def away(settings: Any, free_port: int) -> Any:
     return switch
 
 
-def test_a_batch_is_one_question(known: KnownPersons):
-    with CaptureQueriesContext(connection) as asked:
-        assert known.among([3, 1, 3, 77, 2**63 - 1]) == {1, 3}
+def test_a_batch_is_one_query(person_cache: PersonCache):
+    with CaptureQueriesContext(connection) as queries:
+        assert person_cache.existing([3, 1, 3, 77, 2**63 - 1]) == {1, 3}
 
-    assert len(asked) == 1
+    assert len(queries) == 1
 
 
-def test_who_was_found_is_not_asked_about_for_a_minute(known: KnownPersons, clock: Clock):
-    known.among([1, 2])
+def test_existing_ids_are_cached_for_the_ttl(person_cache: PersonCache, clock: Clock):
+    person_cache.existing([1, 2])
     persons.delete(2)
-    clock.now += FRESH_S - 0.1
+    clock.now += TTL_S - 0.1
 
-    with CaptureQueriesContext(connection) as asked:
-        assert known.among([1, 2]) == {1, 2}
-    assert len(asked) == 0
+    with CaptureQueriesContext(connection) as queries:
+        assert person_cache.existing([1, 2]) == {1, 2}
+    assert len(queries) == 0
 
     clock.now += 0.1
-    assert known.among([1, 2]) == {1}
+    assert person_cache.existing([1, 2]) == {1}
 
 
-def test_who_was_not_found_is_asked_about_each_time(known: KnownPersons):
-    assert known.among([10]) == set()
+def test_missing_ids_are_not_cached(person_cache: PersonCache):
+    assert person_cache.existing([10]) == set()
 
-    somebody = persons.create(first_name="New", last_name="Here", company_name="C")
+    person = persons.create(first_name="New", last_name="Here", company_name="C")
 
-    assert somebody.id == 10
-    assert known.among([10]) == {10}
-
-
-def test_nobody_is_no_question(known: KnownPersons):
-    with CaptureQueriesContext(connection) as asked:
-        assert known.among([]) == set()
-
-    assert len(asked) == 0
+    assert person.id == 10
+    assert person_cache.existing([10]) == {10}
 
 
-def test_while_persons_is_away_who_was_found_is_remembered(known: KnownPersons, clock: Clock, away: Any):
-    known.among([1, 2])
-    away()
-    clock.now += 100 * FRESH_S
+def test_no_ids_need_no_query(person_cache: PersonCache):
+    with CaptureQueriesContext(connection) as queries:
+        assert person_cache.existing([]) == set()
 
-    assert known.among([2, 1]) == {1, 2}
+    assert len(queries) == 0
+
+
+def test_stale_ids_are_served_while_persons_is_unavailable(
+    person_cache: PersonCache, clock: Clock, toggle_persons: Any
+):
+    person_cache.existing([1, 2])
+    toggle_persons()
+    clock.now += 100 * TTL_S
+
+    assert person_cache.existing([2, 1]) == {1, 2}
     with pytest.raises(NeighbourUnavailable, match="persons 3"):
-        known.among([1, 3])
+        person_cache.existing([1, 3])
 
 
-def test_when_persons_is_back_it_is_asked_again(known: KnownPersons, clock: Clock, away: Any):
-    known.among([1, 2])
-    away()
-    clock.now += FRESH_S
-    known.among([1, 2])
-    away()
+def test_persons_is_asked_again_after_the_retry_interval(
+    person_cache: PersonCache, clock: Clock, toggle_persons: Any
+):
+    person_cache.existing([1, 2])
+    toggle_persons()
+    clock.now += TTL_S
+    person_cache.existing([1, 2])
+    toggle_persons()
     persons.delete(2)
 
-    assert known.among([1, 2]) == {1, 2}  # just found to be away, it is not asked yet
-    clock.now += AGAIN_S
-    assert known.among([1, 2, 3]) == {1, 3}
+    assert person_cache.existing([1, 2]) == {1, 2}  # not queries again before the retry interval
+    clock.now += RETRY_AFTER_S
+    assert person_cache.existing([1, 2, 3]) == {1, 3}
 
 
-def test_a_database_that_is_away_is_persons_that_are_away(known: KnownPersons, clock: Clock, people: None):
-    known.among([1])
-    clock.now += FRESH_S
+def test_stale_ids_are_served_while_the_database_is_unavailable(
+    person_cache: PersonCache, clock: Clock, people: None
+):
+    person_cache.existing([1])
+    clock.now += TTL_S
     port = connection.settings_dict["PORT"]
     connection.close()
     try:
         connection.settings_dict["PORT"] = 1
-        assert known.among([1]) == {1}
+        assert person_cache.existing([1]) == {1}
         with pytest.raises(NeighbourUnavailable):
-            known.among([2])
+            person_cache.existing([2])
     finally:
         connection.settings_dict["PORT"] = port
         connection.close()
-    clock.now += AGAIN_S
-    assert known.among([1, 2]) == {1, 2}
+    clock.now += RETRY_AFTER_S
+    assert person_cache.existing([1, 2]) == {1, 2}
 
 
-def test_persons_can_be_a_process_of_its_own(known: KnownPersons, settings: Any):
+def test_persons_can_be_a_separate_process(person_cache: PersonCache, settings: Any):
     with Server(SERVED_APPS="persons,internal", WEB_WORKERS="1") as persons:
         settings.PERSONS_URL = persons.url("")
 
-        assert known.among(range(1, 700)) == set(range(1, 10))
+        assert person_cache.existing(range(1, 700)) == set(range(1, 10))
 
 
-def test_only_so_many_are_remembered(clock: Clock):
-    known = KnownPersons(most=3, clock=clock)
+def test_the_cache_has_a_maximum_size(clock: Clock):
+    person_cache = PersonCache(max_ids=3, clock=clock)
 
-    known.among([1, 2, 3])
-    clock.now += FRESH_S
-    known.among([1])
-    known.among([4])
+    person_cache.existing([1, 2, 3])
+    clock.now += TTL_S
+    person_cache.existing([1])
+    person_cache.existing([4])
 
-    with CaptureQueriesContext(connection) as asked:
-        assert known.among([1, 4]) == {1, 4}
-    assert len(asked) == 0
-    assert len(known._found) == 3
+    with CaptureQueriesContext(connection) as queries:
+        assert person_cache.existing([1, 4]) == {1, 4}
+    assert len(queries) == 0
+    assert len(person_cache) == 3
