@@ -107,7 +107,7 @@ def decode(key: bytes | None, value: bytes | None) -> Decoded:
         ping = converter.to_ping(location)
     except Refused as refused:
         person_id = location.person_id if location.HasField("person_id") else _person_id_of(key)
-        return Decoded(None, person_id, converter.in_words(refused.errors))
+        return Decoded(None, person_id, converter.error_text(refused.errors))
     return Decoded(ping, ping.person_id)
 
 

@@ -140,8 +140,8 @@ def test_a_page_and_the_row_after_it_are_one_call(url: str, crowd: int, monkeypa
     storage.record([Ping(2, NOON, 1.0, 2.0)])
     ever = {"start": datetime(1990, 1, 1, tzinfo=UTC), "end": datetime(2030, 1, 1, tzinfo=UTC)}
     calls: list[str] = []
-    answer = client._answer
-    monkeypatch.setattr(client, "_answer", lambda method, *how: calls.append(method) or answer(method, *how))
+    answer = client._stream_once
+    monkeypatch.setattr(client, "_stream_once", lambda method, *how: calls.append(method) or answer(method, *how))
 
     for size in (10_000, 10_001):
         assert len(list(client.list_between(person_id=1, limit=size))) == size
@@ -158,8 +158,8 @@ def test_what_is_not_read_to_its_end_is_not_worked_on(url: str, crowd: int):
 
 
 def test_a_process_has_one_channel_of_its_own(url: str):
-    assert client._server(url) is client._server(url)
-    assert {pid for pid, _ in client._servers} == {os.getpid()}
+    assert client._client(url) is client._client(url)
+    assert {pid for pid, _ in client._clients} == {os.getpid()}
 
 
 @pytest.mark.parametrize("url", ["grpc:", "grpc://", "grpc://locations", "grpc://locations:port"])

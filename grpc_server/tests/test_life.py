@@ -199,7 +199,7 @@ def test_a_stream_outlives_the_age_of_its_connection(channel: grpc.Channel, stub
 
 
 def test_reflection_and_watches_of_health_end_and_are_few(monkeypatch: pytest.MonkeyPatch, people: None):
-    monkeypatch.setattr(anonymous, "OPEN_CALLS", 2)
+    monkeypatch.setattr(anonymous, "MAX_OPEN_CALLS", 2)
     monkeypatch.setattr(anonymous, "FIRST_MESSAGE_S", 1.0)
     server = LocationServer("127.0.0.1:0")
     server.start()

@@ -12,13 +12,13 @@ from access import services
 from access.callers import Caller, Kind
 from connect.request_context import SHARE
 from grpc_server import locations_pb2 as pb
-from grpc_server.calls import PERSON_PLACES
 from grpc_server.converter import to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from grpc_server.probe import is_serving
-from grpc_server.rate_limits import MEASURED_S
+from grpc_server.rate_limits import WINDOW_S
 from grpc_server.tests.conftest import NOON, batch, location
 from grpc_server.tests.process import LocationProcess
+from grpc_server.thread_pools import PERSON_THREADS
 
 PER_TOKEN, PER_ADDRESS = 2, 4
 ASK = pb.GetLocationRequest(id="1-1")
@@ -69,11 +69,11 @@ def test_a_token_that_asks_too_much_is_told_when_to_come_back_and_another_goes_o
 ) -> None:
     one = token(Kind.STAFF)
     count, error = answered(limited_stub, 100, **shown(one))
-    assert count == PER_TOKEN * MEASURED_S
+    assert count == PER_TOKEN * WINDOW_S
     assert error is not None
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     wait_s = int(dict(error.trailing_metadata())["retry-after"])
-    assert 1 <= wait_s <= MEASURED_S
+    assert 1 <= wait_s <= WINDOW_S
     assert error.details() == f"Too many calls. Expected available in {wait_s} seconds."
     for spelling in (f"bearer {one}", f"BEARER   {one}", f"Bearer {one} "):
         how = {"metadata": [("authorization", spelling)]}
@@ -86,8 +86,8 @@ def test_unknown_tokens_are_counted_by_address_and_known_ones_go_on(
 ) -> None:
     known, ours = token(Kind.STAFF), token(Kind.SERVICE)
     codes = [answered(limited_stub, 1, **shown(f"{n:08}.{n:064}"))[1].code() for n in range(100)]
-    assert codes.count(grpc.StatusCode.UNAUTHENTICATED) == PER_ADDRESS * MEASURED_S
-    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 100 - PER_ADDRESS * MEASURED_S
+    assert codes.count(grpc.StatusCode.UNAUTHENTICATED) == PER_ADDRESS * WINDOW_S
+    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 100 - PER_ADDRESS * WINDOW_S
     assert answered(limited_stub, 5, **shown(known)) == (5, None)
     assert answered(limited_stub, 100, **shown(ours)) == (100, None)
     assert is_serving(int(limited.address.rpartition(":")[2]))
@@ -98,7 +98,7 @@ def test_each_batch_of_a_stream_is_counted_and_those_before_are_answered(
 ) -> None:
     sent = (batch(location(1, second)) for second in range(100))
     answers = limited_stub.RecordLocations(sent, **shown(token(Kind.STAFF)))
-    answered_before = PER_TOKEN * MEASURED_S
+    answered_before = PER_TOKEN * WINDOW_S
     assert [next(answers).accepted for _ in range(answered_before)] == [1] * answered_before
     with pytest.raises(grpc.RpcError) as raised:
         next(answers)
@@ -122,7 +122,7 @@ def test_what_a_neighbour_asks_is_in_the_share_of_whom_it_asks_for(
             return answer
 
         greedy = Caller(Kind.PERSON, "person 1").share
-        held = [begin(greedy) for _ in range(PERSON_PLACES)]
+        held = [begin(greedy) for _ in range(PERSON_THREADS)]
         with pytest.raises(grpc.RpcError) as raised:
             begin(greedy)
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

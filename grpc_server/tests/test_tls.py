@@ -37,7 +37,7 @@ def secure_server(django_db_setup: None, authority: Authority) -> Iterator[Locat
 
 @pytest.fixture(autouse=True)
 def no_channels_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_servers", {})
+    monkeypatch.setattr(client, "_clients", {})
 
 
 def port(server: LocationProcess) -> int:
