@@ -1,7 +1,7 @@
 """The path of every call: identity, limits, a thread with a database connection, status.
 
-The event loop receives and sends; a call holds a thread only while it works. A caller without a valid token is
-refused before its message is read.
+The event loop receives and sends; a call holds a thread only while it works. A caller without a valid token
+is refused before its message is read.
 """
 
 import asyncio

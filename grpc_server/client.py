@@ -42,8 +42,9 @@ _SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"].full_name
 _TRANSIENT = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED]
 _HEALTH_TIMEOUT_S = 2.0
 _RETRY_DELAYS_S = [0.1, 0.2, 0.4, 0.8]  # plus or minus 20 % jitter
-# The library's own retries, for calls with one answer. With streams it has a bug: if the server of a stream dies
-# and the last retry reaches no server, the reader hangs in spite of its deadline, and a cancel does not help.
+# The library's own retries, for calls with one answer. With streams it has a bug: if the server of a stream
+# dies and the last retry reaches no server, the reader hangs in spite of its deadline, and a cancel does not
+# help.
 _RETRY = {
     "maxAttempts": 1 + len(_RETRY_DELAYS_S),
     "initialBackoff": f"{_RETRY_DELAYS_S[0]}s",
@@ -62,7 +63,10 @@ _OPTIONS: list[tuple[str, str | int]] = [
             }
         ),
     ),
-    ("grpc.per_rpc_retry_buffer_size", 2 * settings.BODY_LIMIT),  # a whole batch; a larger call is not retried
+    (
+        "grpc.per_rpc_retry_buffer_size",
+        2 * settings.BODY_LIMIT,
+    ),  # a whole batch; a larger call is not retried
     ("grpc.max_receive_message_length", settings.BODY_LIMIT),
     ("grpc.enable_http_proxy", 0),
     # Reconnect quickly to a server that is back.
@@ -129,7 +133,9 @@ def submit(pings: Sequence[Ping]) -> Receipt:
     for first in range(0, len(pings), MAX_BATCH):
         batch = pings[first : first + MAX_BATCH]
         sendable = [index for index, ping in enumerate(batch) if abs(ping.person_id) <= MAX_ID]
-        refusals = [unknown_person(first + n, batch[n].person_id) for n in set(range(len(batch))) - set(sendable)]
+        refusals = [
+            unknown_person(first + n, batch[n].person_id) for n in set(range(len(batch))) - set(sendable)
+        ]
         if sendable:
             answer = _record([batch[index] for index in sendable])
             stored = stored + answer.stored if stored is not None and answer.HasField("stored") else None
@@ -180,7 +186,10 @@ def list_between(
     if person_id is not None and not 0 < person_id <= MAX_ID:
         return iter([])
     if person_id is None and limit is None:
-        start, end = start or EARLIEST, end or LATEST  # the server requires a filter, so send the widest range
+        start, end = (
+            start or EARLIEST,
+            end or LATEST,
+        )  # the server requires a filter, so send the widest range
     box = pb.Bounds(**asdict(bounds)) if bounds else None
 
     def page(after: tuple[datetime, int] | None, limit: int | None) -> Iterator[Ping]:
@@ -265,10 +274,17 @@ def encounters(
         )
         for batch in _batches("FindEncounters", request):
             if plausible_only and not batch.plausible_only:
-                raise NeighbourUnavailable("The gRPC server is of an older release: it ignores plausible_only.")
+                raise NeighbourUnavailable(
+                    "The gRPC server is of an older release: it ignores plausible_only."
+                )
             yield from map(converter.from_encounter, batch.encounters)
 
-    return _pages(page, lambda encounter: (encounter.start, encounter.person_id, encounter.nth), after=after, limit=limit)
+    return _pages(
+        page,
+        lambda encounter: (encounter.start, encounter.person_id, encounter.nth),
+        after=after,
+        limit=limit,
+    )
 
 
 def _moment(moment: datetime | None) -> Timestamp | None:

@@ -102,8 +102,8 @@ class LocationServiceServicer:
 
     def FindConnections(self, request, context):
         """Streams the locations of other people near a location of the person, in space and, with within_s, in
-        time. Each comes once, in batches from one snapshot, ordered by creation_time, then person. PERMISSION_DENIED
-        for a person's token.
+        time. Each comes once, in batches from one snapshot, ordered by creation_time, then person.
+        PERMISSION_DENIED for a person's token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

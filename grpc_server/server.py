@@ -39,8 +39,8 @@ OPTIONS = [
     # Detects clients that vanished without closing the connection, and ends their streams.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    # Connections are closed after some seconds, once their calls have ended: so clients find new processes and
-    # leave a stopping one. This interrupts no call.
+    # Connections are closed after some seconds, once their calls have ended: so clients find new processes
+    # and leave a stopping one. This interrupts no call.
     ("grpc.max_connection_age_ms", CONNECTION_S * 1000),
     # Clients may send a keepalive every 10 s.
     ("grpc.keepalive_permit_without_calls", 1),
@@ -137,10 +137,12 @@ class LocationServer:
     async def _update_health(self) -> None:
         """Sets the health of each dependency, of the service (all dependencies) and of the whole server.
 
-        Load balancers and probes ask for the whole server. It serves while any dependency is available: with a
-        topic it accepts pings without a database.
+        Load balancers and probes ask for the whole server. It serves while any dependency is available: with
+        a topic it accepts pings without a database.
         """
-        found = await asyncio.get_running_loop().run_in_executor(self._health_checks, needs.look, ["locations"])
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._health_checks, needs.look, ["locations"]
+        )
         serving = {
             OVERALL_HEALTH: needs.OK in found.values(),
             SERVICE: set(found.values()) <= {needs.OK},

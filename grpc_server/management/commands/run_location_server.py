@@ -60,7 +60,9 @@ class Command(BaseCommand):
     def handle(self, *, address: str, grace: float, **_: Any) -> None:
         for name in ("LOCATIONS_URL", "PINGS_URL"):
             if getattr(settings, name).startswith("grpc:"):
-                raise CommandError(f"{name} leads to a gRPC server: this server would call itself.", returncode=2)
+                raise CommandError(
+                    f"{name} leads to a gRPC server: this server would call itself.", returncode=2
+                )
         try:
             self.stdout.write(bind_check.check([address.rpartition(":")[0]]))
         except ImproperlyConfigured as error:
