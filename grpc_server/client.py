@@ -63,10 +63,7 @@ _OPTIONS: list[tuple[str, str | int]] = [
             }
         ),
     ),
-    (
-        "grpc.per_rpc_retry_buffer_size",
-        2 * settings.BODY_LIMIT,
-    ),  # a whole batch; a larger call is not retried
+    ("grpc.per_rpc_retry_buffer_size", 2 * settings.BODY_LIMIT),  # a whole batch; larger calls have no retry
     ("grpc.max_receive_message_length", settings.BODY_LIMIT),
     ("grpc.enable_http_proxy", 0),
     # Reconnect quickly to a server that is back.
@@ -186,10 +183,7 @@ def list_between(
     if person_id is not None and not 0 < person_id <= MAX_ID:
         return iter([])
     if person_id is None and limit is None:
-        start, end = (
-            start or EARLIEST,
-            end or LATEST,
-        )  # the server requires a filter, so send the widest range
+        start, end = start or EARLIEST, end or LATEST  # the server requires a filter
     box = pb.Bounds(**asdict(bounds)) if bounds else None
 
     def page(after: tuple[datetime, int] | None, limit: int | None) -> Iterator[Ping]:

@@ -38,7 +38,7 @@ class RateLimits:
         return self._hit(self._per_address, peer.rpartition(":")[0])
 
     def address_wait_s(self, peer: str) -> int:
-        """The same, and counts nothing: whether an unknown token namespace this address is worth a look."""
+        """Like hit_address, without counting: for the decision whether to look up an unknown token."""
         item, key = self._per_address, peer.rpartition(":")[0]
         if item is None or self._limiter.test(item, key):
             return 0

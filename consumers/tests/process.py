@@ -62,11 +62,11 @@ class WriterProcess:
             raise AssertionError(f"The process does not end:\n{self.output()}") from None
 
     def until_output(self, text: str, *, at_most_s: float = 20) -> None:
-        def said() -> bool:
+        def is_in_output() -> bool:
             assert self.process.poll() is None, self.output()
             return text in self.output()
 
-        until(said, at_most_s=at_most_s)
+        until(is_in_output, at_most_s=at_most_s)
 
     def output(self) -> str:
         return Path(self._log.name).read_text()

@@ -106,11 +106,11 @@ def test_import_locations_sends_a_file_to_the_topic(kafka: str, tmp_path: Path, 
     file = tmp_path / "pings.csv"
     lines = [f"{1 + n % 9},1,2,2026-05-11T12:{n // 60:02}:{n % 60:02}Z" for n in range(1000)]
     file.write_text("\n".join(["person_id,latitude,longitude,creation_time", *lines]))
-    said = StringIO()
+    output = StringIO()
 
-    call_command("import_locations", file, to="kafka", stdout=said)
+    call_command("import_locations", file, to="kafka", stdout=output)
 
-    assert said.getvalue() == f"{file}: 1,000 read, 1,000 taken, 0 refused\n"
+    assert output.getvalue() == f"{file}: 1,000 read, 1,000 taken, 0 refused\n"
     write_all()
     assert len(list(storage.list_between(limit=2000))) == 1000
 
@@ -123,6 +123,6 @@ def test_import_locations_fails_while_the_broker_is_unavailable(
     file.write_text("person_id,latitude,longitude,creation_time\n1,1,2,2026-05-11T12:00:00Z\n")
     producer.person_cache.existing([1])
 
-    with pytest.raises(CommandError, match="out of reach") as said:
+    with pytest.raises(CommandError, match="out of reach") as raised:
         call_command("import_locations", file, to="kafka")
-    assert said.value.returncode == 2
+    assert raised.value.returncode == 2

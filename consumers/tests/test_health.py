@@ -49,22 +49,22 @@ def test_each_process_that_needs_the_broker_reports_a_frozen_one(
         with LocationProcess(PINGS_URL=broker.url) as server, server.channel() as channel:
             health, port = HealthStub(channel), int(server.address.rpartition(":")[2])
 
-            def said(name: str) -> bool | None:
+            def serves(name: str) -> bool | None:
                 """Whether it serves; None if the health check and the probe disagree."""
                 answer = health.Check(HealthCheckRequest(service=name), timeout=20, wait_for_ready=True)
                 is_well = answer.status == HealthCheckResponse.SERVING
                 return is_well if is_serving(port, service=name) == is_well else None
 
-            until(lambda: said(LOCATION_SERVICE) and said("broker"))
+            until(lambda: serves(LOCATION_SERVICE) and serves("broker"))
             with frozen(process.pid):
                 until(lambda: needs() == {**well, "broker": "out of reach"})
                 assert api.get("/health/ready").status_code == 503
                 assert api.get("/health/live").status_code == 200
-                until(lambda: said("broker") is False and said(LOCATION_SERVICE) is False)
-                until(lambda: said(""))  # reads are answered
-                until(lambda: said("database"))
+                until(lambda: serves("broker") is False and serves(LOCATION_SERVICE) is False)
+                until(lambda: serves(""))  # reads are answered
+                until(lambda: serves("database"))
             until(lambda: needs() == well)
-            until(lambda: said(LOCATION_SERVICE))
+            until(lambda: serves(LOCATION_SERVICE))
 
 
 def test_the_admin_process_reports_whether_a_writer_works(

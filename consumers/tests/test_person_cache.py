@@ -100,7 +100,7 @@ def test_persons_is_asked_again_after_the_retry_interval(
     toggle_persons()
     persons.delete(2)
 
-    assert person_cache.existing([1, 2]) == {1, 2}  # not queries again before the retry interval
+    assert person_cache.existing([1, 2]) == {1, 2}  # no query before the retry interval
     clock.now += RETRY_AFTER_S
     assert person_cache.existing([1, 2, 3]) == {1, 3}
 

@@ -92,9 +92,7 @@ def test_threads_share_a_producer_and_new_partitions_lose_nothing(kafka: str, se
         receipts.extend(producer.submit([at(person_id, n), at(person_id, n + 0.5)]) for n in range(20))
 
     name, before = settings.KAFKA_TOPIC, polling_threads()
-    producer.person_cache.existing(
-        range(1, 9)
-    )  # here, because a thread would leave its database connection open
+    producer.person_cache.existing(range(1, 9))  # threads would leave their database connections open
     for n in range(40):
         settings.KAFKA_TOPIC = f"{name}-{n}"
         topic.ensure(3)

@@ -37,7 +37,7 @@ def reject(*what: Ping | bytes | None, reason: str = UNKNOWN) -> list[RejectedPi
     return RejectedPing.objects.bulk_create(rows)
 
 
-def said(**how: object) -> str:
+def run_replay(**how: object) -> str:
     output = StringIO()
     call_command("replay_rejected", stdout=output, **how)
     return output.getvalue().strip()
@@ -52,19 +52,19 @@ def new_person() -> int:
 
 def test_a_replay_removes_recorded_pings_and_keeps_the_others(people: None):
     reject(at(10, 0), at(11, 0), at(10, 1), b"\xff", None, at(1, 0, latitude=91))
-    assert said() == "6 read, 0 stored, 0 repeats, 6 still rejected"
+    assert run_replay() == "6 read, 0 stored, 0 repeats, 6 still rejected"
 
     assert new_person() == 10
     storage.record([at(10, 1)])
 
-    assert said() == "6 read, 1 stored, 1 repeats, 4 still rejected"
+    assert run_replay() == "6 read, 1 stored, 1 repeats, 4 still rejected"
     assert list(storage.list_between(person_id=10)) == [at(10, 0), at(10, 1)]
     assert set(RejectedPing.objects.values_list("person_id", flat=True)) == {11, 7, 1}
-    assert said() == "4 read, 0 stored, 0 repeats, 4 still rejected"
+    assert run_replay() == "4 read, 0 stored, 0 repeats, 4 still rejected"
 
 
 def test_a_replay_of_an_empty_table():
-    assert said() == "0 read, 0 stored, 0 repeats, 0 still rejected"
+    assert run_replay() == "0 read, 0 stored, 0 repeats, 0 still rejected"
 
 
 def test_a_replay_can_be_interrupted_and_run_again():
@@ -75,7 +75,7 @@ def test_a_replay_can_be_interrupted_and_run_again():
     interrupted.close()
 
     assert RejectedPing.objects.count() == 1
-    assert said() == "1 read, 1 stored, 0 repeats, 0 still rejected"
+    assert run_replay() == "1 read, 1 stored, 0 repeats, 0 still rejected"
     assert len(list(storage.list_between(person_id=1))) == BATCH + 1
 
 
@@ -84,11 +84,11 @@ def test_a_ping_that_the_database_refuses_does_not_block_the_others():
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE locations_location ADD CONSTRAINT picky CHECK (latitude <> 13) NOT VALID")
     try:
-        assert said() == "19 read, 18 stored, 0 repeats, 1 still rejected"
+        assert run_replay() == "19 read, 18 stored, 0 repeats, 1 still rejected"
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE locations_location DROP CONSTRAINT picky")
-    assert said() == "1 read, 1 stored, 0 repeats, 0 still rejected"
+    assert run_replay() == "1 read, 1 stored, 0 repeats, 0 still rejected"
 
 
 def lock_waiters(count: int) -> bool:
@@ -117,7 +117,7 @@ def in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[Exce
 @pytest.mark.parametrize("_round", range(3))
 def test_a_replay_and_the_deletion_of_the_person_do_not_deadlock(replays_first: bool, _round: int):
     reject(*(at(1, n) for n in range(200)), *(at(2, n) for n in range(200)))
-    works = [said, lambda: persons.delete(1)]
+    works = [run_replay, lambda: persons.delete(1)]
     started = []
 
     with transaction.atomic():
@@ -138,7 +138,7 @@ def test_concurrent_replays_and_deletions_are_serializable(_round: int):
     for person_id in range(1, 10):
         reject(*(at(person_id, n) for n in range(100)))
 
-    started = [in_a_thread(said), in_a_thread(said)]
+    started = [in_a_thread(run_replay), in_a_thread(run_replay)]
     started += [in_a_thread(partial(persons.delete, person_id)) for person_id in range(1, 9)]
     for thread, _ in started:
         thread.join(60)

@@ -89,11 +89,11 @@ def value_of(**changes: Any) -> bytes:
     ],
 )
 def test_a_bad_message_has_a_reason_and_a_person_id(value: bytes | None, reason: str | None):
-    ping, person_id, said = topic.decode(b"5", value)
+    ping, person_id, error = topic.decode(b"5", value)
 
     assert ping is None
     assert person_id == 5
-    assert said == (reason or "person_id: This field is required.")
+    assert error == (reason or "person_id: This field is required.")
 
 
 def test_the_person_id_of_the_value_precedes_that_of_the_key():
@@ -145,9 +145,9 @@ def test_creating_the_topic_is_idempotent(kafka: str, settings: Any):
 def test_a_topic_with_fewer_partitions_than_requested_is_refused(kafka: str):
     with pytest.raises(topic.TooFewPartitions, match="has 3 partitions and not 4"):
         topic.ensure(4)
-    with pytest.raises(CommandError, match="has 3 partitions") as said:
+    with pytest.raises(CommandError, match="has 3 partitions") as raised:
         call_command("make_topic", partitions=4)
-    assert said.value.returncode == 2
+    assert raised.value.returncode == 2
 
 
 def test_the_retention_is_one_day(kafka: str, settings: Any):
@@ -160,11 +160,11 @@ def test_the_retention_is_one_day(kafka: str, settings: Any):
 
 
 def test_make_topic_reports_the_topic(kafka: str, settings: Any):
-    said = StringIO()
+    output = StringIO()
 
-    call_command("make_topic", partitions=3, stdout=said)
+    call_command("make_topic", partitions=3, stdout=output)
 
-    assert said.getvalue() == f"The topic {settings.KAFKA_TOPIC} exists, with 3 partitions.\n"
+    assert output.getvalue() == f"The topic {settings.KAFKA_TOPIC} exists, with 3 partitions.\n"
 
 
 def test_unavailable_brokers_are_reported(settings: Any, free_port: int):
@@ -174,9 +174,9 @@ def test_unavailable_brokers_are_reported(settings: Any, free_port: int):
         topic.ensure(1)
     with pytest.raises(NeighbourUnavailable):
         topic.partitions_of(topic.admin())
-    with pytest.raises(CommandError, match="out of reach") as said:
+    with pytest.raises(CommandError, match="out of reach") as raised:
         call_command("make_topic", partitions=1)
-    assert said.value.returncode == 1
+    assert raised.value.returncode == 1
 
 
 def test_decoding_a_batch_equals_decoding_each_value():

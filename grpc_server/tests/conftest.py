@@ -53,7 +53,7 @@ def people(transactional_db: None) -> None:
 
 @pytest.fixture
 def many_locations(people: None) -> int:
-    """Stores more locations of person 1 than the buffers between server and client hold; returns the number."""
+    """Stores more locations of person 1 than all buffers of a stream hold; returns their number."""
     count = 100_000
     with connection.cursor() as cursor:
         cursor.execute(

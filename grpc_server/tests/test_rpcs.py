@@ -113,19 +113,19 @@ def test_batches_are_answered_in_order_once_stored(people: None, stub: LocationS
 
 
 def test_each_batch_is_answered_before_the_next_one(people: None, stub: LocationServiceStub):
-    calls_until_refused: list[int] = []
+    answered: list[int] = []
 
     def batches():
         for n in range(3):
-            assert len(calls_until_refused) == n
+            assert len(answered) == n
             yield batch(location(1, n))
-            while len(calls_until_refused) == n:  # the call's deadline bounds this loop
+            while len(answered) == n:  # the call's deadline bounds this loop
                 pass
 
     for answer in stub.RecordLocations(batches(), **TIMEOUT):
-        assert storage.get(1, NOON + timedelta(seconds=len(calls_until_refused))) is not None
-        calls_until_refused.append(answer.accepted)
-    assert calls_until_refused == [1, 1, 1]
+        assert storage.get(1, NOON + timedelta(seconds=len(answered))) is not None
+        answered.append(answer.accepted)
+    assert answered == [1, 1, 1]
 
 
 def test_refused_pings_have_index_field_and_reason_and_the_others_are_stored(
