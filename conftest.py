@@ -13,7 +13,7 @@ from django.contrib.staticfiles.storage import StaticFilesStorage
 from rest_framework.test import APIClient
 
 from consumers import producer, topic
-from consumers.person_cache import KnownPersons
+from consumers.person_cache import PersonCache
 from persons.models import Person
 from tests.gunicorn_server import Server
 
@@ -111,5 +111,5 @@ def kafka(settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     settings.KAFKA_TOPIC = f"locations-{secrets.token_hex(4)}"
     settings.KAFKA_GROUP = f"writers-of-{settings.KAFKA_TOPIC}"
     topic.ensure(3)
-    monkeypatch.setattr(producer, "known", KnownPersons())  # ids are given again from test to test
+    monkeypatch.setattr(producer, "person_cache", PersonCache())  # ids are given again from test to test
     return settings.PINGS_URL

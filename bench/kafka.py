@@ -80,18 +80,16 @@ def producing_with(name: str, value: str | int) -> Iterator[None]:
 
     before = producer.CONFIG[name]
     producer.CONFIG[name] = value
-    close_links()
+    close_producers()
     yield
     producer.CONFIG[name] = before
-    close_links()
+    close_producers()
 
 
-def close_links() -> None:
+def close_producers() -> None:
     from consumers import producer  # noqa: PLC0415
 
-    for link in list(producer._links.values()):  # noqa: SLF001 - to make another
-        link.close()
-        producer._forget(link)  # noqa: SLF001
+    producer.close_all()
 
 
 def hand_in(pings: Sequence[Any], size: int) -> tuple[float, float]:
@@ -211,7 +209,7 @@ def main(count: int) -> None:
     print("| messages a batch | pings/s | ms a batch |\n| --- | --- | --- |")
     with gc_tuning.raised_threshold():  # as in the writer's process
         for size, (rate, each_ms) in in_turn(SIZES, write):
-            chosen = " (chosen)" if size == writer.SIZE else ""
+            chosen = " (chosen)" if size == writer.BATCH_SIZE else ""
             print(f"| {size:,}{chosen} | {rate:,.0f} | {each_ms:.0f} |")
 
 

@@ -38,6 +38,9 @@ class StaleCache(Generic[Key, Value]):
         self._retry_at = float("-inf")
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def get_many(self, keys: Iterable[Key], *, max_age_s: float = float("inf")) -> dict[Key, Value]:
         """The values of those keys that are cached and younger than `max_age_s`."""
         now = self._clock()

@@ -1,4 +1,4 @@
-"""Rejected pings in the admin site: to be looked at, recorded again; and how far the writers are."""
+"""Rejected pings in the admin site, and the figures of the writers' lag and of rejected pings."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,33 +26,33 @@ from consumers.replay import Summary, replay
 from grpc_server import locations_pb2 as pb
 from locations.storage import MAX_ID
 
-MAX_SHOWN = 4096  # bytes of a value
-BROKERS_S = 1.0  # that the brokers may take to say how far the writers are
-LATE_S = 60  # that a ping waits for its writer before it is an alarm
-REASONS = 5
+MAX_SHOWN_BYTES = 4096
+LAG_TIMEOUT_S = 1.0
+LAG_ALARM_S = 60
+MAX_REASONS = 5
 
 
 @admin.register(RejectedPing)
 class RejectedPingAdmin(admin.ModelAdmin):
-    list_display = ("id", "reason", "person_id", "shown_sent", "partition", "offset")
+    list_display = ("id", "reason", "person_id", "sent_utc", "partition", "offset")
     list_filter = ("reason",)
     list_per_page = 100
     ordering = ("-id",)
     search_fields = ("person_id",)
-    search_help_text = "The id of a person."
+    search_help_text = "Search by person id."
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     actions = ("replay_selected",)
     fields = (
         "reason",
         "person_id",
-        "shown_key",
-        "shown_value",
+        "key_text",
+        "value_hex",
         "decoded",
         "partition",
         "offset",
-        "shown_sent",
-        "shown_rejected_at",
+        "sent_utc",
+        "rejected_at_utc",
     )
     readonly_fields = fields
 
@@ -78,7 +78,7 @@ class RejectedPingAdmin(admin.ModelAdmin):
 
     @admin.action(description="Record the selected pings again", permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[RejectedPing]) -> None:
-        audit.set_people(request, _people(queryset))
+        audit.set_people(request, _people_of(queryset))
         *_, summary = (Summary(), *replay(queryset))
         level = messages.SUCCESS if summary.recorded else messages.WARNING
         self.message_user(request, f"Recorded again: {summary}.", level)
@@ -92,54 +92,55 @@ class RejectedPingAdmin(admin.ModelAdmin):
             audit.set_people(request, [found.person_id])
         return found
 
-    # --- on the front page
+    # --- figures on the front page
 
     def figures(self) -> Iterator[Figure]:
-        yield unwritten()
-        yield rejected()
+        yield unwritten_figure()
+        yield rejected_figure()
 
-    # --- what is shown
+    # --- columns and fields
 
     @admin.display(description="Sent (UTC)", ordering="sent_ms")
-    def shown_sent(self, rejected: RejectedPing) -> str:
+    def sent_utc(self, rejected: RejectedPing) -> str:
         return f"{rejected.sent:%Y-%m-%d %H:%M:%S}" if rejected.sent else f"{rejected.sent_ms} ms"
 
     @admin.display(description="Rejected (UTC)", ordering="rejected_at")
-    def shown_rejected_at(self, rejected: RejectedPing) -> str:
+    def rejected_at_utc(self, rejected: RejectedPing) -> str:
         return f"{rejected.rejected_at:%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description="Key")
-    def shown_key(self, rejected: RejectedPing) -> str:
-        return "-" if rejected.key is None else repr(bytes(rejected.key[:MAX_SHOWN]))[2:-1]
+    def key_text(self, rejected: RejectedPing) -> str:
+        return "-" if rejected.key is None else repr(bytes(rejected.key[:MAX_SHOWN_BYTES]))[2:-1]
 
     @admin.display(description="Value, in hexadecimal")
-    def shown_value(self, rejected: RejectedPing) -> str:
+    def value_hex(self, rejected: RejectedPing) -> str:
         if rejected.value is None:
             return "-"
         value = bytes(rejected.value)
-        more = f" … ({len(value):,} bytes)" if len(value) > MAX_SHOWN else ""
-        return value[:MAX_SHOWN].hex(" ") + more
+        more = f" … ({len(value):,} bytes)" if len(value) > MAX_SHOWN_BYTES else ""
+        return value[:MAX_SHOWN_BYTES].hex(" ") + more
 
-    @admin.display(description="Read as a location")
+    @admin.display(description="Decoded as a location")
     def decoded(self, rejected: RejectedPing) -> SafeString | str:
         try:
             location = pb.Location.FromString(bytes(rejected.value or b""))
         except DecodeError:
-            return "It is none."
-        return format_html("<pre>{}</pre>", str(location) or "Nothing is in it.")
+            return "Not a location."
+        return format_html("<pre>{}</pre>", str(location) or "An empty message.")
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
-        """In numbers: there may be many."""
+        """Shows a count instead of the objects, because there may be many."""
         count = objs.count() if isinstance(objs, QuerySet) else len(objs)
         audit.set_people(
-            request, _people(objs) if isinstance(objs, QuerySet) else [each.person_id or 0 for each in objs]
+            request,
+            _people_of(objs) if isinstance(objs, QuerySet) else [each.person_id or 0 for each in objs],
         )
         lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
         return [f"{count:,} rejected pings"], {self.opts.verbose_name_plural: count}, lacking, []
 
 
-def _people(rejected: QuerySet[RejectedPing]) -> People:
-    """Whom the audit log names for a bulk action."""
+def _people_of(rejected: QuerySet[RejectedPing]) -> People:
+    """The people whom the audit log names for a bulk action: ids, or count and range if there are many."""
     known = rejected.filter(person_id__gt=0).order_by()
     ids: list[Any] = list(known.values_list("person_id", flat=True).distinct()[: MAX_IDS + 1])
     if len(ids) <= MAX_IDS:
@@ -150,26 +151,26 @@ def _people(rejected: QuerySet[RejectedPing]) -> People:
     return People(**span)
 
 
-def unwritten() -> Figure:
-    """What is in the topic and not yet in the database."""
-    key, label = "unwritten", "On their way"
+def unwritten_figure() -> Figure:
+    """Pings that are in the topic and not yet in the database."""
+    key, label = "unwritten", "Not yet stored"
     if not settings.PINGS_URL.startswith("kafka:"):
-        return Figure(key, label, note="There is no topic here: a ping that is taken is stored.")
+        return Figure(key, label, note="Pings are stored directly, without a topic.")
     try:
-        with closing(Observer(within_s=BROKERS_S)) as observer:
-            standing = observer.look()
+        with closing(Observer(within_s=LAG_TIMEOUT_S)) as observer:
+            lag = observer.look()
     except NeighbourUnavailable:
-        note = "Broker out of reach: how many pings wait in the topic, nobody can say."
+        note = "Broker out of reach: the number of waiting pings is unknown."
         return Figure(key, label, note=note, is_alarm=True)
-    if standing.oldest_s is None:
-        note = "in the topic, and not yet written." if standing.unwritten else "in the topic: all is written."
+    if lag.oldest_s is None:
+        note = "pings wait in the topic." if lag.unwritten else "All pings of the topic are stored."
     else:
-        since = dashboard.format_duration(standing.oldest_s)
-        note = f"in the topic, and not yet written, the oldest sent {since} ago."
-    return Figure(key, label, f"{standing.unwritten:,}", note, is_alarm=(standing.oldest_s or 0) > LATE_S)
+        since = dashboard.format_duration(lag.oldest_s)
+        note = f"pings wait in the topic; the oldest was sent {since} ago."
+    return Figure(key, label, f"{lag.unwritten:,}", note, is_alarm=(lag.oldest_s or 0) > LAG_ALARM_S)
 
 
-# The key's index gives the newest, however many there are.
+# The index of the primary key gives the newest rows, whatever the size of the table.
 _REASONS = """
 SELECT reason, count(*), sum(count(*)) OVER ()
   FROM (SELECT reason FROM rejected_pings ORDER BY id DESC LIMIT %s) AS newest
@@ -177,23 +178,23 @@ SELECT reason, count(*), sum(count(*)) OVER ()
 """
 
 
-def rejected() -> Figure:
-    """How many, and why, with where they can be recorded again."""
+def rejected_figure() -> Figure:
+    """The number of rejected pings by reason, with links to them."""
     key, label, url = "rejected", "Rejected pings", reverse("admin:consumers_rejectedping_changelist")
     with dashboard.bounded_cursor() as cursor:
         size = dashboard.size(cursor, "rejected_pings")
-        cursor.execute(_REASONS, [dashboard.EXACT_COUNT_LIMIT, REASONS])
+        cursor.execute(_REASONS, [dashboard.EXACT_COUNT_LIMIT, MAX_REASONS])
         found = cursor.fetchall()
     if not found:
-        return Figure(key, label, "0", "Nothing had to be set aside.", url)
+        return Figure(key, label, "0", "No ping is rejected.", url)
     parts = [Part(reason, count, f"{url}?{urlencode({'reason': reason})}") for reason, count, _ in found]
-    notes = ["A reason leads to its pings, which can be recorded again."]
+    notes = ["Follow a reason to see its pings and to record them again."]
     if sum(part.number for part in parts) < found[0][2]:
         notes.append("There are more reasons.")
     if not size.is_exact:
-        notes.append(f"Counted are those of the newest {dashboard.EXACT_COUNT_LIMIT:,}.")
+        notes.append(f"Only the newest {dashboard.EXACT_COUNT_LIMIT:,} are counted.")
     if size.rows >= MAX_ROWS:
         notes.append(
-            "The table is full: more are only logged by the writer. Record them again or delete them."
+            "The table is full: the writer only logs further pings. Record some again or delete them."
         )
     return Figure(key, label, str(size), " ".join(notes), url, parts, is_alarm=True)

@@ -1,4 +1,4 @@
-"""One batch of messages into the database: the good ones recorded, the others set aside, all at once."""
+"""Stores one batch of messages in one transaction: records the good pings, sets the bad ones aside."""
 
 import logging
 from collections import Counter
@@ -16,18 +16,19 @@ from locations import bulk_insert, partitions, person_rows
 from locations.pings import Ping
 from locations.storage import Prepared, prepare, record_prepared
 
-# What a value can do to a statement. Anything else is the world's fault or ours, and rejects nothing.
-DATA_FAULTS = (DataError, IntegrityError, ValueError, OverflowError)
+# Errors that one bad row can cause; the batch is bisected. Any other error propagates and rejects nothing.
+DATA_ERRORS = (DataError, IntegrityError, ValueError, OverflowError)
 UNKNOWN = "There is no such person."
 MAX_REASON = 500
-# Kept of a rejected message: the key whole if it can name a person, the value whole if it can be a ping. One
-# byte more of a longer value, so that it is too long for a replay, too.
+# A rejected message keeps any key that can be a person id, and any value that can be a ping. A longer value
+# keeps one byte more than allowed, so a replay rejects it too.
 MAX_KEY = 64
-MAX_KEPT = topic.MAX_VALUE + 1
-MAX_ROWS = 1_000_000  # of rejected pings, about: two lanes look at the same time
-# Once a writer is frozen, whoever has its partitions waits for what its transaction has stored. The database
-# ends one that says nothing for so long between two statements, but not in the midst of a COPY: that one is
-# ended by who has waited for a lock for so long.
+MAX_VALUE_KEPT = topic.MAX_VALUE + 1
+# Rejected pings, approximately: workers check the limit concurrently.
+MAX_ROWS = 1_000_000
+# Timeout for a frozen writer, whose open transaction blocks the writer that takes over its partitions.
+# idle_in_transaction_session_timeout ends it between two statements, but not within a COPY: the blocked
+# writer terminates that session after lock_timeout.
 FROZEN_S = 10
 
 _BEGIN = """
@@ -36,7 +37,7 @@ SELECT CASE WHEN is_called THEN last_value ELSE 0 END,
        set_config('lock_timeout', %(frozen)s, true)
   FROM persons_person_id_seq
 """
-_END_FROZEN = """
+_TERMINATE_FROZEN = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
  WHERE datname = current_database() AND state = 'active' AND wait_event = 'ClientRead'
    AND query = %s AND query_start < now() - make_interval(secs => %s)
@@ -47,12 +48,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Tally:
-    """What became of messages. A good one that is not `stored` was there already."""
+    """Counts of processed messages. `good` includes repeats, which `stored` does not."""
 
     good: int = 0
     stored: int = 0
     rejected: int = 0
-    dropped: int = 0  # of persons who were deleted
+    dropped: int = 0  # pings of deleted persons
     not_kept: int = 0  # rejected while the table of rejected pings is full
 
     @property
@@ -73,33 +74,33 @@ class Tally:
         return f"{self.stored:,} stored, {repeats:,} repeats, {others}{not_kept}"
 
 
-class Bad(NamedTuple):
-    """A message that is not to be stored, whose it is as far as it says that, and why."""
+class BadMessage(NamedTuple):
+    """A message that cannot be stored. `person_id` is None if the message does not tell it."""
 
     message: Message
     person_id: int | None
     reason: str
 
 
-NONE = prepare([])
+EMPTY = prepare([])
 
 
 @dataclass(slots=True)
 class Batch:
-    """Messages with what they say: the good pings, each with its message, and the bad ones."""
+    """Parsed messages: the good pings, the message of each, and the bad messages."""
 
     good: Prepared
     messages: list[Message]
-    bad: list[Bad]
+    bad: list[BadMessage]
 
     @property
     def pings(self) -> Sequence[Ping]:
         return self.good.pings
 
     def halves(self) -> "tuple[Batch, Batch]":
-        """First the bad ones from the good, then these in two."""
+        """Separates bad messages from good pings first, then splits the good pings."""
         if self.bad:
-            return Batch(NONE, [], self.bad), Batch(self.good, self.messages, [])
+            return Batch(EMPTY, [], self.bad), Batch(self.good, self.messages, [])
         half = len(self.pings) // 2
         return (
             Batch(prepare(self.pings[:half]), self.messages[:half], []),
@@ -107,77 +108,77 @@ class Batch:
         )
 
 
-def read(messages: Sequence[Message]) -> Batch:
-    """What they say, ready to be stored. It asks the database nothing."""
-    pings, indexes = topic.read_good([message.value() for message in messages])
+def parse(messages: Sequence[Message]) -> Batch:
+    """Prepares messages for storing, without a database query."""
+    pings, indexes = topic.decode_batch([message.value() for message in messages])
     if len(pings) == len(messages):
         return Batch(prepare(pings).with_rows(), list(messages), [])
     bad = []
     for index in sorted(set(range(len(messages))).difference(indexes)):
-        found = topic.read(messages[index].key(), messages[index].value())
-        bad.append(Bad(messages[index], found.person_id, found.reason))
+        decoded = topic.decode(messages[index].key(), messages[index].value())
+        bad.append(BadMessage(messages[index], decoded.person_id, decoded.reason))
     return Batch(prepare(pings).with_rows(), [messages[index] for index in indexes], bad)
 
 
 def store(batch: Batch) -> Tally:
-    """Stores, sets aside or drops every one of them, in one transaction. Idempotent.
+    """Stores, sets aside or drops each message, in one transaction. Idempotent.
 
-    Where that fails for what is in them, they are halved until the culprit stands alone and is set aside; any
-    other failure leaves things as they were, or some of the halves stored.
+    If a row causes an error, the batch is bisected until that row is alone, and the row is set aside. Any
+    other error leaves the database unchanged, or leaves some halves stored.
     """
     try:
-        return _whole(batch)
-    except DATA_FAULTS as fault:
+        return _retry_lock_timeouts(batch)
+    except DATA_ERRORS as error:
         if len(batch.pings) + bool(batch.bad) > 1:
             tally = Tally()
             for half in batch.halves():
                 tally.add(store(half))
             return tally
         if batch.bad:
-            raise  # not even set aside: no fault of the message's any more
-        logger.warning("The database takes a ping for none: %s", fault)
-        culprit = Bad(batch.messages[0], batch.pings[0].person_id, _in_short(fault))
-        return _whole(Batch(NONE, [], [culprit]))
+            raise  # the message could not even be set aside, so the cause is not in the message
+        logger.warning("The database refuses a ping: %s", error)
+        culprit = BadMessage(batch.messages[0], batch.pings[0].person_id, _short_reason(error))
+        return _retry_lock_timeouts(Batch(EMPTY, [], [culprit]))
 
 
-def _whole(batch: Batch) -> Tally:
+def _retry_lock_timeouts(batch: Batch) -> Tally:
     while True:
         try:
             return _in_one_transaction(batch)
-        except OperationalError as fault:
-            if not partitions.is_lock_timeout(fault):
+        except OperationalError as error:
+            if not partitions.is_lock_timeout(error):
                 raise
-        _end_frozen()
+        _terminate_frozen_copies()
 
 
-def _end_frozen() -> None:
-    """Ends those whose COPY has lasted so long and waits for its client. What they had stored is undone.
+def _terminate_frozen_copies() -> None:
+    """Terminates sessions whose COPY has waited for its client for FROZEN_S; their inserts are rolled back.
 
-    One that is only slow goes with them: it loses nothing, and tries again.
+    This can hit a writer that is only slow. That writer loses nothing and retries.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_END_FROZEN, [bulk_insert.COPY, FROZEN_S])
+        cursor.execute(_TERMINATE_FROZEN, [bulk_insert.COPY, FROZEN_S])
         (count,) = cursor.fetchone()
     if count:
-        logger.warning("Ended %d in the midst of a COPY, for saying nothing for %g s.", count, FROZEN_S)
+        logger.warning("Terminated %d sessions: their COPY waited %g s for its client.", count, FROZEN_S)
 
 
 def _in_one_transaction(batch: Batch) -> Tally:
-    # Here and not within the transaction, whose end others would have to wait for.
+    # Outside the transaction: otherwise others would wait for its end.
     partitions.ensure(batch.good.months)
     with transaction.atomic():
-        given = _begin()
+        last_id = _begin()
         receipt = record_prepared(batch.good)
-        nobodys = [
-            Bad(batch.messages[each.index], batch.pings[each.index].person_id, UNKNOWN)
+        unknown = [
+            BadMessage(batch.messages[each.index], batch.pings[each.index].person_id, UNKNOWN)
             for each in receipt.refused
         ]
-        bad = batch.bad + nobodys
-        rejected = _not_of_the_deleted(bad, given) if bad else []
-        kept = rejected[: _room()] if rejected else []
-        _set_aside(kept)
+        bad = batch.bad + unknown
+        rejected = _without_deleted_persons(bad, last_id) if bad else []
+        kept = rejected[: _free_rows()] if rejected else []
+        _insert_rejected(kept)
     if not_kept := rejected[len(kept) :]:
-        _log(not_kept)
+        _log_not_kept(not_kept)
     return Tally(
         good=len(batch.pings) - len(receipt.refused),
         stored=receipt.stored or 0,
@@ -188,52 +189,52 @@ def _in_one_transaction(batch: Batch) -> Tally:
 
 
 def _begin() -> int:
-    """Gives the newest id that any person was given.
+    """Sets the transaction's timeouts; returns the highest person id that was ever assigned.
 
-    Asked before the persons are: so an id that is given in between is nobody's, and not a deleted one's.
-    Here, too, what persons own is touched in SQL; the other places are in locations.person_rows.
+    It runs before the persons are read: an id that is assigned in between then counts as unknown, not as
+    deleted. This SQL touches a table of persons, like locations.person_rows.
     """
     with connection.cursor() as cursor:
         cursor.execute(_BEGIN, {"frozen": f"{FROZEN_S}s"})
-        newest, *_ = cursor.fetchone()
-    return int(newest)
+        last_id, *_ = cursor.fetchone()
+    return int(last_id)
 
 
-def _not_of_the_deleted(bad: Sequence[Bad], given: int) -> list[Bad]:
-    """Of a person who was deleted nothing is kept, so those are left out.
+def _without_deleted_persons(bad: Sequence[BadMessage], last_id: int) -> list[BadMessage]:
+    """Leaves out messages of deleted persons, because nothing of a deleted person is kept.
 
-    Ids are never given twice and imports move the sequence, so an id that was given and is nobody's was
-    deleted, or else was skipped and nobody's ever: in doubt nothing is kept, for no door lets in a ping of
-    nobody. An id still to be given is nobody's yet: its ping is kept, and can be replayed once it is not.
+    Ids are assigned once only, and imports move the sequence. So an id up to `last_id` without a person was
+    deleted, or the sequence skipped it. Both are dropped: no door accepts a ping of an unknown person. A ping
+    with a higher id is kept and can be replayed once that person exists.
     """
-    held = person_rows.lock_existing(each.person_id for each in bad if each.person_id is not None)
+    existing = person_rows.lock_existing(each.person_id for each in bad if each.person_id is not None)
     return [
         each
         for each in bad
-        if each.person_id is None or each.person_id in held or not 0 < each.person_id <= given
+        if each.person_id is None or each.person_id in existing or not 0 < each.person_id <= last_id
     ]
 
 
-def _room() -> int:
-    """How many rejected pings the table may still take. It counts the rows only if the ids leave a doubt."""
+def _free_rows() -> int:
+    """How many rejected pings the table can still take. Counts rows only if the range of ids is too large."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT coalesce(max(id) - min(id) + 1, 0) FROM rejected_pings")
-        (at_most,) = cursor.fetchone()
-        if at_most >= MAX_ROWS:
+        (rows,) = cursor.fetchone()
+        if rows >= MAX_ROWS:
             cursor.execute("SELECT count(*) FROM rejected_pings")
-            (at_most,) = cursor.fetchone()
-    return max(0, MAX_ROWS - int(at_most))
+            (rows,) = cursor.fetchone()
+    return max(0, MAX_ROWS - int(rows))
 
 
-def _log(not_kept: Sequence[Bad]) -> None:
-    """The topic has them for its retention time: by partition and offset they can be read again."""
+def _log_not_kept(not_kept: Sequence[BadMessage]) -> None:
+    """Logs partitions and offsets: during its retention time the topic still has these messages."""
     reasons = Counter(each.reason for each in not_kept)
-    where: dict[int, list[int]] = {}
+    offsets: dict[int, list[int]] = {}
     for each in not_kept:
-        where.setdefault(each.message.partition() or 0, []).append(each.message.offset() or 0)
-    ranges = {partition: f"{min(offsets)}-{max(offsets)}" for partition, offsets in where.items()}
+        offsets.setdefault(each.message.partition() or 0, []).append(each.message.offset() or 0)
+    ranges = {partition: f"{min(found)}-{max(found)}" for partition, found in offsets.items()}
     logger.error(
-        "The table of rejected pings has its %d rows. Rejected and not kept are %d: %s, at the offsets %s.",
+        "The table of rejected pings is full (%d rows). %d rejected pings are not kept: %s, offsets %s.",
         MAX_ROWS,
         len(not_kept),
         dict(reasons.most_common(5)),
@@ -241,15 +242,15 @@ def _log(not_kept: Sequence[Bad]) -> None:
     )
 
 
-def _set_aside(bad: Sequence[Bad]) -> None:
+def _insert_rejected(bad: Sequence[BadMessage]) -> None:
     now = timezone.now()
     RejectedPing.objects.bulk_create(
         (
             RejectedPing(
                 reason=each.reason,
                 person_id=each.person_id,
-                key=_cut(each.message.key(), MAX_KEY),
-                value=_cut(each.message.value(), MAX_KEPT),
+                key=_truncated(each.message.key(), MAX_KEY),
+                value=_truncated(each.message.value(), MAX_VALUE_KEPT),
                 partition=each.message.partition() or 0,
                 offset=each.message.offset() or 0,
                 sent_ms=each.message.timestamp()[1],
@@ -262,11 +263,11 @@ def _set_aside(bad: Sequence[Bad]) -> None:
     )
 
 
-def _cut(data: bytes | None, most: int) -> bytes | None:
-    return None if data is None else data[:most]
+def _truncated(data: bytes | None, size: int) -> bytes | None:
+    return None if data is None else data[:size]
 
 
-def _in_short(fault: Exception) -> str:
-    """The first line, and nothing that a text column cannot hold."""
-    lines = str(fault).replace("\0", "").splitlines() or [type(fault).__name__]
+def _short_reason(error: Exception) -> str:
+    """The first line, without NUL characters, which a text column cannot hold."""
+    lines = str(error).replace("\0", "").splitlines() or [type(error).__name__]
     return lines[0][:MAX_REASON]

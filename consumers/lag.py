@@ -1,4 +1,4 @@
-"""How far the writers are: what is in the topic and not yet written, and since when."""
+"""Lag of the writers: the number of unwritten messages and the age of the oldest one."""
 
 import json
 import math
@@ -12,25 +12,25 @@ from django.conf import settings
 from connect.errors import NeighbourUnavailable
 from consumers import topic
 
-PEEK_S = 2.0
+OLDEST_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """`oldest_s`: how long ago the oldest unwritten ping was sent; None if there is none, or nobody knows."""
+class Lag:
+    """`oldest_s` is the age of the oldest unwritten ping; None if there is none or its age is unknown."""
 
     partitions: int
     unwritten: int
     oldest_s: float | None
 
     def __str__(self) -> str:
-        age = "" if self.oldest_s is None else f", the oldest since {self.oldest_s:.1f} s"
+        age = "" if self.oldest_s is None else f", the oldest sent {self.oldest_s:.1f} s ago"
         return f"{self.unwritten:,} unwritten in {self.partitions} partitions{age}"
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What librdkafka's statistics say of a consumer: `ends` is the end of each partition that it knows."""
+    """A consumer's statistics from librdkafka. `ends` and `positions` map known partitions to offsets."""
 
     is_connected: bool
     ends: Mapping[int, int]
@@ -38,11 +38,11 @@ class Statistics:
 
     @classmethod
     def parse(cls, text: str) -> "Statistics":
-        """Raises ValueError, KeyError, TypeError or AttributeError for anything else."""
+        """Raises ValueError, KeyError, TypeError or AttributeError for any other text."""
         found = json.loads(text)
         partitions = found["topics"].get(settings.KAFKA_TOPIC, {}).get("partitions", {}).values()
         return cls(
-            # The entries of negative number are the bootstrap address and the group coordinator.
+            # A negative node id is the bootstrap address or the group coordinator.
             any(each["state"] == "UP" for each in found["brokers"].values() if each["nodeid"] >= 0),
             {each["partition"]: each["hi_offset"] for each in partitions if each["hi_offset"] >= 0},
             {each["partition"]: each["app_offset"] for each in partitions if each["app_offset"] >= 0},
@@ -50,40 +50,42 @@ class Statistics:
 
 
 class Observer:
-    """Asks the brokers about the group without being one of it. Raises NeighbourUnavailable.
+    """Reads the group's lag from the brokers without joining the group. Raises NeighbourUnavailable.
 
-    Each question may take KAFKA_TIMEOUT_S, and all those of a look together `within_s`.
+    Each request has a timeout of KAFKA_TIMEOUT_S; all requests of one call together have `within_s`.
     """
 
     def __init__(self, *, within_s: float = math.inf) -> None:
         self._within_s = within_s
-        self._until = math.inf
+        self._deadline = math.inf
         small = {"queued_max_messages_kbytes": 1024, "fetch_message_max_bytes": 64 * 1024}
         config = topic.client_config(group_id=settings.KAFKA_GROUP, enable_auto_commit=False, **small)
         self._consumer = Consumer(config)
 
     def positions(self) -> dict[int, tuple[int, int]]:
-        """For each partition the next offset to be written and, asked after it, the end."""
-        self._until = time.monotonic() + self._within_s
+        """For each partition the next offset to write and the end offset. The end is read second."""
+        self._deadline = time.monotonic() + self._within_s
         try:
-            return self._behind()
-        except KafkaException as fault:
-            raise topic.unavailable(fault) from fault
+            return self._offsets()
+        except KafkaException as error:
+            raise topic.unavailable(error) from error
 
-    def look(self) -> Standing:
-        behind = self.positions()
+    def look(self) -> Lag:
+        positions = self.positions()
         try:
-            return Standing(
-                len(behind), sum(end - next_ for next_, end in behind.values()), self._oldest_s(behind)
+            return Lag(
+                len(positions),
+                sum(end - next_ for next_, end in positions.values()),
+                self._oldest_s(positions),
             )
-        except KafkaException as fault:
-            raise topic.unavailable(fault) from fault
+        except KafkaException as error:
+            raise topic.unavailable(error) from error
 
-    def _behind(self) -> dict[int, tuple[int, int]]:
-        there = topic.partitions_of(self._consumer, timeout_s=self._left_s())
-        asked = [TopicPartition(settings.KAFKA_TOPIC, each) for each in there]
-        committed = self._consumer.committed(asked, timeout=self._left_s())
-        behind = {}
+    def _offsets(self) -> dict[int, tuple[int, int]]:
+        partitions = topic.partitions_of(self._consumer, timeout_s=self._left_s())
+        requested = [TopicPartition(settings.KAFKA_TOPIC, each) for each in partitions]
+        committed = self._consumer.committed(requested, timeout=self._left_s())
+        offsets = {}
         for each in committed:
             if each.error is not None:
                 raise topic.unavailable(each.error)
@@ -91,19 +93,20 @@ class Observer:
             if ends is None:
                 raise NeighbourUnavailable(f"{topic.brokers()}: no answer in time.")
             first, end = ends
-            # Nothing committed yet is a negative number; what grew too old is not there any more.
-            behind[each.partition] = (max(each.offset, first), end)
-        return behind
+            # The offset is negative if nothing is committed, and below `first` after retention deleted
+            # messages.
+            offsets[each.partition] = (max(each.offset, first), end)
+        return offsets
 
-    def _oldest_s(self, behind: dict[int, tuple[int, int]]) -> float | None:
-        """By the first unwritten message of each partition that has one."""
-        waiting = {each: next_ for each, (next_, end) in behind.items() if next_ < end}
+    def _oldest_s(self, positions: dict[int, tuple[int, int]]) -> float | None:
+        """Compares the first unwritten message of each partition that has one."""
+        waiting = {each: next_ for each, (next_, end) in positions.items() if next_ < end}
         if not waiting:
             return None
         self._consumer.assign([TopicPartition(settings.KAFKA_TOPIC, *each) for each in waiting.items()])
         sent_ms: dict[int, int] = {}
-        give_up = time.monotonic() + min(PEEK_S, self._left_s())
-        while len(sent_ms) < len(waiting) and time.monotonic() < give_up:
+        deadline = time.monotonic() + min(OLDEST_TIMEOUT_S, self._left_s())
+        while len(sent_ms) < len(waiting) and time.monotonic() < deadline:
             for message in self._consumer.consume(len(waiting), timeout=0.1):
                 if message.error() is None:
                     sent_ms.setdefault(message.partition() or 0, message.timestamp()[1])
@@ -111,7 +114,7 @@ class Observer:
         return max(0.0, time.time() - min(sent_ms.values()) / 1000) if sent_ms else None
 
     def _left_s(self) -> float:
-        return max(0.0, min(settings.KAFKA_TIMEOUT_S, self._until - time.monotonic()))
+        return max(0.0, min(settings.KAFKA_TIMEOUT_S, self._deadline - time.monotonic()))
 
     def close(self) -> None:
         self._consumer.close()

@@ -1,4 +1,4 @@
-"""What the writer could not store, kept as it came: until it is recorded after all, or its person deleted."""
+"""Rejected pings: messages that the writer could not store, kept until a replay or the person's deletion."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,19 +8,19 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RejectedPing(models.Model):
-    """A message of the topic, and why it was set aside.
+    """A rejected message of the topic with the reason.
 
-    Partition and offset say where it stood, and with the time of sending that it is the same one when it is
-    delivered again: a topic that was deleted and made anew counts its offsets from 0.
+    Partition, offset and send time identify a message that is delivered again. The send time is part of that
+    because a recreated topic counts its offsets from 0.
     """
 
     reason = models.TextField()
-    person_id = models.BigIntegerField(null=True, help_text="Where it could be read.")
+    person_id = models.BigIntegerField(null=True, help_text="Empty if the message has no readable id.")
     key = models.BinaryField(null=True)
     value = models.BinaryField(null=True)
     partition = models.IntegerField()
     offset = models.BigIntegerField()
-    sent_ms = models.BigIntegerField("sent", help_text="As the message says: milliseconds since 1970.")
+    sent_ms = models.BigIntegerField("sent", help_text="The message's timestamp, in milliseconds since 1970.")
     rejected_at = models.DateTimeField()
 
     class Meta:
@@ -37,7 +37,7 @@ class RejectedPing(models.Model):
 
     @property
     def sent(self) -> datetime | None:
-        """None for a time that there is not: whoever sends a message can write into it what they like."""
+        """None if out of the range of datetime: a producer can send any timestamp."""
         try:
             return _EPOCH + timedelta(milliseconds=self.sent_ms)
         except OverflowError:

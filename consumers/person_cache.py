@@ -1,4 +1,4 @@
-"""Cache of the persons that exist, so that a door needs only the broker to take their pings."""
+"""Cache of existing person ids: with it, accepting pings needs only the broker."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -8,41 +8,44 @@ from connect.coalescing import Coalescer
 from connect.errors import NeighbourUnavailable
 from connect.stale_cache import StaleCache
 
-FRESH_S = 60.0
-MAX_SIZE = 1_000_000  # ids; some 100 MB
+TTL_S = 60.0
+MAX_IDS = 1_000_000  # some 100 MB
 
 
-class KnownPersons:
-    """Caches ids of existing persons for FRESH_S, and while persons is away for as long as that lasts.
+class PersonCache:
+    """Caches ids of existing persons for TTL_S. Serves stale ids while the persons service is unavailable.
 
-    Thread-safe. Unknown ids are not cached. While persons is away, one attempt per RETRY_S is made.
+    Thread-safe. Missing ids are not cached.
     """
 
-    def __init__(self, *, max_size: int = MAX_SIZE, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, *, max_ids: int = MAX_IDS, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._cache = StaleCache[int, None](max_size=max_size, clock=clock)
+        self._cache = StaleCache[int, None](max_size=max_ids, clock=clock)
         self._persons = Coalescer[int, object](lambda ids: neighbours.persons().get_many(ids))
 
-    def among(self, person_ids: Iterable[int]) -> set[int]:
-        """The ids that exist. Asks persons at most once.
+    def __len__(self) -> int:
+        return len(self._cache)
 
-        Raises NeighbourUnavailable if persons is away and an id is not in the cache.
+    def existing(self, person_ids: Iterable[int]) -> set[int]:
+        """The ids that exist, with at most one query.
+
+        Raises NeighbourUnavailable if an id is not cached and the persons service is unavailable.
         """
         wanted = set(person_ids)
         now = self._clock()
-        expired = wanted - self._cache.get_many(wanted, max_age_s=FRESH_S).keys()
+        expired = wanted - self._cache.get_many(wanted, max_age_s=TTL_S).keys()
         if not expired:
             return wanted
-        existing = self._existing(expired)
+        existing = self._query(expired)
         if existing is None:
-            if uncached := expired - self._cache.get_many(expired).keys():
-                raise NeighbourUnavailable(f"Cannot check now whether {_some(uncached)} exist.")
+            if unknown := expired - self._cache.get_many(expired).keys():
+                raise NeighbourUnavailable(f"Cannot check whether {_first_ids(unknown)} exist.")
             return wanted
         self._cache.replace(expired, dict.fromkeys(existing), now)
         return wanted - (expired - existing)
 
-    def _existing(self, person_ids: set[int]) -> set[int] | None:
-        """The ids that exist; None while persons is away."""
+    def _query(self, person_ids: set[int]) -> set[int] | None:
+        """None if the persons service is unavailable."""
         if self._cache.source_is_away:
             return None
         try:
@@ -51,6 +54,6 @@ class KnownPersons:
             return None
 
 
-def _some(person_ids: set[int]) -> str:
+def _first_ids(person_ids: set[int]) -> str:
     first = ", ".join(map(str, sorted(person_ids)[:3]))
     return f"persons {first}{'…' if len(person_ids) > 3 else ''}"

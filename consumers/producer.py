@@ -1,7 +1,8 @@
-"""The seam's `kafka:` for pings: handed to the topic, and taken once all in-sync replicas have them.
+"""Implements PINGS_URL=kafka:// (connect.neighbours): sends pings to the topic.
 
-A batch of which some cannot be taken at all (the broker is away, or persons is and somebody in it is not
-remembered) raises NeighbourUnavailable; then some of it may be stored, and sending it again is safe.
+`submit` returns once all in-sync replicas have the pings. It raises NeighbourUnavailable if the broker is
+unavailable, or the persons service is and an id is not cached. Part of the batch may be stored then; sending
+it again is safe.
 """
 
 import atexit
@@ -20,51 +21,52 @@ from django.conf import settings
 from connect import bulkhead, request_context
 from connect.errors import NeighbourUnavailable
 from consumers import topic
-from consumers.person_cache import KnownPersons
+from consumers.person_cache import PersonCache
 from locations.pings import MAX_BATCH, Ping, unknown_person
 from locations.storage import MAX_ID, Receipt
 
-# A broker that is away must not hold all threads of a door: who waits for longer than this takes one of the
-# places for that. A broker that has just started takes a second for a producer's first batch.
-IMPATIENT_S = 2.0
-LOOK_EVERY_S = 0.2
-ALIVE_S = 2.0
-ROOM_S = 0.005  # between two looks whether a full buffer has room again
+# A thread that waits longer than this takes a place of the bulkhead, so that an unavailable broker cannot
+# hold all threads of a process. The first batch to a broker that has just started takes a second.
+FAST_WAIT_S = 2.0
+POLL_TIMEOUT_S = 0.2
+HEALTH_TIMEOUT_S = 2.0
+BUFFER_RETRY_S = 0.005
+POLLING_THREAD = "delivery reports"
 
 CONFIG = {
     "acks": "all",
     "enable.idempotence": True,
-    # With more, librdkafka takes the success of a later request for that of an earlier one that failed
-    # (confluentinc/librdkafka#2501). Kafka takes any first number from a producer it does not know, as on
-    # a new partition: then pings would be acknowledged that nobody has. bench/kafka.py has what it costs.
+    # With more, librdkafka takes the success of a later request for the success of an earlier, failed one
+    # (confluentinc/librdkafka#2501). A broker accepts any first sequence number from a producer that it does
+    # not know, as on a new partition, so pings would be acknowledged and lost. Cost: bench/kafka.py.
     "max.in.flight": 1,
-    # Spread as Java's clients do it: another producer puts a person into the same partition.
+    # The partitioner of Java clients, so that other producers use the same partition for a person.
     "partitioner": "murmur2_random",
-    # The smallest on the wire and on disk, at no cost that could be measured: bench/kafka.py.
+    # The smallest on the wire and on disk, without a measurable cost: bench/kafka.py.
     "compression.type": "zstd",
-    "message.max.bytes": topic.MAX_BATCH_BYTES - 16 * 1024,  # of a batch, before it is compressed
-    # Batches come as batches; a single ping is not to wait for company.
+    "message.max.bytes": topic.MAX_BATCH_BYTES - 16 * 1024,  # a batch before compression
+    # Callers already send batches; a single ping must not wait.
     "linger.ms": 0,
-    # Some ten batches of the largest size under way; what is more has to wait, then to be told.
+    # Ten batches of the largest size. Further batches wait for room, then fail.
     "queue.buffering.max.messages": 10 * MAX_BATCH,
     "queue.buffering.max.kbytes": 32 * 1024,
 }
 
 logger = logging.getLogger(__name__)
-known = KnownPersons()
+person_cache = PersonCache()
 
 
 def submit(pings: Sequence[Ping]) -> Receipt:
-    """Hands pings in, each batch of them with one wait; gives up after KAFKA_TIMEOUT_S. Idempotent.
+    """Sends pings, waiting once per batch for at most KAFKA_TIMEOUT_S. Idempotent.
 
-    Pings of unknown persons are refused. `stored` is not yet known.
+    Pings of unknown persons are refused. `stored` is None: it is not known yet how many are new.
     """
     if not pings:
         return Receipt(stored=None)
     refused = []
     for first in range(0, len(pings), MAX_BATCH):
         batch = pings[first : first + MAX_BATCH]
-        persons = known.among({each.person_id for each in batch if 0 < each.person_id <= MAX_ID})
+        persons = person_cache.existing({each.person_id for each in batch if 0 < each.person_id <= MAX_ID})
         good = [each for each in batch if each.person_id in persons]
         if len(good) < len(batch):
             refused += [
@@ -73,48 +75,50 @@ def submit(pings: Sequence[Ping]) -> Receipt:
                 if each.person_id not in persons
             ]
         if good:
-            _link(topic.brokers()).hand_in(good)
+            _producer_for(topic.brokers()).send(good)
     return Receipt(None, refused)
 
 
 def is_alive(_url: str) -> bool:
     """Whether the brokers answer and have the topic.
 
-    The client of this question is no producer: a process that only watches the topic may not write to it.
+    Uses an admin client, because a process that only watches the topic has no permission to write.
     """
     try:
-        return bool(topic.partitions_of(_asker(os.getpid(), topic.brokers()), timeout_s=ALIVE_S))
+        return bool(
+            topic.partitions_of(_admin_client(os.getpid(), topic.brokers()), timeout_s=HEALTH_TIMEOUT_S)
+        )
     except NeighbourUnavailable:
         return False
 
 
 @cache
-def _asker(_pid: int, _brokers: str) -> AdminClient:
-    """The process's own: a client does not outlive a fork."""
+def _admin_client(_pid: int, _brokers: str) -> AdminClient:
+    """One per process: a Kafka client does not survive a fork."""
     return topic.admin()
 
 
-# --- the process's one producer ------------------------------------------------------------------
+# --- producers: one per process and brokers -------------------------------------------------------
 
 
-class _Reports:
-    """Of one batch: how many are still to come, and the first that was bad."""
+class _DeliveryReports:
+    """Collects the delivery reports of one batch: `complete` is set after the last, `error` is the first."""
 
     def __init__(self, count: int):
-        self._left = count
+        self._missing = count
         self.error: KafkaError | None = None
-        self.all = threading.Event()
+        self.complete = threading.Event()
 
     def take(self, error: KafkaError | None, _message: Message) -> None:
-        """Called by one thread only: the one that polls."""
-        self._left -= 1
+        """Called only by the polling thread."""
+        self._missing -= 1
         self.error = self.error or error
-        if not self._left:
-            self.all.set()
+        if not self._missing:
+            self.complete.set()
 
 
-class _Link:
-    """A producer, and the thread that brings its delivery reports."""
+class _PollingProducer:
+    """A producer with a thread that polls for its delivery reports."""
 
     def __init__(self, brokers: str):
         self._brokers = brokers
@@ -123,93 +127,102 @@ class _Link:
         config = topic.client_config() | CONFIG | {"message.timeout.ms": timeout_ms}
         self._producer = Producer(config)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="delivery reports", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name=POLLING_THREAD, daemon=True)
         self._thread.start()
         atexit.register(self.close)
 
-    def hand_in(self, pings: Sequence[Ping]) -> None:
-        """Returns when the brokers have them all; raises NeighbourUnavailable."""
+    def send(self, pings: Sequence[Ping]) -> None:
+        """Blocks until the brokers have acknowledged all pings; raises NeighbourUnavailable."""
         deadline = time.monotonic() + request_context.seconds_left(settings.KAFKA_TIMEOUT_S)
-        reports = _Reports(len(pings))
-        send = partial(self._producer.produce, settings.KAFKA_TOPIC, on_delivery=reports.take)
+        reports = _DeliveryReports(len(pings))
+        produce = partial(self._producer.produce, settings.KAFKA_TOPIC, on_delivery=reports.take)
         for ping in pings:
             key, value = topic.encode(ping)
-            while not self._sent(send, key, value):
+            while not self._enqueue(produce, key, value):
                 if time.monotonic() > deadline:
-                    raise NeighbourUnavailable(f"{self._brokers}: the buffer stays full.")
-                time.sleep(ROOM_S)
-        if not self._waited(reports, deadline):
+                    raise NeighbourUnavailable(f"{self._brokers}: the send buffer stays full.")
+                time.sleep(BUFFER_RETRY_S)
+        if not self._wait(reports, deadline):
             raise NeighbourUnavailable(f"{self._brokers}: no acknowledgement in time.")
         if reports.error is not None:
             raise topic.unavailable(reports.error)
 
-    def _sent(self, send: partial[None], key: bytes, value: bytes) -> bool:
-        """False when there is no room."""
+    def _enqueue(self, produce: partial[None], key: bytes, value: bytes) -> bool:
+        """False if the send buffer is full."""
         try:
-            send(value, key)
+            produce(value, key)
         except BufferError:
             return False
-        except KafkaException as fault:
-            raise topic.unavailable(fault) from fault
+        except KafkaException as error:
+            raise topic.unavailable(error) from error
         return True
 
-    def _waited(self, reports: _Reports, deadline: float) -> bool:
-        if reports.all.wait(min(IMPATIENT_S, _until(deadline))):
+    def _wait(self, reports: _DeliveryReports, deadline: float) -> bool:
+        if reports.complete.wait(min(FAST_WAIT_S, _seconds_until(deadline))):
             return True
-        if not _until(deadline):
+        if not _seconds_until(deadline):
             return False
         try:
             with bulkhead.slot():
-                return reports.all.wait(_until(deadline))
+                return reports.complete.wait(_seconds_until(deadline))
         except NeighbourUnavailable:
-            return reports.all.is_set()  # meanwhile, perhaps
+            return reports.complete.is_set()  # the last report may have come meanwhile
 
     def _poll(self) -> None:
         while not self._closing.is_set():
             try:
-                self._producer.poll(LOOK_EVERY_S)
-            except KafkaException as fault:
-                self._give_up(fault)
+                self._producer.poll(POLL_TIMEOUT_S)
+            except KafkaException as error:
+                self._discard(error)
 
-    def _give_up(self, fault: KafkaException) -> None:
-        """Polling raises a fatal error. The producer takes nothing more; the next batch makes another."""
-        logger.error("The producer cannot go on: %s", fault.args[0].str())
+    def _discard(self, error: KafkaException) -> None:
+        """Called on a fatal error, which poll() raises. The next batch creates another producer."""
+        logger.error("The producer has a fatal error: %s", error.args[0].str())
         _forget(self)
         self._closing.set()
         atexit.unregister(self.close)
         self._producer.purge()
-        while len(self._producer):  # the reports of what was purged
+        while len(self._producer):  # delivers the reports of the purged messages
             with contextlib.suppress(KafkaException):
-                self._producer.poll(LOOK_EVERY_S)
+                self._producer.poll(POLL_TIMEOUT_S)
 
-    def close(self) -> None:
-        """What was handed in and given up on may still be on its way: it gets its chance."""
+    def close(self, *, flush: bool = True) -> None:
+        """Flushes first, because messages of timed-out batches may still be in the buffer."""
         if self._pid != os.getpid():
             return
         atexit.unregister(self.close)
+        if not flush:
+            self._producer.purge()
         self._producer.flush(settings.KAFKA_TIMEOUT_S)
         self._closing.set()
         self._thread.join()
 
 
-def _until(deadline: float) -> float:
+def _seconds_until(deadline: float) -> float:
     return max(0.0, deadline - time.monotonic())
 
 
-_links: dict[tuple[int, str], _Link] = {}
-_making = threading.Lock()
+_producers: dict[tuple[int, str], _PollingProducer] = {}
+_producers_lock = threading.Lock()
 
 
-def _link(brokers: str) -> _Link:
-    """The process's own: a producer does not outlive a fork."""
+def _producer_for(brokers: str) -> _PollingProducer:
+    """One per process: a producer does not survive a fork."""
     key = (os.getpid(), brokers)
-    with _making:
-        if key not in _links:
-            _links[key] = _Link(brokers)
-        return _links[key]
+    with _producers_lock:
+        if key not in _producers:
+            _producers[key] = _PollingProducer(brokers)
+        return _producers[key]
 
 
-def _forget(link: _Link) -> None:
-    with _making:
-        for key in [key for key, each in _links.items() if each is link]:
-            del _links[key]
+def _forget(producer: _PollingProducer) -> None:
+    with _producers_lock:
+        for key in [key for key, each in _producers.items() if each is producer]:
+            del _producers[key]
+
+
+def close_all(*, flush: bool = True) -> None:
+    """Closes this process's producers. The next batch creates another."""
+    for producer in list(_producers.values()):
+        producer.close(flush=flush)
+        _forget(producer)

@@ -1,4 +1,4 @@
-"""What a writer says of itself, for probes and for `make status`: a small file, written again and again."""
+"""The writer's state file: a small JSON file that the writer updates, for probes and `make status`."""
 
 import json
 import logging
@@ -8,17 +8,17 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-EVERY_S = 1.0
-STUCK_S = 60.0  # many times as long as the longest step of a writer that is well
+WRITE_INTERVAL_S = 1.0
+STUCK_S = 60.0  # many times the longest step of a healthy writer
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Said:
-    """`doing` is waiting (for database or broker), writing or stopped; counts are since its start.
+class WriterState:
+    """`doing` is `waiting` (for the database or the broker), `writing` or `stopped`.
 
-    `unwritten` and `oldest_s` are of the partitions of this writer.
+    The counts start with the writer; `unwritten` and `oldest_s` cover the partitions of this writer only.
     """
 
     pid: int
@@ -42,33 +42,34 @@ class Said:
 class StateFile:
     def __init__(self, path: Path):
         self._path = path
-        self._written = float("-inf")
+        self._written_at = float("-inf")
 
-    def say(self, doing: str, *, at_once: bool = False, **more: float | None) -> None:
-        """At most every EVERY_S, since it is said at every step. A file that cannot be written is logged."""
+    def update(self, doing: str, *, force: bool = False, **fields: float | None) -> None:
+        """Writes the file at most once per WRITE_INTERVAL_S unless forced. Logs a write error."""
         now = time.monotonic()
-        if at_once or now - self._written >= EVERY_S:
-            self._written = now
+        if force or now - self._written_at >= WRITE_INTERVAL_S:
+            self._written_at = now
             try:
-                write(self._path, Said(os.getpid(), time.time(), doing, **more))  # type: ignore[arg-type]
-            except OSError as fault:
-                logger.warning("The state file is not written: %s", fault)
+                write(self._path, WriterState(os.getpid(), time.time(), doing, **fields))  # type: ignore[arg-type]
+            except OSError as error:
+                logger.warning("Cannot write the state file: %s", error)
 
 
-def write(path: Path, said: Said) -> None:
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def write(path: Path, state: WriterState) -> None:
+    """Replaces the file atomically."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(said), file)
-        Path(beside).replace(path)
+            json.dump(asdict(state), file)
+        Path(temporary).replace(path)
     except OSError:
-        Path(beside).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def read(path: Path) -> Said | None:
-    """None when there is none yet."""
+def read(path: Path) -> WriterState | None:
+    """None if the file does not exist."""
     try:
-        return Said(**json.loads(path.read_text()))
+        return WriterState(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None

@@ -1,6 +1,6 @@
-"""The topic of pings: what a message in it is, where its brokers are, and how it is made.
+"""The topic of pings: its message format, its brokers and its creation.
 
-Key: the person's id in decimal, so that one person's pings stay in order. Value: the protobuf location.
+Key: the person's id in decimal, so that one person's pings stay in order. Value: the protobuf Location.
 """
 
 import logging
@@ -29,15 +29,15 @@ from grpc_server import locations_pb2 as pb
 from locations.pings import Ping, Refused
 from locations.storage import MAX_ID
 
-_ITEM = pb.RecordLocationsRequest.LOCATIONS_FIELD_NUMBER << 3 | 2  # the field, and that it has a length
+_ITEM_TAG = pb.RecordLocationsRequest.LOCATIONS_FIELD_NUMBER << 3 | 2  # wire type 2: length-delimited
 RETENTION_MS = 24 * 60 * 60 * 1000
-# A ping has some 60 bytes. A batch on the wire has at most MAX_BATCH_BYTES (message.max.bytes of the brokers,
-# which compare the compressed batch); producers keep below it before they compress.
+# A ping has some 60 bytes. MAX_BATCH_BYTES limits a batch on the wire: brokers apply it (message.max.bytes)
+# to the compressed batch, producers already to the uncompressed one.
 MAX_VALUE = 1024
 MAX_BATCH_BYTES = 256 * 1024
 
-# What each user may do; the super user makes the topic and these rules. `writer` reads and commits.
-# `observer` tells the lag and the age of the oldest unwritten ping, which it reads.
+# Permissions of each user. The super user creates the topic and these rules. `observer` reads messages for
+# the age of the oldest unwritten ping.
 _TOPIC_RULES = {
     "producer": (AclOperation.WRITE, AclOperation.DESCRIBE),
     "writer": (AclOperation.READ, AclOperation.DESCRIBE),
@@ -46,8 +46,8 @@ _TOPIC_RULES = {
 _GROUP_RULES = {"writer": (AclOperation.READ,), "observer": (AclOperation.DESCRIBE,)}
 
 
-class Read(NamedTuple):
-    """What a message says: a ping that keeps the rules, or the reason why it is none."""
+class Decoded(NamedTuple):
+    """A decoded message: a valid ping, or the reason why it has none."""
 
     ping: Ping | None
     person_id: int | None
@@ -55,61 +55,63 @@ class Read(NamedTuple):
 
 
 class BrokerRefused(NeighbourUnavailable):
-    """The brokers reject the credentials or the access rights of this process, or its client cannot go on."""
+    """The brokers refuse this process's credentials or access rights, or its client had a fatal error."""
 
 
 class TooFewPartitions(Exception):
-    """The topic that is there has fewer partitions than asked for; more would tear people's order apart."""
+    """The topic has too few partitions. Adding some would break the order of a person's pings."""
 
 
 # --- messages ------------------------------------------------------------------------------------
 
 
 def encode(ping: Ping) -> tuple[bytes, bytes]:
-    """Key and value."""
+    """Returns key and value."""
     return b"%d" % ping.person_id, converter.without_id(ping).SerializeToString()
 
 
-def read_good(values: Sequence[bytes | None]) -> tuple[list[Ping], list[int]]:
-    """The pings of the values that keep the rules, and which they are. Of the others `read` says more.
+def decode_batch(values: Sequence[bytes | None]) -> tuple[list[Ping], list[int]]:
+    """The valid pings and their indexes in `values`; `decode` gives the reasons for the others.
 
-    Values are of one kind with the items of a batch at the gRPC door, and read many times faster as such.
+    Parsing the values as the items of one gRPC batch, which have the same format, is many times faster.
     """
     try:
         batch = pb.RecordLocationsRequest.FromString(b"".join(map(_as_item, values)))
-    except (DecodeError, ValueError):  # one is no location, not even there, or long
-        found = [(ping, index) for index, value in enumerate(values) if (ping := read(None, value).ping)]
+    except (DecodeError, ValueError):  # a value is not a location, missing or too long
+        found = [(ping, index) for index, value in enumerate(values) if (ping := decode(None, value).ping)]
         return [ping for ping, _ in found], [index for _, index in found]
     good, indexes, _ = converter.to_pings(batch.locations)
     return good, indexes
 
 
 def _as_item(value: bytes | None) -> bytes:
-    """As protobuf writes it in a batch; a length from 128 on has more than one byte, and no ping has that."""
+    """The value as an item of a protobuf batch. Assumes a one-byte length: no ping has 128 bytes or more."""
     if value is None or len(value) > 127:
-        raise ValueError("It is read by itself.")
-    return bytes((_ITEM, len(value))) + value
+        raise ValueError("Decode this value alone.")
+    return bytes((_ITEM_TAG, len(value))) + value
 
 
-def read(key: bytes | None, value: bytes | None) -> Read:
-    """The key only places a message; whose ping it is, the value says, and the key where that cannot."""
+def decode(key: bytes | None, value: bytes | None) -> Decoded:
+    """Takes the person id from the value, or from the key if the value has none."""
     if value is None:
-        return Read(None, _person_in(key), "There is no value.")
+        return Decoded(None, _person_id_of(key), "There is no value.")
     if len(value) > MAX_VALUE:
-        return Read(None, _person_in(key), f"The value has more than {MAX_VALUE:,} bytes, which no ping has.")
+        return Decoded(
+            None, _person_id_of(key), f"The value has more than {MAX_VALUE:,} bytes, which no ping has."
+        )
     try:
         location = pb.Location.FromString(value)
     except DecodeError:
-        return Read(None, _person_in(key), "The value is not a location.")
+        return Decoded(None, _person_id_of(key), "The value is not a location.")
     try:
         ping = converter.to_ping(location)
     except Refused as refused:
-        person_id = location.person_id if location.HasField("person_id") else _person_in(key)
-        return Read(None, person_id, converter.in_words(refused.errors))
-    return Read(ping, ping.person_id)
+        person_id = location.person_id if location.HasField("person_id") else _person_id_of(key)
+        return Decoded(None, person_id, converter.error_text(refused.errors))
+    return Decoded(ping, ping.person_id)
 
 
-def _person_in(key: bytes | None) -> int | None:
+def _person_id_of(key: bytes | None) -> int | None:
     digits = key is not None and len(key) <= 19 and key.isdigit()
     return int(key) if key and digits and int(key) <= MAX_ID else None
 
@@ -118,14 +120,16 @@ def _person_in(key: bytes | None) -> int | None:
 
 
 def brokers() -> str:
-    """`host:port[,host:port…]`, as PINGS_URL=kafka://… names them."""
+    """`host:port[,host:port…]` from PINGS_URL=kafka://…"""
     url = urlsplit(settings.PINGS_URL)
     if "@" in url.netloc:
-        raise ImproperlyConfigured("PINGS_URL has credentials in it: give KAFKA_USER and KAFKA_PASSWORD.")
+        raise ImproperlyConfigured(
+            "PINGS_URL must not contain credentials: use KAFKA_USER and KAFKA_PASSWORD."
+        )
     addresses = url.netloc.split(",")
     if url.scheme != "kafka" or not all(_is_address(each) for each in addresses) or url.path.strip("/"):
         raise ImproperlyConfigured(
-            f"PINGS_URL={settings.PINGS_URL!r}: a topic's brokers are kafka://host:port[,host:port…]."
+            f"PINGS_URL={settings.PINGS_URL!r}: must be kafka://host:port[,host:port…]."
         )
     return url.netloc
 
@@ -135,7 +139,7 @@ def _is_address(text: str) -> bool:
     return bool(host) and port.isdecimal() and 0 < int(port) < 65536
 
 
-# Waiting does not help against these. Every other error passes: librdkafka retries, reconnects and rejoins.
+# Permanent errors. All others are transient: librdkafka retries, reconnects and rejoins.
 _FATAL = {
     KafkaError._FATAL,  # noqa: SLF001 - the names of librdkafka's own codes begin with an underscore
     KafkaError._FENCED,  # noqa: SLF001
@@ -153,8 +157,8 @@ def is_fatal(error: KafkaError) -> bool:
     return error.fatal() or error.code() in _FATAL
 
 
-class NowAndThen(logging.Filter):
-    """A line of each kind every so often: a broker that is away is reported twenty times a second."""
+class LogThrottle(logging.Filter):
+    """Rate limit per kind of line (its first word): librdkafka reports a lost broker 20 times a second."""
 
     def __init__(self, *, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -171,20 +175,20 @@ class NowAndThen(logging.Filter):
 
 
 librdkafka = logging.getLogger("kafka")
-librdkafka.addFilter(NowAndThen())
+librdkafka.addFilter(LogThrottle())
 
 
 def client_config(**more: Any) -> dict[str, Any]:
-    """What every client of the brokers has in common."""
+    """Settings that all Kafka clients share. In keyword names `_` stands for `.`."""
     return {
         "bootstrap.servers": brokers(),
         "client.id": "connect",
         "logger": librdkafka,
-        # Brokers close connections that nobody uses; that is no news.
+        # Brokers close idle connections; that needs no log line.
         "log.connection.close": False,
-        # A broker that came back is found again at once.
+        # Reconnect quickly to a broker that is back.
         "reconnect.backoff.max.ms": 1000,
-        # One that was frozen is given up, and so is what was asked of it.
+        # Fail the requests to a frozen broker.
         "socket.timeout.ms": 10_000,
         "allow.auto.create.topics": False,
         **_credentials(),
@@ -208,36 +212,35 @@ def admin(**more: Any) -> AdminClient:
 
 
 def unavailable(error: KafkaError | KafkaException) -> NeighbourUnavailable:
-    """BrokerRefused for an error that does not pass."""
+    """Translates a Kafka error; a permanent one becomes BrokerRefused."""
     cause = error.args[0] if isinstance(error, KafkaException) else error
     kind = BrokerRefused if is_fatal(cause) else NeighbourUnavailable
     return kind(f"{brokers()}: {cause.name()}: {cause.str()}")
 
 
-# --- making it -----------------------------------------------------------------------------------
+# --- creation ------------------------------------------------------------------------------------
 
 
 def ensure(partitions: int) -> int:
-    """Makes the topic unless it is there; gives the number of its partitions. Idempotent.
+    """Creates the topic unless it exists; returns its number of partitions. Idempotent.
 
-    Raises TooFewPartitions, and NeighbourUnavailable. How many brokers keep a copy, and how many of them must
-    have a ping before it is acknowledged, are the cluster's own defaults. Where this process authenticates,
-    it also makes the access rules.
+    Raises TooFewPartitions and NeighbourUnavailable. The replication factor and min.insync.replicas are the
+    cluster's defaults. If this process authenticates, it also creates the access rules.
     """
     client = admin()
-    there = _make(client, partitions)
+    existing = _create(client, partitions)
     if settings.KAFKA_USER:
         _grant(client)
-    if there < partitions:
+    if existing < partitions:
         name = settings.KAFKA_TOPIC
         raise TooFewPartitions(
-            f"The topic {name} has {there} partitions and not {partitions}. Adding some would send people's "
-            f"pings to other partitions than before: do it by hand, or ask for {there}."
+            f"The topic {name} has {existing} partitions and not {partitions}. Adding partitions would move "
+            f"people's pings to other partitions: add them by hand, or ask for {existing}."
         )
-    return there
+    return existing
 
 
-def _make(client: AdminClient, partitions: int) -> int:
+def _create(client: AdminClient, partitions: int) -> int:
     config = {
         "retention.ms": str(RETENTION_MS),
         "cleanup.policy": "delete",
@@ -247,9 +250,9 @@ def _make(client: AdminClient, partitions: int) -> int:
     wanted = NewTopic(name, partitions, config=config)
     try:
         client.create_topics([wanted], request_timeout=settings.KAFKA_TIMEOUT_S)[name].result()
-    except KafkaException as fault:
-        if fault.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise unavailable(fault) from fault
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise unavailable(error) from error
     else:
         return partitions
     return len(partitions_of(client))
@@ -268,20 +271,20 @@ def _grant(client: AdminClient) -> None:
         for operation in operations
     ]
     try:
-        for made in client.create_acls(rules, request_timeout=settings.KAFKA_TIMEOUT_S).values():
-            made.result()
-    except KafkaException as fault:
-        raise unavailable(fault) from fault
+        for created in client.create_acls(rules, request_timeout=settings.KAFKA_TIMEOUT_S).values():
+            created.result()
+    except KafkaException as error:
+        raise unavailable(error) from error
 
 
 def partitions_of(client: Any, *, timeout_s: float | None = None) -> list[int]:
-    """The numbers of the topic's partitions; `client` is any client. Raises NeighbourUnavailable."""
+    """The topic's partition numbers, asked by any Kafka client. Raises NeighbourUnavailable."""
     name = settings.KAFKA_TOPIC
     timeout_s = settings.KAFKA_TIMEOUT_S if timeout_s is None else timeout_s
     try:
         found = client.list_topics(name, timeout=timeout_s).topics[name]
-    except KafkaException as fault:
-        raise unavailable(fault) from fault
+    except KafkaException as error:
+        raise unavailable(error) from error
     if found.error is not None:
         raise unavailable(found.error)
     return sorted(found.partitions)

@@ -1,7 +1,7 @@
-"""The writer: from the topic into the database, a batch at a time. `manage.py consume_locations` runs it.
+"""The writer: stores the topic's messages in the database, batch by batch. See `manage.py consume_locations`.
 
-Lanes store, so that the next batch is taken and read meanwhile; they know nothing but the database. All that
-is the group's, callbacks included, happens in the thread that steps.
+StoreWorkers only use the database. The Kafka client and all its callbacks run in the thread that calls
+`step`, which fetches and parses the next batch meanwhile.
 """
 
 import logging
@@ -19,324 +19,339 @@ from django.db import Error, connection
 
 from connect.errors import NeighbourUnavailable
 from consumers import topic
-from consumers.batch_store import Tally, read
-from consumers.lag import Observer, Standing, Statistics
+from consumers.batch_store import Tally, parse
+from consumers.lag import Lag, Observer, Statistics
 from consumers.models import RejectedPing
 from consumers.state_file import StateFile
-from consumers.store_workers import Lanes
+from consumers.store_workers import StoreWorkers
 
-SIZE = 20_000  # messages in a batch, and at most twice as many in hand
-LANES = 2  # as many cores as a small machine has
-AGE_S = 0.25  # how long the first of a batch waits for the others
+BATCH_SIZE = 20_000  # messages; at most two batches are in flight
+WORKERS = 2  # as many as a small machine has cores
+BATCH_AGE_S = 0.25  # how long a batch waits for more messages
 REPORT_S = 15.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
-CLOSE_S = 10.0  # for the brokers to answer what is still asked of them
+CLOSE_TIMEOUT_S = 10.0
 
 CONFIG = {
-    "enable.auto.commit": False,  # only what is in the database is committed
+    "enable.auto.commit": False,  # the writer commits what is in the database
     "enable.auto.offset.store": False,
-    "auto.offset.reset": "earliest",  # a group that begins, begins with what was sent before
+    "auto.offset.reset": "earliest",  # a new group starts with the messages that were sent before it
     "partition.assignment.strategy": "cooperative-sticky",
-    # A writer that was killed holds its partitions for so long; brokers allow no less.
+    # How long a killed writer keeps its partitions; brokers allow no less.
     "session.timeout.ms": 6000,
     "heartbeat.interval.ms": 2000,
-    # One that hangs in a step gives them up after so long.
+    # How long a writer that hangs in a step keeps them.
     "max.poll.interval.ms": 120_000,
-    # What is read ahead of the batches, and so the memory that a long queue of messages takes.
+    # Prefetch limits: they bound the memory that a long backlog takes.
     "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 16 * 1024,
     "fetch.max.bytes": 8 * 1024 * 1024,
-    # A topic that is not found is taken for one that is still being made for so long; then it was deleted.
+    # A topic that is missing for longer counts as deleted, not as being created.
     "topic.metadata.propagation.max.ms": 5000,
-    # How soon more is read ahead once there is room: with the usual second a writer mostly waits.
+    # When to prefetch again after the queue was full: with the default of 1 s a writer mostly waits.
     "fetch.queue.backoff.ms": 20,
-    # What the lag report is made of: without a request to the brokers.
+    # The writer computes its lag from these statistics, without a request to the brokers.
     "statistics.interval.ms": 5000,
 }
 
 logger = logging.getLogger(__name__)
-passing = logging.getLogger(f"{__name__}.passing")  # errors that repeat until they are over
-passing.addFilter(topic.NowAndThen())
+transient = logging.getLogger(f"{__name__}.transient")  # errors that repeat until they are over
+transient.addFilter(topic.LogThrottle())
 
 Partition = int
 Offset = int
 
 
-class _InHand(NamedTuple):
-    """A batch that is being stored, or next to be."""
+class _InFlight(NamedTuple):
+    """A batch that was handed to the workers."""
 
-    ends: dict[Partition, Offset]  # where to go on after it
+    ends: dict[Partition, Offset]  # the offsets after its last messages
     storing: list[Future[Tally]]
     is_full: bool
-    oldest_ms: int  # when the first of its messages was sent
+    oldest_ms: int  # send time of its oldest message
 
 
 class Writer:
-    """One consumer of the group. It logs Kafka errors that pass, and goes on when they are over.
+    """One consumer of the group. It logs transient Kafka errors and continues after them.
 
-    `step` raises NeighbourUnavailable for a Kafka error that does not pass (BrokerRefused, or a topic that
-    was deleted), and OperationalError or InterfaceError when the database is away. Nothing is lost then; the
+    `step` raises NeighbourUnavailable for a permanent Kafka error (BrokerRefused, or the topic was deleted),
+    and OperationalError or InterfaceError if the database is unavailable. Nothing is lost then, but the
     writer can only be closed.
     """
 
-    def __init__(self, *, size: int = SIZE, age_s: float = AGE_S) -> None:
+    def __init__(self, *, size: int = BATCH_SIZE, age_s: float = BATCH_AGE_S) -> None:
         self._size = size
         self._age_s = age_s
-        self._mine: set[Partition] = set()
-        self._written: dict[Partition, Offset] = {}  # and not yet committed: where to go on
-        self._next: dict[Partition, Offset] = {}  # the first offset that is not yet stored
+        self._partitions: set[Partition] = set()
+        self._uncommitted: dict[Partition, Offset] = {}  # next offsets that are stored but not committed
+        self._next_offsets: dict[Partition, Offset] = {}  # the first offsets that are not stored
         self._statistics: Statistics | None = None
-        self._committing = 0  # requests whose answer has not come
-        self._broken: KafkaError | None = None
-        self._lanes = Lanes(LANES)
-        self._in_hand: deque[_InHand] = deque()
+        self._pending_commits = 0  # commit requests without an answer
+        self._permanent_error: KafkaError | None = None
+        self._workers = StoreWorkers(WORKERS)
+        self._in_flight: deque[_InFlight] = deque()
         self.total = Tally()
         config = topic.client_config(group_id=settings.KAFKA_GROUP) | CONFIG
-        callbacks = {"error_cb": self._heard, "stats_cb": self._measured, "on_commit": self._committed}
+        callbacks = {
+            "error_cb": self._on_error,
+            "stats_cb": self._on_statistics,
+            "on_commit": self._on_commit,
+        }
         self._consumer = Consumer(config | callbacks)
         self._consumer.subscribe(
-            [settings.KAFKA_TOPIC], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            [settings.KAFKA_TOPIC],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
         )
 
     def step(self) -> Tally:
-        """One batch: whatever came within AGE_S, stored. After that the brokers are asked to commit it.
+        """Stores one batch, the messages of up to BATCH_AGE_S, then requests the commit of its offsets.
 
-        One that raised was the last: what it had in hand is delivered again, but to another writer.
+        After an exception do not call it again: another writer gets the batches in flight.
         """
-        if not self._in_hand:
-            self._take_in_hand(self._age_s)
-        if self._in_hand and self._in_hand[0].is_full:  # there is more: for when the lanes are done with this
-            self._take_in_hand(0)
+        if not self._in_flight:
+            self._start_batch(self._age_s)
+        if self._in_flight and self._in_flight[0].is_full:  # more messages wait: prepare the next batch
+            self._start_batch(0)
         tally = Tally()
-        if self._in_hand:
-            for each in self._in_hand[0].storing:
+        if self._in_flight:
+            for each in self._in_flight[0].storing:
                 tally.add(each.result())
-            self._note_what_is_stored(self._in_hand.popleft())
-        if not self._committing:
+            self._mark_stored(self._in_flight.popleft())
+        if not self._pending_commits:
             self._commit()
         self.total.add(tally)
         return tally
 
-    def standing(self) -> Standing | None:
-        """The lag of this writer's partitions, as of the last statistics; None before the first.
+    def lag(self) -> Lag | None:
+        """The lag of this writer's partitions, from the last statistics; None before the first.
 
-        It asks nobody. `oldest_s` is known while a batch is in hand.
+        It makes no request. `oldest_s` is known only while a batch is in flight.
         """
         if self._statistics is None:
             return None
         ends, positions = self._statistics.ends, self._statistics.positions
         unwritten = 0
-        for partition in self._mine & ends.keys():
-            next_ = self._next.get(partition, positions.get(partition, ends[partition]))
+        for partition in self._partitions & ends.keys():
+            next_ = self._next_offsets.get(partition, positions.get(partition, ends[partition]))
             unwritten += max(0, ends[partition] - next_)
-        oldest_ms = min((batch.oldest_ms for batch in self._in_hand), default=None)
+        oldest_ms = min((batch.oldest_ms for batch in self._in_flight), default=None)
         oldest_s = None if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
-        return Standing(len(self._mine), unwritten, oldest_s)
+        return Lag(len(self._partitions), unwritten, oldest_s)
+
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        """The partitions that are assigned to this writer."""
+        return frozenset(self._partitions)
 
     @property
     def is_connected(self) -> bool:
-        """Whether a broker was reachable at the time of the last statistics."""
+        """Whether a broker was connected at the time of the last statistics."""
         return self._statistics is None or self._statistics.is_connected
 
     def close(self) -> None:
-        """Leaves the group, so that others need not wait until it is missed. Idempotent.
+        """Leaves the group, so that other writers take over without the session timeout. Idempotent.
 
-        librdkafka waits without an end for a commit that brokers that are away do not answer. So it closes in
-        a thread of its own; after CLOSE_S that thread is left behind, for the process to end.
+        librdkafka waits without a limit for a commit that unavailable brokers do not answer. So a thread
+        closes the consumer; after CLOSE_TIMEOUT_S it is abandoned and ends with the process.
         """
-        wait(storing for batch in self._in_hand for storing in batch.storing)
+        wait(storing for batch in self._in_flight for storing in batch.storing)
         closing = threading.Thread(target=self._consumer.close, name="close", daemon=True)
         closing.start()
-        closing.join(CLOSE_S)
+        closing.join(CLOSE_TIMEOUT_S)
         if closing.is_alive():
-            logger.warning("The brokers do not answer. They miss this writer after its session timeout.")
-        self._lanes.close()
-        while self._in_hand:
-            for each in self._in_hand.popleft().storing:
+            logger.warning("The brokers do not answer. They remove this writer after its session timeout.")
+        self._workers.close()
+        while self._in_flight:
+            for each in self._in_flight.popleft().storing:
                 if each.exception() is None:
                     self.total.add(each.result())
 
-    def _take_in_hand(self, age_s: float) -> None:
-        by_lane: dict[int, list[Message]] = {}
+    def _start_batch(self, age_s: float) -> None:
+        by_worker: dict[int, list[Message]] = {}
         ends: dict[Partition, Offset] = {}
         first_ms: list[int] = []
-        messages = self._take(age_s)
+        messages = self._consume(age_s)
         for message in messages:
             partition, offset = message.partition() or 0, message.offset() or 0
-            by_lane.setdefault(self._lanes.of(partition), []).append(message)
+            by_worker.setdefault(self._workers.worker_of(partition), []).append(message)
             if partition not in ends:
                 first_ms.append(message.timestamp()[1])
-                self._next.setdefault(partition, offset)
+                self._next_offsets.setdefault(partition, offset)
             ends[partition] = offset + 1
         if messages:
-            storing = [self._lanes.store(lane, read(its)) for lane, its in by_lane.items()]
+            storing = [self._workers.store(worker, parse(part)) for worker, part in by_worker.items()]
             is_full = len(messages) == self._size
-            self._in_hand.append(_InHand(ends, storing, is_full, min(first_ms)))
+            self._in_flight.append(_InFlight(ends, storing, is_full, min(first_ms)))
 
-    def _take(self, age_s: float) -> list[Message]:
+    def _consume(self, age_s: float) -> list[Message]:
         found = self._consumer.consume(self._size, timeout=age_s)
-        if self._broken is not None:
-            raise topic.unavailable(self._broken)
+        if self._permanent_error is not None:
+            raise topic.unavailable(self._permanent_error)
         for message in found:
             error = message.error()
             if error is not None:
-                self._pass_or_raise(error)
-        # A rebalance may have come in the midst of it: what is another's now, that one gets. The next step
-        # would ask too late: it may be ours again by then, and others may have gone on meanwhile.
-        return [each for each in found if each.error() is None and each.partition() in self._mine]
+                self._log_or_raise(error)
+        # A rebalance within consume() may have revoked a partition: its new writer gets these messages.
+        # Checked now, because the next step may find the partition assigned again, after another writer has
+        # advanced.
+        return [each for each in found if each.error() is None and each.partition() in self._partitions]
 
-    def _note_what_is_stored(self, batch: _InHand) -> None:
-        for partition in batch.ends.keys() & self._mine:
-            self._written[partition] = max(batch.ends[partition], self._written.get(partition, 0))
-            self._next[partition] = self._written[partition]
+    def _mark_stored(self, batch: _InFlight) -> None:
+        for partition in batch.ends.keys() & self._partitions:
+            self._uncommitted[partition] = max(batch.ends[partition], self._uncommitted.get(partition, 0))
+            self._next_offsets[partition] = self._uncommitted[partition]
 
     def _commit(self) -> None:
-        """Does not wait for the answer: a request to brokers that go away is repeated until they are back."""
-        if not self._written:
+        """Does not wait for the answer: librdkafka repeats the request until the brokers are back."""
+        if not self._uncommitted:
             return
-        offsets = [TopicPartition(settings.KAFKA_TOPIC, *each) for each in self._written.items()]
+        offsets = [TopicPartition(settings.KAFKA_TOPIC, *each) for each in self._uncommitted.items()]
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as fault:
-            self._pass_or_raise(fault.args[0])
+        except KafkaException as error:
+            self._log_or_raise(error.args[0])
         else:
-            self._committing += 1
+            self._pending_commits += 1
 
-    def _pass_or_raise(self, error: KafkaError) -> None:
-        """Logs an error that passes; raises NeighbourUnavailable for one that does not.
+    def _log_or_raise(self, error: KafkaError) -> None:
+        """Logs a transient error; raises NeighbourUnavailable for a permanent one.
 
-        What is stored and not committed is committed by a later step, or, after a rebalance, delivered again
-        and found stored. A topic that this writer reads and that is gone was deleted: made anew it counts its
-        offsets from 0, so the writer must not go on from where it was.
+        After a transient error a later step commits again. After a rebalance the messages are delivered again
+        and count as repeats.
         """
-        if self._ends_the_writer(error):
+        if self._is_permanent(error):
             raise topic.unavailable(error)
-        passing.warning("%s: %s. The writer waits until this is over.", error.name(), error.str())
+        transient.warning("%s: %s. The writer waits until this is over.", error.name(), error.str())
 
-    def _ends_the_writer(self, error: KafkaError) -> bool:
-        is_deleted = error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and bool(self._mine)
+    def _is_permanent(self, error: KafkaError) -> bool:
+        # A topic with assigned partitions that is unknown was deleted. Recreated, it counts its offsets from
+        # 0, so the writer must not continue at its old offsets.
+        is_deleted = error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and bool(self._partitions)
         return topic.is_fatal(error) or is_deleted
 
-    # --- called by librdkafka, within consume and close ------------------------------------------
+    # --- callbacks of librdkafka, called within consume() and close() ----------------------------
 
-    def _assigned(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        self._mine |= {each.partition for each in partitions}
-        self._share_out()
-        logger.info("Writes the partitions %s.", sorted(self._mine))
+    def _on_assign(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        self._partitions |= {each.partition for each in partitions}
+        self._assign_workers()
+        logger.info("Writes the partitions %s.", sorted(self._partitions))
 
-    def _revoked(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        for batch in self._in_hand:
+    def _on_revoke(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        for batch in self._in_flight:
             if any(each.exception() for each in batch.storing):
                 break
-            self._note_what_is_stored(batch)
+            self._mark_stored(batch)
         try:
             self._commit()
-        except NeighbourUnavailable as fault:
-            logger.info("Not committed, so others will write it again: %s", fault)
-        self._lost(_consumer, partitions)
+        except NeighbourUnavailable as error:
+            logger.info("Not committed, so other writers will store it again: %s", error)
+        self._on_lost(_consumer, partitions)
 
-    def _lost(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+    def _on_lost(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         for each in partitions:
-            self._mine.discard(each.partition)
-            self._written.pop(each.partition, None)
-            self._next.pop(each.partition, None)
-            for batch in self._in_hand:  # another writer commits for this partition now
+            self._partitions.discard(each.partition)
+            self._uncommitted.pop(each.partition, None)
+            self._next_offsets.pop(each.partition, None)
+            for batch in self._in_flight:  # another writer commits for this partition now
                 batch.ends.pop(each.partition, None)
-        self._share_out()
-        logger.info("Writes the partitions %s.", sorted(self._mine))
+        self._assign_workers()
+        logger.info("Writes the partitions %s.", sorted(self._partitions))
 
-    def _share_out(self) -> None:
-        wait(storing for batch in self._in_hand for storing in batch.storing)
-        self._lanes.share_out(self._mine)
+    def _assign_workers(self) -> None:
+        wait(storing for batch in self._in_flight for storing in batch.storing)
+        self._workers.assign(self._partitions)
 
-    def _committed(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
-        self._committing -= 1
+    def _on_commit(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        self._pending_commits -= 1
         for each in partitions:
-            fault = error or each.error
-            if fault is None:
-                if self._written.get(each.partition) == each.offset:
-                    del self._written[each.partition]
-            elif self._ends_the_writer(fault):
-                self._broken = fault
+            failure = error or each.error
+            if failure is None:
+                if self._uncommitted.get(each.partition) == each.offset:
+                    del self._uncommitted[each.partition]
+            elif self._is_permanent(failure):
+                self._permanent_error = failure
             else:
-                passing.warning("%s: %s. It is committed later.", fault.name(), fault.str())
+                transient.warning("%s: %s. The writer commits later.", failure.name(), failure.str())
 
-    def _heard(self, error: KafkaError) -> None:
+    def _on_error(self, error: KafkaError) -> None:
         """Errors outside of messages. librdkafka reports a deleted topic either here or in a message."""
-        if self._ends_the_writer(error):
-            self._broken = error
+        if self._is_permanent(error):
+            self._permanent_error = error
         else:
-            passing.warning("%s: %s", error.name(), error.str())
+            transient.warning("%s: %s", error.name(), error.str())
 
-    def _measured(self, text: str) -> None:
-        """An exception in a callback would come out of `consume` and end the writer."""
+    def _on_statistics(self, text: str) -> None:
+        """Logs a parse error, because consume() would raise it and end the writer."""
         try:
             self._statistics = Statistics.parse(text)
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:
-            passing.warning("statistics: not read: %r", fault)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            transient.warning("statistics: not read: %r", error)
 
 
 # --- running it ----------------------------------------------------------------------------------
 
 
-def wait_for_world(asked_to_stop: threading.Event, state: StateFile) -> bool:
-    """Until the database has its tables and the broker its topic; False when asked to stop meanwhile.
+def wait_for_dependencies(stop_requested: threading.Event, state: StateFile) -> bool:
+    """Waits for the database's tables and the broker's topic; False if a stop is requested meanwhile.
 
-    A process that starts again after a fault so does not run into it again and again. Raises BrokerRefused
-    for wrong credentials. Rights may still be on their way: the job that makes the topic grants them.
+    This keeps a restarted writer from failing in a loop. Raises BrokerRefused for wrong credentials. Missing
+    rights do not end it, because the job that creates the topic may grant them later.
     """
     pause_s = FIRST_PAUSE_S
-    while not asked_to_stop.is_set():
-        state.say("waiting")
-        missing = what_is_missing()
+    while not stop_requested.is_set():
+        state.update("waiting")
+        missing = missing_dependency()
         if missing is None:
             return True
         logger.warning("Waiting %.1f s: %s", pause_s, missing)
-        asked_to_stop.wait(pause_s)
+        stop_requested.wait(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
     return False
 
 
-def what_is_missing() -> str | None:
-    heard: list[KafkaError] = []
+def missing_dependency() -> str | None:
+    """`database: …` or `broker: …` with the error; None if both are available. Raises BrokerRefused."""
+    errors: list[KafkaError] = []
     try:
         RejectedPing.objects.exists()
-        client = topic.admin(error_cb=heard.append)
+        client = topic.admin(error_cb=errors.append)
         topic.partitions_of(client)
-    except Error as fault:
-        return f"database: {fault}".strip()
-    except NeighbourUnavailable as fault:
-        client.poll(0)  # a request that times out does not say why; the callback does
-        if refusal := next(filter(topic.is_fatal, heard), None):
-            raise topic.unavailable(refusal) from fault
-        return f"broker: {fault}"
+    except Error as error:
+        return f"database: {error}".strip()
+    except NeighbourUnavailable as error:
+        client.poll(0)  # only the callback knows why a request timed out
+        if refusal := next(filter(topic.is_fatal, errors), None):
+            raise topic.unavailable(refusal) from error
+        return f"broker: {error}"
     finally:
-        connection.close()  # the writer stores by another thread's
+        connection.close()  # the workers have their own connections
     return None
 
 
-class Run:
-    """Steps until it is asked to stop, or until all that was there is written; reports its progress."""
+class WriterLoop:
+    """Steps a writer until a stop is requested or the topic is empty, and reports its progress."""
 
     def __init__(self, writer: Writer, state: StateFile) -> None:
         self._writer = writer
         self._state = state
         self._report_at = 0.0
-        self._reported = -1
+        self._reported_messages = -1
 
-    def until_stopped(self, asked_to_stop: threading.Event) -> None:
-        while not asked_to_stop.is_set():
+    def until_stopped(self, stop_requested: threading.Event) -> None:
+        while not stop_requested.is_set():
             self._writer.step()
             self._report()
 
-    def until_empty(self, asked_to_stop: threading.Event) -> bool:
-        """Until no writer of the group has anything to store; False when asked to stop before.
+    def until_empty(self, stop_requested: threading.Event) -> bool:
+        """Runs until the whole group has no lag; False if a stop is requested before.
 
-        Only this asks the brokers for the lag of the whole group: it raises NeighbourUnavailable.
+        Only this asks the brokers for the lag of the group; it raises NeighbourUnavailable.
         """
         with closing(Observer()) as observer:
-            while not asked_to_stop.is_set():
+            while not stop_requested.is_set():
                 tally = self._writer.step()
                 self._report()
                 if not tally.messages and not observer.look().unwritten:
@@ -344,29 +359,29 @@ class Run:
         return False
 
     def close(self) -> None:
-        self._say("stopped", at_once=True)
+        self._update_state("stopped", force=True)
 
     def _report(self) -> None:
-        """Cheap, and without a request: it is made after every step."""
-        self._say("writing" if self._writer.is_connected else "waiting")
+        """Called after every step, so it is cheap and makes no request."""
+        self._update_state("writing" if self._writer.is_connected else "waiting")
         now = time.monotonic()
-        standing = self._writer.standing()
-        if standing is None or now < self._report_at:
+        lag = self._writer.lag()
+        if lag is None or now < self._report_at:
             return
         self._report_at = now + REPORT_S
         total = self._writer.total
-        if standing.unwritten or total.messages != self._reported:
-            logger.info("%s; %s", total, standing)
-        self._reported = total.messages
+        if lag.unwritten or total.messages != self._reported_messages:
+            logger.info("%s; %s", total, lag)
+        self._reported_messages = total.messages
 
-    def _say(self, doing: str, *, at_once: bool = False) -> None:
-        total, standing = self._writer.total, self._writer.standing()
-        self._state.say(
+    def _update_state(self, doing: str, *, force: bool = False) -> None:
+        total, lag = self._writer.total, self._writer.lag()
+        self._state.update(
             doing,
-            at_once=at_once,
+            force=force,
             stored=total.stored,
             rejected=total.rejected,
             dropped=total.dropped,
-            unwritten=standing.unwritten if standing else None,
-            oldest_s=standing.oldest_s if standing else None,
+            unwritten=lag.unwritten if lag else None,
+            oldest_s=lag.oldest_s if lag else None,
         )

@@ -1,4 +1,4 @@
-"""Whether the writers work, seen from outside: by their group at the brokers and by its offsets."""
+"""Health of the writers as seen from outside: the members and the offsets of their consumer group."""
 
 import os
 import time
@@ -11,28 +11,28 @@ from connect.errors import NeighbourUnavailable
 from consumers import topic
 from consumers.lag import Observer
 
-WITHIN_S = 2.0
-# A ping that waits for so long behind an offset that does not move has no working writer. A writer's longest
-# step is shorter.
+TIMEOUT_S = 2.0
+# A partition with unwritten pings whose offset does not move for this long has no working writer. The longest
+# step of a writer is shorter.
 STUCK_S = 30.0
 
 
 class WriterWatch:
-    """Remembers between two looks what did not move."""
+    """Remembers between two checks which offsets did not move."""
 
     def __init__(self) -> None:
         self._admin = topic.admin()
-        self._observer = Observer(within_s=WITHIN_S)
+        self._observer = Observer(within_s=TIMEOUT_S)
         self._waiting: dict[int, tuple[int, float]] = {}  # partition: the next offset, since when
 
     def is_at_work(self) -> bool:
-        """Whether the group has a member and every partition with unwritten pings moves on.
+        """Whether the group has a member and every partition with unwritten pings makes progress.
 
         The brokers drop a frozen writer from the group after its session timeout of 6 s.
         """
         try:
-            asked = self._admin.describe_consumer_groups([settings.KAFKA_GROUP], request_timeout=WITHIN_S)
-            members = asked[settings.KAFKA_GROUP].result(2 * WITHIN_S).members
+            groups = self._admin.describe_consumer_groups([settings.KAFKA_GROUP], request_timeout=TIMEOUT_S)
+            members = groups[settings.KAFKA_GROUP].result(2 * TIMEOUT_S).members
             positions = self._observer.positions()
         except (KafkaException, NeighbourUnavailable, TimeoutError):
             return False
@@ -51,6 +51,6 @@ def is_at_work() -> bool:
 
 
 @cache
-def _watch(_pid: int, *_of: str) -> WriterWatch:
-    """The process's own: a client does not outlive a fork."""
+def _watch(_pid: int, *_settings: str) -> WriterWatch:
+    """One per process: a Kafka client does not survive a fork."""
     return WriterWatch()

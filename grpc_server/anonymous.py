@@ -1,4 +1,4 @@
-"""Health and reflection: services that need no token, so that each call is short and few are open."""
+"""Limits for health and reflection, which need no token: short calls, and few at the same time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,12 +7,12 @@ from typing import Any
 import grpc
 
 FIRST_MESSAGE_S = 5.0
-WATCH_S = 300.0  # a client that watches health for longer asks again
-OPEN_CALLS = 200  # at the same time, of all clients; checks of health are not counted
+WATCH_S = 300.0  # a health watch ends then, and the client starts another
+MAX_OPEN_CALLS = 200  # of all clients together; health checks do not count
 
 
-class Bounded(grpc.aio.ServerInterceptor):
-    """Bounds the calls of services that any client may call, whichever library answers them."""
+class TokenlessCallLimits(grpc.aio.ServerInterceptor):
+    """Limits calls whose method starts with one of the prefixes. The handlers may come from a library."""
 
     def __init__(self, prefixes: tuple[str, ...]):
         self._prefixes = prefixes
@@ -32,16 +32,16 @@ class Bounded(grpc.aio.ServerInterceptor):
 
     async def _serve(self, handler: Any, context: Any) -> None:
         if handler.unary_unary is not None:
-            request = await _first(context)
+            request = await _first_message(context)
             await context.write(await handler.unary_unary(request, context))
             return
-        if self._open >= OPEN_CALLS:
+        if self._open >= MAX_OPEN_CALLS:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many calls without a token.")
         self._open += 1
         try:
             async with asyncio.timeout(WATCH_S):
                 if handler.unary_stream is not None:
-                    await handler.unary_stream(await _first(context), context)
+                    await handler.unary_stream(await _first_message(context), context)
                 else:
                     async for response in handler.stream_stream(_messages(context), context):
                         await context.write(response)
@@ -51,7 +51,7 @@ class Bounded(grpc.aio.ServerInterceptor):
             self._open -= 1
 
 
-async def _first(context: Any) -> Any:
+async def _first_message(context: Any) -> Any:
     try:
         async with asyncio.timeout(FIRST_MESSAGE_S):
             request = await context.read()
@@ -63,7 +63,7 @@ async def _first(context: Any) -> Any:
 
 
 async def _messages(context: Any) -> AsyncIterator[Any]:
-    """The client's messages while they come in time."""
+    """The client's messages; ends the call with DEADLINE_EXCEEDED if one is late."""
     while True:
         try:
             async with asyncio.timeout(FIRST_MESSAGE_S):

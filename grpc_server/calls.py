@@ -1,112 +1,92 @@
-"""What every call goes through: identity, limits, a thread with a database connection, errors.
+"""The path of every call: identity, limits, a thread with a database connection, status.
 
-The event loop receives and sends; a thread is held only while a call works. A caller without a valid token is
-refused before its message is read. Each caller has a share of the threads, and waits for it without a thread.
+The event loop receives and sends; a call holds a thread only while it works. A caller without a valid token
+is refused before its message is read.
 """
 
 import asyncio
 import contextvars
 import logging
 import math
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
 
 import grpc
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connections
 from google.protobuf.message import DecodeError, Message
 
 from access import callers
 from access.audit import Question
 from access.callers import NOTED, Caller, Kind
 from connect import request_context
-from connect.errors import NeighbourUnavailable, QuestionTooLarge
-from grpc_server.converter import in_words
-from grpc_server.rate_limits import Rates
-from locations.pings import Refused
+from grpc_server.rate_limits import RateLimits
+from grpc_server.statuses import ClientGone, Failure, end, failure_of
+from grpc_server.thread_pools import Pool, Sender, Work
 
 T = TypeVar("T")
 
-FIRST_MESSAGE_S = 10.0  # from the head of a call to its first message
+FIRST_MESSAGE_S = 10.0  # from the headers of a call to its first message
 IDLE_S = 120.0  # between two messages of a stream
-PATIENCE_S = 5.0  # for a free place among the long answers
-QUESTION_S = 120.0  # the longest statement; a person's own token has PERSON_TIMEOUT_S
-OPEN_CALLS = 64  # of one caller at the same time; neighbours have as many as they need
-PERSON_PLACES = 2  # of a pool, for one person at the same time
-LAST_WORDS_S = 2.0  # to tell a client how its call ended
+PLACE_TIMEOUT_S = 5.0  # for a place of the long answers
+MAX_DEADLINE_S = 120.0  # a person's own token has PERSON_TIMEOUT_S
+MAX_OPEN_CALLS = 64  # of one caller at the same time; neighbours have no limit
 IDENTITY_THREADS = 4
-SMALL_PAGE = 200  # rows
+SMALL_PAGE = 200  # rows; a page of that size counts as a short answer
 
 logger = logging.getLogger(__name__)
 
 
-class Failure(Exception):
-    """Ends a call with a status other than OK; after `wait_s` seconds another try may succeed."""
-
-    def __init__(self, code: grpc.StatusCode, details: str, *, wait_s: int | None = None):
-        super().__init__(details)
-        self.code = code
-        self.details = details
-        self.wait_s = wait_s
-
-
-class _Gone(Exception):
-    """The client cancelled the call, or takes nothing."""
-
-
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One rpc: who may call it, its request's type, and the synchronous function that answers it."""
+    """One rpc. `implementation` is synchronous; if `receives_batches`, it answers one batch."""
 
     name: str
-    who: frozenset[Kind]
+    allowed_kinds: frozenset[Kind]
     request: type[Message]
-    behaviour: Callable[[Any, Any], Any]
-    sends_many: bool
-    answers_many: bool
+    implementation: Callable[[Any, Any], Any]
+    receives_batches: bool
+    streams_answers: bool
 
     @property
     def sends_pings(self) -> bool:
-        return Kind.INGEST in self.who
+        return Kind.INGEST in self.allowed_kinds
 
 
 class Calls:
-    """Makes handlers of grpc.aio from synchronous functions. All its methods run in the event loop."""
+    """Makes grpc.aio handlers from synchronous functions. All methods run in the event loop."""
 
-    def __init__(self, *, threads: int, streams: int, rates: Rates, slow_reader_s: float):
-        """`streams` of the `threads` are for long answers; the others stay for pings and short answers."""
-        self._rates = rates
+    def __init__(self, *, threads: int, streams: int, rate_limits: RateLimits, slow_reader_s: float):
+        """`streams` of the `threads` serve long answers, the others pings and short answers."""
+        self._rate_limits = rate_limits
         self._slow_reader_s = slow_reader_s
         self._identity = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
-        self._short = _Pool(threads - streams, "call")
-        self._long = _Pool(streams, "answer")
+        self._short = Pool(threads - streams, "call")
+        self._long = Pool(streams, "answer")
         self._open: Counter[str] = Counter()
-        self._lookups = 0  # of tokens that were not valid before
+        self._lookups = 0  # running lookups of tokens that are not cached
         self._stopping = asyncio.Event()
-        self._busy: set[_Work] = set()
-        self._changed = asyncio.Condition()
+        self._running: set[Work] = set()
+        self._finished = asyncio.Condition()
 
     def handler(self, method: Method) -> grpc.RpcMethodHandler:
-        """On the wire a single message is a stream of one; so the handler decides when it is read."""
+        """A stream-stream handler, so that it decides when to read. On the wire one message is a stream."""
 
         async def serve(_: Any, context: Any) -> None:
             try:
                 await self._serve(method, context)
-            except _Gone:
-                await _end(context, Failure(grpc.StatusCode.CANCELLED, "The client takes nothing."))
+            except ClientGone:
+                await end(context, Failure(grpc.StatusCode.CANCELLED, "The client does not read."))
             except (grpc.aio.AbortError, asyncio.CancelledError):
                 raise
             except grpc.aio.BaseError:
                 logger.debug("The client is gone.", exc_info=True)
-            except Exception as error:  # noqa: BLE001 - every one becomes a status
-                await _end(context, _failure(error))
+            except Exception as error:  # noqa: BLE001 - every exception becomes a status
+                await end(context, failure_of(error))
 
         return grpc.stream_stream_rpc_method_handler(serve)
 
@@ -116,32 +96,32 @@ class Calls:
         metadata = dict(context.invocation_metadata() or ())
         authorization = str(metadata.get("authorization", ""))
         caller = await self._admit(method, context, authorization, str(metadata.get(NOTED, "")))
-        told = str(metadata.get(request_context.TIMEOUT_S, ""))
+        announced = str(metadata.get(request_context.TIMEOUT_S, ""))
         request_context.begin(
             metadata.get(request_context.REQUEST_ID),
             min(
                 context.time_remaining() or math.inf,
-                float(told) if request_context.SECONDS_FORMAT.fullmatch(told) else math.inf,
-                settings.PERSON_TIMEOUT_S if caller.kind is Kind.PERSON else QUESTION_S,
+                float(announced) if request_context.SECONDS_FORMAT.fullmatch(announced) else math.inf,
+                settings.PERSON_TIMEOUT_S if caller.kind is Kind.PERSON else MAX_DEADLINE_S,
             ),
         )
         share = caller.share
-        if caller.kind is Kind.SERVICE:  # a neighbour says for whom it asks
+        if caller.kind is Kind.SERVICE:  # a neighbour passes on the share of its caller
             share = str(metadata.get(request_context.SHARE, share))
-        with self._counted(caller):
-            if method.sends_many:
-                await self._take_batches(method, context, share, authorization)
+        with self._counted_as_open(caller):
+            if method.receives_batches:
+                await self._answer_batches(method, context, share, authorization)
                 return
-            async with _within(FIRST_MESSAGE_S, "No message came."):
+            async with _timeout(FIRST_MESSAGE_S, "No message came."):
                 raw = await context.read()
             if raw is grpc.aio.EOF:
                 raise Failure(grpc.StatusCode.INVALID_ARGUMENT, "A message is expected.")
-            request = _parsed(method, raw)
-            if method.answers_many:
+            request = _parse(method, raw)
+            if method.streams_answers:
                 await self._answer_stream(method, context, share, request)
             else:
                 async with self._short.place(share):
-                    response = await self._work(self._short, lambda: method.behaviour(request, None))
+                    response = await self._run(self._short, lambda: method.implementation(request, None))
                 await context.write(response.SerializeToString())
 
     async def _admit(self, method: Method, context: Any, authorization: str, noted: str = "") -> Caller:
@@ -149,8 +129,8 @@ class Calls:
         caller = None
         if settings.ACCESS == "open" or callers.token_in(authorization):
             unknown = callers.cached_caller(authorization) is None
-            if unknown and self._lookups:  # of an address that guesses, one token at a time is looked up
-                self._count(self._rates.spent(context.peer()))
+            if unknown and self._lookups:  # token guessing: one lookup at a time per address
+                self._check_rate(self._rate_limits.address_wait_s(context.peer()))
             self._lookups += unknown
             try:
                 identify = partial(
@@ -160,12 +140,12 @@ class Calls:
             finally:
                 self._lookups -= unknown
         if caller is None:
-            self._count(self._rates.of_address(context.peer()))
+            self._check_rate(self._rate_limits.hit_address(context.peer()))
             raise Failure(
                 grpc.StatusCode.UNAUTHENTICATED, "A valid token is needed: authorization: Bearer ..."
             )
-        self._count(self._rates.of_caller(caller, authorization, context.peer()))
-        if not caller.may(method.who):
+        self._check_rate(self._rate_limits.hit_caller(caller, authorization, context.peer()))
+        if not caller.may(method.allowed_kinds):
             if not method.sends_pings:
                 refused = Question(method.name, outcome=grpc.StatusCode.PERMISSION_DENIED.name)
                 await loop.run_in_executor(self._identity, callers.note, caller, refused)
@@ -174,16 +154,16 @@ class Calls:
         callers.set_current(caller)
         return caller
 
-    def _count(self, wait_s: int) -> None:
+    def _check_rate(self, wait_s: int) -> None:
         if wait_s:
             text = f"Too many calls. Expected available in {wait_s} seconds."
             raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=wait_s)
 
     @contextmanager
-    def _counted(self, caller: Caller) -> Iterator[None]:
+    def _counted_as_open(self, caller: Caller) -> Iterator[None]:
         bounded = caller.kind not in (Kind.SERVICE, Kind.OPEN)
-        if bounded and self._open[caller.name] >= OPEN_CALLS:
-            text = f"{OPEN_CALLS} calls of this token are open. Ask again."
+        if bounded and self._open[caller.name] >= MAX_OPEN_CALLS:
+            text = f"{MAX_OPEN_CALLS} calls of this token are open. Ask again."
             raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=1)
         self._open[caller.name] += 1
         try:
@@ -193,28 +173,28 @@ class Calls:
             if not self._open[caller.name]:
                 del self._open[caller.name]
 
-    async def _take_batches(self, method: Method, context: Any, share: str, authorization: str) -> None:
-        """An answer for each batch, in order. Between two batches the call holds no thread."""
+    async def _answer_batches(self, method: Method, context: Any, share: str, authorization: str) -> None:
+        """Answers each batch in order. Between two batches the call holds no thread."""
         first = True
         while True:
             raw = await self._next_message(context, FIRST_MESSAGE_S if first else IDLE_S)
             if raw is grpc.aio.EOF:
                 return
-            if not first:  # a token can be revoked in between
+            if not first:  # the token may be revoked meanwhile
                 await self._admit(method, context, authorization)
             first = False
             async with self._short.place(share):
-                answer = await self._work(self._short, partial(_answered, method, raw))
+                answer = await self._run(self._short, partial(_answer_one, method, raw))
             await context.write(answer)
 
     async def _next_message(self, context: Any, within_s: float) -> Any:
-        """The client's next message; UNAVAILABLE when the server stops before it comes."""
+        """The client's next message; raises UNAVAILABLE if the server stops first."""
         reading = asyncio.ensure_future(context.read())
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait((reading, stopping), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
             if self._stopping.is_set():
-                text = "The server stops. Send again what it has not answered."
+                text = "The server stops. Send the unanswered batches again."
                 raise Failure(grpc.StatusCode.UNAVAILABLE, text)
             if not reading.done():
                 raise Failure(grpc.StatusCode.DEADLINE_EXCEEDED, f"No message came within {within_s:g} s.")
@@ -227,165 +207,61 @@ class Calls:
     async def _answer_stream(self, method: Method, context: Any, share: str, request: Any) -> None:
         small = method.name == "ListLocations" and 0 < request.limit <= SMALL_PAGE
         pool = self._short if small else self._long
-        sender = _Sender(asyncio.get_running_loop(), context.write, self._slow_reader_s)
+        sender = Sender(asyncio.get_running_loop(), context.write, self._slow_reader_s)
 
         def produce() -> None:
-            with closing(method.behaviour(request, None)) as responses:
+            with closing(method.implementation(request, None)) as responses:
                 for response in responses:
                     sender.send(response.SerializeToString())
             sender.wait()
 
-        async with pool.place(share, patience_s=PATIENCE_S):
-            await self._work(pool, produce)
+        async with pool.place(share, timeout_s=PLACE_TIMEOUT_S):
+            await self._run(pool, produce)
 
-    async def _work(self, pool: "_Pool", work: Callable[[], T]) -> T:
-        """In a thread of the pool. When the call is over before it is done, its statement is cancelled."""
-        piece = _Work(work)
+    async def _run(self, pool: Pool, function: Callable[[], T]) -> T:
+        """Runs in a thread of the pool. If the call ends first, its database statement is cancelled."""
+        work = Work(function)
         run = contextvars.copy_context().run
         loop = asyncio.get_running_loop()
-        self._busy.add(piece)
+        self._running.add(work)
         try:
-            return await loop.run_in_executor(pool.threads, run, piece.run)
+            return await loop.run_in_executor(pool.threads, run, work.run)
         except asyncio.CancelledError:
-            loop.run_in_executor(self._identity, piece.stop)
+            loop.run_in_executor(self._identity, work.cancel)
             raise
         finally:
-            self._busy.discard(piece)
-            async with self._changed:
-                self._changed.notify_all()
+            self._running.discard(work)
+            async with self._finished:
+                self._finished.notify_all()
 
-    # --- the end ---------------------------------------------------------------------------------
+    # --- shutdown --------------------------------------------------------------------------------
 
     async def drain(self, within_s: float) -> bool:
-        """Waits for the work in hand; calls that wait for a message end now. False if the time is over."""
+        """Waits for running work, and ends calls that wait for a message. False after a timeout."""
         self._stopping.set()
         try:
-            async with asyncio.timeout(within_s), self._changed:
-                await self._changed.wait_for(lambda: not self._busy)
+            async with asyncio.timeout(within_s), self._finished:
+                await self._finished.wait_for(lambda: not self._running)
         except TimeoutError:
             return False
         return True
 
-    def break_off(self) -> list[Awaitable[None]]:
-        """Cancels the statements of the work in hand, so that its calls end as UNAVAILABLE."""
+    def cancel_running(self) -> list[Awaitable[None]]:
+        """Cancels the database statements of running work; its calls end as UNAVAILABLE."""
         loop = asyncio.get_running_loop()
-        return [loop.run_in_executor(self._identity, piece.stop) for piece in self._busy]
+        return [loop.run_in_executor(self._identity, work.cancel) for work in self._running]
 
     def close(self) -> None:
-        """Blocks until all threads have ended."""
+        """Waits for all threads."""
         for threads in (self._short.threads, self._long.threads, self._identity):
             threads.shutdown()
 
 
-class _Pool:
-    """Threads, of which each caller has a share; a caller waits for a place without holding a thread."""
-
-    def __init__(self, size: int, name: str):
-        self.size = max(1, size)
-        self.threads = ThreadPoolExecutor(self.size, name)
-        self._places = asyncio.Semaphore(self.size)
-        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def place(self, name: str, *, patience_s: float | None = None) -> AsyncIterator[None]:
-        """For a caller, by the name of its share. RESOURCE_EXHAUSTED when no place is free in time; without
-        `patience_s` it waits."""
-        share = self._shares.get(name)
-        if share is None:
-            share = self._shares[name] = asyncio.Semaphore(self._most(name))
-        taken: list[asyncio.Semaphore] = []
-        try:
-            try:
-                async with asyncio.timeout(patience_s):
-                    for semaphore in (share, self._places):
-                        await semaphore.acquire()
-                        taken.append(semaphore)
-            except TimeoutError:
-                text = "Too many long calls at once. Ask again."
-                raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=1) from None
-            yield
-        finally:
-            for semaphore in taken:
-                semaphore.release()
-
-    def _most(self, name: str) -> int:
-        """The number of threads that one caller may hold at the same time."""
-        kind = Kind(name.partition("-")[0])
-        if kind in (Kind.SERVICE, Kind.OPEN):
-            return self.size
-        most = max(1, self.size // 2)
-        return min(most, PERSON_PLACES) if kind is Kind.PERSON else most
-
-
-class _Work:
-    """What a thread does for a call, with the thread's own database connection."""
-
-    def __init__(self, work: Callable[[], Any]):
-        self._work = work
-        self._lock = threading.Lock()
-        self._database: Any = None  # while the work goes on
-        self._over = False
-
-    def run(self) -> Any:
-        database: Any = connections["default"]
-        database.close_if_unusable_or_obsolete()
-        with self._lock:
-            if self._over:
-                raise _Gone
-            self._database = database
-        try:
-            return self._work()
-        finally:
-            with self._lock:
-                self._database = None
-            if self._over:
-                database.close()  # a late cancel must not hit the thread's next call
-            else:
-                database.close_if_unusable_or_obsolete()
-
-    def stop(self) -> None:
-        """Cancels the statement, once: one that begins later has its own timeout. Blocks."""
-        with self._lock:
-            self._over = True
-            driver = None if self._database is None else self._database.connection
-            if driver is not None:
-                try:
-                    driver.cancel()
-                except self._database.Database.Error:
-                    logger.info("A statement could not be cancelled.", exc_info=True)
-
-
-class _Sender:
-    """Messages from a thread to the client: while one is sent, the next is made."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, write: Callable[[bytes], Any], slow_reader_s: float):
-        self._loop = loop
-        self._write = write
-        self._slow_reader_s = slow_reader_s
-        self._sending: Future[Any] | None = None
-
-    def send(self, message: bytes) -> None:
-        self.wait()
-        self._sending = asyncio.run_coroutine_threadsafe(self._write(message), self._loop)
-
-    def wait(self) -> None:
-        if self._sending is None:
-            return
-        try:
-            self._sending.result(self._slow_reader_s)
-        except TimeoutError:
-            self._sending.cancel()
-            logger.warning("A reader has taken nothing for %s s: cut off.", self._slow_reader_s)
-            raise _Gone from None
-        except (CancelledError, asyncio.InvalidStateError, grpc.aio.BaseError) as error:
-            raise _Gone from error
-
-
-# --- messages that cannot be read, errors that have a status -------------------------------------
+# --- messages ------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def _within(seconds: float, text: str) -> AsyncIterator[None]:
+async def _timeout(seconds: float, text: str) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -393,43 +269,15 @@ async def _within(seconds: float, text: str) -> AsyncIterator[None]:
         raise Failure(grpc.StatusCode.DEADLINE_EXCEEDED, text) from None
 
 
-def _parsed(method: Method, raw: bytes) -> Any:
+def _parse(method: Method, raw: bytes) -> Any:
     try:
         return method.request.FromString(raw)
     except DecodeError:
-        text = "The bytes sent are not the message expected here."
+        text = "The bytes sent are not a message of the expected type."
         raise Failure(grpc.StatusCode.INVALID_ARGUMENT, text) from None
 
 
-def _answered(method: Method, raw: bytes) -> bytes:
-    """The one answer to one message of a stream."""
-    answer: bytes = method.behaviour(_parsed(method, raw), None).SerializeToString()
+def _answer_one(method: Method, raw: bytes) -> bytes:
+    """Answers one message of a stream."""
+    answer: bytes = method.implementation(_parse(method, raw), None).SerializeToString()
     return answer
-
-
-def _failure(error: Exception) -> Failure:
-    if isinstance(error, Failure):
-        return error
-    if isinstance(error, Refused):
-        return Failure(grpc.StatusCode.INVALID_ARGUMENT, in_words(error.errors))
-    if isinstance(error, QuestionTooLarge):
-        return Failure(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-    if isinstance(error, NeighbourUnavailable | OperationalError | InterfaceError):
-        logger.warning("Out of reach: %s", error)
-        return Failure(
-            grpc.StatusCode.UNAVAILABLE, "What this call needs is out of reach. Sending it again is safe."
-        )
-    logger.error("A call failed.", exc_info=error)
-    return Failure(grpc.StatusCode.INTERNAL, "A fault of the server's own.")
-
-
-async def _end(context: Any, failure: Failure) -> None:
-    """Tells the client, unless it is gone or a message that it does not take is in the way."""
-    trailing = () if failure.wait_s is None else (("retry-after", str(failure.wait_s)),)
-    try:
-        async with asyncio.timeout(LAST_WORDS_S):
-            await context.abort(failure.code, failure.details, trailing)
-    except grpc.aio.AbortError:
-        raise
-    except grpc.aio.BaseError:
-        logger.debug("The client is gone.", exc_info=True)

@@ -1,7 +1,7 @@
-"""The seam's `grpc:` for locations and pings: the same verbs as locations.storage, asked of the server.
+"""Implements LOCATIONS_URL and PINGS_URL=grpc://: the verbs of locations.storage, over gRPC.
 
-What may be asked again safely is everything: questions until their first row, and pings because a repeat is
-stored once. That is done a few times while there is time; then it is NeighbourUnavailable.
+All calls are retried a few times within their deadline, then raise NeighbourUnavailable. Retries are safe: a
+query is retried only before its first row, and a repeated ping is stored once.
 """
 
 import json
@@ -38,18 +38,19 @@ Row = TypeVar("Row")
 Key = TypeVar("Key")
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"].full_name
-# What may be otherwise at the next try. A call that arrives while a server closes its door is CANCELLED.
-_PASSING = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED]
-_ALIVE_S = 2.0
-_PAUSES_S = [0.1, 0.2, 0.4, 0.8]  # between tries, give or take a fifth, so that not all come back at once
-# The library's own retries, for calls with one answer. With streams it has a fault: when the server that took
-# one dies and the last try reaches nobody, its reader waits for ever, past any deadline and any cancel.
+# Statuses that a retry may change. A server that is shutting down answers new calls with CANCELLED.
+_TRANSIENT = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED]
+_HEALTH_TIMEOUT_S = 2.0
+_RETRY_DELAYS_S = [0.1, 0.2, 0.4, 0.8]  # plus or minus 20 % jitter
+# The library's own retries, for calls with one answer. With streams it has a bug: if the server of a stream
+# dies and the last retry reaches no server, the reader hangs in spite of its deadline, and a cancel does not
+# help.
 _RETRY = {
-    "maxAttempts": 1 + len(_PAUSES_S),
-    "initialBackoff": f"{_PAUSES_S[0]}s",
-    "maxBackoff": f"{_PAUSES_S[-1]}s",
+    "maxAttempts": 1 + len(_RETRY_DELAYS_S),
+    "initialBackoff": f"{_RETRY_DELAYS_S[0]}s",
+    "maxBackoff": f"{_RETRY_DELAYS_S[-1]}s",
     "backoffMultiplier": 2,
-    "retryableStatusCodes": [code.name for code in _PASSING],
+    "retryableStatusCodes": [code.name for code in _TRANSIENT],
 }
 _RETRIED = [{"service": _SERVICE, "method": method} for method in ("GetLocation", "RecordLocations")]
 _OPTIONS: list[tuple[str, str | int]] = [
@@ -62,26 +63,26 @@ _OPTIONS: list[tuple[str, str | int]] = [
             }
         ),
     ),
-    ("grpc.per_rpc_retry_buffer_size", 2 * settings.BODY_LIMIT),  # a whole batch, else it is not sent again
+    ("grpc.per_rpc_retry_buffer_size", 2 * settings.BODY_LIMIT),  # a whole batch; larger calls have no retry
     ("grpc.max_receive_message_length", settings.BODY_LIMIT),
     ("grpc.enable_http_proxy", 0),
-    # A server that came back is found again at once.
+    # Reconnect quickly to a server that is back.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # One that vanished without a word is noticed while a call waits for it.
+    # Detect a server that vanished without closing the connection.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 ]
 
 
-class _Server:
+class _Client:
     """One channel to one address; its calls share a connection."""
 
     def __init__(self, url: str):
         address = urlsplit(url).netloc
         if not address.rpartition(":")[2].isdecimal():
-            raise ImproperlyConfigured(f"{url!r}: a gRPC server's address is grpc://host:port.")
+            raise ImproperlyConfigured(f"{url!r}: must be grpc://host:port.")
         channel = tls.channel(address, _OPTIONS)
         self.ask = LocationServiceStub(channel)
         self.check_health = channel.unary_unary(
@@ -89,7 +90,7 @@ class _Server:
             request_serializer=HealthCheckRequest.SerializeToString,
             response_deserializer=HealthCheckResponse.FromString,
         )
-        # On the wire a stream of one message is a single call; asked as one it takes no thread more.
+        # A stream of one message equals a unary call on the wire, which needs no extra thread here.
         self.record = channel.unary_unary(
             f"/{_SERVICE}/RecordLocations",
             request_serializer=pb.RecordLocationsRequest.SerializeToString,
@@ -97,23 +98,23 @@ class _Server:
         )
 
 
-_servers: dict[tuple[int, str], _Server] = {}
-_making = threading.Lock()
+_clients: dict[tuple[int, str], _Client] = {}
+_clients_lock = threading.Lock()
 
 
-def _server(url: str) -> _Server:
-    """The process's own: a channel does not outlive a fork."""
+def _client(url: str) -> _Client:
+    """One per process: a channel does not survive a fork."""
     key = (os.getpid(), url)
-    with _making:
-        if key not in _servers:
-            _servers[key] = _Server(url)
-        return _servers[key]
+    with _clients_lock:
+        if key not in _clients:
+            _clients[key] = _Client(url)
+        return _clients[key]
 
 
 def is_alive(url: str) -> bool:
-    """Whether the server there answers: by its health service, which may also say that it is not ready."""
+    """Whether the server answers a health check, with whatever status."""
     try:
-        _server(url).check_health(HealthCheckRequest(), timeout=_ALIVE_S)
+        _client(url).check_health(HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S)
     except grpc.RpcError:
         return False
     return True
@@ -123,21 +124,23 @@ def is_alive(url: str) -> bool:
 
 
 def submit(pings: Sequence[Ping]) -> Receipt:
-    """Hands pings in, each batch of them stored in one transaction; idempotent."""
+    """Sends pings; the server stores each batch in one transaction. Idempotent."""
     stored: int | None = 0
     refused = []
     for first in range(0, len(pings), MAX_BATCH):
         batch = pings[first : first + MAX_BATCH]
-        possible = [index for index, ping in enumerate(batch) if abs(ping.person_id) <= MAX_ID]
-        late = [unknown_person(first + n, batch[n].person_id) for n in set(range(len(batch))) - set(possible)]
-        if possible:
-            answer = _record([batch[index] for index in possible])
+        sendable = [index for index, ping in enumerate(batch) if abs(ping.person_id) <= MAX_ID]
+        refusals = [
+            unknown_person(first + n, batch[n].person_id) for n in set(range(len(batch))) - set(sendable)
+        ]
+        if sendable:
+            answer = _record([batch[index] for index in sendable])
             stored = stored + answer.stored if stored is not None and answer.HasField("stored") else None
-            late += [
-                Refusal(first + possible[refusal.index], refusal.status, refusal.errors)
+            refusals += [
+                Refusal(first + sendable[refusal.index], refusal.status, refusal.errors)
                 for refusal in map(converter.from_refusal, answer.refused)
             ]
-        refused += sorted(late, key=attrgetter("index"))
+        refused += sorted(refusals, key=attrgetter("index"))
     return Receipt(stored, refused)
 
 
@@ -145,24 +148,24 @@ def _record(pings: Sequence[Ping]) -> pb.RecordLocationsResponse:
     request = pb.RecordLocationsRequest()
     converter.add_locations(request.locations, pings, with_ids=False)
     try:
-        return _server(settings.PINGS_URL).record(request, **_carried(settings.GRPC_TIMEOUT_S))
+        return _client(settings.PINGS_URL).record(request, **_call_options(settings.GRPC_TIMEOUT_S))
     except grpc.RpcError as error:
-        raise _in_our_words(error) from error
+        raise _translated(error) from error
 
 
 # --- locations -----------------------------------------------------------------------------------
 
 
 def get(person_id: int, creation_time: datetime) -> Ping | None:
-    """What is stored of this person at this time."""
+    """The stored location of this person and time."""
     request = pb.GetLocationRequest(id=make_id(person_id, creation_time))
     try:
-        server = _server(settings.LOCATIONS_URL)
-        found = server.ask.GetLocation(request, **_carried(settings.GRPC_TIMEOUT_S))
+        client = _client(settings.LOCATIONS_URL)
+        found = client.ask.GetLocation(request, **_call_options(settings.GRPC_TIMEOUT_S))
     except grpc.RpcError as error:
         if error.code() is grpc.StatusCode.NOT_FOUND:
             return None
-        raise _in_our_words(error) from error
+        raise _translated(error) from error
     return converter.from_location(found)
 
 
@@ -180,7 +183,7 @@ def list_between(
     if person_id is not None and not 0 < person_id <= MAX_ID:
         return iter([])
     if person_id is None and limit is None:
-        start, end = start or EARLIEST, end or LATEST  # everything, too, must be asked for by name
+        start, end = start or EARLIEST, end or LATEST  # the server requires a filter
     box = pb.Bounds(**asdict(bounds)) if bounds else None
 
     def page(after: tuple[datetime, int] | None, limit: int | None) -> Iterator[Ping]:
@@ -191,12 +194,12 @@ def list_between(
             bounds=box,
             after=_location_key(after),
             order=pb.ListLocationsRequest.NEWEST if newest_first else pb.ListLocationsRequest.OLDEST,
-            **_limited(limit),
+            **_limit_fields(limit),
         )
         for batch in _batches("ListLocations", request):
             yield from map(converter.from_location, batch.locations)
 
-    return _pages(page, _place, after=after, limit=limit)
+    return _pages(page, _location_place, after=after, limit=limit)
 
 
 def connections(
@@ -221,12 +224,12 @@ def connections(
             distance_m=distance_m,
             within_s=within_s,
             after=_location_key(after),
-            **_limited(limit),
+            **_limit_fields(limit),
         )
         for batch in _batches("FindConnections", request):
             yield from map(converter.from_location, batch.locations)
 
-    return _pages(page, _place, after=after, limit=limit)
+    return _pages(page, _location_place, after=after, limit=limit)
 
 
 def encounters(
@@ -244,8 +247,8 @@ def encounters(
 ) -> Iterator[Encounter]:
     """A person's encounters in [start, end), ordered by start, person; `after` is (start, person, nth).
 
-    See locations.proximity.encounters. A server of an older release passes over `plausible_only`, so its
-    answer is not used: NeighbourUnavailable.
+    See locations.proximity.encounters. Raises NeighbourUnavailable if an older server ignored
+    `plausible_only`.
     """
     if not 0 < person_id <= MAX_ID:
         return iter([])
@@ -261,14 +264,21 @@ def encounters(
             min_duration_s=min_duration_s,
             plausible_only=plausible_only or None,
             after=_encounter_key(after),
-            **_limited(limit),
+            **_limit_fields(limit),
         )
         for batch in _batches("FindEncounters", request):
             if plausible_only and not batch.plausible_only:
-                raise NeighbourUnavailable("The gRPC server is of an older release than the question.")
+                raise NeighbourUnavailable(
+                    "The gRPC server is of an older release: it ignores plausible_only."
+                )
             yield from map(converter.from_encounter, batch.encounters)
 
-    return _pages(page, lambda met: (met.start, met.person_id, met.nth), after=after, limit=limit)
+    return _pages(
+        page,
+        lambda encounter: (encounter.start, encounter.person_id, encounter.nth),
+        after=after,
+        limit=limit,
+    )
 
 
 def _moment(moment: datetime | None) -> Timestamp | None:
@@ -283,7 +293,7 @@ def _encounter_key(key: tuple[datetime, int, int] | None) -> pb.EncounterKey | N
     return pb.EncounterKey(start=_moment(key[0]), person_id=key[1], nth=key[2]) if key else None
 
 
-def _place(ping: Ping) -> tuple[datetime, int]:
+def _location_place(ping: Ping) -> tuple[datetime, int]:
     return ping.creation_time, ping.person_id
 
 
@@ -294,68 +304,68 @@ def _pages(
     after: Key | None,
     limit: int | None,
 ) -> Iterator[Row]:
-    """The rows of one call, or of several when more are asked for than a page and the row after it."""
+    """The rows of one call, or of several if `limit` exceeds a page and the row after it."""
     while limit is None or limit > 0:
         size = None if limit is None else min(limit, MAX_LIMIT + 1)
         count = 0
         for row in page(after, size):
             yield row
             count += 1
-        # A server of an older version does not look ahead: behind a full page there may be more.
+        # An older server does not look ahead: more rows may follow a full page.
         if limit is None or count < MAX_LIMIT:
             return
         limit -= count
         after = key(row)
 
 
-def _limited(limit: int | None) -> dict[str, Any]:
-    """The fields of a request for so many rows, at most those of a page and the one after it."""
+def _limit_fields(limit: int | None) -> dict[str, Any]:
+    """The limit fields of a request: at most one page and the row after it."""
     if limit is None or limit <= MAX_LIMIT:
         return {"limit": limit}
     return {"limit": MAX_LIMIT, "look_ahead": True}
 
 
 def _batches(method: str, request: Any) -> Iterator[Any]:
-    """The messages of an answer as they arrive; none for a person who does not exist."""
-    for pause_s in (*_PAUSES_S, None):
-        begun = False
+    """The messages of a stream as they arrive; none for an unknown person."""
+    for delay_s in (*_RETRY_DELAYS_S, None):
+        has_begun = False
         try:
-            with closing(_answer(method, request)) as answer:
+            with closing(_stream_once(method, request)) as answer:
                 for batch in answer:
-                    begun = True
+                    has_begun = True
                     yield batch
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return
-            if begun or pause_s is None or error.code() not in _PASSING:
-                raise _in_our_words(error) from error
+            if has_begun or delay_s is None or error.code() not in _TRANSIENT:
+                raise _translated(error) from error
         else:
             return
-        time.sleep(request_context.seconds_left(pause_s * random.uniform(0.8, 1.2)))  # noqa: S311 - no secret
+        time.sleep(request_context.seconds_left(delay_s * random.uniform(0.8, 1.2)))  # noqa: S311 - no secret
 
 
-def _answer(method: str, request: Any) -> Generator[Any, None, None]:
-    """What comes of asking once."""
-    ask = getattr(_server(settings.LOCATIONS_URL).ask, method)
-    begins_within_s = request_context.seconds_left(settings.GRPC_STREAM_TIMEOUT_S)
-    told = (request_context.TIMEOUT_S, f"{min(begins_within_s, 99_999):.3f}")
-    answer = ask(request, timeout=settings.GRPC_STREAM_TIMEOUT_S, metadata=[*_metadata(), told])
-    # Somebody waits so long for the first message; the last one comes when the reader has read all others.
-    patience = threading.Timer(begins_within_s, answer.cancel)
-    patience.daemon = True
-    if begins_within_s < settings.GRPC_STREAM_TIMEOUT_S:
-        patience.start()
+def _stream_once(method: str, request: Any) -> Generator[Any, None, None]:
+    """The messages of one call, without a retry."""
+    ask = getattr(_client(settings.LOCATIONS_URL).ask, method)
+    first_message_s = request_context.seconds_left(settings.GRPC_STREAM_TIMEOUT_S)
+    deadline = (request_context.TIMEOUT_S, f"{min(first_message_s, 99_999):.3f}")
+    answer = ask(request, timeout=settings.GRPC_STREAM_TIMEOUT_S, metadata=[*_metadata(), deadline])
+    # The call's deadline bounds the first message only: later messages depend on the reader's speed.
+    first_message_timer = threading.Timer(first_message_s, answer.cancel)
+    first_message_timer.daemon = True
+    if first_message_s < settings.GRPC_STREAM_TIMEOUT_S:
+        first_message_timer.start()
     try:
         for batch in answer:
-            patience.cancel()
+            first_message_timer.cancel()
             yield batch
     finally:
-        patience.cancel()
-        answer.cancel()  # what nobody reads to its end is not worked on any longer
+        first_message_timer.cancel()
+        answer.cancel()  # the server stops working on an abandoned stream
 
 
-def _carried(timeout_s: float) -> dict[str, Any]:
-    """What a call takes along that has one answer."""
+def _call_options(timeout_s: float) -> dict[str, Any]:
+    """Timeout and metadata of a unary call."""
     return {"timeout": request_context.seconds_left(timeout_s), "metadata": _metadata()}
 
 
@@ -368,7 +378,7 @@ def _metadata() -> list[tuple[str, str]]:
     return metadata
 
 
-def _in_our_words(error: grpc.RpcError) -> Exception:
+def _translated(error: grpc.RpcError) -> Exception:
     if error.details() == str(QuestionTooLarge()):
         return QuestionTooLarge()
     text = f"{error.code().name}: {error.details()}"

@@ -1,4 +1,4 @@
-"""Protobuf to the values that the apps know and back. Used at both ends of the wire."""
+"""Converts between protobuf messages and the apps' values, for server and client."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from locations.proximity import Encounter
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST_S, _LATEST_S = (to_microseconds(each) // 1_000_000 for each in (pings.EARLIEST, pings.LATEST))
 _FIELDS = ("person_id", "creation_time", "latitude", "longitude")
-# How REST says why a ping was refused, and the gRPC status that says the same.
+# HTTP status of a refused ping, and the equivalent gRPC status.
 _CODES = {400: 3, 404: 5}
 _STATUSES = {code: status for status, code in _CODES.items()}
 
@@ -27,7 +27,7 @@ def to_timestamp(moment: datetime) -> Timestamp:
 
 
 def from_timestamp(timestamp: Timestamp) -> datetime:
-    """To the microsecond. Raises ValueError for what is no time."""
+    """Truncates to microseconds. Raises ValueError if out of range."""
     nanos = timestamp.nanos
     if not 0 <= nanos <= 999_999_999:
         raise ValueError("Must have 0 to 999,999,999 nanos.")
@@ -45,7 +45,7 @@ def to_location(ping: Ping) -> pb.Location:
 
 
 def without_id(ping: Ping) -> pb.Location:
-    """As it is handed in: the receiver knows the id anyway."""
+    """The form in which pings are sent: the receiver computes the id."""
     return pb.Location(**_fields(ping))
 
 
@@ -60,13 +60,13 @@ def _fields(ping: Ping) -> dict[str, Any]:
 
 
 def add_locations(target: Any, pings: Iterable[Ping], *, with_ids: bool) -> None:
-    """To a repeated field; twice as fast as making each for itself, because nothing is copied."""
+    """Appends to a repeated field. Twice as fast as `to_location` for each, because nothing is copied."""
     add = target.add
     for person_id, creation_time, latitude, longitude in pings:
         since_1970 = to_microseconds(creation_time)
         seconds, microseconds = divmod(since_1970, 1_000_000)
         moment = {"seconds": seconds, "nanos": microseconds * 1000}
-        if with_ids:  # pings.make_id, which would reckon the microseconds again
+        if with_ids:  # like pings.make_id, without computing the microseconds again
             add(
                 id=f"{person_id}-{since_1970}",
                 person_id=person_id,
@@ -79,14 +79,14 @@ def add_locations(target: Any, pings: Iterable[Ping], *, with_ids: bool) -> None
 
 
 def from_location(location: pb.Location) -> Ping:
-    """One that a server sent. Raises ValueError for what is no time."""
+    """The ping of a location that a server sent. Raises ValueError if its time is out of range."""
     return Ping(
         location.person_id, from_timestamp(location.creation_time), location.latitude, location.longitude
     )
 
 
 def to_ping(location: pb.Location, *, now: datetime | None = None) -> Ping:
-    """One on its way in, by the rules; `now` stands in for an absent time. Raises pings.Refused."""
+    """Validates an incoming ping; `now` replaces an absent time. Raises pings.Refused."""
     if all(map(location.HasField, _FIELDS)):
         try:
             ping = from_location(location)
@@ -95,13 +95,13 @@ def to_ping(location: pb.Location, *, now: datetime | None = None) -> Ping:
         else:
             if pings.is_valid(ping):
                 return ping
-    return _explained(location, now)
+    return _parse_by_rules(location, now)
 
 
-def _usual(location: pb.Location) -> Ping | None:
-    """The ping of nearly every message, at half the cost; None says nothing about it.
+def _fast_path(location: pb.Location) -> Ping | None:
+    """Converts nearly all valid messages, at half the cost; None means: use `to_ping`.
 
-    A field that is not 0 is present, so none is asked whether it is. A tiny coordinate goes the other way.
+    A field that is not 0 is present, so HasField is not needed. Tiny coordinates need `to_ping`.
     """
     person_id, moment = location.person_id, location.creation_time
     latitude, longitude = location.latitude, location.longitude
@@ -114,13 +114,13 @@ def _usual(location: pb.Location) -> Ping | None:
 
 
 def to_pings(locations: Iterable[pb.Location]) -> tuple[list[Ping], list[int], list[Refusal]]:
-    """The good pings of a batch, the index that each had in it, and a refusal for every other."""
+    """The valid pings of a batch, the index of each in the batch, and a refusal for each other ping."""
     good: list[Ping] = []
     indexes: list[int] = []
     refusals: list[Refusal] = []
     for index, location in enumerate(locations):
         try:
-            good.append(_usual(location) or to_ping(location))
+            good.append(_fast_path(location) or to_ping(location))
         except Refused as refused:
             refusals.append(Refusal(index, 400, refused.errors))
         else:
@@ -128,22 +128,22 @@ def to_pings(locations: Iterable[pb.Location]) -> tuple[list[Ping], list[int], l
     return good, indexes, refusals
 
 
-def _explained(location: pb.Location, now: datetime | None) -> Ping:
-    """The way through the rule book that says what is wrong."""
+def _parse_by_rules(location: pb.Location, now: datetime | None) -> Ping:
+    """Validates by the rules of locations.pings, which explain every error."""
     fields: dict[str, Any] = {name: getattr(location, name) for name in _FIELDS if location.HasField(name)}
-    no_time: dict[str, list[str]] = {}
+    time_errors: dict[str, list[str]] = {}
     if "creation_time" in fields:
         try:
             fields["creation_time"] = from_timestamp(location.creation_time)
-        except ValueError as fault:
-            no_time = {"creation_time": [str(fault)]}
+        except ValueError as error:
+            time_errors = {"creation_time": [str(error)]}
             fields["creation_time"] = pings.EARLIEST
     try:
         ping = pings.parse(fields, now=now)
     except Refused as refused:
-        raise Refused(refused.errors | no_time) from None
-    if no_time:
-        raise Refused(no_time)
+        raise Refused(refused.errors | time_errors) from None
+    if time_errors:
+        raise Refused(time_errors)
     return ping
 
 
@@ -157,41 +157,41 @@ def to_refusal(refusal: Refusal) -> pb.Refusal:
 
 def from_refusal(refusal: pb.Refusal) -> Refusal:
     errors: dict[str, list[str]] = {}
-    for fault in refusal.faults:
-        errors.setdefault(fault.field, []).append(fault.reason)
+    for error in refusal.faults:
+        errors.setdefault(error.field, []).append(error.reason)
     return Refusal(refusal.index, _STATUSES[refusal.code], errors)
 
 
-def in_words(errors: Mapping[str, list[str]]) -> str:
-    """The details of an INVALID_ARGUMENT: `latitude: Must be …; longitude: …`."""
+def error_text(errors: Mapping[str, list[str]]) -> str:
+    """The details of INVALID_ARGUMENT: `latitude: Must be …; longitude: …`."""
     return "; ".join(f"{name}: {' '.join(texts)}" for name, texts in errors.items())
 
 
 # --- encounters ----------------------------------------------------------------------------------
 
 
-def to_encounter(met: Encounter) -> pb.Encounter:
+def to_encounter(encounter: Encounter) -> pb.Encounter:
     return pb.Encounter(
-        person_id=met.person_id,
-        start=to_timestamp(met.start),
-        end=to_timestamp(met.end),
-        duration_s=met.duration_s,
-        pings=met.pings,
-        min_distance_m=met.min_distance_m,
-        latitude=met.latitude,
-        longitude=met.longitude,
-        nth=met.nth,
+        person_id=encounter.person_id,
+        start=to_timestamp(encounter.start),
+        end=to_timestamp(encounter.end),
+        duration_s=encounter.duration_s,
+        pings=encounter.pings,
+        min_distance_m=encounter.min_distance_m,
+        latitude=encounter.latitude,
+        longitude=encounter.longitude,
+        nth=encounter.nth,
     )
 
 
-def from_encounter(met: pb.Encounter) -> Encounter:
+def from_encounter(encounter: pb.Encounter) -> Encounter:
     return Encounter(
-        met.person_id,
-        from_timestamp(met.start),
-        from_timestamp(met.end),
-        met.pings,
-        met.min_distance_m,
-        met.latitude,
-        met.longitude,
-        met.nth,
+        encounter.person_id,
+        from_timestamp(encounter.start),
+        from_timestamp(encounter.end),
+        encounter.pings,
+        encounter.min_distance_m,
+        encounter.latitude,
+        encounter.longitude,
+        encounter.nth,
     )

@@ -70,48 +70,48 @@ class LocationServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def RecordLocation(self, request, context):
-        """Takes one ping and answers once it is durable, with what was sent and its id. Without a creation_time it
-        is now. Repeated, it is accepted again; the position stored first stays.
+        """Records one ping. Returns the ping with its id once it is durable. An absent creation_time means now. A
+        repeated ping is accepted again; the position stored first stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RecordLocations(self, request_iterator, context):
-        """Takes batches of pings. Each is answered in order once its good pings are durable. A batch that is empty
-        or too large ends the stream; those answered before it are durable.
+        """Records batches of pings. Answers each batch in order, once its valid pings are durable. An empty or too
+        large batch ends the stream; the batches answered before it are durable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLocation(self, request, context):
-        """What is stored under an id. NOT_FOUND also while a ping is accepted and not yet stored.
+        """Returns the stored location of an id. NOT_FOUND also while an accepted ping is not yet stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListLocations(self, request, context):
-        """Stored locations, ordered by creation_time, then person, or the other way round. From one snapshot, in
-        batches.
+        """Streams stored locations in batches from one snapshot, ordered by creation_time, then person, or in
+        reverse.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FindConnections(self, request, context):
-        """Not for a person's token. The locations of other people, each once, that are near an own one in space
-        and, with within_s, in time.
-        Ordered by creation_time, then person. From one snapshot, in batches.
+        """Streams the locations of other people near a location of the person, in space and, with within_s, in
+        time. Each comes once, in batches from one snapshot, ordered by creation_time, then person.
+        PERMISSION_DENIED for a person's token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FindEncounters(self, request, context):
-        """The uninterrupted times that a person spent together with others. Ordered by start, then person. From one
-        snapshot, in batches.
+        """Streams a person's encounters, the uninterrupted times with other people, in batches from one snapshot,
+        ordered by start, then person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

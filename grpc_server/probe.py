@@ -1,9 +1,9 @@
-"""Whether a gRPC server on this machine says that it serves: one call of the standard health protocol.
+"""Health probe: asks a gRPC server on this machine whether it serves (standard gRPC health protocol).
 
-`python -m grpc_server.probe PORT [--tls]`, for whoever cannot speak TLS; its exit status is 0 if so.
+`python -m grpc_server.probe PORT [--tls]` exits with 0 if it serves. Kubernetes' own probes cannot use TLS.
 
-Standard library only, because `make status` may have no virtual environment, and because a probe comes every
-few seconds: HTTP/2 written out by hand, as little of it as this one call needs.
+It uses only the standard library, with the minimum of HTTP/2 for this one call: `make status` may have no
+virtual environment, and a probe that runs every few seconds must start fast.
 """
 
 import argparse
@@ -17,11 +17,11 @@ DATA, HEADERS, SETTINGS, GOAWAY = 0, 1, 4, 7
 END_HEADERS, END_STREAM = 4, 1
 STREAM = 1
 LOCATION_SERVICE = "connect.locations.v1.LocationService"
-# A gRPC message: not compressed, its length, and in it for the question field 1 (service), for the answer
-# field 1 (status) = 1 (SERVING).
+# A gRPC message: not compressed, length, payload. Field 1 is `service` in the request and `status` in the
+# response; 1 means SERVING.
 SERVING = b"\0\0\0\0\x02\x08\x01"
-# HPACK: 3, 6, 4, 1 and 31 are places in its static table; then name or value with their lengths.
-REQUEST = (
+# HPACK: indexes 3, 6, 4, 1 and 31 of the static table, then literal names and values with their lengths.
+REQUEST_HEADERS = (
     b"\x83\x86"  # :method POST, :scheme http
     b"\x04\x1c/grpc.health.v1.Health/Check"
     b"\x01\x09localhost"
@@ -31,17 +31,17 @@ REQUEST = (
 
 
 def is_serving(port: int, *, service: str = "", tls: bool = False, timeout_s: float = 5) -> bool:
-    """Whether the whole server, or a service of it, says SERVING."""
+    """Whether the whole server, or one service of it, is SERVING."""
     name = service.encode()
     body = b"\x0a" + bytes([len(name)]) + name if name else b""
-    question = b"\0" + len(body).to_bytes(4) + body
+    request = b"\0" + len(body).to_bytes(4) + body
     try:
         with connected(port, tls=tls, timeout_s=timeout_s) as connection:
             connection.sendall(
                 PREFACE
                 + frame(SETTINGS, 0, 0, b"")
-                + frame(HEADERS, END_HEADERS, STREAM, REQUEST)
-                + frame(DATA, END_STREAM, STREAM, question)
+                + frame(HEADERS, END_HEADERS, STREAM, REQUEST_HEADERS)
+                + frame(DATA, END_STREAM, STREAM, request)
             )
             return answer(connection) == SERVING
     except OSError:
@@ -53,7 +53,7 @@ def connected(port: int, *, tls: bool, timeout_s: float) -> socket.socket:
     if not tls:
         return connection
     context = ssl.create_default_context()
-    # Nothing is told or learned that were worth hiding, and the certificate is of another name than this one.
+    # The probe exchanges nothing secret, and the certificate is not for 127.0.0.1.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
@@ -65,7 +65,7 @@ def connected(port: int, *, tls: bool, timeout_s: float) -> socket.socket:
 
 
 def answer(connection: socket.socket) -> bytes:
-    """The message in the first DATA frame; nothing when the server ends the call without one."""
+    """The message of the first DATA frame; empty if the server ends the call without one."""
     while True:
         head = exactly(connection, 9)
         length, kind, flags = int.from_bytes(head[:3]), head[3], head[4]
@@ -81,13 +81,13 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def exactly(connection: socket.socket, size: int) -> bytes:
-    got = b""
-    while len(got) < size:
-        chunk = connection.recv(size - len(got))
+    received = b""
+    while len(received) < size:
+        chunk = connection.recv(size - len(received))
         if not chunk:
             raise ConnectionError("The server closed the connection.")
-        got += chunk
-    return got
+        received += chunk
+    return received
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Rate limits of the gRPC server, as k8s/proxy/defaults.cfg has them for REST.
+"""Rate limits of the gRPC server, like those for REST in k8s/proxy/defaults.cfg.
 
-A caller is counted by its token, an unknown one by its address. Counted in this process alone, over 10 s.
-Connect's own processes are not counted: the doors that they serve are.
+Known callers are limited per token, unknown ones per address. Each process counts alone, over 10 s. Connect's
+own processes have no limit, because their clients already have one.
 """
 
 import hashlib
@@ -14,44 +14,44 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from access.callers import Caller, Kind
 
-MEASURED_S = 10
+WINDOW_S = 10
 
 
-class Rates:
+class RateLimits:
     """Requests a second; 0 is no limit."""
 
     def __init__(self, *, per_token: int, per_address: int):
         self._per_token, self._per_address = _item(per_token, "token"), _item(per_address, "address")
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    def of_caller(self, caller: Caller, authorization: str, peer: str) -> int:
-        """Counts one more call or message. 0: it may be; else the seconds until the next may."""
+    def hit_caller(self, caller: Caller, authorization: str, peer: str) -> int:
+        """Counts one call or message. Returns 0 if allowed, else the seconds to wait."""
         if caller.kind is Kind.SERVICE:
             return 0
         token = authorization.partition(" ")[2].strip()
         if not token:
-            return self.of_address(peer)
-        return self._take(self._per_token, hashlib.sha256(token.encode()).hexdigest())
+            return self.hit_address(peer)
+        return self._hit(self._per_token, hashlib.sha256(token.encode()).hexdigest())
 
-    def of_address(self, peer: str) -> int:
-        """The same for an unknown caller; `peer` is as gRPC says it: with a port."""
-        return self._take(self._per_address, peer.rpartition(":")[0])
+    def hit_address(self, peer: str) -> int:
+        """The same for an unknown caller; `peer` comes from gRPC and has a port."""
+        return self._hit(self._per_address, peer.rpartition(":")[0])
 
-    def spent(self, peer: str) -> int:
-        """The same, and counts nothing: whether an unknown token of this address is worth a look."""
-        item, whose = self._per_address, peer.rpartition(":")[0]
-        if item is None or self._limiter.test(item, whose):
+    def address_wait_s(self, peer: str) -> int:
+        """Like hit_address, without counting: for the decision whether to look up an unknown token."""
+        item, key = self._per_address, peer.rpartition(":")[0]
+        if item is None or self._limiter.test(item, key):
             return 0
-        return self._wait_s(item, whose)
+        return self._wait_s(item, key)
 
-    def _take(self, item: RateLimitItem | None, whose: str) -> int:
-        if item is None or self._limiter.hit(item, whose):
+    def _hit(self, item: RateLimitItem | None, key: str) -> int:
+        if item is None or self._limiter.hit(item, key):
             return 0
-        return self._wait_s(item, whose)
+        return self._wait_s(item, key)
 
-    def _wait_s(self, item: RateLimitItem, whose: str) -> int:
-        return max(1, math.ceil(self._limiter.get_window_stats(item, whose).reset_time - time.time()))
+    def _wait_s(self, item: RateLimitItem, key: str) -> int:
+        return max(1, math.ceil(self._limiter.get_window_stats(item, key).reset_time - time.time()))
 
 
-def _item(rate: int, of: str) -> RateLimitItem | None:
-    return RateLimitItemPerSecond(rate * MEASURED_S, MEASURED_S, of) if rate else None
+def _item(rate: int, namespace: str) -> RateLimitItem | None:
+    return RateLimitItemPerSecond(rate * WINDOW_S, WINDOW_S, namespace) if rate else None

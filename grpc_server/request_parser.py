@@ -1,6 +1,6 @@
-"""What a request asks, read strictly: its fields become the keywords of the use cases.
+"""Parses requests strictly: fields become keywords of the use cases.
 
-Raises locations.pings.Refused with every fault of every field. The bounds are those of the REST paths.
+Raises locations.pings.Refused with all errors of all fields. The bounds are those of the REST paths.
 """
 
 import math
@@ -23,8 +23,8 @@ def locations(request: pb.ListLocationsRequest) -> dict[str, Any]:
     """The keywords of locations.services.list_between."""
     fields = _Fields(request)
     start, end = fields.range(required=False)
-    question = {
-        "person_id": fields.given("person_id"),
+    parameters = {
+        "person_id": fields.integer("person_id"),
         "start": start,
         "end": end,
         "bounds": fields.nested("bounds", _bounds),
@@ -35,41 +35,41 @@ def locations(request: pb.ListLocationsRequest) -> dict[str, Any]:
     ranged = request.HasField("start") and request.HasField("end")
     if not (request.HasField("person_id") or request.HasField("limit") or ranged):
         fields.errors["person_id"] = ["One of person_id, start with end, or limit is required."]
-    return fields.checked(question)
+    return fields.checked(parameters)
 
 
 def connections(request: pb.FindConnectionsRequest) -> dict[str, Any]:
     """The keywords of connections.services.connections."""
     fields = _Fields(request)
-    question = {
-        **_of_a_person(fields),
-        "within_s": fields.seconds("within_s", default=None, most=limits.MAX_WITHIN_S),
+    parameters = {
+        **_common_fields(fields),
+        "within_s": fields.seconds("within_s", default=None, maximum=limits.MAX_WITHIN_S),
         "after": fields.nested("after", lambda key: _key(key, "creation_time", "person_id")),
     }
-    return fields.checked(question)
+    return fields.checked(parameters)
 
 
 def encounters(request: pb.FindEncountersRequest) -> dict[str, Any]:
     """The keywords of connections.services.encounters."""
     fields = _Fields(request)
-    question = {
-        **_of_a_person(fields),
-        "within_s": fields.seconds("within_s", default=limits.WITHIN_S, most=limits.MAX_WITHIN_S),
-        "max_gap_s": fields.seconds("max_gap_s", default=limits.MAX_GAP_S, most=limits.LONGEST_GAP_S),
-        "min_duration_s": fields.seconds("min_duration_s", default=None, most=None),
+    parameters = {
+        **_common_fields(fields),
+        "within_s": fields.seconds("within_s", default=limits.WITHIN_S, maximum=limits.MAX_WITHIN_S),
+        "max_gap_s": fields.seconds("max_gap_s", default=limits.MAX_GAP_S, maximum=limits.LONGEST_GAP_S),
+        "min_duration_s": fields.seconds("min_duration_s", default=None, maximum=None),
         "plausible_only": request.plausible_only,
         "after": fields.nested("after", lambda key: _key(key, "start", "person_id", "nth")),
     }
-    return fields.checked(question)
+    return fields.checked(parameters)
 
 
-def _of_a_person(fields: "_Fields") -> dict[str, Any]:
-    """What connections and encounters have in common."""
+def _common_fields(fields: "_Fields") -> dict[str, Any]:
+    """The fields that connections and encounters share."""
     start, end = fields.range(required=True)
-    if start is not None and end is not None and (wrong := limits.range_error(start, end)):
-        fields.errors["end"] = [wrong]
+    if start is not None and end is not None and (error := limits.range_error(start, end)):
+        fields.errors["end"] = [error]
     return {
-        "person_id": fields.given("person_id", required=True),
+        "person_id": fields.integer("person_id", required=True),
         "start": start,
         "end": end,
         "distance_m": fields.distance(),
@@ -88,21 +88,21 @@ def _bounds(box: pb.Bounds) -> Bounds:
 def _key(key: pb.LocationKey | pb.EncounterKey, moment: str, *numbers: str) -> tuple[Any, ...]:
     fields = _Fields(key)
     values: dict[str, Any] = {moment: fields.read(moment, from_timestamp)}
-    values |= {name: fields.given(name, required=True) for name in numbers}
+    values |= {name: fields.integer(name, required=True) for name in numbers}
     return tuple(fields.checked(values).values())
 
 
 class _Fields:
-    """The fields of a message, and what is wrong with them. A faulty one is None until `checked` raises."""
+    """Reads the fields of a message and collects errors. A bad field reads as None; `checked` raises."""
 
     def __init__(self, message: Any):
         self._message = message
         self.errors: dict[str, list[str]] = {}
 
-    def checked(self, question: dict[str, Any]) -> dict[str, Any]:
+    def checked(self, parameters: dict[str, Any]) -> dict[str, Any]:
         if self.errors:
             raise Refused(self.errors)
-        return question
+        return parameters
 
     def read(self, name: str, reader: Callable[[Any], T], *, required: bool = True) -> T | None:
         if not self._message.HasField(name):
@@ -113,15 +113,15 @@ class _Fields:
             return reader(getattr(self._message, name))
         except Refused:
             raise
-        except ValueError as fault:
-            self.errors[name] = [str(fault)]
+        except ValueError as error:
+            self.errors[name] = [str(error)]
             return None
 
-    def given(self, name: str, *, required: bool = False) -> int | None:
+    def integer(self, name: str, *, required: bool = False) -> int | None:
         return self.read(name, int, required=required)
 
     def nested(self, name: str, reader: Callable[[Any], T]) -> T | None:
-        """A message within; its faults are named `bounds.west`."""
+        """Reads a nested message; its errors are named `bounds.west`."""
         try:
             return self.read(name, reader, required=False)
         except Refused as refused:
@@ -152,21 +152,21 @@ class _Fields:
     def distance(self) -> float:
         def read(distance_m: float) -> float:
             if not 0 < distance_m <= limits.MAX_DISTANCE_M:
-                raise ValueError(f"Must be more than 0 and at most {limits.MAX_DISTANCE_M}.")
+                raise ValueError(f"Must be more than 0 and at maximum {limits.MAX_DISTANCE_M}.")
             return distance_m
 
-        given = self.read("distance_m", read, required=False)
-        return limits.DISTANCE_M if given is None else given
+        integer = self.read("distance_m", read, required=False)
+        return limits.DISTANCE_M if integer is None else integer
 
-    def seconds(self, name: str, *, default: float | None, most: float | None) -> float | None:
-        """From 0 to `most`; where there is no most, any finite number."""
+    def seconds(self, name: str, *, default: float | None, maximum: float | None) -> float | None:
+        """From 0 to `maximum`; without a maximum, any finite number from 0."""
 
         def read(seconds: float) -> float:
-            if most is not None and not 0 <= seconds <= most:
-                raise ValueError(f"Must be from 0 to {most}.")
+            if maximum is not None and not 0 <= seconds <= maximum:
+                raise ValueError(f"Must be from 0 to {maximum}.")
             if not (math.isfinite(seconds) and seconds >= 0):
                 raise ValueError("Must be a finite number, at least 0.")
             return min(seconds, limits.MAX_DURATION_S)
 
-        given = self.read(name, read, required=False)
-        return default if given is None else given
+        integer = self.read(name, read, required=False)
+        return default if integer is None else integer

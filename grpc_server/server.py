@@ -1,4 +1,4 @@
-"""The gRPC server of locations, put together: its services, limits, health, and the way it stops."""
+"""The gRPC server of locations: its services, limits, health and shutdown."""
 
 import asyncio
 import contextlib
@@ -18,39 +18,40 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from connect import needs
 from grpc_server import tls
-from grpc_server.anonymous import Bounded
-from grpc_server.calls import LAST_WORDS_S, Calls
-from grpc_server.rate_limits import Rates
+from grpc_server.anonymous import TokenlessCallLimits
+from grpc_server.calls import Calls
+from grpc_server.rate_limits import RateLimits
 from grpc_server.servicer import METHODS, SERVICE
+from grpc_server.statuses import STATUS_TIMEOUT_S
 
 T = TypeVar("T")
 
-LOOK_EVERY_S = 1.0
+HEALTH_INTERVAL_S = 1.0
 SLOW_READER_S = 30.0
 CONNECTION_S = 5
-CALLS = 4000  # open at the same time, each a few kB; more are RESOURCE_EXHAUSTED
+MAX_OPEN_CALLS = 4000  # each takes a few kB; further calls are RESOURCE_EXHAUSTED
 
 OPTIONS = [
     ("grpc.max_receive_message_length", settings.BODY_LIMIT),
-    ("grpc.so_reuseport", 0),  # a second server on the address is an error, not a share of the calls
-    ("grpc.max_concurrent_streams", 100),  # on one connection; a client with more calls waits with the others
+    ("grpc.so_reuseport", 0),  # a second server on the address must fail, not share the calls
+    ("grpc.max_concurrent_streams", 100),  # per connection; the client queues further calls
     ("grpc.server_handshake_timeout_ms", 5_000),
-    # A client that vanished without a word is noticed, and its streams end.
+    # Detects clients that vanished without closing the connection, and ends their streams.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    # A connection goes after some seconds, when its calls have ended, and the next call makes another: so
-    # clients find a process that has come, and one that is to go is left by all. No call notices.
+    # Connections are closed after some seconds, once their calls have ended: so clients find new processes
+    # and leave a stopping one. This interrupts no call.
     ("grpc.max_connection_age_ms", CONNECTION_S * 1000),
-    # Clients may ask as often as every 10 s whether the server is still there.
+    # Clients may send a keepalive every 10 s.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 ]
 
 
 class LocationServer:
-    """Bound to its address when it is made; raises OSError when the address or the certificate is refused.
+    """Binds its address at construction. Raises OSError if the address or the certificate is unusable.
 
-    Port 0 takes any free one. The server's event loop runs in a thread of its own.
+    Port 0 takes any free port. The server's event loop has its own thread.
     """
 
     def __init__(self, address: str, *, slow_reader_s: float = SLOW_READER_S):
@@ -58,99 +59,101 @@ class LocationServer:
         self._thread = threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True)
         self._thread.start()
         try:
-            self._await(self._make(address, slow_reader_s))
+            self._run_in_loop(self._create(address, slow_reader_s))
         except BaseException:
             self._end_loop()
             raise
 
-    async def _make(self, address: str, slow_reader_s: float) -> None:
-        rates = Rates(per_token=settings.RATE_PER_TOKEN, per_address=settings.RATE_PER_ADDRESS)
+    async def _create(self, address: str, slow_reader_s: float) -> None:
+        rate_limits = RateLimits(per_token=settings.RATE_PER_TOKEN, per_address=settings.RATE_PER_ADDRESS)
         self._calls = Calls(
             threads=settings.GRPC_THREADS,
             streams=settings.GRPC_STREAMS,
-            rates=rates,
+            rate_limits=rate_limits,
             slow_reader_s=slow_reader_s,
         )
         self._health = health.aio.HealthServicer()
-        self._looks = ThreadPoolExecutor(1, "health")
+        self._health_checks = ThreadPoolExecutor(1, "health")
         names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
         self._server = grpc.aio.server(
-            interceptors=[Bounded(("/grpc.health.", "/grpc.reflection."))],
+            interceptors=[TokenlessCallLimits(("/grpc.health.", "/grpc.reflection."))],
             options=OPTIONS,
-            maximum_concurrent_rpcs=CALLS,
+            maximum_concurrent_rpcs=MAX_OPEN_CALLS,
         )
         add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(names, self._server)
         handlers = {method.name: self._calls.handler(method) for method in METHODS}
         self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, handlers), _newer_reflection(names))
+            (grpc.method_handlers_generic_handler(SERVICE, handlers), _reflection_v1(names))
         )
         try:
             if settings.TLS_CERTIFICATE:
-                self.port = self._server.add_secure_port(address, tls.of_server())
+                self.port = self._server.add_secure_port(address, tls.server_credentials())
             else:
                 self.port = self._server.add_insecure_port(address)
-        except RuntimeError as fault:
-            raise OSError(str(fault)) from None
+        except RuntimeError as error:
+            raise OSError(str(error)) from None
 
     def start(self) -> None:
-        self._await(self._start())
+        self._run_in_loop(self._start())
 
     async def _start(self) -> None:
-        await self._tell_health()
+        await self._update_health()
         await self._server.start()
-        self._attendant = asyncio.create_task(self._attend())
+        self._health_task = asyncio.create_task(self._refresh_health())
 
     def stop(self, grace_s: float) -> bool:
-        """Ends the work in hand, at most so long; then every call that is still open is UNAVAILABLE.
+        """Waits up to `grace_s` for running work, then ends all open calls as UNAVAILABLE.
 
-        False when some work had to be broken off.
+        False if some work had to be cancelled.
         """
-        whole = self._await(self._stop(grace_s))
+        is_drained = self._run_in_loop(self._stop(grace_s))
         self._calls.close()
-        self._looks.shutdown()
+        self._health_checks.shutdown()
         self._end_loop()
-        return whole
+        return is_drained
 
     async def _stop(self, grace_s: float) -> bool:
-        self._attendant.cancel()
+        self._health_task.cancel()
         await self._health.enter_graceful_shutdown()
-        # From now on no call is taken. Calls that wait for their client end with the server's own words.
-        stopped = asyncio.create_task(self._server.stop(grace_s + LAST_WORDS_S))
-        whole = await self._calls.drain(grace_s)
-        if not whole:
-            await asyncio.gather(*self._calls.break_off())
-            await self._calls.drain(LAST_WORDS_S)
-        # A call is over once its client has taken the status, or it is cancelled.
+        # Refuses new calls. `drain` gives calls that wait for their client a status with an explanation.
+        stopped = asyncio.create_task(self._server.stop(grace_s + STATUS_TIMEOUT_S))
+        is_drained = await self._calls.drain(grace_s)
+        if not is_drained:
+            await asyncio.gather(*self._calls.cancel_running())
+            await self._calls.drain(STATUS_TIMEOUT_S)
+        # A call is over when its client has read the status, or when it is cancelled.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(stopped), LAST_WORDS_S)
+            await asyncio.wait_for(asyncio.shield(stopped), STATUS_TIMEOUT_S)
         await self._server.stop(None)
         await stopped
-        return whole
+        return is_drained
 
-    async def _attend(self) -> None:
+    async def _refresh_health(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            await self._tell_health()
+            await asyncio.sleep(HEALTH_INTERVAL_S)
+            await self._update_health()
 
-    async def _tell_health(self) -> None:
-        """Says for each need, for the service (all needs) and for the whole server whether it serves.
+    async def _update_health(self) -> None:
+        """Sets the health of each dependency, of the service (all dependencies) and of the whole server.
 
-        The whole server is what load balancers and probes ask for: it serves while any call can be answered.
-        Where pings go to a topic they are taken without a database.
+        Load balancers and probes ask for the whole server. It serves while any dependency is available: with
+        a topic it accepts pings without a database.
         """
-        found = await asyncio.get_running_loop().run_in_executor(self._looks, needs.check, ["locations"])
-        said = {
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._health_checks, needs.check, ["locations"]
+        )
+        serving = {
             OVERALL_HEALTH: needs.OK in found.values(),
             SERVICE: set(found.values()) <= {needs.OK},
             **{name: each == needs.OK for name, each in found.items()},
         }
-        for name, serves in said.items():
+        for name, serves in serving.items():
             status = HealthCheckResponse.SERVING if serves else HealthCheckResponse.NOT_SERVING
             await self._health.set(name, status)
 
-    def _await(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def _run_in_loop(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -158,8 +161,8 @@ class LocationServer:
         self._loop.close()
 
 
-def _newer_reflection(names: list[str]) -> grpc.GenericRpcHandler:
-    """The library's reflection under the name that newer clients ask for; the messages are the same."""
+def _reflection_v1(names: list[str]) -> grpc.GenericRpcHandler:
+    """Serves the v1alpha reflection also as v1, for newer clients; the messages are equal."""
     handler = grpc.stream_stream_rpc_method_handler(
         ReflectionServicer(names).ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,

@@ -1,4 +1,4 @@
-"""The gRPC door to locations. Like every door it ends in the seam: pings in, what is stored out."""
+"""The gRPC service of locations: turns requests into calls of the use cases."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -14,11 +14,12 @@ from access.audit import People, Question
 from access.callers import PROCESSES, READERS, SENDERS
 from connect.database import BLOCK
 from connect.errors import OutOfBounds, UnknownPerson
-from connections import services as people_near
+from connections import services as connections
 from grpc_server import converter, request_parser
 from grpc_server import locations_pb2 as pb
-from grpc_server.calls import Failure, Method
+from grpc_server.calls import Method
 from grpc_server.locations_pb2_grpc import LocationServiceServicer
+from grpc_server.statuses import Failure
 from locations import services
 from locations.pings import MAX_BATCH, Ping, Refused, parse_id
 from locations.quota import BatchTooLarge, TooManyPings
@@ -29,10 +30,7 @@ Rows = Generator[Row, None, None]
 
 
 class LocationService(LocationServiceServicer):
-    """Answers requests in a thread; grpc_server.calls does what every call needs.
-
-    `RecordLocations` answers one batch of the stream.
-    """
+    """Runs in the threads of grpc_server.calls. `RecordLocations` answers one batch of the stream."""
 
     def RecordLocation(self, request: pb.Location, context: Any) -> pb.Location:
         ping = converter.to_ping(request, now=datetime.now(UTC))
@@ -47,19 +45,19 @@ class LocationService(LocationServiceServicer):
 
     def GetLocation(self, request: pb.GetLocationRequest, context: Any) -> pb.Location:
         identity = parse_id(request.id)
-        with _noted("GetLocation", {"person_id": identity[0] if identity else None}):
-            with _in_words_of_grpc():
+        with _audited("GetLocation", {"person_id": identity[0] if identity else None}):
+            with _translated_errors():
                 location = services.get(callers.current(), *identity) if identity else None
             if location is None:
                 raise Failure(grpc.StatusCode.NOT_FOUND, f"There is no location {request.id[:100]}.")
         return converter.to_location(location)
 
     def ListLocations(self, request: pb.ListLocationsRequest, context: Any) -> Rows[pb.ListLocationsResponse]:
-        question = request_parser.locations(request)
-        if question["person_id"] is None:
-            question["person_id"] = callers.current().person_id
-        with _noted("ListLocations", question), _in_words_of_grpc():
-            found = services.list_between(callers.current(), **question)
+        parameters = request_parser.locations(request)
+        if parameters["person_id"] is None:
+            parameters["person_id"] = callers.current().person_id
+        with _audited("ListLocations", parameters), _translated_errors():
+            found = services.list_between(callers.current(), **parameters)
         with closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
                 response = pb.ListLocationsResponse()
@@ -69,10 +67,10 @@ class LocationService(LocationServiceServicer):
     def FindConnections(
         self, request: pb.FindConnectionsRequest, context: Any
     ) -> Rows[pb.FindConnectionsResponse]:
-        question = request_parser.connections(request)
-        with _noted("FindConnections", question), _in_words_of_grpc():
-            found = people_near.connections(callers.current(), **question)
-        with _in_words_of_grpc(), closing(found) as rows:
+        parameters = request_parser.connections(request)
+        with _audited("FindConnections", parameters), _translated_errors():
+            found = connections.connections(callers.current(), **parameters)
+        with _translated_errors(), closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
                 response = pb.FindConnectionsResponse()
                 converter.add_locations(response.locations, batch, with_ids=True)
@@ -81,11 +79,11 @@ class LocationService(LocationServiceServicer):
     def FindEncounters(
         self, request: pb.FindEncountersRequest, context: Any
     ) -> Rows[pb.FindEncountersResponse]:
-        caller, question = callers.current(), request_parser.encounters(request)
-        with _noted("FindEncounters", question), _in_words_of_grpc():
-            found = people_near.encounters(caller, **question)
-        plausible_only = people_near.only_plausible(caller, asked=request.plausible_only)
-        with _in_words_of_grpc(), closing(found) as rows:
+        caller, parameters = callers.current(), request_parser.encounters(request)
+        with _audited("FindEncounters", parameters), _translated_errors():
+            found = connections.encounters(caller, **parameters)
+        plausible_only = connections.only_plausible(caller, asked=request.plausible_only)
+        with _translated_errors(), closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
                 yield pb.FindEncountersResponse(
                     encounters=map(converter.to_encounter, batch), plausible_only=plausible_only
@@ -93,13 +91,13 @@ class LocationService(LocationServiceServicer):
 
 
 @contextmanager
-def _noted(what: str, question: dict[str, Any]) -> Iterator[None]:
-    """Notes the validated question, before rows are read: with the status of a refusal inside, or as OK."""
+def _audited(what: str, parameters: dict[str, Any]) -> Iterator[None]:
+    """Writes the parameters and the status of the block to the audit log, before rows are read."""
 
     def note(outcome: grpc.StatusCode) -> None:
-        person_id = question["person_id"]
+        person_id = parameters["person_id"]
         people = People() if person_id is None else People.of([person_id])
-        asked = Question(what, people, question.get("start"), question.get("end"), outcome.name)
+        asked = Question(what, people, parameters.get("start"), parameters.get("end"), outcome.name)
         callers.note(callers.current(), asked)
 
     try:
@@ -123,9 +121,9 @@ def _record(request: pb.RecordLocationsRequest) -> pb.RecordLocationsResponse:
     good, indexes, refusals = converter.to_pings(request.locations)
     receipt = _submit(good)
     refused = {refusal.index: refusal for refusal in refusals}
-    for late in receipt.refused:
-        index = indexes[late.index]
-        refused[index] = type(late)(index, late.status, late.errors)
+    for refusal in receipt.refused:
+        index = indexes[refusal.index]
+        refused[index] = type(refusal)(index, refusal.status, refusal.errors)
     return pb.RecordLocationsResponse(
         accepted=count - len(refused),
         refused=[converter.to_refusal(refused[index]) for index in sorted(refused)],
@@ -134,28 +132,28 @@ def _record(request: pb.RecordLocationsRequest) -> pb.RecordLocationsResponse:
 
 
 def _submit(good: list[Ping]) -> Receipt:
-    with _in_words_of_grpc():
+    with _translated_errors():
         return services.submit(callers.current(), good)
 
 
 @contextmanager
-def _in_words_of_grpc() -> Iterator[None]:
-    """Turns what the use cases raise into the status of the call."""
+def _translated_errors() -> Iterator[None]:
+    """Translates exceptions of the use cases to statuses."""
     try:
         yield
-    except PermissionDenied as fault:
-        raise Failure(grpc.StatusCode.PERMISSION_DENIED, str(fault)) from None
-    except UnknownPerson as fault:
-        raise Failure(grpc.StatusCode.NOT_FOUND, str(fault)) from None
-    except OutOfBounds as fault:
-        raise Refused(fault.errors) from None
-    except TooManyPings as fault:
-        raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, str(fault), wait_s=fault.wait_s) from None
-    except BatchTooLarge as fault:
-        raise Failure(grpc.StatusCode.INVALID_ARGUMENT, str(fault)) from None
+    except PermissionDenied as error:
+        raise Failure(grpc.StatusCode.PERMISSION_DENIED, str(error)) from None
+    except UnknownPerson as error:
+        raise Failure(grpc.StatusCode.NOT_FOUND, str(error)) from None
+    except OutOfBounds as error:
+        raise Refused(error.errors) from None
+    except TooManyPings as error:
+        raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error), wait_s=error.wait_s) from None
+    except BatchTooLarge as error:
+        raise Failure(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
 
 
-_WHO_MAY = {
+_ALLOWED_KINDS = {
     "RecordLocation": SENDERS | PROCESSES,
     "RecordLocations": SENDERS | PROCESSES,
     "GetLocation": READERS | PROCESSES,
@@ -168,11 +166,11 @@ SERVICE = _SERVICE.full_name
 METHODS = [
     Method(
         name=each.name,
-        who=_WHO_MAY[each.name],
+        allowed_kinds=_ALLOWED_KINDS[each.name],
         request=getattr(pb, each.input_type.name),
-        behaviour=getattr(LocationService(), each.name),
-        sends_many=each.client_streaming,
-        answers_many=each.server_streaming and not each.client_streaming,
+        implementation=getattr(LocationService(), each.name),
+        receives_batches=each.client_streaming,
+        streams_answers=each.server_streaming and not each.client_streaming,
     )
     for each in _SERVICE.methods
 ]

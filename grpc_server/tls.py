@@ -1,4 +1,4 @@
-"""TLS of the gRPC server and of those who ask it, by TLS_CERTIFICATE with TLS_KEY and by TLS_CA."""
+"""TLS of the gRPC server (TLS_CERTIFICATE, TLS_KEY) and of its clients (TLS_CA, TLS_NAME)."""
 
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,14 @@ from django.conf import settings
 Pair = tuple[bytes, bytes]
 
 
-def of_server() -> grpc.ServerCredentials:
-    """A certificate that is renewed on disk is the next connection's, and none lasts longer than seconds.
+def server_credentials() -> grpc.ServerCredentials:
+    """Credentials that follow renewals: new connections use the certificate that is on disk.
 
-    One that cannot be read, or that is half renewed, leaves the one before in use. Raises OSError at first.
+    An unreadable or half-renewed pair leaves the previous one in use. The first read raises OSError.
     """
     used = _pair()
 
-    def renewed() -> Any:  # None is: the same as before
+    def renewed() -> Any:  # None keeps the current pair
         nonlocal used
         try:
             found = _pair()
@@ -32,7 +32,7 @@ def of_server() -> grpc.ServerCredentials:
 
 
 def channel(address: str, options: list[tuple[str, str | int]]) -> grpc.Channel:
-    """To the server at this address, whose certificate is for TLS_NAME."""
+    """A channel to a server whose certificate is for TLS_NAME."""
     if not settings.TLS_CA:
         return grpc.insecure_channel(address, options)
     trusted = grpc.ssl_channel_credentials(Path(settings.TLS_CA).read_bytes())

@@ -1,9 +1,9 @@
-"""Set-aside pings, and a trigger that lets a person's go with it."""
+"""Rejected pings, and a trigger that deletes a person's rejected pings with the person."""
 
 from django.db import migrations, models
 
-# As locations does it: whichever process deletes the person, in its transaction, and without a foreign key,
-# because a rejected ping is often one of nobody.
+# As in locations: it works for every process that deletes a person, within that transaction. A foreign key is
+# not possible, because rejected pings often have the id of no person.
 FORGET = """
 CREATE FUNCTION consumers_forget_persons() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -36,7 +36,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("reason", models.TextField()),
-                ("person_id", models.BigIntegerField(help_text="Where it could be read.", null=True)),
+                (
+                    "person_id",
+                    models.BigIntegerField(help_text="Empty if the message has no readable id.", null=True),
+                ),
                 ("key", models.BinaryField(null=True)),
                 ("value", models.BinaryField(null=True)),
                 ("partition", models.IntegerField()),
@@ -44,7 +47,7 @@ class Migration(migrations.Migration):
                 (
                     "sent_ms",
                     models.BigIntegerField(
-                        help_text="As the message says: milliseconds since 1970.", verbose_name="sent"
+                        help_text="The message's timestamp, in milliseconds since 1970.", verbose_name="sent"
                     ),
                 ),
                 ("rejected_at", models.DateTimeField()),

@@ -1,4 +1,4 @@
-"""What tests of the topic share: people with known ids, messages of any kind, and a writer to be stepped."""
+"""Fixtures for tests of the topic: people with known ids, a message sender and writers."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def stored() -> list[Ping]:
 
 @pytest.fixture
 def people(transactional_db: None) -> None:
-    """Those with the ids 1 to 9; 10 is the next that will be given."""
+    """People with the ids 1 to 9; the next id is 10."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO persons_person (id, first_name, last_name, company_name) "
@@ -40,31 +40,28 @@ def people(transactional_db: None) -> None:
 
 
 @pytest.fixture(autouse=True)
-def only_links_to_brokers() -> Iterator[None]:
-    """Those that a test made to nowhere would go on trying."""
+def no_producers_to_other_brokers(settings: Any) -> Iterator[None]:
+    """Closes producers to brokers of one test only, which would retry their messages."""
     yield
-    for key, link in list(producer._links.items()):
-        if f"kafka://{key[1]}" != os.environ["TEST_KAFKA_URL"]:
-            link._producer.purge()
-            link.close()
-            del producer._links[key]
+    if settings.PINGS_URL.startswith("kafka:") and os.environ["TEST_KAFKA_URL"] != settings.PINGS_URL:
+        producer.close_all(flush=False)
 
 
 @pytest.fixture
 def send(kafka: str) -> Callable[..., None]:
-    """Puts messages into the topic past the producer's rules: pings, or (key, value)."""
-    return a_sender()
+    """Sends messages to the topic without the producer's checks: pings, or (key, value)."""
+    return new_sender()
 
 
 @pytest.fixture
 def sender() -> Callable[[], Callable[..., None]]:
-    """Makes one like `send` for the brokers that are in the settings by then."""
-    return a_sender
+    """Makes a function like `send` for the brokers that the settings name at that time."""
+    return new_sender
 
 
-def a_sender() -> Callable[..., None]:
-    as_doors = {name: producer.CONFIG[name] for name in ("partitioner", "message.max.bytes")}
-    sender = Producer(topic.client_config() | as_doors)
+def new_sender() -> Callable[..., None]:
+    like_producer = {name: producer.CONFIG[name] for name in ("partitioner", "message.max.bytes")}
+    sender = Producer(topic.client_config() | like_producer)
 
     def put(*messages: Ping | tuple[bytes | None, bytes | None], **how: Any) -> None:
         errors: list[KafkaError | None] = []
@@ -81,7 +78,7 @@ def a_sender() -> Callable[..., None]:
 
 @pytest.fixture
 def new_writer(kafka: str) -> Iterator[Callable[..., Writer]]:
-    """Makes writers, and closes them however the test ends: one that was not cannot be destroyed."""
+    """Makes writers and closes them after the test, because an open consumer cannot be destroyed."""
     made: list[Writer] = []
 
     def make(**how: Any) -> Writer:
@@ -107,7 +104,7 @@ def observer(kafka: str) -> Iterator[Observer]:
 
 @pytest.fixture
 def write_all(writer: Writer, observer: Observer) -> Callable[[], Tally]:
-    """Steps until nothing is left; gives what became of it all."""
+    """Steps a writer until there is no lag; returns the total."""
 
     def step() -> Tally:
         tally = Tally()
@@ -121,8 +118,8 @@ def write_all(writer: Writer, observer: Observer) -> Callable[[], Tally]:
 
 
 @pytest.fixture
-def database(people: None) -> Iterator[Callable[[], None]]:
-    """Call it, and the database is away: nobody listens at the port. It is back when called again."""
+def toggle_database(people: None) -> Iterator[Callable[[], None]]:
+    """A function that makes the database unavailable (wrong port), and available again when called again."""
     real = connection.settings_dict["PORT"]
 
     def switch() -> None:

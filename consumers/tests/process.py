@@ -1,4 +1,4 @@
-"""`manage.py consume_locations` as it is deployed, on the tests' database, topic and group."""
+"""Runs `manage.py consume_locations` on the database, topic and group of the tests."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.gunicorn_server import ROOT, database_url, until
 
 
 class WriterProcess:
-    """Started on entry; stopped on exit. Keywords go into its environment."""
+    """Starts on entry and stops on exit. Keywords are environment variables."""
 
     def __init__(self, *arguments: str, **environ: str):
         self._folder = tempfile.TemporaryDirectory(prefix="location-writer-")
@@ -47,35 +47,35 @@ class WriterProcess:
         self._folder.cleanup()
 
     def stop(self) -> int:
-        """Its exit status."""
+        """Returns the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.ended()
+        return self.wait_for_exit()
 
-    def ended(self) -> int:
-        """Its exit status, once it has ended by itself."""
+    def wait_for_exit(self) -> int:
+        """Waits for the process to end by itself; returns the exit status."""
         try:
             return self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"It does not end:\n{self.output()}") from None
+            raise AssertionError(f"The process does not end:\n{self.output()}") from None
 
-    def until_said(self, text: str, *, at_most_s: float = 20) -> None:
-        def said() -> bool:
+    def until_output(self, text: str, *, at_most_s: float = 20) -> None:
+        def is_in_output() -> bool:
             assert self.process.poll() is None, self.output()
             return text in self.output()
 
-        until(said, at_most_s=at_most_s)
+        until(is_in_output, at_most_s=at_most_s)
 
     def output(self) -> str:
         return Path(self._log.name).read_text()
 
-    def says_of_itself(self) -> state_file.Said | None:
+    def state(self) -> state_file.WriterState | None:
         return state_file.read(self.state_file)
 
-    def ask(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Another of its kind that only looks."""
+    def run_command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Runs the command once more with other arguments, such as --check."""
         return subprocess.run(
             [*self._command[:3], *arguments],
             cwd=ROOT,

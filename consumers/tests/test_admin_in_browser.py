@@ -1,4 +1,4 @@
-"""The admin site as staff see it: in a browser, by day and by night, wide and narrow."""
+"""The admin site in a browser: figures, replay, and accessibility in both color schemes and two widths."""
 
 import re
 from collections.abc import Iterator
@@ -32,14 +32,14 @@ def enter(page: Page, server: Server) -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page.locator("#figures")).to_be_visible()
-    page.wait_for_load_state()  # its script has begun to wait
+    page.wait_for_load_state()  # the page's script runs
 
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
     with a_browser() as browser:
         yield browser
-        connections.close_all()  # while its loop runs, queries have a connection of their own
+        connections.close_all()  # queries within Playwright's event loop use their own connection
 
 
 @pytest.fixture
@@ -48,15 +48,13 @@ def page(staff: None, browser: Browser, server: Server) -> Iterator[Page]:
         yield page
 
 
-def test_from_the_front_page_to_a_rejected_ping_that_is_recorded_after_all(
-    page: Page, server: Server
-) -> None:
+def test_staff_replay_a_rejected_ping_from_the_front_page(page: Page, server: Server) -> None:
     reject(at(10, 0), at(11, 0))
     assert persons.create(first_name="New", last_name="Here", company_name="C").id == 10
 
     enter(page, server)
     expect(page.locator("#figure-people .value")).to_have_text("10")
-    expect(page.locator("#figure-unwritten")).to_contain_text("There is no topic here")
+    expect(page.locator("#figure-unwritten")).to_contain_text("without a topic")
     rejected = page.locator("#figure-rejected")
     expect(rejected.locator(".value")).to_have_text("2")
     rejected.get_by_role("link", name=UNKNOWN).click()
@@ -72,7 +70,7 @@ def test_from_the_front_page_to_a_rejected_ping_that_is_recorded_after_all(
     assert RejectedPing.objects.get().person_id == 11
 
 
-def test_the_figures_stay_fresh_by_themselves(page: Page, server: Server) -> None:
+def test_the_figures_refresh_automatically(page: Page, server: Server) -> None:
     page.clock.install()
     enter(page, server)
     expect(page.locator("#figure-locations .value")).to_have_text("0")
@@ -81,18 +79,18 @@ def test_the_figures_stay_fresh_by_themselves(page: Page, server: Server) -> Non
 
     storage.record([at(1, 0), at(1, 1)])
 
-    def has_seen_it() -> bool:
+    def has_a_rate() -> bool:
         page.clock.fast_forward(5000)
         return rate.locator(".value").inner_text() not in ("–", "0")
 
-    until(has_seen_it)  # the database's count is some seconds late
+    until(has_a_rate)  # PostgreSQL's statistics lag some seconds behind
     expect(page.locator("#figure-locations .value")).to_have_text("2")
     expect(rate.locator(".over")).to_contain_text("per second, over the last")
     expect(rate.locator("polyline")).to_have_attribute("points", re.compile(r"\d+,\d+"))
     expect(page.locator("#stale")).to_be_empty()
 
 
-def test_a_tab_that_nobody_sees_asks_for_nothing(page: Page, server: Server) -> None:
+def test_a_hidden_tab_does_not_poll(page: Page, server: Server) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "figures/" in request.url else None)
     page.clock.install()
@@ -108,7 +106,9 @@ def test_a_tab_that_nobody_sees_asks_for_nothing(page: Page, server: Server) -> 
         page.evaluate(show, False)
 
 
-def test_a_lost_session_leaves_what_is_known_with_its_time(page: Page, server: Server) -> None:
+def test_an_expired_session_keeps_the_last_figures_and_marks_them_as_stale(
+    page: Page, server: Server
+) -> None:
     page.clock.install()
     enter(page, server)
     Session.objects.all().delete()
@@ -121,7 +121,9 @@ def test_a_lost_session_leaves_what_is_known_with_its_time(page: Page, server: S
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_nobody_is_kept_out(staff: None, browser: Browser, server: Server, scheme: str, width: int) -> None:
+def test_pages_have_no_accessibility_violations(
+    staff: None, browser: Browser, server: Server, scheme: str, width: int
+) -> None:
     storage.record([at(1, 0), at(2, 1)])
     reject(at(11, 0), b"\xff")
     viewport = {"width": width, "height": 900}

@@ -1,4 +1,4 @@
-"""Every door, with the topic behind it: REST, gRPC and files. Taken at once, there once a writer has been."""
+"""REST, gRPC and file import with the topic behind them: pings are accepted first and stored by a writer."""
 
 from collections.abc import Callable
 from io import StringIO
@@ -25,7 +25,7 @@ PING = {"person_id": 1, "latitude": "1.0", "longitude": "2.0", "creation_time": 
 ID = "1-1778500800000000"
 
 
-def test_rest_takes_a_ping_that_is_there_once_it_is_written(kafka: str, api: APIClient, write_all: Callable):
+def test_rest_accepts_a_ping_that_is_visible_once_written(kafka: str, api: APIClient, write_all: Callable):
     answer = api.post("/api/locations", PING)
 
     assert answer.status_code == 202
@@ -36,11 +36,11 @@ def test_rest_takes_a_ping_that_is_there_once_it_is_written(kafka: str, api: API
     assert api.get(f"/api/locations/{ID}").json() == answer.json()
 
 
-def test_rest_tells_the_good_from_the_bad_and_from_nobodys(kafka: str, api: APIClient, write_all: Callable):
-    bad, nobodys = PING | {"latitude": "91"}, PING | {"person_id": 10}
+def test_rest_reports_bad_pings_and_unknown_persons_per_item(kafka: str, api: APIClient, write_all: Callable):
+    bad, unknown = PING | {"latitude": "91"}, PING | {"person_id": 10}
 
-    assert api.post("/api/locations", nobodys).status_code == 404
-    answer = api.post("/api/locations", [PING, bad, nobodys, PING])
+    assert api.post("/api/locations", unknown).status_code == 404
+    answer = api.post("/api/locations", [PING, bad, unknown, PING])
 
     assert answer.status_code == 207
     assert answer.json()["accepted"] == 2
@@ -49,7 +49,7 @@ def test_rest_tells_the_good_from_the_bad_and_from_nobodys(kafka: str, api: APIC
     assert list(storage.list_between(limit=9)) == [at(1, 0)]
 
 
-def test_rest_says_503_while_the_broker_is_away(settings: Any, api: APIClient, free_port: int):
+def test_rest_answers_503_while_the_broker_is_unavailable(settings: Any, api: APIClient, free_port: int):
     settings.PINGS_URL, settings.KAFKA_TIMEOUT_S = f"kafka://127.0.0.1:{free_port}", 0.5
 
     answer = api.post("/api/locations", PING)
@@ -58,8 +58,10 @@ def test_rest_says_503_while_the_broker_is_away(settings: Any, api: APIClient, f
     assert answer["Retry-After"]
 
 
-def test_a_web_process_takes_pings_while_its_database_is_away(kafka: str, settings: Any, server: Server):
-    """It knows who exists from before; a process of its own tells it of persons, and then is gone as well."""
+def test_a_web_process_accepts_pings_while_its_database_is_unavailable(
+    kafka: str, settings: Any, server: Server
+):
+    """It caches the known ids, so it also works without the persons process, except for new ids."""
     wiring = {"PINGS_URL": kafka, "KAFKA_TOPIC": settings.KAFKA_TOPIC, "WEB_WORKERS": "1"}
     with Server(SERVED_APPS="persons,internal", WEB_WORKERS="1") as persons:
         nowhere = {"DATABASE_URL": "", "LOCATIONS_URL": persons.url(""), "PERSONS_URL": persons.url("")}
@@ -75,7 +77,7 @@ def test_a_web_process_takes_pings_while_its_database_is_away(kafka: str, settin
             assert answer.headers["Retry-After"]
 
 
-def test_grpc_takes_batches_and_does_not_know_what_is_new(kafka: str, settings: Any, write_all: Callable):
+def test_grpc_accepts_batches_without_a_stored_count(kafka: str, settings: Any, write_all: Callable):
     with LocationProcess(PINGS_URL=kafka, KAFKA_TOPIC=settings.KAFKA_TOPIC) as process:
         settings.PINGS_URL = process.url
         receipt = grpc_client.submit([at(1, 0), at(10, 0), at(2, 0)])
@@ -87,8 +89,8 @@ def test_grpc_takes_batches_and_does_not_know_what_is_new(kafka: str, settings: 
     assert list(storage.list_between(limit=9)) == [at(1, 0), at(2, 0)]
 
 
-def test_a_location_server_serves_without_its_database(kafka: str, settings: Any, free_port: int):
-    """Its pings need the broker only, so nobody is to be kept from sending them."""
+def test_a_location_server_accepts_pings_without_its_database(kafka: str, settings: Any, free_port: int):
+    """The server is healthy, because its pings need only the broker."""
     away = urlsplit(database_url())._replace(netloc=f"connect:x@127.0.0.1:{free_port}").geturl()
     with Server(SERVED_APPS="persons,internal", WEB_WORKERS="1") as persons:
         wiring = {"PINGS_URL": kafka, "KAFKA_TOPIC": settings.KAFKA_TOPIC, "PERSONS_URL": persons.url("")}
@@ -100,25 +102,27 @@ def test_a_location_server_serves_without_its_database(kafka: str, settings: Any
                 grpc_client.get(1, at(1, 0).creation_time)
 
 
-def test_a_file_goes_to_the_topic(kafka: str, tmp_path: Path, write_all: Callable):
+def test_import_locations_sends_a_file_to_the_topic(kafka: str, tmp_path: Path, write_all: Callable):
     file = tmp_path / "pings.csv"
     lines = [f"{1 + n % 9},1,2,2026-05-11T12:{n // 60:02}:{n % 60:02}Z" for n in range(1000)]
     file.write_text("\n".join(["person_id,latitude,longitude,creation_time", *lines]))
-    said = StringIO()
+    output = StringIO()
 
-    call_command("import_locations", file, to="kafka", stdout=said)
+    call_command("import_locations", file, to="kafka", stdout=output)
 
-    assert said.getvalue() == f"{file}: 1,000 read, 1,000 accepted, 0 refused\n"
+    assert output.getvalue() == f"{file}: 1,000 read, 1,000 accepted, 0 refused\n"
     write_all()
     assert len(list(storage.list_between(limit=2000))) == 1000
 
 
-def test_a_file_for_a_broker_that_is_away_is_told(settings: Any, free_port: int, tmp_path: Path):
+def test_import_locations_fails_while_the_broker_is_unavailable(
+    settings: Any, free_port: int, tmp_path: Path
+):
     settings.PINGS_URL, settings.KAFKA_TIMEOUT_S = f"kafka://127.0.0.1:{free_port}", 0.5
     file = tmp_path / "pings.csv"
     file.write_text("person_id,latitude,longitude,creation_time\n1,1,2,2026-05-11T12:00:00Z\n")
-    producer.known.among([1])
+    producer.person_cache.existing([1])
 
-    with pytest.raises(CommandError, match="out of reach") as said:
+    with pytest.raises(CommandError, match="out of reach") as raised:
         call_command("import_locations", file, to="kafka")
-    assert said.value.returncode == 2
+    assert raised.value.returncode == 2

@@ -1,4 +1,4 @@
-"""The front page of the admin site: its figures are true, cheap, and only for those who may see them."""
+"""The front page of the admin site: figures are correct, cheap, and only visible with permission."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from locations import storage
 from tests.gunicorn_server import until
 
 PAGE, FRAGMENT = "/admin/", "/admin/figures/"
-EVERY = ("people", "locations", "newest", "stored", "unwritten", "rejected")
+ALL_KEYS = ("people", "locations", "newest", "stored", "unwritten", "rejected")
 
 MANY = """
 INSERT INTO locations_location (person_id, creation_time, latitude, longitude)
@@ -29,7 +29,7 @@ ANALYZE locations_location, rejected_pings
 """
 
 
-def told(client: Client, path: str = PAGE) -> dict[str, dashboard.Figure]:
+def figures(client: Client, path: str = PAGE) -> dict[str, dashboard.Figure]:
     answer = client.get(path)
     assert answer.status_code == 200
     return {figure.key: figure for figure in answer.context["figures"]}
@@ -40,36 +40,36 @@ def sql(statement: str) -> None:
         cursor.execute(statement)
 
 
-# --- what they say -------------------------------------------------------------------------------
+# --- values ------------------------------------------------------------------------------------
 
 
-def test_few_are_counted(people: None, admin_client: Client) -> None:
+def test_small_tables_are_counted(people: None, admin_client: Client) -> None:
     storage.record([at(1, 0), at(2, 0), at(2, 1)])
 
-    found = told(admin_client)
+    found = figures(admin_client)
 
-    assert tuple(found) == EVERY
+    assert tuple(found) == ALL_KEYS
     assert (found["people"].value, found["locations"].value) == ("9", "3")
     assert found["newest"].url == f"/admin/locations/location/{at(2, 1).id}/"
     assert found["newest"].note.startswith("2026-05-11 12:00:01 UTC")
     assert found["rejected"] == dashboard.Figure(
-        "rejected", "Rejected pings", "0", "Nothing had to be set aside.", "/admin/consumers/rejectedping/"
+        "rejected", "Rejected pings", "0", "No ping is rejected.", "/admin/consumers/rejectedping/"
     )
 
 
-def test_many_are_estimated_and_said_to_be(people: None, admin_client: Client) -> None:
+def test_large_tables_are_estimated_and_marked_as_estimates(people: None, admin_client: Client) -> None:
     sql(MANY)
 
-    found = told(admin_client)
+    found = figures(admin_client)
 
     assert found["locations"].value == found["rejected"].value == "about 30,000"
     assert "estimates" in found["locations"].note
     assert {part.name for part in found["rejected"].parts} <= {f"Reason {n}" for n in range(7)}
     assert all(1428 <= part.number <= 1429 for part in found["rejected"].parts)
-    assert "There are more reasons. Counted are those of the newest 10,000." in found["rejected"].note
+    assert "There are more reasons. Only the newest 10,000 are counted." in found["rejected"].note
 
 
-def test_an_estimate_keeps_up_with_what_comes_after_the_last_analyze(people: None) -> None:
+def test_an_estimate_includes_rows_inserted_after_the_last_analyze(people: None) -> None:
     sql(MANY)
     sql(
         "INSERT INTO locations_location (person_id, creation_time, latitude, longitude) "
@@ -80,7 +80,7 @@ def test_an_estimate_keeps_up_with_what_comes_after_the_last_analyze(people: Non
     assert 50_000 < size.rows < 70_000
 
 
-def test_what_was_never_analyzed_is_found_all_the_same(people: None) -> None:
+def test_a_table_that_was_never_analyzed_is_estimated(people: None) -> None:
     sql(MANY.partition("ANALYZE")[0])
 
     def size() -> dashboard.Size:
@@ -99,13 +99,13 @@ def test_an_estimate_has_three_digits(rows: int, text: str) -> None:
     ("seconds", "text"),
     [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days"), (1e9, "11,574 days")],
 )
-def test_an_age_is_said_in_short(seconds: float, text: str) -> None:
+def test_an_age_is_shown_in_its_largest_unit(seconds: float, text: str) -> None:
     assert dashboard.format_duration(seconds) == text
 
 
-def test_what_is_stored_is_counted_and_repeats_are_not(people: None, admin_client: Client) -> None:
+def test_the_stored_counter_ignores_repeats(people: None, admin_client: Client) -> None:
     def stored() -> int:
-        counter = told(admin_client, FRAGMENT)["stored"].counter
+        counter = figures(admin_client, FRAGMENT)["stored"].counter
         assert counter is not None
         return counter.number
 
@@ -117,29 +117,29 @@ def test_what_is_stored_is_counted_and_repeats_are_not(people: None, admin_clien
 
 def test_a_ping_of_times_to_come_is_not_the_newest(people: None, admin_client: Client) -> None:
     storage.record([at(1, 0), at(1, 365 * 86_400 * 50)])
-    assert told(admin_client)["newest"].url == f"/admin/locations/location/{at(1, 0).id}/"
+    assert figures(admin_client)["newest"].url == f"/admin/locations/location/{at(1, 0).id}/"
 
 
 # --- the topic -----------------------------------------------------------------------------------
 
 
 def test_without_a_topic_that_is_said(people: None, admin_client: Client) -> None:
-    figure = told(admin_client)["unwritten"]
+    figure = figures(admin_client)["unwritten"]
     assert figure.value == dashboard.UNKNOWN
     assert figure.note == "There is no topic here: a ping that is taken is stored."
 
 
-def test_what_is_in_the_topic_and_what_had_to_be_set_aside(
+def test_figures_of_the_lag_and_of_rejected_pings(
     people: None, send: Callable, write_all: Callable, admin_client: Client
 ) -> None:
     send(at(1, 0), at(10, 0), at(11, 0), (b"1", b"\xff"))
-    waiting = told(admin_client)["unwritten"]
+    waiting = figures(admin_client)["unwritten"]
     assert waiting.value == "4"
-    assert "the oldest sent" in waiting.note
+    assert "the oldest was sent" in waiting.note
 
     write_all()
 
-    found = told(admin_client)
+    found = figures(admin_client)
     assert found["unwritten"].value == "0"
     assert found["locations"].value == "1"
     assert found["rejected"].value == "3"
@@ -153,16 +153,16 @@ def test_what_is_in_the_topic_and_what_had_to_be_set_aside(
         assert {row.reason for row in listed.result_list} == {part.name}
 
 
-def test_the_page_comes_while_the_broker_is_away(
+def test_the_page_loads_while_the_broker_is_unavailable(
     people: None, settings: Any, free_port: int, admin_client: Client
 ) -> None:
     settings.PINGS_URL = f"kafka://127.0.0.1:{free_port}"
-    found = told(admin_client)
+    found = figures(admin_client)
     assert found["unwritten"].note.startswith("Broker out of reach")
     assert found["people"].value == "9"
 
 
-def test_the_page_comes_without_what_the_database_does_not_say_in_time(
+def test_the_page_loads_without_a_figure_whose_query_times_out(
     people: None, admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dashboard, "STATEMENT_TIMEOUT_S", 0.2)
@@ -172,36 +172,36 @@ def test_the_page_comes_without_what_the_database_does_not_say_in_time(
     try:
         with locker.cursor() as cursor:
             cursor.execute("BEGIN; LOCK TABLE rejected_pings IN ACCESS EXCLUSIVE MODE")
-            found = told(admin_client)
+            found = figures(admin_client)
     finally:
         locker.close()
-    assert tuple(found) == (*EVERY[:-1], "no-rejectedping")
-    assert found["no-rejectedping"].note == "The database did not answer in time."
+    assert tuple(found) == (*ALL_KEYS[:-1], "no-rejectedping")
+    assert found["no-rejectedping"].note == "No answer from the database in time."
 
 
-# --- what they cost ------------------------------------------------------------------------------
+# --- cost -------------------------------------------------------------------------------------
 
 
-def test_it_asks_the_same_whatever_the_number_of_rows(people: None, admin_client: Client) -> None:
+def test_the_number_of_queries_does_not_grow_with_the_tables(people: None, admin_client: Client) -> None:
     def statements() -> list[str]:
         with CaptureQueriesContext(
             connection,
         ) as asked:
-            told(admin_client, FRAGMENT)
+            figures(admin_client, FRAGMENT)
         return [each["sql"] for each in asked if "pg_class" in each["sql"] or "_" in each["sql"]]
 
     storage.record([at(1, 0.5)])
     few = statements()
     sql(MANY)
     many = statements()
-    assert len(many) < len(few) <= 20  # of many not even the few are counted
+    assert len(many) < len(few) <= 20  # a large table is not counted
     assert not [each for each in many if "count(*) FROM (SELECT FROM locations_location" in each]
 
 
-def test_no_statement_scans_what_is_large(people: None, admin_client: Client) -> None:
+def test_no_query_scans_a_large_table(people: None, admin_client: Client) -> None:
     sql(MANY)
     with CaptureQueriesContext(connection) as asked:
-        told(admin_client, FRAGMENT)
+        figures(admin_client, FRAGMENT)
     touching = [
         each["sql"] for each in asked if re.search("FROM (locations_location|rejected_pings)", each["sql"])
     ]
@@ -214,10 +214,10 @@ def test_no_statement_scans_what_is_large(people: None, admin_client: Client) ->
         assert "Seq Scan" not in plan
 
 
-# --- who sees them -------------------------------------------------------------------------------
+# --- permissions --------------------------------------------------------------------------------
 
 
-def test_who_is_not_logged_in_gets_the_login(client: Client, db: None) -> None:
+def test_anonymous_users_are_redirected_to_the_login(client: Client, db: None) -> None:
     for path in (PAGE, FRAGMENT):
         assert client.get(path).headers["Location"] == f"/admin/login/?next={path}"
 
@@ -231,11 +231,11 @@ def test_who_is_not_logged_in_gets_the_login(client: Client, db: None) -> None:
         ("view_rejectedping", ("unwritten", "rejected")),
     ],
 )
-def test_of_what_one_may_not_see_nothing_is_told(
+def test_figures_need_the_view_permission(
     people: None, client: Client, django_user_model: type[User], permission: str | None, keys: tuple[str, ...]
 ) -> None:
     user = django_user_model.objects.create_user("someone", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename=permission))
     client.force_login(user)
     for path in (PAGE, FRAGMENT):
-        assert tuple(told(client, path)) == keys
+        assert tuple(figures(client, path)) == keys

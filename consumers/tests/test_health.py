@@ -1,4 +1,4 @@
-"""Readiness with a topic: what doors, the admin site and the gRPC server say of a frozen broker or writer."""
+"""Readiness with a topic: web, admin and gRPC processes report a frozen broker or writer."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from rest_framework.test import APIClient
 
 from consumers import producer, topic, writer_watch
-from consumers.person_cache import KnownPersons
+from consumers.person_cache import PersonCache
 from consumers.tests.conftest import at
 from consumers.tests.process import WriterProcess
 from grpc_server.probe import LOCATION_SERVICE, is_serving
@@ -32,11 +32,11 @@ def frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_a_frozen_broker_is_told_by_each_process_that_needs_it(
+def test_each_process_that_needs_the_broker_reports_a_frozen_one(
     api: APIClient, settings: Any, monkeypatch: pytest.MonkeyPatch
 ):
     settings.SERVED_APPS = ["locations"]
-    monkeypatch.setattr(producer, "known", KnownPersons())
+    monkeypatch.setattr(producer, "person_cache", PersonCache())
 
     def needs() -> dict[str, str]:
         return dict(api.get("/health/ready").json()["needs"])
@@ -49,25 +49,25 @@ def test_a_frozen_broker_is_told_by_each_process_that_needs_it(
         with LocationProcess(PINGS_URL=broker.url) as server, server.channel() as channel:
             health, port = HealthStub(channel), int(server.address.rpartition(":")[2])
 
-            def said(name: str) -> bool | None:
-                """None if the state changes between the question and the probe's."""
+            def serves(name: str) -> bool | None:
+                """Whether it serves; None if the health check and the probe disagree."""
                 answer = health.Check(HealthCheckRequest(service=name), timeout=20, wait_for_ready=True)
                 is_well = answer.status == HealthCheckResponse.SERVING
                 return is_well if is_serving(port, service=name) == is_well else None
 
-            until(lambda: said(LOCATION_SERVICE) and said("broker"))
+            until(lambda: serves(LOCATION_SERVICE) and serves("broker"))
             with frozen(process.pid):
                 until(lambda: needs() == {**well, "broker": "out of reach"})
                 assert api.get("/health/ready").status_code == 503
                 assert api.get("/health/live").status_code == 200
-                until(lambda: said("broker") is False and said(LOCATION_SERVICE) is False)
-                until(lambda: said(""))  # questions are answered
-                until(lambda: said("database"))
+                until(lambda: serves("broker") is False and serves(LOCATION_SERVICE) is False)
+                until(lambda: serves(""))  # reads are answered
+                until(lambda: serves("database"))
             until(lambda: needs() == well)
-            until(lambda: said(LOCATION_SERVICE))
+            until(lambda: serves(LOCATION_SERVICE))
 
 
-def test_the_process_of_the_admin_site_says_whether_a_writer_works(
+def test_the_admin_process_reports_whether_a_writer_works(
     kafka: str, api: APIClient, settings: Any, send: Callable
 ):
     settings.SERVED_APPS = ["persons", "admin"]
@@ -76,7 +76,7 @@ def test_the_process_of_the_admin_site_says_whether_a_writer_works(
         return dict(api.get("/health/ready").json()["needs"])
 
     well = {"database": "ok", "broker": "ok", "writer": "ok"}
-    until(lambda: needs() == {**well, "writer": "out of reach"})  # there is none
+    until(lambda: needs() == {**well, "writer": "out of reach"})  # no writer runs
     with WriterProcess() as writer:
         until(lambda: needs() == well)
         with frozen(writer.process.pid):
@@ -86,10 +86,10 @@ def test_the_process_of_the_admin_site_says_whether_a_writer_works(
         until(lambda: needs() == well, at_most_s=40)
 
 
-def test_a_writer_whose_offsets_do_not_move_does_not_work(
+def test_a_writer_whose_offsets_do_not_move_is_reported(
     kafka: str, send: Callable, new_writer: Callable, monkeypatch: pytest.MonkeyPatch
 ):
-    """It sends heartbeats, so the brokers keep it in the group."""
+    """Such a writer still sends heartbeats, so the brokers keep it in the group."""
     monkeypatch.setattr(writer_watch, "STUCK_S", 0.5)
     watch, writer = writer_watch.WriterWatch(), new_writer()
     until(lambda: writer.step() is not None and watch.is_at_work())

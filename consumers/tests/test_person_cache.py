@@ -1,4 +1,4 @@
-"""The cache of known persons: its TTL, its size, and what it serves while persons is away."""
+"""The cache of existing person ids: TTL, stale ids while persons is unavailable, maximum size."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from connect.errors import NeighbourUnavailable
 from connect.stale_cache import RETRY_S
-from consumers.person_cache import FRESH_S, KnownPersons
+from consumers.person_cache import TTL_S, PersonCache
 from persons import services as persons
 from tests.gunicorn_server import Server
 
@@ -28,13 +28,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def known(clock: Clock) -> KnownPersons:
-    return KnownPersons(clock=clock)
+def person_cache(clock: Clock) -> PersonCache:
+    return PersonCache(clock=clock)
 
 
 @pytest.fixture
-def switch(settings: Any, free_port: int) -> Any:
-    """The first call makes persons unreachable, the next call makes it reachable again."""
+def toggle_persons(settings: Any, free_port: int) -> Any:
+    """A function that makes the persons service unavailable, and available again at the next call."""
 
     def toggle() -> None:
         local = settings.PERSONS_URL == "local:"
@@ -43,100 +43,104 @@ def switch(settings: Any, free_port: int) -> Any:
     return toggle
 
 
-def test_a_batch_is_one_query(known: KnownPersons):
+def test_a_batch_is_one_query(person_cache: PersonCache):
     with CaptureQueriesContext(connection) as queries:
-        assert known.among([3, 1, 3, 77, 2**63 - 1]) == {1, 3}
+        assert person_cache.existing([3, 1, 3, 77, 2**63 - 1]) == {1, 3}
 
     assert len(queries) == 1
 
 
-def test_a_known_person_is_cached_for_a_minute(known: KnownPersons, clock: Clock):
-    known.among([1, 2])
+def test_existing_ids_are_cached_for_the_ttl(person_cache: PersonCache, clock: Clock):
+    person_cache.existing([1, 2])
     persons.delete(2)
-    clock.now += FRESH_S - 0.1
+    clock.now += TTL_S - 0.1
 
     with CaptureQueriesContext(connection) as queries:
-        assert known.among([1, 2]) == {1, 2}
+        assert person_cache.existing([1, 2]) == {1, 2}
     assert len(queries) == 0
 
     clock.now += 0.1
-    assert known.among([1, 2]) == {1}
+    assert person_cache.existing([1, 2]) == {1}
 
 
-def test_an_unknown_id_is_not_cached(known: KnownPersons):
-    assert known.among([10]) == set()
+def test_missing_ids_are_not_cached(person_cache: PersonCache):
+    assert person_cache.existing([10]) == set()
 
-    new = persons.create(first_name="New", last_name="Here", company_name="C")
+    person = persons.create(first_name="New", last_name="Here", company_name="C")
 
-    assert new.id == 10
-    assert known.among([10]) == {10}
+    assert person.id == 10
+    assert person_cache.existing([10]) == {10}
 
 
-def test_an_empty_batch_makes_no_query(known: KnownPersons):
+def test_no_ids_need_no_query(person_cache: PersonCache):
     with CaptureQueriesContext(connection) as queries:
-        assert known.among([]) == set()
+        assert person_cache.existing([]) == set()
 
     assert len(queries) == 0
 
 
-def test_known_persons_are_served_while_persons_is_away(known: KnownPersons, clock: Clock, switch: Any):
-    known.among([1, 2])
-    switch()
-    clock.now += 100 * FRESH_S
+def test_stale_ids_are_served_while_persons_is_unavailable(
+    person_cache: PersonCache, clock: Clock, toggle_persons: Any
+):
+    person_cache.existing([1, 2])
+    toggle_persons()
+    clock.now += 100 * TTL_S
 
-    assert known.among([2, 1]) == {1, 2}
+    assert person_cache.existing([2, 1]) == {1, 2}
     with pytest.raises(NeighbourUnavailable, match="persons 3"):
-        known.among([1, 3])
+        person_cache.existing([1, 3])
 
 
-def test_persons_is_asked_again_after_the_retry_time(known: KnownPersons, clock: Clock, switch: Any):
-    known.among([1, 2])
-    switch()
-    clock.now += FRESH_S
-    known.among([1, 2])
-    switch()
+def test_persons_is_asked_again_after_the_retry_interval(
+    person_cache: PersonCache, clock: Clock, toggle_persons: Any
+):
+    person_cache.existing([1, 2])
+    toggle_persons()
+    clock.now += TTL_S
+    person_cache.existing([1, 2])
+    toggle_persons()
     persons.delete(2)
 
-    assert known.among([1, 2]) == {1, 2}  # the retry time has not passed yet
+    assert person_cache.existing([1, 2]) == {1, 2}  # no query before the retry interval
     clock.now += RETRY_S
-    assert known.among([1, 2, 3]) == {1, 3}
+    assert person_cache.existing([1, 2, 3]) == {1, 3}
 
 
-def test_an_unreachable_database_counts_as_persons_being_away(
-    known: KnownPersons, clock: Clock, people: None
+def test_stale_ids_are_served_while_the_database_is_unavailable(
+    person_cache: PersonCache, clock: Clock, people: None
 ):
-    known.among([1])
-    clock.now += FRESH_S
+    person_cache.existing([1])
+    clock.now += TTL_S
     port = connection.settings_dict["PORT"]
     connection.close()
     try:
         connection.settings_dict["PORT"] = 1
-        assert known.among([1]) == {1}
+        assert person_cache.existing([1]) == {1}
         with pytest.raises(NeighbourUnavailable):
-            known.among([2])
+            person_cache.existing([2])
     finally:
         connection.settings_dict["PORT"] = port
         connection.close()
     clock.now += RETRY_S
-    assert known.among([1, 2]) == {1, 2}
+    assert person_cache.existing([1, 2]) == {1, 2}
 
 
-def test_persons_can_be_another_process(known: KnownPersons, settings: Any):
+def test_persons_can_be_a_separate_process(person_cache: PersonCache, settings: Any):
     with Server(SERVED_APPS="persons,internal", WEB_WORKERS="1") as persons:
         settings.PERSONS_URL = persons.url("")
 
-        assert known.among(range(1, 700)) == set(range(1, 10))
+        assert person_cache.existing(range(1, 700)) == set(range(1, 10))
 
 
-def test_the_oldest_entry_is_evicted(clock: Clock):
-    known = KnownPersons(max_size=3, clock=clock)
+def test_the_cache_has_a_maximum_size(clock: Clock):
+    person_cache = PersonCache(max_ids=3, clock=clock)
 
-    known.among([1, 2, 3])
-    clock.now += FRESH_S
-    known.among([1])
-    known.among([4])
+    person_cache.existing([1, 2, 3])
+    clock.now += TTL_S
+    person_cache.existing([1])
+    person_cache.existing([4])
 
     with CaptureQueriesContext(connection) as queries:
-        assert known.among([1, 4]) == {1, 4}
+        assert person_cache.existing([1, 4]) == {1, 4}
     assert len(queries) == 0
-    assert known._cache.get_many(range(10)).keys() == {1, 3, 4}
+    assert len(person_cache) == 3

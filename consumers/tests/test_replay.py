@@ -1,4 +1,4 @@
-"""Rejected pings recorded again, by the command and by the admin site, and looked at there."""
+"""Replay of rejected pings by the command and by the admin site, and their admin pages."""
 
 import threading
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from django.utils import timezone
 from consumers import topic
 from consumers.batch_store import UNKNOWN
 from consumers.models import RejectedPing
-from consumers.replay import BLOCK, replay
+from consumers.replay import BATCH, replay
 from consumers.tests.conftest import at
 from locations import storage
 from locations.pings import Ping
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("people")
 
 
 def reject(*what: Ping | bytes | None, reason: str = UNKNOWN) -> list[RejectedPing]:
-    """As the writer sets aside; bytes are a value that could not be read, of person 7."""
+    """Creates rejected pings like the writer does; bytes are an unreadable value with the key of person 7."""
     first = RejectedPing.objects.count()
     rows = []
     for offset, each in enumerate(what, start=first):
@@ -37,7 +37,7 @@ def reject(*what: Ping | bytes | None, reason: str = UNKNOWN) -> list[RejectedPi
     return RejectedPing.objects.bulk_create(rows)
 
 
-def said(**how: object) -> str:
+def run_replay(**how: object) -> str:
     output = StringIO()
     call_command("replay_rejected", stdout=output, **how)
     return output.getvalue().strip()
@@ -50,48 +50,48 @@ def new_person() -> int:
 # --- the command ---------------------------------------------------------------------------------
 
 
-def test_those_that_are_taken_now_go_and_the_others_stay(people: None):
+def test_a_replay_removes_recorded_pings_and_keeps_the_others(people: None):
     reject(at(10, 0), at(11, 0), at(10, 1), b"\xff", None, at(1, 0, latitude=91))
-    assert said() == "6 read, 0 stored, 0 repeats, 6 still rejected"
+    assert run_replay() == "6 read, 0 stored, 0 repeats, 6 still rejected"
 
     assert new_person() == 10
     storage.record([at(10, 1)])
 
-    assert said() == "6 read, 1 stored, 1 repeats, 4 still rejected"
+    assert run_replay() == "6 read, 1 stored, 1 repeats, 4 still rejected"
     assert list(storage.list_between(person_id=10)) == [at(10, 0), at(10, 1)]
     assert set(RejectedPing.objects.values_list("person_id", flat=True)) == {11, 7, 1}
-    assert said() == "4 read, 0 stored, 0 repeats, 4 still rejected"
+    assert run_replay() == "4 read, 0 stored, 0 repeats, 4 still rejected"
 
 
-def test_none_is_fine():
-    assert said() == "0 read, 0 stored, 0 repeats, 0 still rejected"
+def test_a_replay_of_an_empty_table():
+    assert run_replay() == "0 read, 0 stored, 0 repeats, 0 still rejected"
 
 
-def test_it_can_be_interrupted_and_run_again():
-    reject(*(at(1, n) for n in range(BLOCK + 1)))
+def test_a_replay_can_be_interrupted_and_run_again():
+    reject(*(at(1, n) for n in range(BATCH + 1)))
 
     interrupted = replay(RejectedPing.objects.all())
     next(interrupted)
     interrupted.close()
 
     assert RejectedPing.objects.count() == 1
-    assert said() == "1 read, 1 stored, 0 repeats, 0 still rejected"
-    assert len(list(storage.list_between(person_id=1))) == BLOCK + 1
+    assert run_replay() == "1 read, 1 stored, 0 repeats, 0 still rejected"
+    assert len(list(storage.list_between(person_id=1))) == BATCH + 1
 
 
-def test_one_that_the_database_refuses_keeps_no_other_back():
+def test_a_ping_that_the_database_refuses_does_not_block_the_others():
     reject(*(at(1, n) for n in range(9)), at(1, 100, latitude=13), *(at(2, n) for n in range(9)))
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE locations_location ADD CONSTRAINT picky CHECK (latitude <> 13) NOT VALID")
     try:
-        assert said() == "19 read, 18 stored, 0 repeats, 1 still rejected"
+        assert run_replay() == "19 read, 18 stored, 0 repeats, 1 still rejected"
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE locations_location DROP CONSTRAINT picky")
-    assert said() == "1 read, 1 stored, 0 repeats, 0 still rejected"
+    assert run_replay() == "1 read, 1 stored, 0 repeats, 0 still rejected"
 
 
-def waiting_for_a_lock(count: int) -> bool:
+def lock_waiters(count: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         return cursor.fetchone()[0] == count
@@ -103,7 +103,7 @@ def in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[Exce
     def run() -> None:
         try:
             work()
-        except Exception as fault:  # noqa: BLE001 - whatever it is, the test shows it
+        except Exception as fault:  # noqa: BLE001 - the test reports it
             faults.append(fault)
         finally:
             connection.close()
@@ -117,14 +117,14 @@ def in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[Exce
 @pytest.mark.parametrize("_round", range(3))
 def test_a_replay_and_the_deletion_of_the_person_do_not_deadlock(replays_first: bool, _round: int):
     reject(*(at(1, n) for n in range(200)), *(at(2, n) for n in range(200)))
-    works = [said, lambda: persons.delete(1)]
+    works = [run_replay, lambda: persons.delete(1)]
     started = []
 
     with transaction.atomic():
-        Person.objects.select_for_update().get(id=1)  # both come to wait behind this
+        Person.objects.select_for_update().get(id=1)  # both wait for this lock
         for work in works if replays_first else reversed(works):
             started.append(in_a_thread(work))
-            until(lambda: waiting_for_a_lock(len(started)))
+            until(lambda: lock_waiters(len(started)))
     for thread, _ in started:
         thread.join(30)
 
@@ -134,11 +134,11 @@ def test_a_replay_and_the_deletion_of_the_person_do_not_deadlock(replays_first: 
 
 
 @pytest.mark.parametrize("_round", range(3))
-def test_replays_and_deletions_at_once_end_as_one_after_the_other_would(_round: int):
+def test_concurrent_replays_and_deletions_are_serializable(_round: int):
     for person_id in range(1, 10):
         reject(*(at(person_id, n) for n in range(100)))
 
-    started = [in_a_thread(said), in_a_thread(said)]
+    started = [in_a_thread(run_replay), in_a_thread(run_replay)]
     started += [in_a_thread(partial(persons.delete, person_id)) for person_id in range(1, 9)]
     for thread, _ in started:
         thread.join(60)
@@ -153,7 +153,7 @@ def test_replays_and_deletions_at_once_end_as_one_after_the_other_would(_round: 
 LIST = "/admin/consumers/rejectedping/"
 
 
-def test_the_list_is_found_by_person_and_narrowed_by_reason(admin_client: Client):
+def test_the_list_can_be_searched_by_person_and_filtered_by_reason(admin_client: Client):
     reject(at(10, 0), at(11, 0))
     reject(b"\xff", reason="The value is not a location.")
 
@@ -165,7 +165,7 @@ def test_the_list_is_found_by_person_and_narrowed_by_reason(admin_client: Client
     assert admin_client.get(LIST, {"reason": UNKNOWN}).context["cl"].result_count == 2
 
 
-def test_one_is_shown_with_what_can_be_read_of_it(admin_client: Client):
+def test_a_rejected_ping_is_shown_decoded_where_possible(admin_client: Client):
     good, unreadable, empty = reject(at(10, 0), b"\xff<b>", None)
 
     page = admin_client.get(f"{LIST}{good.id}/change/").content.decode()
@@ -173,11 +173,11 @@ def test_one_is_shown_with_what_can_be_read_of_it(admin_client: Client):
     assert "latitude: 1" in page
     page = admin_client.get(f"{LIST}{unreadable.id}/change/").content.decode()
     assert "ff 3c 62 3e" in page
-    assert "It is none." in page
+    assert "Not a location." in page
     assert admin_client.get(f"{LIST}{empty.id}/change/").status_code == 200
 
 
-def test_nothing_can_be_added_or_changed(admin_client: Client):
+def test_rejected_pings_cannot_be_added_or_changed(admin_client: Client):
     (row,) = reject(at(10, 0))
 
     assert admin_client.get(f"{LIST}add/").status_code == 403
@@ -185,7 +185,7 @@ def test_nothing_can_be_added_or_changed(admin_client: Client):
     assert RejectedPing.objects.get().reason == UNKNOWN
 
 
-def test_those_selected_are_recorded_again(admin_client: Client):
+def test_the_action_replays_the_selected_pings(admin_client: Client):
     rows = reject(at(1, 0), at(1, 1), at(11, 0))
     act = {"action": "replay_selected", "_selected_action": [rows[0].id, rows[2].id]}
 
@@ -196,7 +196,9 @@ def test_those_selected_are_recorded_again(admin_client: Client):
     assert set(RejectedPing.objects.values_list("id", flat=True)) == {rows[1].id, rows[2].id}
 
 
-def test_who_may_only_look_cannot_replay(client: Client, django_user_model: type, view_only: Callable):
+def test_the_view_permission_does_not_allow_a_replay(
+    client: Client, django_user_model: type, view_only: Callable
+):
     client.force_login(view_only())
     reject(at(1, 0))
 

@@ -1,4 +1,4 @@
-"""What a message is, and making the topic that holds it."""
+"""The message format, the brokers' address and the creation of the topic."""
 
 from datetime import UTC, timedelta
 from io import StringIO
@@ -33,11 +33,11 @@ PINGS = st.builds(
 
 
 @given(PINGS)
-def test_what_is_encoded_is_read_again_to_the_last_bit(ping: Ping):
+def test_encoding_and_decoding_is_exact(ping: Ping):
     key, value = topic.encode(ping)
 
     assert key == str(ping.person_id).encode("ascii")
-    assert topic.read(key, value) == (ping, ping.person_id, "")
+    assert topic.decode(key, value) == (ping, ping.person_id, "")
 
 
 TINY = st.floats(-1e-8, 1e-8) | st.floats(-1e-300, 1e-300)
@@ -45,17 +45,17 @@ TINY = st.floats(-1e-8, 1e-8) | st.floats(-1e-300, 1e-300)
 
 @given(PINGS, TINY, TINY)
 def test_a_tiny_coordinate_in_a_message_is_zero(ping: Ping, latitude: float, longitude: float):
-    """However it was sent: an older version or another program may have written the message."""
+    """An older version or another program may have sent such a value."""
     key, value = topic.encode(ping._replace(latitude=latitude, longitude=longitude))
 
     expected = ping._replace(latitude=flush_to_zero(latitude), longitude=flush_to_zero(longitude))
-    assert topic.read(key, value).ping == expected
-    assert topic.read_good([value]) == ([expected], [0])
+    assert topic.decode(key, value).ping == expected
+    assert topic.decode_batch([value]) == ([expected], [0])
 
 
 @given(st.none() | st.binary(max_size=40), st.none() | st.binary(max_size=200))
-def test_whatever_the_bytes_are_they_are_a_good_ping_or_have_a_reason(key: bytes | None, value: bytes | None):
-    read = topic.read(key, value)
+def test_any_bytes_decode_to_a_valid_ping_or_a_reason(key: bytes | None, value: bytes | None):
+    read = topic.decode(key, value)
 
     assert (read.ping is None) == bool(read.reason)
     assert read.ping is None or is_valid(read.ping)
@@ -88,26 +88,26 @@ def value_of(**changes: Any) -> bytes:
         (value_of(person_id=None, creation_time=converter.to_timestamp(EARLIEST)), None),
     ],
 )
-def test_a_message_that_is_no_ping_says_why_and_whose_it_is(value: bytes | None, reason: str | None):
-    ping, person_id, said = topic.read(b"5", value)
+def test_a_bad_message_has_a_reason_and_a_person_id(value: bytes | None, reason: str | None):
+    ping, person_id, error = topic.decode(b"5", value)
 
     assert ping is None
     assert person_id == 5
-    assert said == (reason or "person_id: This field is required.")
+    assert error == (reason or "person_id: This field is required.")
 
 
-def test_whose_it_is_says_the_value_first():
-    assert topic.read(b"7", value_of(latitude=91)).person_id == 5
+def test_the_person_id_of_the_value_precedes_that_of_the_key():
+    assert topic.decode(b"7", value_of(latitude=91)).person_id == 5
     for key in (None, b"", b"-5", b"5.0", b"x", b"9" * 20, str(2**63).encode()):
-        assert topic.read(key, b"\xff").person_id is None
-    assert topic.read(str(2**63 - 1).encode(), b"\xff").person_id == 2**63 - 1
+        assert topic.decode(key, b"\xff").person_id is None
+    assert topic.decode(str(2**63 - 1).encode(), b"\xff").person_id == 2**63 - 1
 
 
-def test_a_value_is_the_protobuf_location_of_the_grpc_server():
+def test_a_value_is_a_protobuf_location():
     location = pb.Location.FromString(topic.encode(at(5, 0.25))[1])
 
     assert (location.person_id, location.latitude, location.longitude) == (5, 1.0, 2.0)
-    assert not location.id  # every reader knows it anyway
+    assert not location.id  # readers compute it
 
 
 # --- brokers -------------------------------------------------------------------------------------
@@ -130,27 +130,27 @@ def test_several_brokers_can_be_named(settings: Any):
     assert neighbours.pings().__name__ == "consumers.producer"
 
 
-# --- making it -----------------------------------------------------------------------------------
+# --- creation ------------------------------------------------------------------------------------
 
 
-def test_the_topic_is_made_once_and_kept(kafka: str, settings: Any):
+def test_creating_the_topic_is_idempotent(kafka: str, settings: Any):
     settings.KAFKA_TOPIC += "-new"
 
     assert topic.ensure(4) == 4
     assert topic.ensure(4) == 4
-    assert topic.ensure(2) == 4  # more than asked for is no harm
+    assert topic.ensure(2) == 4  # more than requested is accepted
     assert topic.partitions_of(topic.admin()) == [0, 1, 2, 3]
 
 
-def test_a_topic_with_fewer_partitions_than_asked_for_is_refused(kafka: str):
+def test_a_topic_with_fewer_partitions_than_requested_is_refused(kafka: str):
     with pytest.raises(topic.TooFewPartitions, match="has 3 partitions and not 4"):
         topic.ensure(4)
-    with pytest.raises(CommandError, match="has 3 partitions") as said:
+    with pytest.raises(CommandError, match="has 3 partitions") as raised:
         call_command("make_topic", partitions=4)
-    assert said.value.returncode == 2
+    assert raised.value.returncode == 2
 
 
-def test_what_was_sent_is_kept_for_a_day(kafka: str, settings: Any):
+def test_the_retention_is_one_day(kafka: str, settings: Any):
     resource = ConfigResource(ResourceType.TOPIC, settings.KAFKA_TOPIC)
     admin = topic.admin()
     found = admin.describe_configs([resource])[resource].result(20)
@@ -159,35 +159,35 @@ def test_what_was_sent_is_kept_for_a_day(kafka: str, settings: Any):
     assert found["cleanup.policy"].value == "delete"
 
 
-def test_the_command_says_what_is_there(kafka: str, settings: Any):
-    said = StringIO()
+def test_make_topic_reports_the_topic(kafka: str, settings: Any):
+    output = StringIO()
 
-    call_command("make_topic", partitions=3, stdout=said)
+    call_command("make_topic", partitions=3, stdout=output)
 
-    assert said.getvalue() == f"The topic {settings.KAFKA_TOPIC} is there, with 3 partitions.\n"
+    assert output.getvalue() == f"The topic {settings.KAFKA_TOPIC} exists, with 3 partitions.\n"
 
 
-def test_brokers_that_are_away_are_said_to_be(settings: Any, free_port: int):
+def test_unavailable_brokers_are_reported(settings: Any, free_port: int):
     settings.PINGS_URL, settings.KAFKA_TIMEOUT_S = f"kafka://127.0.0.1:{free_port}", 0.5
 
     with pytest.raises(NeighbourUnavailable):
         topic.ensure(1)
     with pytest.raises(NeighbourUnavailable):
         topic.partitions_of(topic.admin())
-    with pytest.raises(CommandError, match="out of reach") as said:
+    with pytest.raises(CommandError, match="out of reach") as raised:
         call_command("make_topic", partitions=1)
-    assert said.value.returncode == 1
+    assert raised.value.returncode == 1
 
 
-def test_many_at_once_are_read_like_each_for_itself():
+def test_decoding_a_batch_equals_decoding_each_value():
     good = [at(1 + n, n / 8, latitude=-n) for n in range(90)]
     values = [topic.encode(ping)[1] for ping in good]
-    assert topic.read_good(values) == (good, list(range(90)))
+    assert topic.decode_batch(values) == (good, list(range(90)))
 
     no_time, too_far = pb.Location(person_id=1, latitude=1, longitude=1), pb.Location(latitude=91)
     with_a_name = pb.Location.FromString(values[3])
     with_a_name.id = "x" * 200
     bad = [no_time.SerializeToString(), too_far.SerializeToString(), b""]
     some = [*bad, *values[:3], with_a_name.SerializeToString(), *values[4:]]
-    assert topic.read_good(some) == (good, list(range(3, 93)))
-    assert topic.read_good([None, b"\xff", *some]) == (good, list(range(5, 95)))
+    assert topic.decode_batch(some) == (good, list(range(3, 93)))
+    assert topic.decode_batch([None, b"\xff", *some]) == (good, list(range(5, 95)))

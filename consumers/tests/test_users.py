@@ -1,5 +1,6 @@
-"""A broker with users: each may do what it is there for, and nobody else anything."""
+"""A broker with authentication: each user has exactly its permissions, other clients have none."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,10 +25,10 @@ from django.core.management import CommandError, call_command
 from connect.errors import NeighbourUnavailable
 from consumers import producer, topic
 from consumers.lag import Observer
-from consumers.person_cache import KnownPersons
+from consumers.person_cache import PersonCache
 from consumers.tests.conftest import at, stored
 from consumers.tests.process import WriterProcess
-from consumers.writer import what_is_missing
+from consumers.writer import missing_dependency
 from local import kafka as local_kafka
 from local.kafka import Broker
 from tests.gunicorn_server import until
@@ -57,14 +58,14 @@ def act_as(secured: Broker, settings: Any) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def made(secured: Broker, act_as: Callable[[str], None]) -> None:
-    """The topic is there, and the broker applies its rules."""
+def created_topic(secured: Broker, act_as: Callable[[str], None]) -> None:
+    """The topic exists and the broker applies its access rules."""
     act_as("admin")
     assert topic.ensure(3) == 3
     until(lambda: all(is_allowed(describe, secured.client(user)) for user in MAY))
 
 
-# --- what each call answers ----------------------------------------------------------------------
+# --- permissions of each call -------------------------------------------------------------------
 
 Config = dict[str, Any]
 Call = Callable[[Config], None]
@@ -138,7 +139,7 @@ def read_rules(config: Config) -> None:
         ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
     )
     client = AdminClient(config)
-    # The library answers a refusal with an empty list, and there are rules.
+    # The library returns an empty list if refused; here rules exist.
     if not client.describe_acls(every, request_timeout=SHORT_MS / 1000).result():
         raise KafkaException(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED))
 
@@ -161,14 +162,14 @@ NOT_ALLOWED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    # The broker does not tell who coordinates a group that the user may not see.
+    # The broker does not reveal the coordinator of a group without permission.
     KafkaError._WAIT_COORD,
     KafkaError._TIMED_OUT,
 }
 
 
-def at_once(calls: Iterable[Call], config: Config) -> dict[Call, KafkaError | None]:
-    """What each call is answered; None is yes."""
+def concurrently(calls: Iterable[Call], config: Config) -> dict[Call, KafkaError | None]:
+    """The error of each call; None if it is allowed."""
 
     def answer(call: Call) -> KafkaError | None:
         try:
@@ -183,15 +184,15 @@ def at_once(calls: Iterable[Call], config: Config) -> dict[Call, KafkaError | No
 
 
 @pytest.mark.parametrize("user", MAY)
-def test_a_user_may_do_what_it_is_there_for_and_nothing_else(user: str, secured: Broker, made: None):
-    produce(secured.client("producer"))  # something to read
-    answers = at_once(CALLS, secured.client(user))
+def test_a_user_has_exactly_its_permissions(user: str, secured: Broker, created_topic: None):
+    produce(secured.client("producer"))  # a message for the consume call
+    answers = concurrently(CALLS, secured.client(user))
     assert {call for call, error in answers.items() if error is None} == MAY[user]
     assert {error.code() for error in answers.values() if error is not None} <= NOT_ALLOWED
 
 
 @pytest.mark.parametrize(
-    "stranger",
+    "credentials",
     [
         {},
         {
@@ -204,13 +205,17 @@ def test_a_user_may_do_what_it_is_there_for_and_nothing_else(user: str, secured:
     ids=["without a user", "with a wrong password"],
 )
 @pytest.mark.parametrize("port", ["port", "controller_port"])
-def test_a_stranger_may_do_nothing(stranger: Config, port: str, secured: Broker, made: None):
+def test_unauthenticated_clients_have_no_permissions(
+    credentials: Config, port: str, secured: Broker, created_topic: None
+):
     address = f"127.0.0.1:{getattr(secured, port)}"
-    answers = at_once((produce, consume, describe, create, alter), {"bootstrap.servers": address, **stranger})
+    answers = concurrently(
+        (produce, consume, describe, create, alter), {"bootstrap.servers": address, **credentials}
+    )
     assert not [call for call, error in answers.items() if error is None]
 
 
-def test_nobody_reads_the_passwords_in_the_arguments_or_in_files(secured: Broker):
+def test_files_with_passwords_are_private(secured: Broker):
     for file in secured.home.iterdir():
         if file.is_file() and any(password in file.read_text() for password in secured.passwords.values()):
             assert file.stat().st_mode & 0o077 == 0, file
@@ -220,12 +225,12 @@ def test_nobody_reads_the_passwords_in_the_arguments_or_in_files(secured: Broker
 # --- the processes -------------------------------------------------------------------------------
 
 
-def test_pings_go_through_with_each_process_as_its_own_user(
-    secured: Broker, made: None, act_as: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+def test_pings_are_stored_with_each_process_as_its_own_user(
+    secured: Broker, created_topic: None, act_as: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(producer, "known", KnownPersons())
+    monkeypatch.setattr(producer, "person_cache", PersonCache())
     act_as("producer")
-    assert what_is_missing() is None
+    assert missing_dependency() is None
     assert producer.submit([at(1, 0), at(2, 0)]).refused == []
     act_as("observer")
     observer = Observer()
@@ -237,29 +242,29 @@ def test_pings_go_through_with_each_process_as_its_own_user(
     observer.close()
 
 
-def test_a_writer_with_a_wrong_password_ends_and_says_why(secured: Broker, made: None):
+def test_a_writer_with_a_wrong_password_exits_with_the_reason(secured: Broker, created_topic: None):
     with WriterProcess(KAFKA_USER="writer", KAFKA_PASSWORD=WRONG, KAFKA_TIMEOUT_S="3") as writer:
-        assert writer.ended() == 2
+        assert writer.wait_for_exit() == 2
         assert "The broker refuses this writer, nothing is lost: " in writer.output()
         assert "Authentication failed" in writer.output()
         assert WRONG not in writer.output()
 
 
-def test_a_writer_without_its_rights_waits_for_them_at_start(
+def test_a_starting_writer_waits_for_its_permissions(
     secured: Broker, settings: Any, act_as: Callable[[str], None]
 ):
     settings.KAFKA_TOPIC = "made-later"
     settings.KAFKA_GROUP = "writers-of-made-later"
     act_as("writer")
     with WriterProcess(**secured.settings_of("writer")) as writer:
-        writer.until_said("broker: ")
+        writer.until_output("broker: ")
         act_as("admin")
         topic.ensure(3)
-        writer.until_said("Writes the partitions [0, 1, 2].", at_most_s=40)
+        writer.until_output("Writes the partitions [0, 1, 2].", at_most_s=40)
         assert writer.stop() == 0
 
 
-def test_a_writer_that_loses_its_rights_ends_and_says_why(
+def test_a_writer_that_loses_its_permissions_exits_with_the_reason(
     secured: Broker, settings: Any, act_as: Callable[[str], None]
 ):
     settings.KAFKA_TOPIC = "taken-away"
@@ -267,7 +272,7 @@ def test_a_writer_that_loses_its_rights_ends_and_says_why(
     act_as("admin")
     topic.ensure(3)
     with WriterProcess(**secured.settings_of("writer")) as writer:
-        writer.until_said("Writes the partitions [0, 1, 2].", at_most_s=40)
+        writer.until_output("Writes the partitions [0, 1, 2].", at_most_s=40)
         rules = AclBindingFilter(
             ResourceType.ANY,
             None,
@@ -279,51 +284,60 @@ def test_a_writer_that_loses_its_rights_ends_and_says_why(
         )
         client = topic.admin()
         client.delete_acls([rules])[rules].result(20)
-        assert writer.ended() == 2
+        assert writer.wait_for_exit() == 2
         assert "AUTHORIZATION_FAILED" in writer.output()
 
 
-def test_making_the_topic_needs_the_super_user(secured: Broker, act_as: Callable[[str], None]):
+def test_creating_the_topic_needs_the_super_user(secured: Broker, act_as: Callable[[str], None]):
     act_as("writer")
     with pytest.raises(CommandError, match="The brokers refuse") as refused:
         call_command("make_topic")
     assert refused.value.returncode == 2
 
 
-def test_credentials_in_the_address_are_refused_and_not_repeated(settings: Any):
+def test_credentials_in_the_address_are_refused_without_printing_them(settings: Any):
     settings.PINGS_URL = "kafka://writer:secret@127.0.0.1:9092"
     with pytest.raises(ImproperlyConfigured) as refused:
         topic.brokers()
     assert "secret" not in str(refused.value)
 
 
-def test_a_producer_with_a_wrong_password_says_that_nothing_is_taken(
-    secured: Broker, made: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_producer_with_a_wrong_password_fails(
+    secured: Broker, created_topic: None, settings: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(producer, "known", KnownPersons())
+    monkeypatch.setattr(producer, "person_cache", PersonCache())
     settings.KAFKA_USER, settings.KAFKA_PASSWORD, settings.KAFKA_TIMEOUT_S = "producer", WRONG, 2.0
     with pytest.raises(NeighbourUnavailable):
         producer.submit([at(1, 0)])
 
 
-def test_an_observer_sees_that_the_broker_is_alive(
-    secured: Broker, made: None, act_as: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+def test_an_observer_may_check_the_broker(
+    secured: Broker, created_topic: None, act_as: Callable[[str], None]
 ):
-    """The question makes no producer: that of a user without WRITE ends with a fatal error."""
-    monkeypatch.setattr(producer, "_links", {})
+    """The check creates no producer: without the WRITE permission it would have a fatal error."""
+    before = polling_threads()
     act_as("observer")
     assert producer.is_alive(secured.url)
-    assert producer._links == {}
+    assert polling_threads() == before
 
 
 def test_a_producer_with_a_fatal_error_is_replaced(
-    secured: Broker, made: None, act_as: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    secured: Broker, created_topic: None, act_as: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(producer, "known", KnownPersons())
-    monkeypatch.setattr(producer, "_links", {})
+    monkeypatch.setattr(producer, "person_cache", PersonCache())
     act_as("observer")  # may not write
     with pytest.raises(NeighbourUnavailable):
         producer.submit([at(1, 0)])
-    until(lambda: not producer._links)
     act_as("producer")
-    assert producer.submit([at(1, 0)]).refused == []
+    until(is_accepted)
+
+
+def is_accepted() -> bool:
+    try:
+        return producer.submit([at(1, 0)]).refused == []
+    except NeighbourUnavailable:
+        return False
+
+
+def polling_threads() -> int:
+    return sum(thread.name == producer.POLLING_THREAD for thread in threading.enumerate())

@@ -1,20 +1,23 @@
-"""One step of the writer: a batch into the database, then committed; what is bad set aside; nothing twice."""
+"""Steps of the writer: store a batch, commit it, set bad messages aside, store nothing twice."""
 
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, Message, TopicPartition
+from django.conf import settings as django_settings
 from django.db import OperationalError, connection
 
 from connect.errors import NeighbourUnavailable
 from consumers import batch_store, topic
-from consumers.batch_store import UNKNOWN, Tally, read, store
-from consumers.lag import Observer, Standing
+from consumers import writer as writer_module
+from consumers.batch_store import UNKNOWN, Tally
+from consumers.lag import Lag, Observer, Statistics
 from consumers.models import RejectedPing
 from consumers.replay import replay
 from consumers.tests.conftest import NOON, at, stored
-from consumers.writer import CONFIG, Writer, what_is_missing
+from consumers.writer import CONFIG, Writer, missing_dependency
 from local import kafka as local_kafka
 from persons import services as persons
 from tests.gunicorn_server import until
@@ -29,26 +32,26 @@ def rejected() -> set[tuple[int | None, str]]:
 
 
 def first_step(writer: Writer) -> Tally:
-    """The first that found something: a member of a group has to be given its partitions before."""
+    """The first step with messages, which comes after the assignment of partitions."""
     return until(lambda: tally if (tally := writer.step()).messages else None)
 
 
-def test_a_step_stores_what_came_and_commits_it(send: Callable, writer: Writer, observer: Observer):
+def test_a_step_stores_and_commits_a_batch(send: Callable, writer: Writer, observer: Observer):
     send(at(1, 0), at(2, 0), at(1, 1))
     assert observer.look().unwritten == 3
 
     assert until(lambda: writer.step() and writer.total == Tally(good=3, stored=3))
 
     assert stored() == [at(1, 0), at(1, 1), at(2, 0)]
-    all_written = Standing(partitions=3, unwritten=0, oldest_s=None)
+    all_written = Lag(partitions=3, unwritten=0, oldest_s=None)
     until(lambda: writer.step() == Tally() and observer.look() == all_written)
 
 
-def test_a_step_with_nothing_to_do_does_nothing(kafka: str, writer: Writer):
+def test_a_step_without_messages(kafka: str, writer: Writer):
     assert writer.step() == Tally()
 
 
-def test_what_was_sent_before_there_was_a_writer_is_written(send: Callable, write_all: Callable):
+def test_messages_sent_before_the_first_writer_are_written(send: Callable, write_all: Callable):
     send(*(at(1 + n % 9, n) for n in range(3000)))
 
     assert write_all() == Tally(good=3000, stored=3000)
@@ -62,9 +65,7 @@ def test_redelivered_pings_are_stored_once(send: Callable, write_all: Callable):
     assert stored() == [at(1, 0)]
 
 
-def test_of_a_persons_pings_at_one_time_the_first_stays_in_whichever_batches_they_are(
-    send: Callable, new_writer: Callable
-):
+def test_the_first_of_repeated_pings_is_kept_across_batches(send: Callable, new_writer: Callable):
     first = [at(1 + n % 9, n) for n in range(300)]
     send(*first, *(ping._replace(latitude=9.0) for ping in first))
     writer = new_writer(size=20)
@@ -75,23 +76,25 @@ def test_of_a_persons_pings_at_one_time_the_first_stays_in_whichever_batches_the
     assert stored() == sorted(first)
 
 
-def test_how_old_the_oldest_unwritten_is(send: Callable, observer: Observer, write_all: Callable):
+def test_the_lag_has_the_age_of_the_oldest_unwritten_ping(
+    send: Callable, observer: Observer, write_all: Callable
+):
     now_ms = int(time.time() * 1000)
     send(at(1, 0), timestamp=now_ms - 60_000)
     send(at(2, 0), at(3, 0), timestamp=now_ms - 5000)
 
-    standing = observer.look()
-    assert standing.unwritten == 3
-    assert standing.oldest_s == pytest.approx(60, abs=10)
+    lag = observer.look()
+    assert lag.unwritten == 3
+    assert lag.oldest_s == pytest.approx(60, abs=10)
 
     write_all()
     assert observer.look().oldest_s is None
 
 
-# --- what cannot be stored -----------------------------------------------------------------------
+# --- rejected messages ---------------------------------------------------------------------------
 
 
-def test_poison_among_good_pings_is_set_aside_as_it_came(send: Callable, write_all: Callable):
+def test_poison_messages_are_set_aside_unchanged(send: Callable, write_all: Callable):
     good = [at(1 + n % 9, n) for n in range(500)]
     for n in range(0, 500, 5):
         send(*good[n : n + 5], (b"7", POISON + bytes([n % 256])), (None, None))
@@ -107,9 +110,9 @@ def test_poison_among_good_pings_is_set_aside_as_it_came(send: Callable, write_a
     assert rejected() == {(7, "The value is not a location."), (None, "There is no value.")}
 
 
-def test_of_a_long_message_little_is_kept_and_it_is_never_a_ping(send: Callable, write_all: Callable):
+def test_a_long_message_is_kept_truncated_and_stays_rejected(send: Callable, write_all: Callable):
     ping = topic.encode(at(1, 0))[1]
-    send((b"7" * 5000, POISON * 2000), (b"1", ping * 100))  # protobuf reads the last of repeated fields
+    send((b"7" * 5000, POISON * 2000), (b"1", ping * 100))  # protobuf takes the last of repeated fields
 
     assert write_all() == Tally(rejected=2)
 
@@ -118,10 +121,10 @@ def test_of_a_long_message_little_is_kept_and_it_is_never_a_ping(send: Callable,
         assert len(bytes(row.value or b"")) == topic.MAX_VALUE + 1
         assert len(bytes(row.key or b"")) <= 64
     [*_, summary] = replay(RejectedPing.objects.all())
-    assert (summary.read, summary.recorded) == (2, 0)
+    assert (summary.parse, summary.recorded) == (2, 0)
 
 
-def test_when_the_table_is_full_more_are_logged_and_counted_and_good_pings_go_on(
+def test_a_full_table_of_rejected_pings_does_not_stop_good_pings(
     send: Callable, write_all: Callable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(batch_store, "MAX_ROWS", 5)
@@ -131,13 +134,13 @@ def test_when_the_table_is_full_more_are_logged_and_counted_and_good_pings_go_on
 
     assert RejectedPing.objects.count() == 5
     assert stored() == [at(1, 0)]
-    assert "Rejected and not kept are 3: {'The value is not a location.': 3}, at the offsets" in caplog.text
+    assert "3 rejected pings are not kept: {'The value is not a location.': 3}, offsets" in caplog.text
     RejectedPing.objects.filter(id__lte=RejectedPing.objects.order_by("id")[2].id).delete()
     send((b"7", POISON))
     assert write_all() == Tally(rejected=1)
 
 
-def test_pings_that_break_the_rules_are_set_aside_with_the_reason(send: Callable, write_all: Callable):
+def test_invalid_pings_are_set_aside_with_the_reason(send: Callable, write_all: Callable):
     send(at(1, 0), at(1, 1, latitude=91), at(2, 1, longitude=float("inf")))
 
     assert write_all() == Tally(good=1, stored=1, rejected=2)
@@ -147,14 +150,14 @@ def test_pings_that_break_the_rules_are_set_aside_with_the_reason(send: Callable
     }
 
 
-def test_pings_of_somebody_who_never_was_are_set_aside(send: Callable, write_all: Callable):
+def test_pings_of_unknown_persons_are_set_aside(send: Callable, write_all: Callable):
     send(at(1, 0), at(10, 0), at(0, 0), at(-3, 0), at(2**63 - 1, 0))
 
     assert write_all() == Tally(good=1, stored=1, rejected=4)
     assert rejected() == {(each, UNKNOWN) for each in (10, 0, -3, 2**63 - 1)}
 
 
-def test_pings_of_a_deleted_person_are_dropped_and_kept_nowhere(send: Callable, write_all: Callable):
+def test_pings_of_a_deleted_person_are_dropped(send: Callable, write_all: Callable):
     send(at(1, 0), at(5, 0), at(5, 1, latitude=91), (b"5", POISON), at(2, 0))
     persons.delete(5)
 
@@ -162,7 +165,7 @@ def test_pings_of_a_deleted_person_are_dropped_and_kept_nowhere(send: Callable, 
     assert not RejectedPing.objects.exists()
 
 
-def test_deleting_a_person_takes_its_rejected_pings_along(send: Callable, write_all: Callable):
+def test_deleting_a_person_deletes_their_rejected_pings(send: Callable, write_all: Callable):
     send(at(5, 1, latitude=91), (b"5", POISON), at(6, 1, latitude=91), (None, POISON))
     write_all()
     assert RejectedPing.objects.count() == 4
@@ -172,12 +175,12 @@ def test_deleting_a_person_takes_its_rejected_pings_along(send: Callable, write_
     assert set(RejectedPing.objects.values_list("person_id", flat=True)) == {6, None}
 
 
-def test_what_is_rejected_and_delivered_again_is_there_once(
+def test_a_rejected_message_that_is_redelivered_is_kept_once(
     send: Callable, settings: Any, new_writer: Callable
 ):
     send((b"7", POISON), at(10, 0), at(1, 0))
     for _ in range(2):
-        settings.KAFKA_GROUP += "-again"  # which has committed nothing
+        settings.KAFKA_GROUP += "-again"  # a group without committed offsets
         writer = new_writer()
         until(lambda: writer.step() and writer.total.messages == 3)  # noqa: B023 - called at once
         writer.close()
@@ -186,15 +189,13 @@ def test_what_is_rejected_and_delivered_again_is_there_once(
     assert stored() == [at(1, 0)]
 
 
-def test_a_topic_made_anew_counts_from_nought_and_hides_nothing(
-    send: Callable, settings: Any, new_writer: Callable
-):
+def test_equal_offsets_of_a_remade_do_not_collide(send: Callable, settings: Any, new_writer: Callable):
     for _ in range(2):
         writer = new_writer()
         send((b"7", POISON))
         until(lambda: writer.step() and writer.total.rejected == 1)  # noqa: B023 - called at once
         writer.close()
-        # Another topic stands for the same one made anew: its partitions count from 0, too.
+        # Another topic stands in for the recreated one: its offsets start at 0, too.
         settings.KAFKA_TOPIC += "-anew"
         topic.ensure(3)
 
@@ -205,7 +206,7 @@ def test_a_topic_made_anew_counts_from_nought_and_hides_nothing(
 
 @pytest.fixture
 def picky_database(people: None) -> Iterator[None]:
-    """It refuses one latitude, for a reason that no rule knows."""
+    """The database refuses one latitude that the project's rules accept."""
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE locations_location ADD CONSTRAINT picky CHECK (latitude <> 13) NOT VALID")
     yield
@@ -213,9 +214,7 @@ def picky_database(people: None) -> Iterator[None]:
         cursor.execute("ALTER TABLE locations_location DROP CONSTRAINT picky")
 
 
-def test_a_batch_that_fails_for_one_ping_is_halved_until_it_stands_alone(
-    picky_database: None, send: Callable, write_all: Callable
-):
+def test_a_batch_with_a_bad_row_is_bisected(picky_database: None, send: Callable, write_all: Callable):
     good = [at(1 + n % 9, n) for n in range(300)]
     culprits = [at(3, 1000, latitude=13), at(4, 1000, latitude=13)]
     send(*good[:100], culprits[0], *good[100:200], culprits[1], (b"7", POISON), *good[200:])
@@ -224,26 +223,26 @@ def test_a_batch_that_fails_for_one_ping_is_halved_until_it_stands_alone(
     assert stored() == sorted(good)
     culprit = RejectedPing.objects.get(person_id=3)
     assert "picky" in culprit.reason
-    assert topic.read(None, bytes(culprit.value or b"")).ping == culprits[0]
+    assert topic.decode(None, bytes(culprit.value or b"")).ping == culprits[0]
 
 
-# --- a broken world ------------------------------------------------------------------------------
+# --- failures ------------------------------------------------------------------------------------
 
 
-def test_while_the_database_is_away_nothing_is_committed_or_rejected(
-    send: Callable, writer: Writer, new_writer: Callable, observer: Observer, database: Callable
+def test_an_unavailable_database_commits_and_rejects_nothing(
+    send: Callable, writer: Writer, new_writer: Callable, observer: Observer, toggle_database: Callable
 ):
     writer.step()
     send(at(1, 0), (b"7", POISON), at(10, 0))
-    database()
+    toggle_database()
 
     with pytest.raises(OperationalError):
         until(lambda: writer.step().messages)
     assert observer.look().unwritten == 3
-    assert (what_is_missing() or "").startswith("database: ")
+    assert (missing_dependency() or "").startswith("database: ")
 
-    database()
-    assert what_is_missing() is None
+    toggle_database()
+    assert missing_dependency() is None
     writer.close()
     another = new_writer()
     until(lambda: another.step() and another.total == Tally(good=1, stored=1, rejected=2))
@@ -251,7 +250,7 @@ def test_while_the_database_is_away_nothing_is_committed_or_rejected(
     assert stored() == [at(1, 0)]
 
 
-def test_a_connection_that_was_cut_is_made_anew_by_the_next_step(
+def test_the_next_step_replaces_a_lost_database_connection(
     send: Callable, writer: Writer, observer: Observer
 ):
     send(at(1, 0))
@@ -275,7 +274,7 @@ def frequent_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CONFIG, "statistics.interval.ms", 100)
 
 
-def test_a_broker_that_goes_away_is_waited_for_and_closing_does_not_hang(
+def test_a_writer_waits_for_its_broker_and_closes_without_it(
     settings: Any, frequent_statistics: None, new_writer: Callable
 ):
     with local_kafka.throwaway_storage() as broker:
@@ -284,85 +283,95 @@ def test_a_broker_that_goes_away_is_waited_for_and_closing_does_not_hang(
         with local_kafka.running(broker):
             topic.ensure(1)
             writer = new_writer()
-            until(lambda: writer.step() == Tally() and writer._mine == {0} and writer.standing())
+            until(lambda: writer.step() == Tally() and writer.partitions == {0} and writer.lag())
             assert writer.is_connected
         until(lambda: writer.step() == Tally() and not writer.is_connected)
-        assert (what_is_missing() or "").startswith("broker: ")
+        assert (missing_dependency() or "").startswith("broker: ")
         with local_kafka.running(broker):
             until(lambda: writer.step() == Tally() and writer.is_connected)
         writer.close()
 
 
-def test_a_topic_that_is_made_after_the_writer_is_found(
-    settings: Any, frequent_statistics: None, new_writer: Callable
-):
+def test_a_writer_finds_a_topic_created_later(settings: Any, frequent_statistics: None, new_writer: Callable):
     settings.KAFKA_TOPIC += "-later"
-    assert "UNKNOWN_TOPIC" in (what_is_missing() or "")
+    assert "UNKNOWN_TOPIC" in (missing_dependency() or "")
     writer = new_writer()
-    until(lambda: writer.step() == Tally() and writer.standing())
+    until(lambda: writer.step() == Tally() and writer.lag())
 
     topic.ensure(3)
 
-    until(lambda: writer.step() == Tally() and writer._mine == {0, 1, 2}, at_most_s=40)
+    until(lambda: writer.step() == Tally() and writer.partitions == {0, 1, 2}, at_most_s=40)
 
 
-def test_a_topic_that_is_deleted_ends_the_writer(kafka: str, settings: Any, new_writer: Callable):
+def test_a_deleted_topic_ends_the_writer(kafka: str, settings: Any, new_writer: Callable):
     writer = new_writer()
-    until(lambda: writer.step() == Tally() and writer._mine == {0, 1, 2})
+    until(lambda: writer.step() == Tally() and writer.partitions == {0, 1, 2})
     client = topic.admin()
     client.delete_topics([settings.KAFKA_TOPIC])[settings.KAFKA_TOPIC].result(20)
 
-    # For its first seconds the client takes a missing topic for one that some brokers do not know yet.
+    # For some seconds the client assumes that the topic is being created: topic.metadata.propagation.max.ms.
     with pytest.raises(NeighbourUnavailable, match="UNKNOWN_TOPIC"):
         until(lambda: not writer.step(), at_most_s=60)
 
 
-# --- how far it is -------------------------------------------------------------------------------
+# --- lag ------------------------------------------------------------------------------------------
 
 
-def test_the_statistics_say_what_is_unwritten(
-    send: Callable, frequent_statistics: None, new_writer: Callable
-):
+def test_the_lag_comes_from_the_statistics(send: Callable, frequent_statistics: None, new_writer: Callable):
     writer = new_writer(size=20)
-    assert writer.standing() is None
+    assert writer.lag() is None
     send(*(at(1 + n % 9, n) for n in range(900)))
 
     def behind() -> bool:
         writer.step()
-        return bool(writer.standing() and writer.standing().unwritten)
+        return bool(writer.lag() and writer.lag().unwritten)
 
     until(behind)
-    assert writer.standing().partitions == 3
-    assert 0 < writer.standing().unwritten <= 900 - writer.total.messages
-    assert writer.standing().oldest_s is not None
+    assert writer.lag().partitions == 3
+    assert 0 < writer.lag().unwritten <= 900 - writer.total.messages
+    assert writer.lag().oldest_s is not None
 
-    until(lambda: writer.step() and writer.total.messages == 900 and not writer.standing().unwritten)
-    assert writer.standing().oldest_s is None
+    until(lambda: writer.step() and writer.total.messages == 900 and not writer.lag().unwritten)
+    assert writer.lag().oldest_s is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"topics": {}, "brokers": {"one": 1}}'])
-def test_statistics_that_cannot_be_read_do_not_end_the_writer(send: Callable, writer: Writer, text: str):
-    writer._measured(text)
+def test_unreadable_statistics_do_not_end_the_writer(
+    send: Callable,
+    frequent_statistics: None,
+    new_writer: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+):
+    parse, parsed = Statistics.parse, []
 
-    assert writer.standing() is None
+    def parse_other_text(_: str) -> Statistics:
+        parsed.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(Statistics, "parse", parse_other_text)
+    writer = new_writer()
+    until(lambda: writer.step() == Tally() and parsed)
+
+    assert writer.lag() is None
     assert writer.is_connected
     send(at(1, 0))
     assert first_step(writer).stored == 1
 
 
-# --- sharing -------------------------------------------------------------------------------------
+# --- rebalances ----------------------------------------------------------------------------------
 
 
-def test_two_writers_share_the_partitions_and_one_that_leaves_gives_its_own_back(
+def test_writers_share_the_partitions_and_a_leaving_one_returns_its_own(
     send: Callable, writer: Writer, new_writer: Callable, observer: Observer
 ):
-    until(lambda: writer.step() == Tally() and len(writer._mine) == 3)
+    until(lambda: writer.step() == Tally() and len(writer.partitions) == 3)
     other = new_writer()
 
     def shared() -> bool:
         writer.step()
         other.step()
-        return bool(other._mine) and sorted([*writer._mine, *other._mine]) == [0, 1, 2]
+        return bool(other.partitions) and sorted([*writer.partitions, *other.partitions]) == [0, 1, 2]
 
     until(shared)
 
@@ -376,36 +385,70 @@ def test_two_writers_share_the_partitions_and_one_that_leaves_gives_its_own_back
     send(*(at(1 + n % 9, 1000 + n) for n in range(900)))
     until(lambda: writer.step() and not observer.look().unwritten)
     assert len(stored()) == 1800
-    assert len(writer._mine) == 3
+    assert len(writer.partitions) == 3
 
 
-def test_what_came_of_a_partition_that_went_in_the_same_breath_is_not_taken(send: Callable, writer: Writer):
-    until(lambda: writer.step() == Tally() and len(writer._mine) == 3)
-    send(*(at(1 + n % 9, n) for n in range(90)))
-    writer._mine.remove(0)  # as the callback does within the call that gives the messages
+class LosesPartition0(Consumer):
+    """Loses partition 0 within the first consume() that returns messages of it."""
 
-    taken = []
-    until(lambda: taken.extend(writer._take(0.1)) or {each.partition() for each in taken} == {1, 2})
+    def subscribe(self, topics: list[str], **callbacks: Any) -> None:
+        self._on_lost = callbacks["on_lost"]
+        self.has_lost = False
+        super().subscribe(topics, **callbacks)
 
-    assert len(taken) < 90
+    def consume(self, *args: Any, **kwargs: Any) -> list[Message]:
+        found = super().consume(*args, **kwargs)
+        if not self.has_lost and any(message.partition() == 0 for message in found):
+            self.has_lost = True
+            self._on_lost(self, [TopicPartition(django_settings.KAFKA_TOPIC, 0)])
+        return found
 
 
-def test_what_is_stored_and_not_yet_committed_is_committed_before_a_partition_goes(
-    send: Callable, writer: Writer, observer: Observer
+def test_messages_of_a_partition_lost_during_consume_are_ignored(
+    send: Callable, new_writer: Callable, observer: Observer, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(writer_module, "Consumer", LosesPartition0)
+    writer = new_writer()
+    until(lambda: writer.step() == Tally() and len(writer.partitions) == 3)
     send(*(at(1 + n % 9, n) for n in range(90)))
-    messages = until(lambda: writer._take(0.1))
-    store(read(messages))
-    for message in messages:
-        writer._written[message.partition() or 0] = (message.offset() or 0) + 1
-    before = observer.look().unwritten
+    _, lost = observer.positions()[0]
+    assert 0 < lost < 90
+
+    until(lambda: writer.step() and writer.total.messages == 90 - lost and observer.look().unwritten == lost)
+
+    assert writer.partitions == {1, 2}
+    assert observer.positions()[0] == (0, lost)
+    assert len(stored()) == 90 - lost
+
+
+class AnswersNoFirstCommit(Consumer):
+    """Never answers the first commit request, so the writer's steps request no other."""
+
+    is_first = True
+
+    def commit(self, **kwargs: Any) -> None:
+        if self.is_first:
+            self.is_first = False
+        else:
+            super().commit(**kwargs)
+
+
+def test_closing_commits_what_is_stored(
+    send: Callable, new_writer: Callable, observer: Observer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(writer_module, "Consumer", AnswersNoFirstCommit)
+    writer = new_writer(size=20)
+    send(*(at(1 + n % 9, n) for n in range(90)))
+    until(lambda: writer.step() and writer.total.messages >= 40)
+    assert observer.look().unwritten == 90
 
     writer.close()
 
-    assert observer.look().unwritten == before - len(messages)
+    assert len(stored()) == writer.total.messages
+    assert observer.look().unwritten == 90 - writer.total.messages
 
 
-def test_times_that_there_are_not_can_be_kept(people: None):
+def test_a_timestamp_out_of_range_can_be_kept(people: None):
     row = RejectedPing.objects.create(reason="x", partition=0, offset=0, sent_ms=2**63 - 1, rejected_at=NOON)
     assert row.sent is None
     row.sent_ms = 1000

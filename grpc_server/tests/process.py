@@ -1,4 +1,4 @@
-"""`manage.py run_location_server` as it is deployed, on a port of its own and the tests' database."""
+"""Runs `manage.py run_location_server` on a free port and the database of the tests."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from tests.gunicorn_server import ROOT, database_url, until
 
 
 class LocationProcess:
-    """Listening on entry; stopped on exit. Keywords go into its environment."""
+    """Listens on entry and stops on exit. Keywords are environment variables."""
 
     def __init__(self, *arguments: str, address: str = "127.0.0.1:0", **environ: str):
         self._command = [sys.executable, "manage.py", "run_location_server", "--address", address, *arguments]
@@ -44,7 +44,7 @@ class LocationProcess:
         self.stop()
 
     def stop(self) -> int:
-        """Its exit status."""
+        """Returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         try:
             return self.process.wait(20)

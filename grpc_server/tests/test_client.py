@@ -1,4 +1,4 @@
-"""How the client asks: again where that is safe, never for ever, and each process by itself."""
+"""The client: retries, deadlines, interrupted streams, one channel per process; and the converter."""
 
 import os
 import threading
@@ -34,12 +34,12 @@ def url(location_server: LocationProcess, people: None, settings: Any) -> str:
     return location_server.url
 
 
-def test_a_server_that_comes_while_the_client_tries_again_is_found(
+def test_the_client_finds_a_server_that_starts_during_its_retries(
     people: None, settings: Any, free_port: int
 ):
     settings.PINGS_URL = f"grpc://127.0.0.1:{free_port}"
 
-    def patiently() -> int | None:
+    def submit_until_accepted() -> int | None:
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -48,19 +48,19 @@ def test_a_server_that_comes_while_the_client_tries_again_is_found(
                 assert time.monotonic() < deadline
 
     with ThreadPoolExecutor(1) as pool:
-        taken = pool.submit(patiently)
+        taken = pool.submit(submit_until_accepted)
         with LocationProcess(address=f"127.0.0.1:{free_port}"):
             assert taken.result(20) == 1
 
 
-def test_a_restarted_server_is_found_again(people: None, settings: Any, free_port: int):
+def test_the_client_reconnects_to_a_restarted_server(people: None, settings: Any, free_port: int):
     settings.PINGS_URL = f"grpc://127.0.0.1:{free_port}"
     for second in range(2):
         with LocationProcess(address=f"127.0.0.1:{free_port}"):
             assert client.submit([Ping(1, NOON.replace(second=second), 1.0, 2.0)]).stored == 1
 
 
-def test_more_calls_at_once_than_the_server_has_streams_all_get_through(url: str):
+def test_more_concurrent_calls_than_server_threads_succeed(url: str):
     def send(n: int) -> int | None:
         return client.submit([Ping(1 + n % 9, NOON.replace(microsecond=n), 1.0, 2.0)]).stored
 
@@ -68,7 +68,7 @@ def test_more_calls_at_once_than_the_server_has_streams_all_get_through(url: str
         assert sum(pool.map(send, range(100))) == 100
 
 
-def test_no_call_waits_longer_than_its_deadline(url: str, settings: Any):
+def test_no_call_waits_past_its_deadline(url: str, settings: Any):
     settings.GRPC_TIMEOUT_S = settings.GRPC_STREAM_TIMEOUT_S = 0.5
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -85,7 +85,7 @@ def test_no_call_waits_longer_than_its_deadline(url: str, settings: Any):
         until(lambda: not sessions("state <> 'idle'"))
 
 
-def test_a_question_that_nobody_waits_for_any_longer_is_not_asked_again(url: str):
+def test_a_query_is_not_retried_after_the_deadline_of_its_caller(url: str):
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE locations_location IN ACCESS EXCLUSIVE MODE")
@@ -97,15 +97,15 @@ def test_a_question_that_nobody_waits_for_any_longer_is_not_asked_again(url: str
         until(lambda: not sessions("state <> 'idle'"))
 
 
-def test_a_question_whose_server_dies_and_stays_away_is_not_waited_for_for_ever(people: None, settings: Any):
-    answered: SimpleQueue[BaseException | None] = SimpleQueue()
+def test_a_query_fails_when_its_server_dies(people: None, settings: Any):
+    calls_until_refused: SimpleQueue[BaseException | None] = SimpleQueue()
 
     def ask() -> None:
         try:
             list(client.list_between(limit=1))
-            answered.put(None)
+            calls_until_refused.put(None)
         except NeighbourUnavailable as error:
-            answered.put(error)
+            calls_until_refused.put(error)
 
     with LocationProcess(PGAPPNAME="dies") as server, transaction.atomic():
         settings.LOCATIONS_URL = server.url
@@ -114,17 +114,17 @@ def test_a_question_whose_server_dies_and_stays_away_is_not_waited_for_for_ever(
         threading.Thread(target=ask, daemon=True).start()
         until(lambda: sessions("wait_event_type = 'Lock'", of="dies"))
         server.process.kill()
-        assert isinstance(answered.get(timeout=20), NeighbourUnavailable)
+        assert isinstance(calls_until_refused.get(timeout=20), NeighbourUnavailable)
 
 
-def test_more_questions_at_once_than_the_server_has_streams_are_all_answered(url: str):
+def test_more_concurrent_streams_than_server_threads_succeed(url: str):
     client.submit([Ping(1, NOON, 1.0, 2.0)])
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(lambda: len(list(client.list_between(person_id=1)))) for _ in range(100)]
         assert [one.result() for one in asked] == [1] * 100
 
 
-def test_an_answer_that_breaks_off_is_no_whole_answer(people: None, crowd: int, settings: Any):
+def test_an_interrupted_stream_raises(people: None, many_locations: int, settings: Any):
     with LocationProcess("--grace", "0") as server:
         settings.LOCATIONS_URL = server.url
         rows = client.list_between(person_id=1)
@@ -135,13 +135,17 @@ def test_an_answer_that_breaks_off_is_no_whole_answer(people: None, crowd: int, 
     assert first == next(iter(storage.list_between(limit=1)))
 
 
-def test_a_page_and_the_row_after_it_are_one_call(url: str, crowd: int, monkeypatch: pytest.MonkeyPatch):
-    """Whoever makes pages of 10,000 asks for one row more, and the spatial statement is a dear one."""
+def test_a_page_and_its_look_ahead_row_are_one_call(
+    url: str, many_locations: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Pages of 10,000 need one row more, and a second call would run an expensive spatial query twice."""
     storage.record([Ping(2, NOON, 1.0, 2.0)])
     ever = {"start": datetime(1990, 1, 1, tzinfo=UTC), "end": datetime(2030, 1, 1, tzinfo=UTC)}
     calls: list[str] = []
-    answer = client._answer
-    monkeypatch.setattr(client, "_answer", lambda method, *how: calls.append(method) or answer(method, *how))
+    answer = client._stream_once
+    monkeypatch.setattr(
+        client, "_stream_once", lambda method, *how: calls.append(method) or answer(method, *how)
+    )
 
     for size in (10_000, 10_001):
         assert len(list(client.list_between(person_id=1, limit=size))) == size
@@ -150,20 +154,20 @@ def test_a_page_and_the_row_after_it_are_one_call(url: str, crowd: int, monkeypa
         calls.clear()
 
 
-def test_what_is_not_read_to_its_end_is_not_worked_on(url: str, crowd: int):
+def test_closing_a_stream_cancels_its_statement(url: str, many_locations: int):
     with closing(client.list_between(person_id=1)) as rows:
         next(rows)
         assert sessions("state <> 'idle'")
     until(lambda: not sessions("state <> 'idle'"))
 
 
-def test_a_process_has_one_channel_of_its_own(url: str):
-    assert client._server(url) is client._server(url)
-    assert {pid for pid, _ in client._servers} == {os.getpid()}
+def test_a_process_has_one_channel_per_address(url: str):
+    assert client._client(url) is client._client(url)
+    assert {pid for pid, _ in client._clients} == {os.getpid()}
 
 
 @pytest.mark.parametrize("url", ["grpc:", "grpc://", "grpc://locations", "grpc://locations:port"])
-def test_an_address_without_a_port_is_a_mistake_in_the_settings(url: str, settings: Any):
+def test_an_address_without_a_port_is_refused(url: str, settings: Any):
     settings.LOCATIONS_URL = url
 
     with pytest.raises(ImproperlyConfigured, match="host:port"):
@@ -171,7 +175,7 @@ def test_an_address_without_a_port_is_a_mistake_in_the_settings(url: str, settin
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
-def test_a_time_comes_through_to_the_microsecond(moment: datetime):
+def test_times_are_converted_to_the_microsecond(moment: datetime):
     assert converter.from_timestamp(converter.to_timestamp(moment)) == moment
 
 
@@ -181,29 +185,29 @@ def test_a_time_comes_through_to_the_microsecond(moment: datetime):
     latitude=st.floats() | st.floats(-91, 91) | st.floats(-1e-8, 1e-8),
     longitude=st.floats() | st.floats(-181, 181) | st.floats(-1e-8, 1e-8),
 )
-def test_the_quick_look_and_the_rule_book_agree(
+def test_the_fast_path_agrees_with_the_rules(
     person_id: int, creation_time: datetime, latitude: float, longitude: float
 ):
     ping = Ping(person_id, creation_time.replace(tzinfo=UTC), latitude, longitude)
     try:
-        by_the_book: Ping | None = pings.parse(ping._asdict())
+        by_the_rules: Ping | None = pings.parse(ping._asdict())
     except pings.Refused:
-        by_the_book = None
+        by_the_rules = None
 
-    assert pings.is_valid(ping) == (by_the_book == ping)
-    if by_the_book is not None:
-        assert converter.to_ping(converter.to_location(ping)) == by_the_book
-        assert converter.to_pings([converter.to_location(ping)]) == ([by_the_book], [0], [])
+    assert pings.is_valid(ping) == (by_the_rules == ping)
+    if by_the_rules is not None:
+        assert converter.to_ping(converter.to_location(ping)) == by_the_rules
+        assert converter.to_pings([converter.to_location(ping)]) == ([by_the_rules], [0], [])
 
 
 class _OlderRelease(LocationServiceServicer):
-    """A server that passes over fields that it does not know, as one of an older release does."""
+    """A server of an older release, which ignores unknown fields."""
 
     def FindEncounters(self, request: Any, context: Any) -> Any:  # noqa: N802 - the name in the proto
         yield pb.FindEncountersResponse(encounters=[pb.Encounter(person_id=2)])
 
 
-def test_an_answer_of_a_server_that_does_not_know_plausible_only_is_not_used(settings: Any):
+def test_an_older_server_that_ignores_plausible_only_is_an_error(settings: Any):
     server = grpc.server(ThreadPoolExecutor(2))
     add_LocationServiceServicer_to_server(_OlderRelease(), server)
     settings.LOCATIONS_URL = f"grpc://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

@@ -1,4 +1,4 @@
-"""How much one may ask by gRPC, and of how long a time."""
+"""Rate limits, shares of threads and the maximum range over gRPC."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -12,16 +12,16 @@ from access import services
 from access.callers import Caller, Kind
 from connect.request_context import SHARE
 from grpc_server import locations_pb2 as pb
-from grpc_server.calls import PERSON_PLACES
 from grpc_server.converter import to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from grpc_server.probe import is_serving
-from grpc_server.rate_limits import MEASURED_S
+from grpc_server.rate_limits import WINDOW_S
 from grpc_server.tests.conftest import NOON, batch, location
 from grpc_server.tests.process import LocationProcess
+from grpc_server.thread_pools import PERSON_THREADS
 
 PER_TOKEN, PER_ADDRESS = 2, 4
-ASK = pb.GetLocationRequest(id="1-1")
+REQUEST = pb.GetLocationRequest(id="1-1")
 LIMITS = {"RATE_PER_TOKEN": str(PER_TOKEN), "RATE_PER_ADDRESS": str(PER_ADDRESS)}
 
 
@@ -49,56 +49,60 @@ def limited_stub(limited: LocationProcess) -> Iterator[LocationServiceStub]:
         yield LocationServiceStub(channel)
 
 
-def shown(token: str) -> dict[str, Any]:
+def with_token(token: str) -> dict[str, Any]:
     return {"metadata": [("authorization", f"Bearer {token}")], "timeout": 20}
 
 
-def answered(stub: LocationServiceStub, times: int, **how: Any) -> tuple[int, grpc.RpcError | None]:
-    """How many calls were taken, and how the first was refused that was not."""
+def calls_until_refused(
+    stub: LocationServiceStub, times: int, **how: Any
+) -> tuple[int, grpc.RpcError | None]:
+    """The number of accepted calls before the first refused one, and its error."""
     for count in range(times):
         try:
-            stub.GetLocation(ASK, **{"timeout": 20} | how)
+            stub.GetLocation(REQUEST, **{"timeout": 20} | how)
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 return count, error
     return times, None
 
 
-def test_a_token_that_asks_too_much_is_told_when_to_come_back_and_another_goes_on(
+def test_the_rate_limit_of_a_token_has_a_retry_after_and_spares_other_tokens(
     limited_stub: LocationServiceStub, token: Callable[[Kind], str]
 ) -> None:
     one = token(Kind.STAFF)
-    count, error = answered(limited_stub, 100, **shown(one))
-    assert count == PER_TOKEN * MEASURED_S
+    count, error = calls_until_refused(limited_stub, 100, **with_token(one))
+    assert count == PER_TOKEN * WINDOW_S
     assert error is not None
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     wait_s = int(dict(error.trailing_metadata())["retry-after"])
-    assert 1 <= wait_s <= MEASURED_S
+    assert 1 <= wait_s <= WINDOW_S
     assert error.details() == f"Too many calls. Expected available in {wait_s} seconds."
     for spelling in (f"bearer {one}", f"BEARER   {one}", f"Bearer {one} "):
         how = {"metadata": [("authorization", spelling)]}
-        assert answered(limited_stub, 1, **how)[0] == 0
-    assert answered(limited_stub, 5, **shown(token(Kind.STAFF))) == (5, None)
+        assert calls_until_refused(limited_stub, 1, **how)[0] == 0
+    assert calls_until_refused(limited_stub, 5, **with_token(token(Kind.STAFF))) == (5, None)
 
 
-def test_unknown_tokens_are_counted_by_address_and_known_ones_go_on(
+def test_unknown_tokens_are_limited_by_address_and_known_ones_are_not(
     limited: LocationProcess, limited_stub: LocationServiceStub, token: Callable[[Kind], str]
 ) -> None:
     known, ours = token(Kind.STAFF), token(Kind.SERVICE)
-    codes = [answered(limited_stub, 1, **shown(f"{n:08}.{n:064}"))[1].code() for n in range(100)]
-    assert codes.count(grpc.StatusCode.UNAUTHENTICATED) == PER_ADDRESS * MEASURED_S
-    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 100 - PER_ADDRESS * MEASURED_S
-    assert answered(limited_stub, 5, **shown(known)) == (5, None)
-    assert answered(limited_stub, 100, **shown(ours)) == (100, None)
+    codes = [
+        calls_until_refused(limited_stub, 1, **with_token(f"{n:08}.{n:064}"))[1].code() for n in range(100)
+    ]
+    assert codes.count(grpc.StatusCode.UNAUTHENTICATED) == PER_ADDRESS * WINDOW_S
+    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 100 - PER_ADDRESS * WINDOW_S
+    assert calls_until_refused(limited_stub, 5, **with_token(known)) == (5, None)
+    assert calls_until_refused(limited_stub, 100, **with_token(ours)) == (100, None)
     assert is_serving(int(limited.address.rpartition(":")[2]))
 
 
-def test_each_batch_of_a_stream_is_counted_and_those_before_are_answered(
+def test_each_batch_of_a_stream_counts_towards_the_rate_limit(
     limited_stub: LocationServiceStub, token: Callable[[Kind], str]
 ) -> None:
     sent = (batch(location(1, second)) for second in range(100))
-    answers = limited_stub.RecordLocations(sent, **shown(token(Kind.STAFF)))
-    answered_before = PER_TOKEN * MEASURED_S
+    answers = limited_stub.RecordLocations(sent, **with_token(token(Kind.STAFF)))
+    answered_before = PER_TOKEN * WINDOW_S
     assert [next(answers).accepted for _ in range(answered_before)] == [1] * answered_before
     with pytest.raises(grpc.RpcError) as raised:
         next(answers)
@@ -106,33 +110,33 @@ def test_each_batch_of_a_stream_is_counted_and_those_before_are_answered(
     assert "retry-after" in dict(raised.value.trailing_metadata())
 
 
-def test_what_a_neighbour_asks_is_in_the_share_of_whom_it_asks_for(
-    crowd: int, token: Callable[[Kind], str]
+def test_a_call_of_a_neighbour_uses_the_share_of_its_caller(
+    many_locations: int, token: Callable[[Kind], str]
 ) -> None:
-    """Two long answers at the same time for one person, and a neighbour has many people to ask for."""
+    """A person gets two long answers at a time; other people of the same neighbour are not affected."""
     ours = token(Kind.SERVICE)
     request = pb.ListLocationsRequest(start=to_timestamp(NOON - timedelta(36_500)), end=to_timestamp(NOON))
     with LocationProcess(ACCESS="tokens", GRPC_THREADS="16") as running, running.channel() as channel:
         stub = LocationServiceStub(channel)
 
         def begin(share: str) -> Any:
-            how = shown(ours)
+            how = with_token(ours)
             answer = stub.ListLocations(request, **how | {"metadata": [*how["metadata"], (SHARE, share)]})
-            next(answer)  # the rest stays unread, so the answer keeps its place
+            next(answer)  # unread, so the answer keeps its place
             return answer
 
         greedy = Caller(Kind.PERSON, "person 1").share
-        held = [begin(greedy) for _ in range(PERSON_PLACES)]
+        locked = [begin(greedy) for _ in range(PERSON_THREADS)]
         with pytest.raises(grpc.RpcError) as raised:
             begin(greedy)
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        held.append(begin(Caller(Kind.PERSON, "person 2").share))
-        for answer in held:
+        locked.append(begin(Caller(Kind.PERSON, "person 2").share))
+        for answer in locked:
             answer.cancel()
 
 
 @pytest.mark.parametrize("method", ["FindConnections", "FindEncounters"])
-def test_a_range_is_not_longer_than_it_may_be(
+def test_a_range_over_the_maximum_is_refused(
     limited_stub: LocationServiceStub, token: Callable[[Kind], str], method: str
 ) -> None:
     staff = token(Kind.STAFF)
@@ -141,7 +145,7 @@ def test_a_range_is_not_longer_than_it_may_be(
     def ask(days: float) -> list[Any]:
         end = to_timestamp(NOON + timedelta(days))
         question = request(person_id=1, start=to_timestamp(NOON), end=end)
-        return list(getattr(limited_stub, method)(question, **shown(staff)))
+        return list(getattr(limited_stub, method)(question, **with_token(staff)))
 
     assert ask(366) == []
     with pytest.raises(grpc.RpcError) as raised:

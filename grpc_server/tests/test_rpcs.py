@@ -1,6 +1,5 @@
-"""Each rpc over TCP: what it answers, and the status of everything that it does not."""
+"""Each rpc over TCP: its answers, and the status of bad requests."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,23 +13,16 @@ from grpc_server import locations_pb2 as pb
 from grpc_server.converter import from_timestamp, to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from grpc_server.server import SERVICE
-from grpc_server.tests.conftest import NOON, batch, location
+from grpc_server.tests.conftest import NOON, TIMEOUT, batch, failure, location
 from locations import storage
 
-SOON = {"timeout": 20}
 RANGE = {"start": to_timestamp(NOON), "end": to_timestamp(NOON + timedelta(days=1))}
-BACKWARDS = {"start": RANGE["end"], "end": RANGE["start"]}
+REVERSED_RANGE = {"start": RANGE["end"], "end": RANGE["start"]}
 NAN, INFINITE = float("nan"), float("inf")
 
 
-def failure(call: Callable[[], Any]) -> grpc.RpcError:
-    with pytest.raises(grpc.RpcError) as raised:
-        call()
-    return raised.value
-
-
 def with_fields(**fields: Any) -> pb.Location:
-    """A good ping but for these; None leaves one out."""
+    """A valid ping with these fields changed; None leaves a field out."""
     good: dict[str, Any] = {"person_id": 1, "latitude": 1, "longitude": 2, "creation_time": Timestamp()}
     return pb.Location(**{name: value for name, value in (good | fields).items() if value is not None})
 
@@ -55,59 +47,57 @@ BAD_FIELDS = [
 # --- RecordLocation ------------------------------------------------------------------------------
 
 
-def test_a_ping_comes_back_with_its_id_and_is_stored(people: None, stub: LocationServiceStub):
+def test_a_ping_is_stored_and_returned_with_its_id(people: None, stub: LocationServiceStub):
     sent = location(5, latitude=37.553441000000001)
 
-    taken = stub.RecordLocation(sent, **SOON)
+    recorded = stub.RecordLocation(sent, **TIMEOUT)
 
-    assert taken.id == f"5-{int(NOON.timestamp())}000000"
-    sent.id = taken.id
-    assert taken == sent == stub.GetLocation(pb.GetLocationRequest(id=taken.id), **SOON)
+    assert recorded.id == f"5-{int(NOON.timestamp())}000000"
+    sent.id = recorded.id
+    assert recorded == sent == stub.GetLocation(pb.GetLocationRequest(id=recorded.id), **TIMEOUT)
 
 
-def test_a_repeat_is_taken_and_what_is_finer_than_a_microsecond_is_cut_off(
-    people: None, stub: LocationServiceStub
-):
-    first, again = location(), location(latitude=9)
-    again.creation_time.nanos = 999
-    again.id = "what a client thinks"
+def test_a_repeat_is_accepted_and_nanoseconds_are_truncated(people: None, stub: LocationServiceStub):
+    first, repeat = location(), location(latitude=9)
+    repeat.creation_time.nanos = 999
+    repeat.id = "ignored"
 
-    ids = {stub.RecordLocation(each, **SOON).id for each in (first, again)}
+    ids = {stub.RecordLocation(each, **TIMEOUT).id for each in (first, repeat)}
 
     (only,) = ids
-    assert stub.GetLocation(pb.GetLocationRequest(id=only), **SOON).latitude == 1.0
+    assert stub.GetLocation(pb.GetLocationRequest(id=only), **TIMEOUT).latitude == 1.0
 
 
-def test_a_single_ping_without_a_time_is_now(people: None, stub: LocationServiceStub):
+def test_a_single_ping_without_a_time_gets_the_current_time(people: None, stub: LocationServiceStub):
     before = datetime.now(UTC)
 
-    taken = stub.RecordLocation(with_fields(creation_time=None), **SOON)
+    recorded = stub.RecordLocation(with_fields(creation_time=None), **TIMEOUT)
 
-    assert before <= from_timestamp(taken.creation_time) <= datetime.now(UTC)
+    assert before <= from_timestamp(recorded.creation_time) <= datetime.now(UTC)
 
 
 @pytest.mark.parametrize(("fields", "name", "reason"), BAD_FIELDS)
 def test_a_bad_ping_is_an_invalid_argument_that_names_the_field(
     stub: LocationServiceStub, fields: dict[str, Any], name: str, reason: str
 ):
-    error = failure(lambda: stub.RecordLocation(with_fields(**fields), **SOON))
+    error = failure(lambda: stub.RecordLocation(with_fields(**fields), **TIMEOUT))
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert error.details().startswith(f"{name}: ")
     assert reason in error.details()
 
 
-@pytest.mark.parametrize("nobody", [0, -1, 77, 2**63 - 1, -(2**63)])
-def test_a_ping_of_nobody_is_not_found(people: None, stub: LocationServiceStub, nobody: int):
-    error = failure(lambda: stub.RecordLocation(location(nobody), **SOON))
+@pytest.mark.parametrize("unknown", [0, -1, 77, 2**63 - 1, -(2**63)])
+def test_a_ping_of_an_unknown_person_is_not_found(people: None, stub: LocationServiceStub, unknown: int):
+    error = failure(lambda: stub.RecordLocation(location(unknown), **TIMEOUT))
 
-    assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, f"There is no person {nobody}.")
+    assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, f"There is no person {unknown}.")
 
 
 # --- RecordLocations -----------------------------------------------------------------------------
 
 
-def test_each_batch_has_its_answer_in_order_once_it_is_stored(people: None, stub: LocationServiceStub):
+def test_batches_are_answered_in_order_once_stored(people: None, stub: LocationServiceStub):
     sizes = [1, 500, 3, 10_000, 2]
     place = 0
 
@@ -117,34 +107,34 @@ def test_each_batch_has_its_answer_in_order_once_it_is_stored(people: None, stub
             yield batch(*(location(1, place + n) for n in range(size)))
             place += size
 
-    for answer, size in zip(stub.RecordLocations(batches(), **SOON), sizes, strict=True):
+    for answer, size in zip(stub.RecordLocations(batches(), **TIMEOUT), sizes, strict=True):
         assert (answer.accepted, answer.stored, list(answer.refused)) == (size, size, [])
     assert len(list(storage.list_between(person_id=1))) == sum(sizes)
 
 
-def test_an_answer_comes_before_the_next_batch_is_sent(people: None, stub: LocationServiceStub):
+def test_each_batch_is_answered_before_the_next_one(people: None, stub: LocationServiceStub):
     answered: list[int] = []
 
     def batches():
         for n in range(3):
             assert len(answered) == n
             yield batch(location(1, n))
-            while len(answered) == n:  # the call's own deadline bounds it
+            while len(answered) == n:  # the call's deadline bounds this loop
                 pass
 
-    for answer in stub.RecordLocations(batches(), **SOON):
+    for answer in stub.RecordLocations(batches(), **TIMEOUT):
         assert storage.get(1, NOON + timedelta(seconds=len(answered))) is not None
         answered.append(answer.accepted)
     assert answered == [1, 1, 1]
 
 
-def test_refused_pings_are_named_by_index_field_and_reason_and_the_others_stored(
+def test_refused_pings_have_index_field_and_reason_and_the_others_are_stored(
     people: None, stub: LocationServiceStub
 ):
     sent = [location(1, 0), with_fields(latitude=91, longitude=NAN), location(77), with_fields(), location(0)]
     sent.append(with_fields(creation_time=None))
 
-    (answer,) = stub.RecordLocations(iter([batch(*sent)]), **SOON)
+    (answer,) = stub.RecordLocations(iter([batch(*sent)]), **TIMEOUT)
 
     assert (answer.accepted, answer.stored) == (2, 2)
     assert [(refusal.index, refusal.code) for refusal in answer.refused] == [(1, 3), (2, 5), (4, 5), (5, 3)]
@@ -158,10 +148,10 @@ def test_refused_pings_are_named_by_index_field_and_reason_and_the_others_stored
 
 
 @pytest.mark.parametrize(("fields", "name", "reason"), BAD_FIELDS)
-def test_the_rules_of_a_batch_are_those_of_a_single_ping(
+def test_a_batch_has_the_rules_of_a_single_ping(
     stub: LocationServiceStub, fields: dict[str, Any], name: str, reason: str
 ):
-    (answer,) = stub.RecordLocations(iter([batch(with_fields(**fields))]), **SOON)
+    (answer,) = stub.RecordLocations(iter([batch(with_fields(**fields))]), **TIMEOUT)
 
     (refusal,) = answer.refused
     assert (refusal.index, refusal.faults[0].field) == (0, name)
@@ -177,10 +167,10 @@ def test_the_rules_of_a_batch_are_those_of_a_single_ping(
     ],
     ids=["empty", "too many", "too long"],
 )
-def test_a_batch_out_of_bounds_ends_the_stream_after_the_answers_before_it(
+def test_a_batch_out_of_bounds_ends_the_stream_after_earlier_answers(
     people: None, stub: LocationServiceStub, bad: pb.RecordLocationsRequest, code: grpc.StatusCode
 ):
-    answers = stub.RecordLocations(iter([batch(location()), bad]), **SOON)
+    answers = stub.RecordLocations(iter([batch(location()), bad]), **TIMEOUT)
 
     assert next(answers).accepted == 1
     assert failure(lambda: next(answers)).code() is code
@@ -191,17 +181,17 @@ def test_a_batch_out_of_bounds_ends_the_stream_after_the_answers_before_it(
 
 @pytest.mark.parametrize("identifier", ["", "5", "5-1 ", "x", "05-1", f"{2**63}-1", "5-" + "9" * 17, "5-1"])
 def test_an_unknown_location_is_not_found(stub: LocationServiceStub, identifier: str):
-    error = failure(lambda: stub.GetLocation(pb.GetLocationRequest(id=identifier), **SOON))
+    error = failure(lambda: stub.GetLocation(pb.GetLocationRequest(id=identifier), **TIMEOUT))
 
     assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
-ASKED: dict[str, Any] = {
+REQUESTS: dict[str, Any] = {
     "ListLocations": pb.ListLocationsRequest,
     "FindConnections": pb.FindConnectionsRequest,
     "FindEncounters": pb.FindEncountersRequest,
 }
-ONE = RANGE | {"person_id": 1}
+RANGE_OF_PERSON_1 = RANGE | {"person_id": 1}
 
 
 @pytest.mark.parametrize(
@@ -209,7 +199,7 @@ ONE = RANGE | {"person_id": 1}
     [
         ("ListLocations", {}, "person_id"),
         ("ListLocations", {"start": RANGE["start"]}, "person_id"),
-        ("ListLocations", BACKWARDS, "start"),
+        ("ListLocations", REVERSED_RANGE, "start"),
         ("ListLocations", {"limit": 0}, "limit"),
         ("ListLocations", {"limit": 10_001}, "limit"),
         ("ListLocations", {"limit": -1}, "limit"),
@@ -225,51 +215,65 @@ ONE = RANGE | {"person_id": 1}
         ("ListLocations", {"limit": 1, "after": pb.LocationKey(person_id=1)}, "after.creation_time"),
         ("FindConnections", RANGE, "person_id"),
         ("FindConnections", {"person_id": 1, "end": RANGE["end"]}, "start"),
-        ("FindConnections", BACKWARDS | {"person_id": 1}, "start"),
-        *[("FindConnections", ONE | {"distance_m": bad}, "distance_m") for bad in (0, -1, 10_000.1, NAN)],
-        *[("FindConnections", ONE | {"within_s": bad}, "within_s") for bad in (-0.1, 3600.1, NAN, INFINITE)],
-        ("FindConnections", ONE | {"limit": 10_001}, "limit"),
+        ("FindConnections", REVERSED_RANGE | {"person_id": 1}, "start"),
+        *[
+            ("FindConnections", RANGE_OF_PERSON_1 | {"distance_m": bad}, "distance_m")
+            for bad in (0, -1, 10_000.1, NAN)
+        ],
+        *[
+            ("FindConnections", RANGE_OF_PERSON_1 | {"within_s": bad}, "within_s")
+            for bad in (-0.1, 3600.1, NAN, INFINITE)
+        ],
+        ("FindConnections", RANGE_OF_PERSON_1 | {"limit": 10_001}, "limit"),
         ("FindEncounters", {"person_id": 1, "start": RANGE["start"]}, "end"),
-        *[("FindEncounters", ONE | {"max_gap_s": bad}, "max_gap_s") for bad in (-1, 86_400.1, NAN)],
-        *[("FindEncounters", ONE | {"min_duration_s": bad}, "min_duration_s") for bad in (-1, NAN, INFINITE)],
-        ("FindEncounters", ONE | {"after": pb.EncounterKey(start=RANGE["start"], person_id=1)}, "after.nth"),
+        *[
+            ("FindEncounters", RANGE_OF_PERSON_1 | {"max_gap_s": bad}, "max_gap_s")
+            for bad in (-1, 86_400.1, NAN)
+        ],
+        *[
+            ("FindEncounters", RANGE_OF_PERSON_1 | {"min_duration_s": bad}, "min_duration_s")
+            for bad in (-1, NAN, INFINITE)
+        ],
+        (
+            "FindEncounters",
+            RANGE_OF_PERSON_1 | {"after": pb.EncounterKey(start=RANGE["start"], person_id=1)},
+            "after.nth",
+        ),
     ],
 )
-def test_a_bad_question_is_an_invalid_argument_that_names_the_field(
+def test_a_bad_parameter_is_an_invalid_argument_that_names_the_field(
     stub: LocationServiceStub, method: str, fields: dict[str, Any], name: str
 ):
-    error = failure(lambda: list(getattr(stub, method)(ASKED[method](**fields), **SOON)))
+    error = failure(lambda: list(getattr(stub, method)(REQUESTS[method](**fields), **TIMEOUT)))
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert f"{name}: " in error.details()
 
 
 @pytest.mark.parametrize("method", ["FindConnections", "FindEncounters"])
-def test_a_question_about_nobody_is_not_found_and_about_a_loner_is_empty(
+def test_a_query_of_an_unknown_person_is_not_found_and_of_a_lone_person_empty(
     people: None, stub: LocationServiceStub, method: str
 ):
-    ask, request = getattr(stub, method), ASKED[method]
+    ask, request = getattr(stub, method), REQUESTS[method]
 
-    for nobody in (0, -1, 77, 2**63 - 1):
-        error = failure(lambda nobody=nobody: list(ask(request(**RANGE, person_id=nobody), **SOON)))
+    for unknown in (0, -1, 77, 2**63 - 1):
+        error = failure(lambda unknown=unknown: list(ask(request(**RANGE, person_id=unknown), **TIMEOUT)))
         assert error.code() is grpc.StatusCode.NOT_FOUND
-    assert list(ask(request(**ONE), **SOON)) == []
+    assert list(ask(request(**RANGE_OF_PERSON_1), **TIMEOUT)) == []
 
 
 def test_defaults_are_those_of_the_rest_paths(people: None, stub: LocationServiceStub):
     for person_id in (1, 2):
         pings = [location(person_id, second) for second in (0, 75, 151)]
-        list(stub.RecordLocations(iter([batch(*pings)]), **SOON))
+        list(stub.RecordLocations(iter([batch(*pings)]), **TIMEOUT))
 
-    (answer,) = stub.FindEncounters(pb.FindEncountersRequest(**ONE), **SOON)
+    (answer,) = stub.FindEncounters(pb.FindEncountersRequest(**RANGE_OF_PERSON_1), **TIMEOUT)
 
     assert [(met.duration_s, met.pings) for met in answer.encounters] == [(75.0, 2), (0.0, 1)]
     assert answer.encounters[1].HasField("latitude")
 
 
-def test_the_newest_come_first_where_that_is_asked_for_and_one_more_than_the_limit_for_who_looks_ahead(
-    people: None, stub: LocationServiceStub
-):
+def test_order_newest_and_look_ahead(people: None, stub: LocationServiceStub):
     for second in range(4):
         stub.RecordLocation(location(second=second))
     newest = pb.ListLocationsRequest.NEWEST
@@ -287,29 +291,30 @@ def test_the_newest_come_first_where_that_is_asked_for_and_one_more_than_the_lim
     assert seconds(look_ahead=True) == [0, 1, 2, 3]
 
 
-def test_long_answers_come_in_batches(stub: LocationServiceStub, crowd: int):
+def test_long_answers_come_in_batches(stub: LocationServiceStub, many_locations: int):
     sizes = [
-        len(answer.locations) for answer in stub.ListLocations(pb.ListLocationsRequest(person_id=1), **SOON)
+        len(answer.locations)
+        for answer in stub.ListLocations(pb.ListLocationsRequest(person_id=1), **TIMEOUT)
     ]
 
-    assert sum(sizes) == crowd
+    assert sum(sizes) == many_locations
     assert max(sizes) <= 2000
 
 
-# --- what is no message, no method; reflection ---------------------------------------------------
+# --- bad messages and methods, reflection --------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["RecordLocation", "RecordLocations", "ListLocations"])
-def test_bytes_that_are_no_message_are_an_invalid_argument(channel: grpc.Channel, method: str):
+def test_undecodable_bytes_are_an_invalid_argument(channel: grpc.Channel, method: str):
     raw = channel.unary_unary(f"/{SERVICE}/{method}")
 
-    error = failure(lambda: raw(b"\xff\xff\xff", **SOON))
+    error = failure(lambda: raw(b"\xff\xff\xff", **TIMEOUT))
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_an_unknown_method_is_unimplemented(channel: grpc.Channel):
-    error = failure(lambda: channel.unary_unary(f"/{SERVICE}/DeleteLocation")(b"", **SOON))
+    error = failure(lambda: channel.unary_unary(f"/{SERVICE}/DeleteLocation")(b"", **TIMEOUT))
 
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
 
@@ -326,7 +331,7 @@ def test_reflection_is_enough_to_call(people: None, channel: grpc.Channel):
         response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
     )
 
-    taken = call(request(person_id=1, latitude=1.5, longitude=2.5), **SOON)
+    recorded = call(request(person_id=1, latitude=1.5, longitude=2.5), **TIMEOUT)
 
-    assert taken.id.startswith("1-")
-    assert (taken.latitude, taken.longitude) == (1.5, 2.5)
+    assert recorded.id.startswith("1-")
+    assert (recorded.latitude, recorded.longitude) == (1.5, 2.5)

@@ -1,4 +1,4 @@
-"""The server with a certificate: who is answered, who asks, and what a renewed certificate takes."""
+"""The server with TLS: clients, probe and renewed certificates."""
 
 import ssl
 import subprocess
@@ -36,8 +36,8 @@ def secure_server(django_db_setup: None, authority: Authority) -> Iterator[Locat
 
 
 @pytest.fixture(autouse=True)
-def no_channels_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_servers", {})
+def no_cached_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_clients", {})
 
 
 def port(server: LocationProcess) -> int:
@@ -49,13 +49,13 @@ def serial_number(server: LocationProcess) -> int:
     return x509.load_pem_x509_certificate(pem.encode()).serial_number
 
 
-def test_who_does_not_speak_tls_is_not_answered(secure_server: LocationProcess) -> None:
+def test_a_client_without_tls_is_refused(secure_server: LocationProcess) -> None:
     with secure_server.channel() as channel, pytest.raises(grpc.RpcError) as raised:
         LocationServiceStub(channel).GetLocation(pb.GetLocationRequest(id="1-1"), timeout=10)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_our_own_client_hands_in_and_asks(
+def test_the_client_works_over_tls(
     people: None, secure_server: LocationProcess, authority: Authority, settings: Any
 ) -> None:
     settings.TLS_CA = str(authority.file)
@@ -65,11 +65,11 @@ def test_our_own_client_hands_in_and_asks(
 
 
 @pytest.mark.parametrize("wrong", ["name", "authority"])
-def test_our_own_client_tells_nothing_to_a_server_that_is_another(
+def test_the_client_refuses_a_server_with_a_wrong_certificate(
     secure_server: LocationProcess, authority: Authority, settings: Any, tmp_path: Path, wrong: str
 ) -> None:
     settings.TLS_CA = str(authority.file if wrong == "name" else Authority(tmp_path).file)
-    settings.TLS_NAME = "elsewhere" if wrong == "name" else "locations"
+    settings.TLS_NAME = "in_thread" if wrong == "name" else "locations"
     settings.PINGS_URL = secure_server.url
     settings.GRPC_TIMEOUT_S = 2
     with pytest.raises(NeighbourUnavailable):
@@ -77,14 +77,14 @@ def test_our_own_client_tells_nothing_to_a_server_that_is_another(
 
 
 @pytest.mark.parametrize(("arguments", "status"), [(["--tls"], 0), ([], 1)])
-def test_a_probe_speaks_as_it_is_told_to(
+def test_the_probe_uses_tls_only_with_its_option(
     transactional_db: None, secure_server: LocationProcess, arguments: list[str], status: int
 ) -> None:
     command = [sys.executable, "-m", "grpc_server.probe", str(port(secure_server)), *arguments]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == status
 
 
-def test_a_renewed_certificate_is_the_next_connections(
+def test_new_connections_use_a_renewed_certificate(
     people: None, secure_server: LocationProcess, authority: Authority
 ) -> None:
     trusted = grpc.ssl_channel_credentials(authority.file.read_bytes())
@@ -99,7 +99,7 @@ def test_a_renewed_certificate_is_the_next_connections(
         stub.RecordLocation(location(2), timeout=10)
 
 
-def test_half_a_renewal_leaves_the_certificate_that_was_there(
+def test_a_half_renewed_pair_keeps_the_previous_certificate(
     secure_server: LocationProcess, authority: Authority
 ) -> None:
     before, whole = serial_number(secure_server), authority.certificate.read_bytes()
@@ -110,7 +110,7 @@ def test_half_a_renewal_leaves_the_certificate_that_was_there(
         authority.certificate.write_bytes(whole)
 
 
-def test_a_certificate_that_cannot_be_read_is_said_and_nothing_starts(tmp_path: Path) -> None:
+def test_an_unreadable_certificate_fails_at_start(tmp_path: Path) -> None:
     nowhere = {"TLS_CERTIFICATE": str(tmp_path / "none.pem"), "TLS_KEY": str(tmp_path / "none.key")}
     process = LocationProcess(**nowhere).start()
     assert process.process.wait(20) == 2

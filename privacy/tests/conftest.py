@@ -2,8 +2,8 @@
 
 from consumers.tests.conftest import (  # noqa: F401 - fixtures
     new_writer,
+    no_producers_to_other_brokers,
     observer,
-    only_links_to_brokers,
     send,
     write_all,
     writer,

@@ -1,4 +1,4 @@
-"""`manage.py make_topic`: makes the topic of pings, as migrate makes the tables."""
+"""`manage.py make_topic`: creates the topic of pings, like migrate creates the tables."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -12,10 +12,10 @@ from consumers import topic
 
 class Command(BaseCommand):
     help = (
-        "Makes the topic of pings at PINGS_URL unless it is there. "
-        "With KAFKA_USER it also makes the access rules of the users producer, writer and observer. "
-        "Exit status: 0 it is there; 1 the brokers are out of reach; 2 it has fewer partitions than asked, "
-        "or the brokers refuse."
+        "Creates the topic of pings at PINGS_URL unless it exists. "
+        "With KAFKA_USER it also creates the access rules of the users producer, writer and observer. "
+        "Exit status: 0 the topic exists; 1 the brokers are out of reach; 2 the topic has fewer partitions "
+        "than requested, or the brokers refuse."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -24,18 +24,19 @@ class Command(BaseCommand):
             type=int,
             default=settings.KAFKA_PARTITIONS,
             metavar="N",
-            help="how many writers can share it (KAFKA_PARTITIONS, here %(default)s)",
+            help="number of partitions; at most that many writers can share the topic "
+            "(KAFKA_PARTITIONS, here %(default)s)",
         )
 
     def handle(self, *, partitions: int, **_: Any) -> None:
         if partitions < 1:
             raise CommandError("--partitions must be 1 or more.", returncode=2)
         try:
-            there = topic.ensure(partitions)
-        except topic.TooFewPartitions as fault:
-            raise CommandError(str(fault), returncode=2) from None
-        except topic.BrokerRefused as fault:
-            raise CommandError(f"The brokers refuse: {fault}", returncode=2) from None
-        except NeighbourUnavailable as fault:
-            raise CommandError(f"The brokers are out of reach: {fault}", returncode=1) from None
-        self.stdout.write(f"The topic {settings.KAFKA_TOPIC} is there, with {there} partitions.")
+            existing = topic.ensure(partitions)
+        except topic.TooFewPartitions as error:
+            raise CommandError(str(error), returncode=2) from None
+        except topic.BrokerRefused as error:
+            raise CommandError(f"The brokers refuse: {error}", returncode=2) from None
+        except NeighbourUnavailable as error:
+            raise CommandError(f"The brokers are out of reach: {error}", returncode=1) from None
+        self.stdout.write(f"The topic {settings.KAFKA_TOPIC} exists, with {existing} partitions.")

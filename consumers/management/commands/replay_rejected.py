@@ -1,4 +1,4 @@
-"""`manage.py replay_rejected`: what the writer set aside, recorded again."""
+"""`manage.py replay_rejected`: records rejected pings again."""
 
 import sys
 from typing import Any
@@ -13,8 +13,8 @@ from consumers.replay import Summary, replay
 
 class Command(BaseCommand):
     help = (
-        "Records rejected pings again. Those that are taken now are rejected no more; the others stay. "
-        "It can be interrupted and run again. "
+        "Records rejected pings again and removes the recorded ones from the table; the others stay. "
+        "You can interrupt it and run it again. "
         "Exit status: 0 done; 1 the database is out of reach; 130 interrupted."
     )
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
             self.stdout.write(str(summary))
             self.stderr.write("Interrupted; run it again for the rest.")
             sys.exit(130)
-        except (OperationalError, InterfaceError) as fault:
+        except (OperationalError, InterfaceError) as error:
             self.stdout.write(str(summary))
-            raise CommandError(f"The database is out of reach: {fault}", returncode=1) from None
+            raise CommandError(f"The database is out of reach: {error}", returncode=1) from None
         self.stdout.write(str(summary))

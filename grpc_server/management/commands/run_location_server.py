@@ -1,4 +1,4 @@
-"""`manage.py run_location_server`: the process that serves locations by gRPC."""
+"""`manage.py run_location_server`: the gRPC server of locations."""
 
 import signal
 import threading
@@ -16,11 +16,11 @@ GRACE_S = 60.0
 
 _EPILOG = f"""
 Serves {SERVICE}, with health and reflection. SIGTERM or
-SIGINT stops it: it takes no more calls, ends the work in hand, and breaks off what is not
-done when the grace is over. A second one stops it at once.
+SIGINT stops it: it refuses new calls, finishes running work, and cancels the work that is left
+after the grace period. A second signal stops it at once.
 
-exit status: 0 stopped when asked to; 1 stopped, but some work had to be broken off (it is
-not acknowledged); 2 wrong arguments or settings, or the address cannot be had
+exit status: 0 stopped on request; 1 stopped, but some work was cancelled (it is not
+acknowledged); 2 wrong arguments or settings, or the address is not available
 """
 
 
@@ -47,34 +47,36 @@ class Command(BaseCommand):
             "--address",
             default=settings.GRPC_ADDRESS,
             metavar="HOST:PORT",
-            help="where to listen; port 0 takes a free one (GRPC_ADDRESS, here %(default)s)",
+            help="address to listen on; port 0 takes a free port (GRPC_ADDRESS, here %(default)s)",
         )
         parser.add_argument(
             "--grace",
             type=seconds,
             default=GRACE_S,
             metavar="SECONDS",
-            help="for the work in hand when it is stopped (default: %(default)s)",
+            help="grace period for running work at shutdown (default: %(default)s)",
         )
 
     def handle(self, *, address: str, grace: float, **_: Any) -> None:
         for name in ("LOCATIONS_URL", "PINGS_URL"):
             if getattr(settings, name).startswith("grpc:"):
-                raise CommandError(f"{name} leads to a gRPC server: this one would ask itself.", returncode=2)
+                raise CommandError(
+                    f"{name} leads to a gRPC server: this server would call itself.", returncode=2
+                )
         try:
             self.stdout.write(bind_check.check([address.rpartition(":")[0]]))
-        except ImproperlyConfigured as fault:
-            raise CommandError(str(fault), returncode=2) from None
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error), returncode=2) from None
         try:
             server = LocationServer(address)
-        except OSError as fault:
-            raise CommandError(f"{address} cannot be had: {fault}", returncode=2) from None
-        asked = threading.Event()
+        except OSError as error:
+            raise CommandError(f"{address} is not available: {error}", returncode=2) from None
+        stop_requested = threading.Event()
 
         def stop(*_: Any) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
-            asked.set()
+            stop_requested.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
@@ -82,7 +84,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Listening on {address.rpartition(':')[0]}:{server.port}")
         self.stdout.flush()
         with gc_tuning.raised_threshold():
-            asked.wait()
+            stop_requested.wait()
         self.stdout.write("Stopping.")
         if not server.stop(grace):
             raise CommandError(f"Some work was not done within {grace:g} s.", returncode=1)

@@ -1,4 +1,4 @@
-"""What lanes do when one fails, and a batch whose rows a frozen COPY holds."""
+"""Store workers after a failure, and a batch that waits for the rows of a frozen COPY."""
 
 import threading
 from collections.abc import Callable
@@ -9,51 +9,49 @@ from django.db import OperationalError, connection, transaction
 
 from consumers import batch_store
 from consumers.batch_store import Batch, Tally, store
-from consumers.store_workers import Lanes
+from consumers.store_workers import StoreWorkers
 from consumers.tests.conftest import at, stored
 from locations import bulk_insert
 from locations.storage import prepare
 from tests.gunicorn_server import until
 
 
-def test_once_a_lane_failed_nothing_overtakes_what_it_had_whichever_lane_it_would_take(
-    people: None, database: Callable
-):
-    lanes = Lanes(2)
-    database()
-    failed = lanes.store(0, Batch(prepare([at(1, 0)]), [], []))
+def test_after_a_failure_no_worker_stores_anything(people: None, toggle_database: Callable):
+    workers = StoreWorkers(2)
+    toggle_database()
+    failed = workers.store(0, Batch(prepare([at(1, 0)]), [], []))
     assert isinstance(failed.exception(), OperationalError)
-    database()
-    for lane in (0, 1):
-        assert lanes.store(lane, Batch(prepare([at(1, 1)]), [], [])).exception() is failed.exception()
-    lanes.close()
+    toggle_database()
+    for worker in (0, 1):
+        assert workers.store(worker, Batch(prepare([at(1, 1)]), [], [])).exception() is failed.exception()
+    workers.close()
     assert not stored()
 
 
-class Silent:
-    """What a COPY reads, of which the end never comes: as from a process that was frozen."""
+class FrozenCopySource:
+    """A source for COPY that sends its rows and then blocks, like a frozen process."""
 
     def __init__(self, rows: bytes) -> None:
         self._parts = iter([rows])
-        self.over = threading.Event()
+        self.thaw = threading.Event()
 
     def read(self, _size: int) -> bytes:
         if rows := next(self._parts, b""):
             return rows
-        assert self.over.wait(60)
+        assert self.thaw.wait(60)
         raise InterruptedError
 
 
-def test_one_that_fell_silent_in_the_midst_of_a_copy_is_ended(people: None, monkeypatch: pytest.MonkeyPatch):
+def test_a_session_frozen_in_a_copy_is_terminated(people: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(batch_store, "FROZEN_S", 1)
     pings = [at(1 + n % 9, n) for n in range(5000)]
     batch = prepare(pings)
-    silent = Silent(bulk_insert.pack_rows(batch.in_order)[:-2])
+    source = FrozenCopySource(bulk_insert.pack_rows(batch.in_order)[:-2])
 
     def copy() -> None:
         try:
             with transaction.atomic(), connection.cursor() as cursor, connection.wrap_database_errors:
-                cursor.copy_expert(bulk_insert.COPY, silent)
+                cursor.copy_expert(bulk_insert.COPY, source)
         finally:
             connection.close()
 
@@ -63,7 +61,7 @@ def test_one_that_fell_silent_in_the_midst_of_a_copy_is_ended(people: None, monk
             until(lambda: waits_for_client(bulk_insert.COPY))
             assert store(Batch(batch, [], [])) == Tally(good=5000, stored=5000)
         finally:
-            silent.over.set()
+            source.thaw.set()
         assert isinstance(copying.exception(), OperationalError)
     assert stored() == sorted(pings)
 
