@@ -2,7 +2,7 @@
 import { createContext, html, useContext, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { API, exchangeCode, getWithCredential } from "./api.js";
 import { nameOf } from "./components.js";
-import { OPEN_ACCESS, SESSION, setCredential, getCredential, subscribe, takeLinkFromAddress } from "./credentials.js";
+import { getCredential, OPEN_ACCESS, SESSION, setCredential, subscribe, takeLinkFromAddress } from "./credentials.js";
 
 const INGEST_TOKEN = "This token is for a device: it can send pings, but it cannot read anything.";
 const SERVICE_TOKEN = "This token is for Connect’s own processes, not for people.";

@@ -1,68 +1,70 @@
-/** Everybody's positions, from the pings that the API streams: at any moment, or all of a span. */
-import { instant, pages } from "./api.js";
-import { beside } from "./map.js";
+/** Everybody's positions from the pings of the API: at one time, or all pings of a span. */
+import { getPages, isoTime } from "./api.js";
+import { unwrapLongitude } from "./map.js";
 
-export const SEEN_MS = 120_000; // who has not pinged for longer is not shown: where they are is not known
-export const HEAT_LIMIT = 300_000;
+export const MAX_AGE_MS = 120_000; // a person whose last ping is older is not shown: their position is unknown
+export const HEAT_LIMIT = 300_000; // pings
 const CHUNK_MS = 300_000;
 const CHUNK_LIMIT = 200_000; // pings
-const KEPT = 16; // chunks
+const MAX_CHUNKS = 16;
 
-const ping = (row) => ({
+const toPing = (row) => ({
   id: row.person_id,
   ms: Date.parse(row.creation_time),
   lat: Number(row.latitude),
   lng: Number(row.longitude),
 });
 
-/** Pings of a span in the order of their time, in parts; ends at a limit. */
+/** Batches of the pings of a span in time order, at most `limit` pings in all. */
 export async function* allPings({ start, end }, limit, signal) {
   let left = limit;
   if (left <= 0) return;
-  for await (const rows of pages("/api/locations", { start: instant(start), end: instant(end) }, signal)) {
-    yield rows.slice(0, left).map(ping);
+  for await (const rows of getPages("/api/locations", { start: isoTime(start), end: isoTime(end) }, signal)) {
+    yield rows.slice(0, left).map(toPing);
     left -= rows.length;
     if (left <= 0) return;
   }
 }
 
-const end = (index) => (index + 1) * CHUNK_MS + SEEN_MS; // of what a piece holds
+const chunkEnd = (index) => (index + 1) * CHUNK_MS + MAX_AGE_MS; // of the pings in the chunk
 
-export class Moments {
-  constructor(ends) {
-    this.arrived = () => {};
-    this._ends = ends;
+/** Positions at any time. Loads pings in chunks of five minutes, the next one ahead, and caches the last chunks. */
+export class CrowdPositions {
+  /** `span`: `{start, end}` of the pings, in ms. */
+  constructor(span) {
+    this.onLoaded = () => {};
+    this._span = span;
     this._chunks = new Map();
   }
 
-  /** `known`: one `{id, ms, lat, lng}` a person, or null while it is not known; with `fault`, `loading` and `cut`. */
+  /** `{positions, error, truncated, loading}`. `positions`: one `{id, ms, lat, lng}` per person, null until loaded. */
   at(ms) {
     const index = Math.floor(ms / CHUNK_MS);
-    this._leave((each) => each !== index && each !== index + 1);
+    this._abortLoads((each) => each !== index && each !== index + 1);
     const chunk = this._chunk(index);
-    if (ms < this._ends.end) this._chunk(index + 1); // so that it is there when the scrubber gets there
-    const { ways, fault = null, cut = false } = chunk;
-    return { known: ways ? positions(ways, ms) : null, fault, cut, loading: !ways && !fault };
+    if (ms < this._span.end) this._chunk(index + 1); // prefetch for playback
+    const { tracks, error = null, truncated = false } = chunk;
+    return { positions: tracks ? positionsAt(tracks, ms) : null, error, truncated, loading: !tracks && !error };
   }
 
-  /** Asks again for the minutes in which pings were still to come; what is known serves until then. */
-  renew(ends) {
-    this._ends = ends;
-    for (const [index, { asked }] of this._chunks) if (end(index) > asked) this._load(index);
+  /** Reloads the chunks that were incomplete when they were loaded. Their old pings serve until then. */
+  refresh(span) {
+    this._span = span;
+    for (const [index, { loadedAt }] of this._chunks) if (chunkEnd(index) > loadedAt) this._load(index);
   }
 
-  forget() {
+  clear() {
     this._chunks.clear();
   }
 
   close() {
-    this._leave(() => true);
+    this._abortLoads(() => true);
   }
 
-  /** Gives up what is still on its way, so that what is looked at now need not wait for it. */
-  _leave(unwanted) {
-    for (const [index, { abort, ways, fault }] of this._chunks) {
-      if (ways || fault || !unwanted(index)) continue;
+  /** Aborts loads that are no longer needed, so that the needed ones need not wait for them. */
+  _abortLoads(isUnneeded) {
+    for (const [index, { abort, tracks, error }] of this._chunks) {
+      if (tracks || error || !isUnneeded(index)) continue;
       abort.abort();
       this._chunks.delete(index);
     }
@@ -74,44 +76,44 @@ export class Moments {
   }
 
   async _load(index) {
-    const chunk = { abort: new AbortController(), asked: Date.now(), ways: this._chunks.get(index)?.ways };
+    const chunk = { abort: new AbortController(), loadedAt: Date.now(), tracks: this._chunks.get(index)?.tracks };
     this._chunks.set(index, chunk);
-    if (this._chunks.size > KEPT) this._chunks.delete(this._chunks.keys().next().value);
-    const span = { start: instant(index * CHUNK_MS - SEEN_MS), end: instant(end(index)) };
-    const ways = new Map();
+    if (this._chunks.size > MAX_CHUNKS) this._chunks.delete(this._chunks.keys().next().value);
+    const span = { start: isoTime(index * CHUNK_MS - MAX_AGE_MS), end: isoTime(chunkEnd(index)) };
+    const tracks = new Map();
     let read = 0;
     try {
-      for await (const rows of pages("/api/locations", span, chunk.abort.signal)) {
-        for (const each of rows.map(ping)) {
-          if (ways.has(each.id)) ways.get(each.id).push(each);
-          else ways.set(each.id, [each]);
+      for await (const rows of getPages("/api/locations", span, chunk.abort.signal)) {
+        for (const ping of rows.map(toPing)) {
+          if (tracks.has(ping.id)) tracks.get(ping.id).push(ping);
+          else tracks.set(ping.id, [ping]);
         }
         read += rows.length;
         if (read >= CHUNK_LIMIT) {
-          chunk.cut = true;
+          chunk.truncated = true;
           break;
         }
       }
-      chunk.ways = ways;
-    } catch (fault) {
+      chunk.tracks = tracks;
+    } catch (error) {
       if (chunk.abort.signal.aborted) return;
-      chunk.fault = fault;
+      chunk.error = error;
     }
-    this.arrived();
+    this.onLoaded();
   }
 }
 
-/** Where each was: on the straight line between two pings that are near in time, else at the last one. */
-function positions(ways, ms) {
-  const found = [];
-  for (const way of ways.values()) {
-    const index = way.findLastIndex((each) => each.ms <= ms);
-    const [last, next] = [way[index], way[index + 1]];
-    if (!last || ms - last.ms > SEEN_MS) continue;
-    const part = next && next.ms - last.ms <= SEEN_MS ? (ms - last.ms) / (next.ms - last.ms) : 0;
+/** Interpolated between two pings that are at most MAX_AGE_MS apart; otherwise the last ping. */
+function positionsAt(tracks, ms) {
+  const positions = [];
+  for (const track of tracks.values()) {
+    const index = track.findLastIndex((ping) => ping.ms <= ms);
+    const [last, next] = [track[index], track[index + 1]];
+    if (!last || ms - last.ms > MAX_AGE_MS) continue;
+    const part = next && next.ms - last.ms <= MAX_AGE_MS ? (ms - last.ms) / (next.ms - last.ms) : 0;
     const lat = part ? last.lat + part * (next.lat - last.lat) : last.lat;
-    const lng = part ? last.lng + part * (beside(next.lng, last.lng) - last.lng) : last.lng;
-    found.push({ id: last.id, ms, lat, lng: beside(lng, 0) });
+    const lng = part ? last.lng + part * (unwrapLongitude(next.lng, last.lng) - last.lng) : last.lng;
+    positions.push({ id: last.id, ms, lat, lng: unwrapLongitude(lng, 0) });
   }
-  return found;
+  return positions;
 }

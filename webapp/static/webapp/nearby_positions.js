@@ -1,73 +1,76 @@
-/** Where the others were who were near: asked hour by hour, as the scrubber gets there. */
-import { instant, pages } from "./api.js";
+/** Positions of the people near a person, loaded hour by hour as playback reaches them. */
+import { getPages, isoTime } from "./api.js";
 
 const CHUNK_MS = 3_600_000;
-const KEPT = 24; // chunks
-const AGAIN_S = 5;
+const MAX_CHUNKS = 24;
+const RETRY_S = 5;
 
-export class Nearby {
-  /** `asked` as the API's encounters take it. Calls `arrived()` when more is known. */
-  constructor(id, asked) {
-    this.arrived = () => {};
+export class NearbyPositions {
+  /** `parameters` of the API's encounters. `onLoaded()` is called when a chunk is loaded or may be retried. */
+  constructor(id, parameters) {
+    this.onLoaded = () => {};
     this._path = `/api/persons/${id}/connection`;
-    this._asked = asked;
-    this._margin = Number(asked.within) * 1000;
+    this._parameters = parameters;
+    this._marginMs = Number(parameters.within) * 1000;
     this._chunks = new Map();
     this._abort = new AbortController();
   }
 
-  /** Where a person was at an instant: the last place in the answer, unless it is older than the terms allow. */
+  /** A person's last position at `ms`, or else their first one in the chunk. Null if it is unknown or further away in
+   * time than the parameters allow. */
   at(personId, ms) {
     const index = Math.floor(ms / CHUNK_MS);
-    this._want(index);
-    if (ms - index * CHUNK_MS > CHUNK_MS / 2) this._want(index + 1);
-    const places = this._chunks.get(index)?.places.get(personId);
-    const place = places?.findLast((each) => each.ms <= ms) ?? places?.[0];
-    const limit = Number(this._asked.max_gap) * 1000 + this._margin;
-    return place && Math.abs(ms - place.ms) <= limit ? place : null;
+    this._ensureLoaded(index);
+    if (ms - index * CHUNK_MS > CHUNK_MS / 2) this._ensureLoaded(index + 1);
+    const positions = this._chunks.get(index)?.positions.get(personId);
+    const position = positions?.findLast((each) => each.ms <= ms) ?? positions?.[0];
+    const maxAgeMs = Number(this._parameters.max_gap) * 1000 + this._marginMs;
+    return position && Math.abs(ms - position.ms) <= maxAgeMs ? position : null;
   }
 
-  /** Asks again for the hours in which pings were still to come; what is known serves until then. */
-  renew() {
-    for (const [index, { asked }] of this._chunks) if ((index + 1) * CHUNK_MS > asked) this._load(index);
+  /** Reloads the chunks that were incomplete when they were loaded. Their old positions serve until then. */
+  refresh() {
+    for (const [index, { loadedAt }] of this._chunks) if ((index + 1) * CHUNK_MS > loadedAt) this._load(index);
   }
 
   close() {
     this._abort.abort();
   }
 
-  _want(index) {
+  _ensureLoaded(index) {
     if (!this._chunks.has(index)) this._load(index);
   }
 
   async _load(index) {
-    const found = new Map();
-    const chunk = { asked: Date.now(), places: this._chunks.get(index)?.places ?? found };
+    const loaded = new Map();
+    const chunk = { loadedAt: Date.now(), positions: this._chunks.get(index)?.positions ?? loaded };
     this._chunks.set(index, chunk);
-    if (this._chunks.size > KEPT) this._chunks.delete(this._chunks.keys().next().value);
-    // Who is near at a chunk's border may have pinged on its other side.
-    const from = Math.max(Date.parse(this._asked.start_date), index * CHUNK_MS - this._margin);
-    const to = Math.min(Date.parse(this._asked.end_date), (index + 1) * CHUNK_MS + this._margin);
+    if (this._chunks.size > MAX_CHUNKS) this._chunks.delete(this._chunks.keys().next().value);
+    // A person who is near at the border of a chunk may have a ping on its other side.
+    const from = Math.max(Date.parse(this._parameters.start_date), index * CHUNK_MS - this._marginMs);
+    const to = Math.min(Date.parse(this._parameters.end_date), (index + 1) * CHUNK_MS + this._marginMs);
     if (from >= to) return;
-    const { distance, within } = this._asked;
+    const { distance, within } = this._parameters;
+    const query = { start_date: isoTime(from), end_date: isoTime(to), distance, within };
     try {
-      for await (const rows of pages(this._path, { start_date: instant(from), end_date: instant(to), distance, within }, this._abort.signal)) {
+      for await (const rows of getPages(this._path, query, this._abort.signal)) {
         for (const { location, person } of rows) {
-          const place = { ms: Date.parse(location.creation_time), lat: Number(location.latitude), lng: Number(location.longitude) };
-          if (found.has(person.id)) found.get(person.id).push(place);
-          else found.set(person.id, [place]);
+          const position = { ms: Date.parse(location.creation_time), lat: Number(location.latitude), lng: Number(location.longitude) };
+          if (loaded.has(person.id)) loaded.get(person.id).push(position);
+          else loaded.set(person.id, [position]);
         }
       }
-      chunk.places = found;
-      this.arrived();
-    } catch (fault) {
-      setTimeout(() => this._forget(index), (fault.retryAfter ?? AGAIN_S) * 1000); // not again with every frame
+      chunk.positions = loaded;
+      this.onLoaded();
+    } catch (error) {
+      setTimeout(() => this._retry(index), (error.retryAfter ?? RETRY_S) * 1000); // not with every frame
     }
   }
 
-  _forget(index) {
+  /** Drops a failed chunk. `onLoaded` then asks for it again if it is still needed. */
+  _retry(index) {
     if (this._abort.signal.aborted) return;
     this._chunks.delete(index);
-    this.arrived(); // and so asks anew, if it is still looked at
+    this.onLoaded();
   }
 }
