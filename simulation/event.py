@@ -1,6 +1,6 @@
 """The simulated event: people walk between booths, talks and tables in halls, and their phones send pings.
 
-A heap holds the time of each phone's next ping, so pings come in time order and only the people are in memory.
+A heap holds the time of each phone's next ping: pings come in time order, and only people are in memory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ Point = tuple[float, float]
 
 @dataclass(slots=True)
 class Guest:
-    """A person, their habits, and their current leg from `origin` to `target`. Times are seconds after opening."""
+    """A person, their habits and current leg from `origin` to `target`. Times are seconds from opening."""
 
     person: Person
     speed_m_s: float

@@ -1,4 +1,4 @@
-"""The people of the simulated event. A seed always gives the same sequence of people, whatever their number."""
+"""The people of the simulated event. A seed gives the same sequence of people, whatever their number."""
 
 from collections.abc import Iterator
 from random import Random

@@ -66,7 +66,7 @@ class Command(BaseCommand):
             "--to",
             type=Path,
             metavar="FILE.csv[.gz]",
-            help="write the pings to this file and the people to FILE.persons.csv[.gz] instead of storing them",
+            help="write pings to this file and people to FILE.persons.csv[.gz] instead of storing them",
         )
 
     def handle(
@@ -103,8 +103,8 @@ class Command(BaseCommand):
         imported = import_rows(_people_csv(guests))
         if imported.refused_count:
             raise CommandError(
-                f"{imported.refused_count:,} of the people exist under other names, from an event with another seed. "
-                "Delete them or use that seed.",
+                f"{imported.refused_count:,} of the people exist under other names, "
+                "from an event with another seed. Delete them or use that seed.",
                 returncode=1,
             )
         submit = neighbours.pings().submit
@@ -149,7 +149,7 @@ def _batches(pings: Iterator[Ping]) -> Iterator[list[Ping]]:
 
 
 def _people_csv(guests: Iterable[Person]) -> Iterator[str]:
-    """CSV lines. All people are findable, whatever FINDABLE_BY_DEFAULT says: otherwise the demo shows nobody."""
+    """CSV lines. All people are findable, whatever FINDABLE_BY_DEFAULT says, for demonstrations."""
     yield "id,first_name,last_name,company_name,findable\n"
     for guest in guests:
         yield f"{guest.id},{guest.first_name},{guest.last_name},{guest.company_name},true\n"
