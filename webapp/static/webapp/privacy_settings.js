@@ -1,4 +1,4 @@
-/** A person's privacy settings: whether others may find them, and the export of their data. */
+/** A person's privacy settings: whether others may find them, and the download of their data. */
 import { html, useState } from "../vendor/htm/standalone.module.js";
 import { get, getBlob, put, useLoaded } from "./api.js";
 import { ErrorNote, Loading } from "./components.js";
