@@ -1,6 +1,6 @@
-"""What happens: halls with booths, talks and tables, people who walk between them, phones that tell where.
+"""The simulated event: people walk between booths, talks and tables in halls, and their phones send pings.
 
-Each phone is asked in turn, so the pings come in time order and only the people are held in memory.
+A heap holds the time of each phone's next ping: pings come in time order, and only people are in memory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,49 +12,49 @@ from random import Random
 from locations.pings import Ping
 from simulation.people import BOOTHS, Person
 
-WIDTH_M, DEPTH_M = 300, 200  # of a hall
-_APART_M = 340  # from hall to hall
+_HALL_WIDTH_M = 300  # and 200 m deep
+_HALL_SPACING_M = 340
 _LATITUDE, _LONGITUDE = 52.5, 13.4  # the south-west corner of the first hall
-_PER_METRE_NORTH, _PER_METRE_EAST = 1 / 111_265, 1 / 67_910  # degrees, there
+_DEGREES_PER_METRE_NORTH, _DEGREES_PER_METRE_EAST = 1 / 111_265, 1 / 67_910  # at that latitude
 
-OPENS = time(9)
-HOURS = 8
+_OPENING_TIME = time(9)
+_OPENING_HOURS = 8
 _MINUTE = 60.0
 _HOUR = 60 * _MINUTE
-_TALKS = tuple(hour * _HOUR for hour in (1, 2.25, 4.75, 6))  # after opening, three quarters of an hour each
-_TALK_LASTS = 45 * _MINUTE
+_TALK_STARTS = tuple(hour * _HOUR for hour in (1, 2.25, 4.75, 6))  # after opening
+_TALK_DURATION = 45 * _MINUTE
 
-_NOISE_M = 0.8  # what a position is off, most of the time; it drifts rather than jumps
-_DRIFT = 0.8
-_GAP_CHANCE = 0.003  # per ping: that the phone is then silent for some minutes
+_NOISE_M = 0.8  # standard deviation of the position error
+_NOISE_CORRELATION = 0.8  # between consecutive pings: the error drifts instead of jumping
+_GAP_PROBABILITY = 0.003  # per ping: the phone sends nothing for some minutes after it
 
 Point = tuple[float, float]
 
 
 @dataclass(slots=True)
 class Guest:
-    """A person with habits, and the leg that he or she is on: from `origin` at `left` to `target`."""
+    """A person, their habits and current leg from `origin` to `target`. Times are seconds from opening."""
 
     person: Person
-    pace: float  # metres per second
-    talks: float  # how likely a talk is attended
-    stays: float  # seconds at a booth, on average
-    friends: Sequence[int]  # places in the list of guests
+    speed_m_s: float
+    talk_probability: float
+    mean_stay: float  # seconds at a booth
+    friends: Sequence[int]  # indexes in the list of guests
     hall: int
-    left: float = 0.0
-    arrives: float = 0.0
-    until: float = 0.0
+    leg_starts_at: float = 0.0
+    leg_arrives_at: float = 0.0
+    leg_ends_at: float = 0.0  # after the stay
     origin: Point = (0.0, 0.0)
     target: Point = (0.0, 0.0)
-    way: list[Point] = field(default_factory=list)  # corners still ahead; a walk follows the aisles
-    stay: float = 0.0  # how long at the end of the way
-    leaves: float = 0.0
-    lunch: float | None = 0.0
-    off: Point = (0.0, 0.0)
+    route: list[Point] = field(default_factory=list)  # remaining corners; walks follow the aisles
+    stay: float = 0.0  # seconds at the end of the route
+    leaves_at: float = 0.0
+    lunch_at: float | None = 0.0  # None after lunch
+    error: Point = (0.0, 0.0)  # of the last position, in metres
 
 
 class Event:
-    """Deterministic: the same people, options and seed give the same pings."""
+    """Deterministic: the same people, options and seed give the same pings. `start` is the first day."""
 
     def __init__(
         self, people: Sequence[Person], *, start: date, days: int, interval_s: float, halls: int, seed: int
@@ -63,133 +63,142 @@ class Event:
         self.days = days
         self._interval_s = interval_s
         self._halls = halls
-        self._chance = Random(f"event {seed}")  # noqa: S311 - a game, not a secret
-        self._lunches = [3 * _HOUR + self._chance.uniform(0, 80) * _MINUTE for _ in range(BOOTHS)]
-        of_company: dict[int, list[int]] = {}
+        self._rng = Random(f"event {seed}")  # noqa: S311 - not for secrets
+        self._lunches = [3 * _HOUR + self._rng.uniform(0, 80) * _MINUTE for _ in range(BOOTHS)]
+        by_company: dict[int, list[int]] = {}
         for index, person in enumerate(people):
-            of_company.setdefault(person.company, []).append(index)
-        self._guests = [self._guest(person, of_company[person.company], len(people)) for person in people]
+            by_company.setdefault(person.company, []).append(index)
+        self._guests = [self._guest(person, by_company[person.company], len(people)) for person in people]
 
-    def _guest(self, person: Person, colleagues: list[int], everyone: int) -> Guest:
-        chance = self._chance
-        friends = [chance.randrange(everyone) for _ in range(3)]
-        friends += [colleagues[chance.randrange(len(colleagues))] for _ in range(2)]
+    def _guest(self, person: Person, colleagues: list[int], people_count: int) -> Guest:
+        rng = self._rng
+        friends = [rng.randrange(people_count) for _ in range(3)]
+        friends += [colleagues[rng.randrange(len(colleagues))] for _ in range(2)]
         return Guest(
             person,
-            pace=chance.uniform(0.9, 1.5),
-            talks=chance.uniform(0.1, 0.8),
-            stays=chance.uniform(4, 14) * _MINUTE,
+            speed_m_s=rng.uniform(0.9, 1.5),
+            talk_probability=rng.uniform(0.1, 0.8),
+            mean_stay=rng.uniform(4, 14) * _MINUTE,
             friends=friends,
-            hall=person.company % self._halls if person.staff else chance.randrange(self._halls),
+            hall=person.company % self._halls if person.staff else rng.randrange(self._halls),
         )
 
     def pings(self) -> Iterator[Ping]:
-        """In time order."""
+        """All pings in time order."""
         for day in range(self.days):
-            yield from self._day(datetime.combine(self.start, OPENS, UTC) + timedelta(days=day))
+            yield from self._day(datetime.combine(self.start, _OPENING_TIME, UTC) + timedelta(days=day))
 
     def _day(self, opening: datetime) -> Iterator[Ping]:
-        chance, random = self._chance, self._chance.random
-        gauss, drift = chance.gauss, _NOISE_M * (1 - _DRIFT**2) ** 0.5
+        rng, random = self._rng, self._rng.random
+        gauss, step_m = rng.gauss, _NOISE_M * (1 - _NOISE_CORRELATION**2) ** 0.5
         interval = self._interval_s
         for guest in self._guests:
-            self._arrive(guest)
-        turns = [(guest.left + interval * random(), index) for index, guest in enumerate(self._guests)]
-        heapify(turns)
+            self._start_day(guest)
+        queue = [
+            (guest.leg_starts_at + interval * random(), index) for index, guest in enumerate(self._guests)
+        ]
+        heapify(queue)
         guests, advance = self._guests, self._advance
-        while turns:
-            now, index = turns[0]
+        while queue:
+            now, index = queue[0]
             guest = guests[index]
-            if now >= guest.leaves:
-                heappop(turns)
+            if now >= guest.leaves_at:
+                heappop(queue)
                 continue
-            if now >= guest.until:
+            if now >= guest.leg_ends_at:
                 advance(guest, now)
-            if now >= guest.arrives:
+            if now >= guest.leg_arrives_at:
                 x, y = guest.target
             else:
-                part = (now - guest.left) / (guest.arrives - guest.left)
+                part = (now - guest.leg_starts_at) / (guest.leg_arrives_at - guest.leg_starts_at)
                 x = guest.origin[0] + part * (guest.target[0] - guest.origin[0])
                 y = guest.origin[1] + part * (guest.target[1] - guest.origin[1])
-            off_x = _DRIFT * guest.off[0] + gauss(0.0, drift)
-            off_y = _DRIFT * guest.off[1] + gauss(0.0, drift)
-            guest.off = (off_x, off_y)
+            error_x = _NOISE_CORRELATION * guest.error[0] + gauss(0.0, step_m)
+            error_y = _NOISE_CORRELATION * guest.error[1] + gauss(0.0, step_m)
+            guest.error = (error_x, error_y)
             yield Ping(
                 guest.person.id,
                 opening + timedelta(milliseconds=int(now * 1000)),
-                round(_LATITUDE + (y + off_y) * _PER_METRE_NORTH, 7),
-                round(_LONGITUDE + (x + off_x) * _PER_METRE_EAST, 7),
+                round(_LATITUDE + (y + error_y) * _DEGREES_PER_METRE_NORTH, 7),
+                round(_LONGITUDE + (x + error_x) * _DEGREES_PER_METRE_EAST, 7),
             )
-            following = now + interval * (0.97 + 0.06 * random())
-            if random() < _GAP_CHANCE:
-                following += (2 + 10 * random()) * _MINUTE
-            heapreplace(turns, (following, index))
+            next_at = now + interval * (0.97 + 0.06 * random())
+            if random() < _GAP_PROBABILITY:
+                next_at += (2 + 10 * random()) * _MINUTE
+            heapreplace(queue, (next_at, index))
 
-    # --- what somebody does ----------------------------------------------------------------------
+    # --- what a guest does -----------------------------------------------------------------------
 
-    def _arrive(self, guest: Guest) -> None:
-        chance = self._chance
-        early = 0.0 if guest.person.staff else abs(chance.gauss(0, 25)) * _MINUTE
-        guest.left = guest.arrives = guest.until = min(early, 3 * _HOUR)
-        guest.leaves = (HOURS - (0 if guest.person.staff else min(abs(chance.gauss(0, 0.5)), 3))) * _HOUR
-        guest.target = (guest.hall * _APART_M + WIDTH_M / 2 + chance.gauss(0, 5), -5.0)  # the entrance
-        guest.way = []
-        guest.lunch = self._lunches[guest.person.company] + chance.gauss(0, 3) * _MINUTE
+    def _start_day(self, guest: Guest) -> None:
+        rng = self._rng
+        early = 0.0 if guest.person.staff else abs(rng.gauss(0, 25)) * _MINUTE
+        guest.leg_starts_at = guest.leg_arrives_at = guest.leg_ends_at = min(early, 3 * _HOUR)
+        guest.leaves_at = (
+            _OPENING_HOURS - (0 if guest.person.staff else min(abs(rng.gauss(0, 0.5)), 3))
+        ) * _HOUR
+        guest.target = (
+            guest.hall * _HALL_SPACING_M + _HALL_WIDTH_M / 2 + rng.gauss(0, 5),
+            -5.0,
+        )  # the entrance
+        guest.route = []
+        guest.lunch_at = self._lunches[guest.person.company] + rng.gauss(0, 3) * _MINUTE
 
     def _advance(self, guest: Guest, now: float) -> None:
-        """Leg by leg, to the one that the guest is on now."""
-        while now >= guest.until:
-            if not guest.way:
-                self._decide(guest, guest.until)
-            begins = guest.until
-            guest.origin, guest.target = guest.target, guest.way.pop(0)
-            way_m = abs(guest.target[0] - guest.origin[0]) + abs(guest.target[1] - guest.origin[1])
-            guest.left, guest.arrives = begins, begins + way_m / guest.pace
-            guest.until = guest.arrives + (guest.stay if not guest.way else 0.0)
+        """Moves the guest leg by leg to the one that is current at `now`."""
+        while now >= guest.leg_ends_at:
+            if not guest.route:
+                self._choose_destination(guest, guest.leg_ends_at)
+            starts_at = guest.leg_ends_at
+            guest.origin, guest.target = guest.target, guest.route.pop(0)
+            route_m = abs(guest.target[0] - guest.origin[0]) + abs(guest.target[1] - guest.origin[1])
+            guest.leg_starts_at, guest.leg_arrives_at = starts_at, starts_at + route_m / guest.speed_m_s
+            guest.leg_ends_at = guest.leg_arrives_at + (guest.stay if not guest.route else 0.0)
 
-    def _decide(self, guest: Guest, now: float) -> None:
-        chance, staff = self._chance, guest.person.staff
-        talk = next((begin for begin in _TALKS if 0 <= begin - now <= 10 * _MINUTE), None)
-        if guest.lunch is not None and now >= guest.lunch:
-            guest.lunch = None
-            self._go(guest, guest.hall, self._table(guest.person.company), chance.uniform(25, 45) * _MINUTE)
-        elif staff and chance.random() < 0.85:
-            spot = _around(_booth(guest.person.company), chance, 1.2)
-            self._go(guest, guest.person.company % self._halls, spot, chance.uniform(20, 60) * _MINUTE)
-        elif talk is not None and chance.random() < guest.talks:
-            seat = (110 + chance.randrange(80) * 1.0, 172 + chance.randrange(16) * 1.2)
-            self._go(guest, chance.randrange(self._halls), seat, talk + _TALK_LASTS - now)
-        elif chance.random() < 0.2:
-            friend = self._guests[chance.choice(guest.friends)]
-            place = friend.way[-1] if friend.way else friend.target
-            hall = max(0, min(int(place[0] // _APART_M), self._halls - 1))
-            near = _around((place[0] - hall * _APART_M, place[1]), chance, 0.7)
-            self._go(guest, hall, near, chance.uniform(3, 12) * _MINUTE)
+    def _choose_destination(self, guest: Guest, now: float) -> None:
+        rng, staff = self._rng, guest.person.staff
+        talk = next((begin for begin in _TALK_STARTS if 0 <= begin - now <= 10 * _MINUTE), None)
+        if guest.lunch_at is not None and now >= guest.lunch_at:
+            guest.lunch_at = None
+            self._walk(
+                guest, guest.hall, self._lunch_table(guest.person.company), rng.uniform(25, 45) * _MINUTE
+            )
+        elif staff and rng.random() < 0.85:
+            spot = _scatter(_booth_position(guest.person.company), rng, 1.2)
+            self._walk(guest, guest.person.company % self._halls, spot, rng.uniform(20, 60) * _MINUTE)
+        elif talk is not None and rng.random() < guest.talk_probability:
+            seat = (110 + rng.randrange(80) * 1.0, 172 + rng.randrange(16) * 1.2)
+            self._walk(guest, rng.randrange(self._halls), seat, talk + _TALK_DURATION - now)
+        elif rng.random() < 0.2:
+            friend = self._guests[rng.choice(guest.friends)]
+            target = friend.route[-1] if friend.route else friend.target
+            hall = max(0, min(int(target[0] // _HALL_SPACING_M), self._halls - 1))
+            spot = _scatter((target[0] - hall * _HALL_SPACING_M, target[1]), rng, 0.7)
+            self._walk(guest, hall, spot, rng.uniform(3, 12) * _MINUTE)
         else:
-            booth = int(BOOTHS * chance.random() ** 2)  # the first ones draw the crowd
-            spot = _around(_booth(booth), chance, 1.6)
-            stay = min(chance.expovariate(1 / guest.stays), _HOUR) + 0.5 * _MINUTE
-            self._go(guest, booth % self._halls, spot, stay)
+            booth = int(BOOTHS * rng.random() ** 2)  # booths with low numbers are more popular
+            spot = _scatter(_booth_position(booth), rng, 1.6)
+            stay = min(rng.expovariate(1 / guest.mean_stay), _HOUR) + 0.5 * _MINUTE
+            self._walk(guest, booth % self._halls, spot, stay)
 
-    def _table(self, company: int) -> Point:
-        return _around((280.0, 15 + 12.0 * (company % 15)), self._chance, 0.8)
+    def _lunch_table(self, company: int) -> Point:
+        return _scatter((280.0, 15 + 12.0 * (company % 15)), self._rng, 0.8)
 
-    def _go(self, guest: Guest, hall: int, spot: Point, stay: float) -> None:
-        """Along the aisles, and to another hall through both doors."""
+    def _walk(self, guest: Guest, hall: int, spot: Point, stay: float) -> None:
+        """Sets a route along the aisles, to another hall through the doors of both."""
         x, y = guest.target
-        goal = (hall * _APART_M + spot[0], spot[1])
+        goal = (hall * _HALL_SPACING_M + spot[0], spot[1])
         if hall != guest.hall:
-            doors = [each * _APART_M + WIDTH_M / 2 for each in (guest.hall, hall)]
-            guest.way = [(x, -5.0), (doors[0], -5.0), (doors[1], -5.0), (goal[0], -5.0), goal]
+            doors = [each * _HALL_SPACING_M + _HALL_WIDTH_M / 2 for each in (guest.hall, hall)]
+            guest.route = [(x, -5.0), (doors[0], -5.0), (doors[1], -5.0), (goal[0], -5.0), goal]
             guest.hall = hall
         else:
-            guest.way = [(goal[0], y), goal]
+            guest.route = [(goal[0], y), goal]
         guest.stay = stay
 
 
-def _booth(number: int) -> Point:
+def _booth_position(number: int) -> Point:
     return (20 + 26.0 * (number % 10), 20 + 25.0 * (number // 10))
 
 
-def _around(point: Point, chance: Random, metres: float) -> Point:
-    return (point[0] + chance.gauss(0, metres), point[1] + chance.gauss(0, metres))
+def _scatter(point: Point, rng: Random, metres: float) -> Point:
+    return (point[0] + rng.gauss(0, metres), point[1] + rng.gauss(0, metres))

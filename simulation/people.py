@@ -1,12 +1,12 @@
-"""Who comes: invented people and companies, the same for a seed however many of them are asked for."""
+"""The people of the simulated event. A seed gives the same sequence of people, whatever their number."""
 
 from collections.abc import Iterator
 from random import Random
 from typing import NamedTuple
 
 FIRST_ID = 1_000_001
-BOOTHS = 60  # one a company
-STAFF_EVERY = 8  # of so many people one works at a booth
+BOOTHS = 60  # one per company
+_STAFF_EVERY = 8  # one of so many people works at a booth
 
 
 def _words(text: str) -> list[str]:
@@ -39,7 +39,7 @@ class Person(NamedTuple):
     id: int
     first_name: str
     last_name: str
-    company: int  # and the number of its booth
+    company: int  # its index, also the number of its booth
     staff: bool
 
     @property
@@ -47,13 +47,13 @@ class Person(NamedTuple):
         return _COMPANIES[self.company]
 
 
-def invited(count: int, *, seed: int) -> Iterator[Person]:
-    """The first one works at the booth that most people visit."""
-    chance = Random(f"people {seed}")  # noqa: S311 - a game, not a secret
+def make_people(count: int, *, seed: int) -> Iterator[Person]:
+    """The first person works at the most popular booth."""
+    rng = Random(f"people {seed}")  # noqa: S311 - not for secrets
     for index in range(count):
-        first, last = chance.choice(_FIRST_NAMES), chance.choice(_LAST_NAMES)
-        company = chance.randrange(BOOTHS)
-        staff = index % STAFF_EVERY == 0
+        first, last = rng.choice(_FIRST_NAMES), rng.choice(_LAST_NAMES)
+        company = rng.randrange(BOOTHS)
+        staff = index % _STAFF_EVERY == 0
         if staff:
-            company = index // STAFF_EVERY % BOOTHS
+            company = index // _STAFF_EVERY % BOOTHS
         yield Person(FIRST_ID + index, first, last, company, staff)

@@ -1,4 +1,4 @@
-"""A real browser on a system's web app, and what must not happen in it unseen."""
+"""A real browser for tests of pages. Errors in a page and requests to other origins fail the test."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
 
-# Root has no sandbox, a machine for tests no graphics card, and no browser is to call home.
+# Chromium has no sandbox as root, test machines have no GPU, and the browser must not send telemetry.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -21,10 +21,10 @@ FLAGS = [
     "--disable-sync",
 ]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-PATIENCE_MS = 20_000
-# Playwright runs a loop of events in the test's own thread, where Django takes every query for a mistake.
+TIMEOUT_MS = 20_000
+# Playwright runs an event loop in the thread of the test, where Django refuses queries.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-expect.set_options(timeout=PATIENCE_MS)
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @contextlib.contextmanager
@@ -38,53 +38,62 @@ def a_browser() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def a_page(
-    browser: Browser, origins: set[str], *, zone: str = "Europe/Berlin", locale: str = "en-GB", **how: Any
+    browser: Browser,
+    origins: set[str],
+    *,
+    zone: str = "Europe/Berlin",
+    locale: str = "en-GB",
+    **context_options: Any,
 ) -> Iterator[Page]:
-    """A page whose errors, failed requests and requests to elsewhere fail the test.
+    """A page. Its errors, its failed requests and its requests to origins not in `origins` fail the test.
 
-    What is in `page.forgiven` as part of a complaint is none: for tests that make something fail.
+    A test that provokes an error adds a part of its text to `page.expected_errors`.
     """
     context = browser.new_context(
-        viewport=how.pop("viewport", DESKTOP), locale=locale, timezone_id=zone, accept_downloads=True, **how
+        viewport=context_options.pop("viewport", DESKTOP),
+        locale=locale,
+        timezone_id=zone,
+        accept_downloads=True,
+        **context_options,
     )
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
-    complaints: list[str] = []
-    forgiven: list[str] = []
-    cast("Any", page).forgiven = forgiven
+    errors: list[str] = []
+    expected_errors: list[str] = []
+    cast("Any", page).expected_errors = expected_errors
 
-    def console(message: ConsoleMessage) -> None:
+    def on_console(message: ConsoleMessage) -> None:
         if message.type == "error":
-            complaints.append(f"console: {message.text} {message.location.get('url', '')}".strip())
+            errors.append(f"console: {message.text} {message.location.get('url', '')}".strip())
 
-    def failed(request: Request) -> None:
-        if request.failure != "net::ERR_ABORTED":  # the app itself gave up on what nobody waits for any more
-            complaints.append(f"failed: {request.url} {request.failure}")
+    def on_failure(request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # the app aborts requests that it no longer needs
+            errors.append(f"failed: {request.url} {request.failure}")
 
-    def asked(request: Request) -> None:
-        address = urlsplit(request.url)
-        if address.scheme not in ("blob", "data") and f"{address.scheme}://{address.netloc}" not in origins:
-            complaints.append(f"elsewhere: {request.url}")
+    def on_request(request: Request) -> None:
+        url = urlsplit(request.url)
+        if url.scheme not in ("blob", "data") and f"{url.scheme}://{url.netloc}" not in origins:
+            errors.append(f"other origin: {request.url}")
 
-    def answered(response: Response) -> None:
+    def on_response(response: Response) -> None:
         if response.status >= 400:
-            complaints.append(f"{response.status}: {response.url}")
+            errors.append(f"{response.status}: {response.url}")
 
-    page.on("console", console)
-    page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-    page.on("requestfailed", failed)
-    page.on("request", asked)
-    page.on("response", answered)
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: errors.append(f"error: {error}"))
+    page.on("requestfailed", on_failure)
+    page.on("request", on_request)
+    page.on("response", on_response)
     try:
         yield page
     finally:
         context.close()
-    found = [one for one in complaints if not any(part in one for part in forgiven)]
-    assert not found, found
+    unexpected = [error for error in errors if not any(part in error for part in expected_errors)]
+    assert not unexpected, unexpected
 
 
-def barriers(page: Page) -> list[str]:
-    """What axe finds that keeps people from using the page: rule and place."""
-    # Its reading ahead of style sheets would ask for those that they import, at wrong addresses.
-    found = Axe().run(page, options={"preload": False}).response["violations"]
-    return [f"{one['id']}: {node['target']}" for one in found for node in one["nodes"]]
+def axe_violations(page: Page) -> list[str]:
+    """The accessibility violations that axe finds, as `rule: element`."""
+    # The preload of style sheets requests their imports at wrong URLs.
+    violations = Axe().run(page, options={"preload": False}).response["violations"]
+    return [f"{each['id']}: {node['target']}" for each in violations for node in each["nodes"]]

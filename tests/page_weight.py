@@ -1,6 +1,6 @@
-"""How heavy the web app is, and how soon a view is of use, in a real browser on the system that runs.
+"""Measures the page weight of the web app and the time until a view is useful, on the running system.
 
-`python -m tests.page_weight [ROUNDS]`, after `make up`; each round has an empty cache. It asserts nothing.
+`python -m tests.page_weight [ROUNDS]`, after `make up`. Each round has an empty cache. It asserts nothing.
 """
 
 import statistics
@@ -9,21 +9,23 @@ import time
 
 from local.instance import Instance
 from tests.browser import a_browser, a_page
-from tests.screenshots import DAY, FINN
+from tests.screenshots import DAY, FINN_PATH
 from tests.system import API, APP, Addresses
 
-# The path, and what makes it useful: a reader could go on from there.
+# Path, and the element that makes the view useful.
 VIEWS = {
     "people": ("/", ".persons li"),
-    "one person's day": (FINN, ".list li"),
-    "the crowd at a moment": (f"/crowd?{DAY}&at=2026-05-11T10:30:00Z", ".near .soft"),
-    "the crowd as a heat map": (f"/crowd?{DAY}&show=heat", ".leaflet-heatmap-layer"),
+    "one person's day": (FINN_PATH, ".list li"),
+    "crowd snapshot": (f"/crowd?{DAY}&at=2026-05-11T10:30:00Z", ".near .soft"),
+    "crowd heat map": (f"/crowd?{DAY}&show=heat", ".leaflet-heatmap-layer"),
     "status": ("/status", ".verdict"),
 }
-PAINTED = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-WEIGHT = """() => [...performance.getEntriesByType("resource"), ...performance.getEntriesByType("navigation")]
-    .reduce((sum, each) => sum + each.transferSize, 0)"""  # the API's answers are not told: of another origin
-FRAMES = """async () => {
+FIRST_PAINT_MS = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+# Without the API's responses: the browser hides the size of responses from another origin.
+TRANSFERRED_BYTES = """() =>
+    [...performance.getEntriesByType("resource"), ...performance.getEntriesByType("navigation")]
+    .reduce((sum, each) => sum + each.transferSize, 0)"""
+FRAME_TIMES_MS = """async () => {
     const took = [];
     for (let n = 0, last = performance.now(); n < 200; n++) {
         const now = await new Promise(requestAnimationFrame);
@@ -37,28 +39,30 @@ FRAMES = """async () => {
 def main(rounds: int) -> None:
     system = Addresses(Instance.from_environment())
     origins = {system.url("", APP), system.url("", API)}
-    found: dict[str, list[tuple[float, ...]]] = {view: [] for view in VIEWS}
+    results: dict[str, list[tuple[float, ...]]] = {view: [] for view in VIEWS}
     with a_browser() as browser:
         for _ in range(rounds):
             for view, (path, useful) in VIEWS.items():
                 with a_page(browser, origins) as page:
-                    begun = time.perf_counter()
+                    started = time.perf_counter()
                     page.goto(system.url(path, APP), wait_until="commit")
                     page.locator(useful).first.wait_for()
-                    took = time.perf_counter() - begun
+                    took = time.perf_counter() - started
                     page.wait_for_load_state("networkidle")
-                    found[view].append((page.evaluate(WEIGHT) / 1e3, page.evaluate(PAINTED), took * 1e3))
+                    results[view].append(
+                        (page.evaluate(TRANSFERRED_BYTES) / 1e3, page.evaluate(FIRST_PAINT_MS), took * 1e3)
+                    )
         print("| view | page, kB | first paint, ms | useful, ms |\n| --- | --- | --- | --- |")
-        for view, rows in found.items():
+        for view, rows in results.items():
             medians = map(statistics.median, zip(*rows, strict=True))
             print(f"| {view} | {' | '.join(f'{each:,.0f}' for each in medians)} |")
         with a_page(browser, origins) as page:
-            page.goto(system.url(VIEWS["the crowd at a moment"][0], APP))
+            page.goto(system.url(VIEWS["crowd snapshot"][0], APP))
             page.locator(".near .soft").wait_for()
             page.get_by_role("button", name="Play").click()
-            frames = page.evaluate(FRAMES)
-            middle, slow = frames[len(frames) // 2], frames[int(len(frames) * 0.95)]
-            print(f"\nThe crowd playing, ms a frame: {middle:.0f} in the median, {slow:.0f} for 1 in 20.")
+            frames = page.evaluate(FRAME_TIMES_MS)
+            median, p95 = frames[len(frames) // 2], frames[int(len(frames) * 0.95)]
+            print(f"\nFrame time of crowd playback, ms: median {median:.0f}, 95th percentile {p95:.0f}.")
 
 
 if __name__ == "__main__":

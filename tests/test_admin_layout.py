@@ -1,4 +1,4 @@
-"""The layout of the admin site's pages at the widths of phones, tablets and desktops."""
+"""Tests of the layout of the admin site at the widths of phones, tablets and desktops."""
 
 from collections.abc import Iterator
 
@@ -16,8 +16,8 @@ from tests.gunicorn_server import Server
 WIDTHS = (390, 768, 1024, 1280, 1330, 1440, 1920)
 NAME, PASSWORD = "ada", "a long one"
 
-# The boxes of everything that a reader needs, and which pairs of them cover each other.
-MEASURE = """() => {
+# Measures the main elements of a page: the width of its form, and the pairs of elements that overlap.
+MEASURE_LAYOUT = """() => {
   const FIELDS = "#content-main form .form-row :is(input, select, textarea), #toolbar input";
   const parts = {
     heading: "#content > h1, #content > h2",
@@ -27,7 +27,7 @@ MEASURE = """() => {
   };
   const boxOf = (kind, one) => {
     if (kind !== "heading") return one.getBoundingClientRect();
-    const text = document.createRange(); // a heading's own box is as wide as the page
+    const text = document.createRange(); // the box of a heading element is as wide as the page
     text.selectNodeContents(one);
     return text.getBoundingClientRect();
   };
@@ -35,26 +35,26 @@ MEASURE = """() => {
     [...document.querySelectorAll(selector)]
       .filter((one) => one.checkVisibility())
       .map((one) => ({ kind, text: one.textContent.trim().slice(0, 30), box: boxOf(kind, one) })));
-  const cover = (a, b) =>
+  const overlap = (a, b) =>
     a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
-  const covered = [];
+  const overlaps = [];
   for (const [index, one] of boxes.entries())
     for (const other of boxes.slice(index + 1))
-      if ((one.kind !== other.kind || one.kind === "tool") && cover(one.box, other.box))
-        covered.push(`${one.kind} ${one.text} / ${other.kind} ${other.text}`);
+      if ((one.kind !== other.kind || one.kind === "tool") && overlap(one.box, other.box))
+        overlaps.push(`${one.kind} ${one.text} / ${other.kind} ${other.text}`);
   const form = document.querySelector("#content-main fieldset, #changelist-form");
-  return { form: form?.getBoundingClientRect().width ?? 0, covered };
+  return { form: form?.getBoundingClientRect().width ?? 0, overlaps };
 }"""
 
 
 @pytest.fixture
-def guarded(transactional_db: None) -> Iterator[Server]:
+def server(transactional_db: None) -> Iterator[Server]:
     with Server(WEB_WORKERS="1", WEB_THREADS="4", ACCESS="tokens") as running:
         yield running
 
 
 @pytest.fixture
-def finn(transactional_db: None) -> Person:
+def person_with_long_name(transactional_db: None) -> Person:
     User.objects.create_superuser(NAME, password=PASSWORD)
     return Person.objects.create(
         first_name="Maximiliane-Charlotte", last_name="von Hohenberg-Wasserstein", company_name="Acme"
@@ -65,10 +65,10 @@ def finn(transactional_db: None) -> Person:
 def browser() -> Iterator[Browser]:
     with a_browser() as browser:
         yield browser
-        connections.close_all()  # while its loop runs, queries have a connection of their own
+        connections.close_all()  # its event loop gives queries a separate connection
 
 
-def enter(page: Page, server: Server) -> None:
+def log_in(page: Page, server: Server) -> None:
     page.goto(server.url("/admin/"))
     page.get_by_label("Username").fill(NAME)
     page.get_by_label("Password").fill(PASSWORD)
@@ -76,30 +76,29 @@ def enter(page: Page, server: Server) -> None:
     expect(page.locator("#figures")).to_be_visible()
 
 
-def test_forms_have_a_width_and_nothing_covers_anything(
-    finn: Person, browser: Browser, guarded: Server
+def test_forms_are_wide_enough_and_no_elements_overlap(
+    person_with_long_name: Person, browser: Browser, server: Server
 ) -> None:
-    token, _ = services.make(name="for a test", kind=Kind.PERSON, first_person_id=finn.id)
+    token, _ = services.make(name="for a test", kind=Kind.PERSON, first_person_id=person_with_long_name.id)
     pages = {
-        "change person": f"/admin/persons/person/{finn.id}/change/",
+        "change person": f"/admin/persons/person/{person_with_long_name.id}/change/",
         "add person": "/admin/persons/person/add/",
         "people": "/admin/persons/person/",
-        "token form": f"/admin/access/token/add/?kind=person&first_person_id={finn.id}",
+        "token form": f"/admin/access/token/add/?kind=person&first_person_id={person_with_long_name.id}",
         "one token": f"/admin/access/token/{token.pk}/change/",
         "tokens": "/admin/access/token/",
         "locations": "/admin/locations/location/",
         "change user": f"/admin/auth/user/{User.objects.get().pk}/change/",
     }
-    with a_page(browser, {guarded.url("")}) as page:
-        enter(page, guarded)
-        wrong = []
+    with a_page(browser, {server.url("")}) as page:
+        log_in(page, server)
+        problems = []
         for name, path in pages.items():
-            page.goto(guarded.url(path))
+            page.goto(server.url(path))
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 900})
-                found = page.evaluate(MEASURE)
-                where = f"{name} at {width}: {found}"
+                found = page.evaluate(MEASURE_LAYOUT)
                 narrow = name != "locations" and found["form"] < min(300, width - 60)
-                if found["covered"] or narrow:
-                    wrong.append(where)
-        assert not wrong, "\n".join(wrong)
+                if found["overlaps"] or narrow:
+                    problems.append(f"{name} at {width}: {found}")
+        assert not problems, "\n".join(problems)

@@ -1,4 +1,4 @@
-"""The web app while an event is still running: what comes in shows by itself, and nobody is dragged along."""
+"""Tests of the web app during a running event: pages update by themselves, and a chosen time stays."""
 
 import os
 import re
@@ -11,14 +11,15 @@ from playwright.sync_api import Page, expect
 from local.supervision import Supervisor
 from tests.gunicorn_server import until
 from tests.system import APP, STAGES, System
-from tests.test_app import moment
+from tests.test_app import slider_time
 from tests.test_journey import BESIDE, BOOTH, make_person
 
-pytestmark = pytest.mark.parametrize("stage", [STAGES[-1]], indirect=True)  # the page is the same at all
+# One stage: the pages are the same at all stages.
+pytestmark = pytest.mark.parametrize("stage", [STAGES[-1]], indirect=True)
 
 
-def ping(system: System, person_id: int, place: dict[str, str], ago_s: int) -> datetime:
-    """So many seconds ago; returns when it can be seen."""
+def store_ping(system: System, person_id: int, place: dict[str, str], ago_s: int) -> datetime:
+    """Sends a ping of `ago_s` seconds ago, waits until it is stored, and returns its time."""
     time = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=ago_s)
     sent = {"person_id": person_id, **place, "creation_time": time.isoformat()}
     answer = system.ask("POST", "/api/locations", json=sent)
@@ -33,44 +34,44 @@ def around_now() -> str:
     return f"start={start:%Y-%m-%dT%H:%M:%SZ}&end={end:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def test_an_encounter_shows_as_it_happens(fresh: System, page: Page) -> None:
+def test_a_new_encounter_appears_without_a_reload(fresh: System, page: Page) -> None:
     ann, bo = make_person(fresh, "Ann"), make_person(fresh, "Bo")
-    ping(fresh, ann, BOOTH, 50)
+    store_ping(fresh, ann, BOOTH, 50)
     page.goto(fresh.url(f"/people/{ann}?{around_now()}&min_duration=0", APP))
     expect(page.locator(".list .note")).to_contain_text("Nobody was near")
 
-    ping(fresh, bo, BESIDE, 40)
-    last = ping(fresh, ann, BOOTH, 20)
+    store_ping(fresh, bo, BESIDE, 40)
+    last = store_ping(fresh, ann, BOOTH, 20)
 
     expect(page.locator(".list h2")).to_have_text("1 encounter with 1 person")
-    until(lambda: moment(page) == last)  # the scrubber stays at the end
+    until(lambda: slider_time(page) == last)  # the slider follows the end
     expect(page.locator(".near")).to_have_text("1 near: Bo Lee")
     expect(page).not_to_have_url(re.compile("[&?]at="))
 
-    page.locator(".list li button").first.click()  # who looks at another moment stays there
-    chosen = moment(page)
+    page.locator(".list li button").first.click()  # a chosen time stays
+    chosen = slider_time(page)
     assert chosen < last
-    ping(fresh, bo, BESIDE, 10)
-    newest = ping(fresh, ann, BOOTH, 0)
+    store_ping(fresh, bo, BESIDE, 10)
+    newest = store_ping(fresh, ann, BOOTH, 0)
     until(lambda: page.get_by_role("slider").get_attribute("max") == str(int(newest.timestamp() * 1000)))
-    assert moment(page) == chosen
+    assert slider_time(page) == chosen
 
 
-@pytest.mark.parametrize(("show", "what"), [("people", ".near"), ("heat", ".stage [role=status]")])
-def test_the_crowd_grows_as_people_come(fresh: System, page: Page, show: str, what: str) -> None:
-    unit = {"people": ("1 person", "2 people"), "heat": ("1 ping,", "2 pings,")}[show]
+@pytest.mark.parametrize(("show", "selector"), [("people", ".near"), ("heat", ".stage [role=status]")])
+def test_the_crowd_view_updates_without_a_reload(fresh: System, page: Page, show: str, selector: str) -> None:
+    texts = {"people": ("1 person", "2 people"), "heat": ("1 ping,", "2 pings,")}[show]
     ann, bo = make_person(fresh, "Ann"), make_person(fresh, "Bo")
-    ping(fresh, ann, BOOTH, 60)
+    store_ping(fresh, ann, BOOTH, 60)
     page.goto(fresh.url(f"/crowd?{around_now()}&show={show}", APP))
-    expect(page.locator(what)).to_contain_text(unit[0])
-    ping(fresh, bo, BESIDE, 5)
-    expect(page.locator(what)).to_contain_text(unit[1])
+    expect(page.locator(selector)).to_contain_text(texts[0])
+    store_ping(fresh, bo, BESIDE, 5)
+    expect(page.locator(selector)).to_contain_text(texts[1])
 
 
-def test_a_ping_of_the_far_future_does_not_hide_today(fresh: System, page: Page) -> None:
+def test_a_ping_far_in_the_future_does_not_hide_current_pings(fresh: System, page: Page) -> None:
     ann = make_person(fresh, "Ann")
-    ping(fresh, ann, BOOTH, 60)
-    ping(fresh, ann, BOOTH, -400 * 86_400)
+    store_ping(fresh, ann, BOOTH, 60)
+    store_ping(fresh, ann, BOOTH, -400 * 86_400)
     page.goto(fresh.url(f"/people/{ann}", APP))
     expect(page.locator(".calendar")).to_contain_text(str(datetime.now(UTC).year))
     page.goto(fresh.url("/status", APP))
@@ -78,21 +79,21 @@ def test_a_ping_of_the_far_future_does_not_hide_today(fresh: System, page: Page)
 
 
 @pytest.mark.parametrize(("process", "need"), [("kafka", "broker"), ("location-writer", "writer")])
-def test_the_status_tells_of_a_frozen_broker_and_a_frozen_writer(
+def test_the_status_page_reports_a_frozen_broker_and_a_frozen_writer(
     fresh: System, page: Page, process: str, need: str
 ) -> None:
-    page.forgiven += ["503"]  # type: ignore[attr-defined]
+    page.expected_errors += ["503"]  # type: ignore[attr-defined]
     generation = fresh.processes().get(process)
     program = generation.program if generation else process
-    pid = Supervisor(fresh.place).programs()[program]["pid"]
-    verdict, said = page.locator(".verdict"), page.locator("dl > div").filter(has_text=need)
+    pid = Supervisor(fresh.instance).programs()[program]["pid"]
+    verdict, state = page.locator(".verdict"), page.locator("dl > div").filter(has_text=need)
     page.goto(fresh.url("/status", APP))
     expect(verdict).to_have_text("Connect is ready.", timeout=60_000)
-    expect(said).to_contain_text("ok")
+    expect(state).to_contain_text("ok")
     os.kill(pid, signal.SIGSTOP)
     try:
         expect(verdict).to_have_text("Connect is not ready.", timeout=60_000)
-        expect(said).to_contain_text("out of reach", timeout=60_000)
+        expect(state).to_contain_text("out of reach", timeout=60_000)
     finally:
         os.kill(pid, signal.SIGCONT)
     expect(verdict).to_have_text("Connect is ready.", timeout=60_000)

@@ -1,4 +1,4 @@
-"""The Connect APP: one page for all its addresses. What it shows the browser asks of the public REST API."""
+"""The Connect APP: one page for all its paths. Its scripts read all data from the public REST API."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,32 +12,31 @@ from django.views.decorators.http import require_safe
 
 from connect import loopback
 
-# Named in the page, so that the browser need not find them one import after the other.
+# The page preloads all modules, so that the browser does not discover them import by import.
 MODULES = sorted(f"webapp/{path.name}" for path in Path(__file__).parent.glob("static/webapp/*.js"))
 
-
-TILES = urlsplit(settings.TILES_URL.replace("{s}", "*"))
-# The page runs its own files alone and speaks with the API alone; tiles come from where they are set to.
-POLICY = {
+_TILES = urlsplit(settings.TILES_URL.replace("{s}", "*"))
+# The page loads only its own files, the API and the configured tile server.
+CSP_POLICY = {
     "default-src": [NONE],
     "script-src": [SELF],
     "style-src": [SELF],
     "connect-src": [SELF, *loopback.origins(settings.API_URL)],
-    "img-src": [SELF, "data:", *([f"{TILES.scheme}://{TILES.netloc}"] if TILES.netloc else [])],
+    "img-src": [SELF, "data:", *([f"{_TILES.scheme}://{_TILES.netloc}"] if _TILES.netloc else [])],
     "base-uri": [NONE],
     "form-action": [SELF],
     "frame-ancestors": [NONE],
 }
 
 
-@csp(POLICY)
+@csp(CSP_POLICY)
 @require_safe
 def page(request: HttpRequest, **_: object) -> HttpResponse:
-    told = {
+    context = {
         "modules": MODULES,
         "api_url": loopback.with_host_of(request, settings.API_URL).rstrip("/"),
         "access": settings.ACCESS,
         "tiles_url": settings.TILES_URL,
         "tiles_attribution": settings.TILES_ATTRIBUTION,
     }
-    return render(request, "webapp/page.html", told)
+    return render(request, "webapp/page.html", context)

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from access.callers import Kind
 from access.models import Token
 from persons.models import Person
-from tests.browser import a_browser, a_page, barriers
+from tests.browser import a_browser, a_page, axe_violations
 from tests.gunicorn_server import Server, until
 
 NAME, PASSWORD = "ada", "a long one"
@@ -176,17 +176,17 @@ def test_the_pages_are_accessible(
     ) as page:
         log_in(page, guarded)
         page.goto(guarded.url(f"/admin/access/token/add/?kind=person&first_person_id={finn.id}"))
-        found = {"form": barriers(page)}
+        found = {"form": axe_violations(page)}
         make(page)
-        found["made"] = barriers(page)
+        found["made"] = axe_violations(page)
         page.get_by_role("link", name="All tokens").click()
         expect(page.get_by_role("heading", name="Tokens")).to_be_visible()
-        found["list"] = barriers(page)
+        found["list"] = axe_violations(page)
         page.get_by_role("link", name="Finn Brandt").click()
         expect(page.get_by_role("button", name="Revoke this token")).to_be_visible()
-        found["one"] = barriers(page)
+        found["one"] = axe_violations(page)
         page.goto(guarded.url("/admin/access/token/add/"))
         page.get_by_role("button", name="Make the token").click()
         expect(page.locator(".errorlist")).to_be_visible()
-        found["wrong"] = barriers(page)
+        found["wrong"] = axe_violations(page)
         assert found == {each: [] for each in found}

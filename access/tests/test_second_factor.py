@@ -16,7 +16,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from playwright.sync_api import Browser, expect
 
 from access import services
-from tests.browser import a_browser, a_page, barriers
+from tests.browser import a_browser, a_page, axe_violations
 from tests.gunicorn_server import Server
 
 pytestmark = pytest.mark.django_db
@@ -138,7 +138,7 @@ def test_enrolment_in_a_browser(browser: Browser) -> None:
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
         expect(page.get_by_alt_text("QR code for the authenticator app")).to_be_visible()
-        assert barriers(page) == []
+        assert axe_violations(page) == []
         page.get_by_label("Code").fill(code_of(key_on(page.content())))
         page.get_by_role("button", name="Continue").click()
         expect(page.locator("#figures")).to_be_visible()

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from access import services
 from persons.models import Person
-from tests.browser import DESKTOP, PHONE, a_browser, a_page, barriers
+from tests.browser import DESKTOP, PHONE, a_browser, a_page, axe_violations
 from tests.gunicorn_server import Server
 
 APPS = "persons,locations,connections,admin,webapp"
@@ -49,7 +49,7 @@ def test_a_first_sign_in_asks_for_consent_and_a_second_link_for_confirmation(
         consent = page.get_by_role("heading", name="May others find you?")
         expect(consent).to_be_focused()
         expect(page.get_by_role("main")).to_contain_text("You are signed in as Ann Lee.")
-        assert barriers(page) == []
+        assert axe_violations(page) == []
         page.get_by_role("button", name="Keep me hidden").click()
         expect(page.get_by_role("heading", name="Ann Lee")).to_be_focused()
         expect(page.get_by_role("checkbox", name="Others may find me")).not_to_be_checked()
@@ -59,7 +59,7 @@ def test_a_first_sign_in_asks_for_consent_and_a_second_link_for_confirmation(
         open_link(page, app, bo)
         expect(page.get_by_role("heading", name="Sign in as Bo Lee?")).to_be_focused()
         expect(page.get_by_role("main")).to_contain_text("You are signed in as Ann Lee.")
-        assert barriers(page) == []
+        assert axe_violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         page.get_by_role("button", name="Stay signed in as Ann Lee").click()
         expect(page.get_by_role("heading", name="Ann Lee")).to_be_visible()

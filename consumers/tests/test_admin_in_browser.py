@@ -15,7 +15,7 @@ from consumers.tests.conftest import at
 from consumers.tests.test_replay import reject
 from locations import storage
 from persons import services as persons
-from tests.browser import a_browser, a_page, barriers
+from tests.browser import a_browser, a_page, axe_violations
 from tests.gunicorn_server import Server, until
 
 NAME, PASSWORD = "ada", "a long one"
@@ -129,7 +129,7 @@ def test_pages_have_no_accessibility_violations(
     viewport = {"width": width, "height": 900}
     with a_page(browser, {server.url("")}, color_scheme=scheme, viewport=viewport) as page:
         page.goto(server.url("/admin/"))
-        found = {"login": barriers(page)}
+        found = {"login": axe_violations(page)}
         enter(page, server)
         for path in (
             "",
@@ -141,5 +141,5 @@ def test_pages_have_no_accessibility_violations(
             "consumers/rejectedping/",
         ):
             page.goto(server.url(f"/admin/{path}"))
-            found[path] = barriers(page)
+            found[path] = axe_violations(page)
         assert found == {path: [] for path in found}

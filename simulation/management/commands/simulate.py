@@ -1,4 +1,4 @@
-"""`manage.py simulate`: fills the system, or a file, with a believable event."""
+"""`manage.py simulate`: writes a simulated event into the system or into files."""
 
 import gzip
 import io
@@ -22,30 +22,30 @@ from locations.pings import EARLIEST, LATEST, MAX_BATCH, Ping
 from locations.prefetch import prefetched
 from persons.csv_import import import_rows
 from simulation.event import Event
-from simulation.people import FIRST_ID, Person, invited
+from simulation.people import FIRST_ID, Person, make_people
 
 _EPILOG = """
-People get the ids from 1000001. The same options and seed give the same event, and running it again stores
-nothing twice; more --people extend the ones that are there.
+The ids of people start at 1000001. The same options and seed give the same event; a second run stores
+nothing twice. A larger --people adds people to the existing ones.
 
-exit status: 0 all is stored; 1 some was refused, such as people who exist under other names; 2 wrong
-options, or what it needs is out of reach; 130 interrupted
+exit status: 0 everything is stored; 1 something was refused, such as people who exist under other names;
+2 wrong options, or a database or service is unreachable; 130 interrupted
 
 A crowded hall with a million pings: --people 1000 --interval 52
 """
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or int(text) < least:
-            raise ArgumentTypeError(f"must be a whole number from {least}")
+def _int_from(minimum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or int(text) < minimum:
+            raise ArgumentTypeError(f"must be a whole number of at least {minimum}")
         return int(text)
 
-    return number
+    return parse
 
 
 class Command(BaseCommand):
-    help = "Simulates an event: people who walk between booths, talks and tables, and their pings."
+    help = "Simulate an event: people walk between booths, talks and tables, and their phones send pings."
 
     def create_parser(self, *args: Any, **kwargs: Any) -> Any:
         return super().create_parser(
@@ -53,20 +53,20 @@ class Command(BaseCommand):
         )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        def option(name: str, help: str, **how: Any) -> None:  # noqa: A002
-            parser.add_argument(name, help=f"{help}; default: %(default)s", **how)
+        def option(name: str, help: str, **kwargs: Any) -> None:  # noqa: A002
+            parser.add_argument(name, help=f"{help}; default: %(default)s", **kwargs)
 
-        option("--people", "how many come", type=at_least(1), default=200)
-        option("--days", "of eight hours each", type=at_least(1), default=2)
-        option("--interval", "seconds from one ping of a person to the next", type=at_least(1), default=60)
-        option("--halls", "of 300 x 200 m each", type=at_least(1), default=1)
+        option("--people", "number of people", type=_int_from(1), default=200)
+        option("--days", "number of days, of eight hours each", type=_int_from(1), default=2)
+        option("--interval", "seconds between two pings of a person", type=_int_from(1), default=60)
+        option("--halls", "number of halls, of 300 x 200 m each", type=_int_from(1), default=1)
         option("--start", "the first day", type=date.fromisoformat, default=date(2026, 5, 11), metavar="DATE")
-        option("--seed", "another one makes another event", type=at_least(0), default=1)
+        option("--seed", "a different seed gives a different event", type=_int_from(0), default=1)
         parser.add_argument(
             "--to",
             type=Path,
             metavar="FILE.csv[.gz]",
-            help="write the pings to this file, and the people to one beside it, instead of storing them",
+            help="write pings to this file and people to FILE.persons.csv[.gz] instead of storing them",
         )
 
     def handle(
@@ -75,7 +75,7 @@ class Command(BaseCommand):
         first = datetime.combine(start, time(), UTC)
         if not EARLIEST <= first < LATEST - timedelta(min(days, 100_000)):
             raise CommandError("--start, --days: must be from 1900-01-01 to before 2100-01-01.", returncode=2)
-        guests = list(invited(people, seed=seed))
+        guests = list(make_people(people, seed=seed))
         event = Event(
             guests, start=start, days=days, interval_s=options["interval"], halls=options["halls"], seed=seed
         )
@@ -88,23 +88,23 @@ class Command(BaseCommand):
                     self._store(guests, batches, bar)
                 else:
                     self._write(to, guests, batches, bar)
-        except (NeighbourUnavailable, OperationalError, InterfaceError) as fault:
-            raise CommandError(f"The door is out of reach: {fault}", returncode=2) from None
+        except (NeighbourUnavailable, OperationalError, InterfaceError) as error:
+            raise CommandError(f"Cannot reach the database or a service: {error}", returncode=2) from None
         except KeyboardInterrupt:
-            self.stderr.write("Interrupted; run it again for the rest.")
+            self.stderr.write("Interrupted. Run the command again to store the rest.")
             sys.exit(130)
         self.stdout.write(
-            "Somebody who met many, once it is stored:\n"
+            "A person with many encounters (once the pings are stored):\n"
             f"  {settings.API_URL}/api/persons/{FIRST_ID}/encounters"
             f"?start_date={start}&end_date={start}&min_duration=120"
         )
 
     def _store(self, guests: list[Person], batches: Iterator[list[Ping]], bar: "tqdm[Any]") -> None:
-        invitation = import_rows(_people_table(guests))
-        if invitation.refused_count:
+        imported = import_rows(_people_csv(guests))
+        if imported.refused_count:
             raise CommandError(
-                f"{invitation.refused_count:,} of the people exist under other names, from another event: "
-                "delete them, or give its seed.",
+                f"{imported.refused_count:,} of the people exist under other names, "
+                "from an event with another seed. Delete them or use that seed.",
                 returncode=1,
             )
         submit = neighbours.pings().submit
@@ -116,31 +116,31 @@ class Command(BaseCommand):
             refused += len(receipt.refused)
             stored = None if receipt.stored is None or stored is None else stored + receipt.stored
             bar.update(len(batch))
-        fate = "taken" if stored is None else f"{stored:,} stored, {sent - refused - stored:,} repeats"
-        self.stdout.write(f"{sent:,} pings: {fate}, {refused:,} refused")
+        outcome = "accepted" if stored is None else f"{stored:,} stored, {sent - refused - stored:,} repeats"
+        self.stdout.write(f"{sent:,} pings: {outcome}, {refused:,} refused")
         if refused:
             raise CommandError(
-                f"{refused:,} pings were refused: people were deleted meanwhile.", returncode=1
+                f"{refused:,} pings were refused, because people were deleted in the meantime.", returncode=1
             )
 
     def _write(self, to: Path, guests: list[Person], batches: Iterator[list[Ping]], bar: "tqdm[Any]") -> None:
-        stem, dot, packed = to.name.rpartition(".csv")
-        if not dot or packed not in {"", ".gz"}:
+        stem, dot, compression = to.name.rpartition(".csv")
+        if not dot or compression not in {"", ".gz"}:
             raise CommandError(f"--to {to}: the name must end in .csv or .csv.gz.", returncode=2)
-        beside = to.with_name(f"{stem}.persons.csv{packed}")
+        people_file = to.with_name(f"{stem}.persons.csv{compression}")
         written = 0
         try:
-            with _open(beside) as file:
-                file.writelines(_people_table(guests))
+            with _open(people_file) as file:
+                file.writelines(_people_csv(guests))
             with _open(to) as file:
                 file.write("person_id,latitude,longitude,creation_time\n")
                 for batch in batches:
-                    file.writelines(map(_line, batch))
+                    file.writelines(map(_ping_csv, batch))
                     written += len(batch)
                     bar.update(len(batch))
-        except OSError as fault:
-            raise CommandError(f"{fault.filename}: {fault.strerror}", returncode=2) from None
-        self.stdout.write(f"{written:,} pings in {to}, {len(guests):,} people in {beside}")
+        except OSError as error:
+            raise CommandError(f"{error.filename}: {error.strerror}", returncode=2) from None
+        self.stdout.write(f"{written:,} pings in {to}, {len(guests):,} people in {people_file}")
 
 
 def _batches(pings: Iterator[Ping]) -> Iterator[list[Ping]]:
@@ -148,14 +148,14 @@ def _batches(pings: Iterator[Ping]) -> Iterator[list[Ping]]:
         yield batch
 
 
-def _people_table(guests: Iterable[Person]) -> Iterator[str]:
-    """They can be found, whatever FINDABLE_BY_DEFAULT says: a demonstration of nobody is of no use."""
+def _people_csv(guests: Iterable[Person]) -> Iterator[str]:
+    """CSV lines. All people are findable, whatever FINDABLE_BY_DEFAULT says, for demonstrations."""
     yield "id,first_name,last_name,company_name,findable\n"
     for guest in guests:
         yield f"{guest.id},{guest.first_name},{guest.last_name},{guest.company_name},true\n"
 
 
-def _line(ping: Ping) -> str:
+def _ping_csv(ping: Ping) -> str:
     return (
         f"{ping.person_id},{format_degrees(ping.latitude)},{format_degrees(ping.longitude)},"
         f"{format_time(ping.creation_time)}\n"

@@ -1,14 +1,14 @@
-/** The public REST API, which is all that the app knows of the world. */
+/** Client of the public REST API, the only source of data of the app. */
 import { useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { refuse, showing, shown } from "./shown.js";
+import { authOptions, reportRefused, getCredential } from "./credentials.js";
 
 export const API = document.documentElement.dataset.api;
-const END_OF_TIME = Date.parse("2100-01-01T00:00:00Z"); // no ping is later
+const LATEST_MS = Date.parse("2100-01-01T00:00:00Z"); // the API accepts no later ping
 const SECOND = 1000;
-const BACK = [10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400, 126 * 365 * 86_400];
+const LOOK_BACK_S = [10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400, 126 * 365 * 86_400];
 
-export class Fault extends Error {
-  /** `retryAfter` in seconds, where the API says so. */
+export class ApiError extends Error {
+  /** `retryAfter`: seconds from the header Retry-After, if the response has one. */
   constructor(message, status, retryAfter) {
     super(message);
     this.status = status;
@@ -16,9 +16,9 @@ export class Fault extends Error {
   }
 }
 
-export const instant = (ms) => new Date(ms).toISOString();
+export const isoTime = (ms) => new Date(ms).toISOString();
 
-function url(path, query) {
+function buildUrl(path, query) {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
     for (const each of [value].flat()) if (each !== undefined && each !== "") parameters.append(name, each);
@@ -26,162 +26,162 @@ function url(path, query) {
   return `${API}${path}?${parameters}`;
 }
 
-async function ask(address, signal, { headers, what = shown(), ...how } = {}) {
-  const { headers: shows, ...credentials } = showing(what);
+async function request(url, signal, { headers, credential = getCredential(), ...options } = {}) {
+  const { headers: authHeaders, ...auth } = authOptions(credential);
   let response;
   try {
-    response = await fetch(address, { signal, ...credentials, ...how, headers: { Accept: "application/json", ...headers, ...shows } });
-  } catch (fault) {
-    if (signal?.aborted) throw fault;
-    throw new Fault(`The API at ${API} cannot be reached from here. Is it running, and does it let in pages of ${location.origin}?`);
+    response = await fetch(url, { signal, ...auth, ...options, headers: { Accept: "application/json", ...headers, ...authHeaders } });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError(`The API at ${API} cannot be reached. Check that it is running and that it allows requests from ${location.origin}.`);
   }
-  if (response.ok || (response.status === 503 && address.includes("/health/"))) return response;
-  if (response.status === 401) refuse(what);
-  const after = Number(response.headers.get("Retry-After")) || undefined;
-  throw new Fault(wrong(await response.json().catch(() => null)) || `It answered ${response.status}.`, response.status, after);
+  if (response.ok || (response.status === 503 && url.includes("/health/"))) return response;
+  if (response.status === 401) reportRefused(credential);
+  const retryAfter = Number(response.headers.get("Retry-After")) || undefined;
+  const message = errorMessage(await response.json().catch(() => null)) || `The API answered with status ${response.status}.`;
+  throw new ApiError(message, response.status, retryAfter);
 }
 
-/** DRF's shapes of an error in one sentence each. */
-function wrong(body) {
+/** One text from the JSON of an error: DRF sends `{detail}` or `{field: [messages]}`. */
+function errorMessage(body) {
   if (!body || typeof body !== "object") return "";
   return Object.entries(body)
-    .map(([field, said]) => (field === "detail" ? said : `${field}: ${[said].flat().join(" ")}`))
+    .map(([field, messages]) => (field === "detail" ? messages : `${field}: ${[messages].flat().join(" ")}`))
     .join(" ");
 }
 
-async function json(response, signal) {
+async function parseJson(response, signal) {
   try {
     return await response.json();
-  } catch (fault) {
-    if (signal?.aborted) throw fault;
-    throw new Fault("The answer broke off before its end.");
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError("The response was incomplete.");
   }
 }
 
-/** The JSON of an answer, whole. */
 export async function get(path, query = {}, signal = undefined) {
-  return json(await ask(url(path, query), signal), signal);
+  return parseJson(await request(buildUrl(path, query), signal), signal);
 }
 
-/** The same, as somebody else than who is signed in. */
-export async function getAs(what, path) {
-  return json(await ask(url(path, {}), undefined, { what }));
+/** GET with another credential than the stored one. */
+export async function getWithCredential(credential, path) {
+  return parseJson(await request(buildUrl(path, {}), undefined, { credential }));
 }
 
-const send = (method) => async (path, body, how = {}) => {
+const sendJson = (method) => async (path, body, options = {}) => {
   const headers = { "Content-Type": "application/json" };
-  return json(await ask(API + path, undefined, { method, headers, body: JSON.stringify(body), ...how }));
+  return parseJson(await request(API + path, undefined, { method, headers, body: JSON.stringify(body), ...options }));
 };
 
-export const put = send("PUT");
-const post = send("POST");
+export const put = sendJson("PUT");
+const post = sendJson("POST");
 
-/** The token that a sign-in code gives, once. */
-export const exchange = async (code) => (await post("/api/caller/exchange", { code }, { what: null })).token;
+/** Exchanges a one-time sign-in code for a token. */
+export const exchangeCode = async (code) => (await post("/api/caller/exchange", { code }, { credential: null })).token;
 
-/** An answer to keep, as it is. */
-export async function file(path) {
-  return (await ask(API + path, undefined, { headers: { Accept: "*/*" } })).blob();
+export async function getBlob(path) {
+  return (await request(API + path, undefined, { headers: { Accept: "*/*" } })).blob();
 }
 
-/** One page, and `next`: the path of the following one, if there is one. `path` may be such a path. */
-export async function page(path, query = {}, signal = undefined) {
-  const response = await ask(path.includes("?") ? API + path : url(path, query), signal);
+/** One page as `{rows, next}`. `next` is the path of the next page, undefined on the last. `path` may be such a path. */
+export async function getPage(path, query = {}, signal = undefined) {
+  const response = await request(path.includes("?") ? API + path : buildUrl(path, query), signal);
   const next = /<([^>]+)>; rel="next"/.exec(response.headers.get("Link") ?? "")?.[1];
-  return { rows: await json(response, signal), next };
+  return { rows: await parseJson(response, signal), next };
 }
 
-/** All pages in turn, of up to 10,000 rows each. */
-export async function* pages(path, query, signal) {
+/** The rows of each page in turn, at most 10,000 per page. */
+export async function* getPages(path, query, signal) {
   let next = path;
   while (next) {
-    const found = await page(next, { limit: 10_000, ...query }, signal);
-    yield found.rows;
-    next = found.next;
+    const page = await getPage(next, { limit: 10_000, ...query }, signal);
+    yield page.rows;
+    next = page.next;
   }
 }
 
-const time = (row) => Date.parse(row.creation_time);
+const creationTime = (row) => Date.parse(row.creation_time);
 
-/** When the first ping is from an instant on and before another, in ms; undefined where there is none. */
-export async function firstPing(query, from, to, signal) {
-  const span = { start: instant(from), end: instant(to) };
-  const [row] = await get("/api/locations", { ...query, ...span, limit: 1 }, signal);
-  return row && time(row);
+/** Time in ms of the first ping in [from, to); undefined if there is none. */
+export async function firstPingTime(filter, from, to, signal) {
+  const span = { start: isoTime(from), end: isoTime(to) };
+  const [row] = await get("/api/locations", { ...filter, ...span, limit: 1 }, signal);
+  return row && creationTime(row);
 }
 
-/** When the last ping is before an instant: the API has no order but forward, so its second is searched for. */
-export async function lastPing(query, before, signal) {
+/** Time in ms of the last ping before an instant; undefined if there is none.
+ * Uses only requests in ascending order: a binary search finds the last second, one page its last ping. */
+export async function lastPingTime(filter, before, signal) {
   let low;
   let high = before;
   const now = Math.min(Date.now(), before);
-  if ((low = await firstPing(query, now, before, signal)) === undefined) {
+  if ((low = await firstPingTime(filter, now, before, signal)) === undefined) {
     high = now;
-    for (const seconds of BACK) {
-      if ((low = await firstPing(query, now - seconds * SECOND, high, signal)) !== undefined) break;
+    for (const seconds of LOOK_BACK_S) {
+      if ((low = await firstPingTime(filter, now - seconds * SECOND, high, signal)) !== undefined) break;
       high = now - seconds * SECOND;
     }
   }
   if (low === undefined) return undefined;
   while (high - low > SECOND) {
     const middle = Math.floor((low + high) / 2);
-    const found = await firstPing(query, middle, high, signal);
+    const found = await firstPingTime(filter, middle, high, signal);
     if (found === undefined) high = middle;
     else low = found;
   }
-  const span = { start: instant(low), end: instant(high) };
-  const { rows } = await page("/api/locations", { ...query, ...span, limit: 10_000 }, signal);
-  return Math.max(low, ...rows.map(time));
+  const span = { start: isoTime(low), end: isoTime(high) };
+  const { rows } = await getPage("/api/locations", { ...filter, ...span, limit: 10_000 }, signal);
+  return Math.max(low, ...rows.map(creationTime));
 }
 
-/** When the newest ping is; one of the future, by some phone's wrong clock, only where there are no others. */
-export async function newestPing(query, signal) {
-  return (await lastPing(query, soon(), signal)) ?? (await lastPing(query, END_OF_TIME, signal));
+/** Time in ms of the newest ping. Pings in the future (a phone with a wrong clock) count only if there are no others. */
+export async function newestPingTime(filter, signal) {
+  return (await lastPingTime(filter, nearFuture(), signal)) ?? (await lastPingTime(filter, LATEST_MS, signal));
 }
 
-/** Whether there is a newer one than was the newest. */
-export async function hasNewer(ms, signal) {
-  return (await firstPing({}, ms + 1, Math.max(soon(), ms + 2), signal)) !== undefined;
+/** Whether there is a ping newer than `ms`. */
+export async function hasNewerPing(ms, signal) {
+  return (await firstPingTime({}, ms + 1, Math.max(nearFuture(), ms + 2), signal)) !== undefined;
 }
 
-const soon = () => Date.now() + 3_600_000;
+const nearFuture = () => Date.now() + 3_600_000;
 
-/** What `load(signal)` brings, anew whenever an input changes. The old value stays until then, and is `stale` where it
- * answers other inputs. */
+/** State of `load(signal)`, which runs again when an input changes: `{value, error, loading, stale, reload}`.
+ * The old value stays until the new one is loaded; it is `stale` if it belongs to other inputs. */
 export function useLoaded(load, inputs) {
-  const [state, set] = useState({ loading: true, stale: true });
-  const [turn, setTurn] = useState(0);
-  const before = useRef(turn);
+  const [state, setState] = useState({ loading: true, stale: true });
+  const [reloads, setReloads] = useState(0);
+  const lastReloads = useRef(reloads);
   useEffect(() => {
     const abort = new AbortController();
-    const unless = (change) => abort.signal.aborted || set(change);
-    const stale = before.current === turn;
-    before.current = turn;
-    set((old) => ({ value: old.value, loading: true, stale: stale || old.value === undefined }));
+    const setUnlessAborted = (change) => abort.signal.aborted || setState(change);
+    const stale = lastReloads.current === reloads;
+    lastReloads.current = reloads;
+    setState((old) => ({ value: old.value, loading: true, stale: stale || old.value === undefined }));
     load(abort.signal).then(
-      (value) => unless({ value }),
-      (fault) => unless((old) => ({ fault, value: stale ? undefined : old.value })),
+      (value) => setUnlessAborted({ value }),
+      (error) => setUnlessAborted((old) => ({ error, value: stale ? undefined : old.value })),
     );
     return () => abort.abort();
-  }, [...inputs, turn]);
-  return { ...state, again: () => setTurn((old) => old + 1) };
+  }, [...inputs, reloads]);
+  return { ...state, reload: () => setReloads((old) => old + 1) };
 }
 
-/** Loads again so many seconds after all has come, while the page is looked at. */
-export function useAgain(loaded, seconds, on = true) {
-  const waiting = on && !loaded.some((each) => each.loading);
+/** Reloads all of `loaded` after an interval, counted from the end of the last load. A hidden page does not poll. */
+export function usePolling(loaded, seconds, enabled = true) {
+  const waiting = enabled && !loaded.some((each) => each.loading);
   useEffect(() => {
     if (!waiting) return undefined;
-    const again = () => document.hidden || loaded.forEach((each) => each.again());
-    const timer = setTimeout(again, seconds * SECOND);
-    document.addEventListener("visibilitychange", again);
+    const reload = () => document.hidden || loaded.forEach((each) => each.reload());
+    const timer = setTimeout(reload, seconds * SECOND);
+    document.addEventListener("visibilitychange", reload);
     return () => {
       clearTimeout(timer);
-      document.removeEventListener("visibilitychange", again);
+      document.removeEventListener("visibilitychange", reload);
     };
   }, [waiting]);
 }
 
-export const LIVE_S = 10; // from look to look at an event that is still running
+export const LIVE_POLL_S = 10; // while an event is running
 
-export const isNow = ({ start, end }) => start <= Date.now() && Date.now() < end;
+export const includesNow = ({ start, end }) => start <= Date.now() && Date.now() < end;

@@ -1,18 +1,18 @@
-/** A month of days, those with pings marked, of which one or several in a row can be chosen. */
+/** A month calendar that marks the days with pings. The user chooses one day or several consecutive days. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { firstPing, useLoaded } from "./api.js";
+import { firstPingTime, useLoaded } from "./api.js";
 import { addDays, fullDay, month as monthName, span, startOfDay, startOfMonth, ZONE } from "./format.js";
 
-const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7 };
+const KEY_STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7 };
 const locale = new Intl.Locale(navigator.language);
 const FIRST_WEEKDAY = (locale.getWeekInfo?.() ?? locale.weekInfo ?? { firstDay: 1 }).firstDay % 7;
 const WEEKDAY = { short: "narrow", long: "long" };
 
-/** The days of a month that have pings: from each the next is asked for, so that no row is read but one a day. */
-async function daysWithPings(query, from, to, signal) {
+/** The days in [from, to) that have pings. Reads only the first ping of each day. */
+async function daysWithPings(filter, from, to, signal) {
   const days = new Set();
   for (let next = from; next < to; ) {
-    const found = await firstPing(query, next, to, signal);
+    const found = await firstPingTime(filter, next, to, signal);
     if (found === undefined) break;
     days.add(startOfDay(found));
     next = addDays(startOfDay(found), 1);
@@ -20,44 +20,44 @@ async function daysWithPings(query, from, to, signal) {
   return days;
 }
 
-/** Shows the month of `range`; calls `choose({start, end})` with instants in ms. `query` tells whose pings count. */
-export function Calendar({ query, range, choose }) {
-  const [shown, show] = useState(startOfMonth(range.start));
+/** Shows the month of `range`. Calls `choose({start, end})` with instants in ms. `filter` selects the pings to mark. */
+export function Calendar({ filter, range, choose }) {
+  const [month, setMonth] = useState(startOfMonth(range.start));
   const [several, setSeveral] = useState(range.end > addDays(range.start, 1));
-  const anchor = useRef(null);
+  const firstDay = useRef(null); // of several days, until the last one is chosen
   const table = useRef(null);
-  const focus = useRef(null);
-  useEffect(() => show(startOfMonth(range.start)), [range.start]);
+  const dayToFocus = useRef(null);
+  useEffect(() => setMonth(startOfMonth(range.start)), [range.start]);
   useLayoutEffect(() => {
-    if (focus.current === null) return;
-    table.current.querySelector(`[data-day="${focus.current}"]`)?.focus();
-    focus.current = null;
+    if (dayToFocus.current === null) return;
+    table.current.querySelector(`[data-day="${dayToFocus.current}"]`)?.focus();
+    dayToFocus.current = null;
   });
-  const next = startOfMonth(shown, 1);
-  const marked = useLoaded((signal) => daysWithPings(query, shown, next, signal), [shown, JSON.stringify(query)]);
+  const nextMonth = startOfMonth(month, 1);
+  const marked = useLoaded((signal) => daysWithPings(filter, month, nextMonth, signal), [month, JSON.stringify(filter)]);
 
   const pick = (day) => {
-    const from = several && anchor.current !== null ? anchor.current : day;
-    anchor.current = several && anchor.current === null ? day : null;
+    const from = several && firstDay.current !== null ? firstDay.current : day;
+    firstDay.current = several && firstDay.current === null ? day : null;
     choose({ start: Math.min(from, day), end: addDays(Math.max(from, day), 1) });
   };
-  const move = (event, day) => {
-    const step = STEPS[event.key];
+  const moveFocus = (event, day) => {
+    const step = KEY_STEPS[event.key];
     if (!step) return;
     event.preventDefault();
-    focus.current = addDays(day, step);
-    if (focus.current < shown || focus.current >= next) show(startOfMonth(focus.current));
-    else table.current.querySelector(`[data-day="${focus.current}"]`).focus();
+    dayToFocus.current = addDays(day, step);
+    if (dayToFocus.current < month || dayToFocus.current >= nextMonth) setMonth(startOfMonth(dayToFocus.current));
+    else table.current.querySelector(`[data-day="${dayToFocus.current}"]`).focus();
   };
-  const weeks = weeksOf(shown);
-  const chosen = (day) => day < range.end && addDays(day, 1) > range.start;
-  const stop = weeks.flat().find((day) => day !== null && chosen(day)) ?? shown; // where the tabulator key stops
+  const weeks = weeksOf(month);
+  const isChosen = (day) => day < range.end && addDays(day, 1) > range.start;
+  const tabStop = weeks.flat().find((day) => day !== null && isChosen(day)) ?? month;
 
   return html`<section class="calendar" aria-label="Day">
     <header>
-      <button type="button" class="plain" aria-label="Month before" onClick=${() => show(startOfMonth(shown, -1))}>‹</button>
-      <strong aria-live="polite">${monthName(shown)}</strong>
-      <button type="button" class="plain" aria-label="Month after" onClick=${() => show(next)}>›</button>
+      <button type="button" class="plain" aria-label="Previous month" onClick=${() => setMonth(startOfMonth(month, -1))}>‹</button>
+      <strong aria-live="polite">${monthName(month)}</strong>
+      <button type="button" class="plain" aria-label="Next month" onClick=${() => setMonth(nextMonth)}>›</button>
     </header>
     <table ref=${table} aria-busy=${Boolean(marked.stale)}>
       <thead><tr>${weeks[1].map((day) => html`<th scope="col">${weekday(day)}</th>`)}</tr></thead>
@@ -65,29 +65,30 @@ export function Calendar({ query, range, choose }) {
         (week) => html`<tr>${week.map((day) =>
           day === null
             ? html`<td></td>`
-            : html`<td><button type="button" data-day=${day} tabindex=${day === stop ? 0 : -1}
-                class=${marked.value?.has(day) ? "marked" : ""} aria-pressed=${chosen(day)}
+            : html`<td><button type="button" data-day=${day} tabindex=${day === tabStop ? 0 : -1}
+                class=${marked.value?.has(day) ? "marked" : ""} aria-pressed=${isChosen(day)}
                 aria-label=${`${fullDay(day)}${marked.value?.has(day) ? ", has pings" : ""}`}
-                onClick=${() => pick(day)} onKeyDown=${(event) => move(event, day)}>${new Date(day).getDate()}</button></td>`,
+                onClick=${() => pick(day)} onKeyDown=${(event) => moveFocus(event, day)}>${new Date(day).getDate()}</button></td>`,
         )}</tr>`,
       )}</tbody>
     </table>
     <label><input type="checkbox" checked=${several} onChange=${(event) => {
-      anchor.current = null;
+      firstDay.current = null;
       setSeveral(event.target.checked);
     }}/> several days: choose the first, then the last</label>
-    <p class="soft">${marked.fault ? "Which days have pings is not known: the API cannot be asked." : html`<span class="dot"></span> has pings`}</p>
-    <p class="soft">Shown is ${span(range)}, in ${ZONE.replaceAll("_", " ")} time.</p>
+    <p class="soft">${marked.error ? "Cannot show which days have pings: the API did not answer." : html`<span class="dot"></span> has pings`}</p>
+    <p class="soft">Showing ${span(range)}, ${ZONE.replaceAll("_", " ")} time.</p>
   </section>`;
 }
 
-function weeksOf(first) {
-  const before = (new Date(first).getDay() - FIRST_WEEKDAY + 7) % 7;
-  const end = startOfMonth(first, 1);
+/** The weeks of a month: rows of seven days, null for days of other months. */
+function weeksOf(month) {
+  const before = (new Date(month).getDay() - FIRST_WEEKDAY + 7) % 7;
+  const end = startOfMonth(month, 1);
   return Array.from({ length: 6 }, (_, week) =>
     Array.from({ length: 7 }, (_, weekday) => {
-      const day = addDays(first, week * 7 + weekday - before);
-      return day >= first && day < end ? day : null;
+      const day = addDays(month, week * 7 + weekday - before);
+      return day >= month && day < end ? day : null;
     }),
   ).filter((week) => week.some((day) => day !== null));
 }

@@ -1,146 +1,146 @@
-/** Who looks: the API says so of what is shown to it. */
+/** The caller who is signed in, as the API describes it, and the state of signing in and out. */
 import { createContext, html, useContext, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { API, exchange, getAs } from "./api.js";
-import { nameOf } from "./parts.js";
-import { follow, fromAddress, OPEN, SESSION, show, shown } from "./shown.js";
+import { API, exchangeCode, getWithCredential } from "./api.js";
+import { nameOf } from "./components.js";
+import { getCredential, OPEN_ACCESS, SESSION, setCredential, subscribe, takeLinkFromAddress } from "./credentials.js";
 
-const SENDS_PINGS = "This token is a device’s: it sends pings, and nothing can be read with it.";
-const OF_A_PROCESS = "This token is for Connect’s own processes, not for people.";
-const NOT_VALID = "This token is not valid: it may be mistyped, expired or revoked.";
-const NO_SESSION = "The admin site does not vouch for you: you are not signed in there, or your user there may not see and change everybody.";
-const ENDED = "You were signed out: your token has expired or was revoked.";
+const INGEST_TOKEN = "This token is for a device: it can send pings, but it cannot read anything.";
+const SERVICE_TOKEN = "This token is for Connect’s own processes, not for people.";
+const INVALID_TOKEN = "This token is not valid: it may be mistyped, expired or revoked.";
+const NO_SESSION = "The admin site did not sign you in: you are not logged in there, or your user is not allowed to view and change all people.";
+const TOKEN_ENDED = "You were signed out: your token has expired or was revoked.";
 const SESSION_ENDED = "You were signed out: your session at the admin site has ended.";
-const STILL_THERE = html`You are signed out here. <a href=${`${API}/admin/`}>At the admin site</a> you are still signed in: log out there, too.`;
+const SESSION_REMAINS = html`You are signed out here. <a href=${`${API}/admin/`}>At the admin site</a> you are still signed in: log out there, too.`;
 
 const Caller = createContext();
 
-/** As `GET /api/caller` has it: its kind, its name, and of a person the id. */
+/** The answer of `GET /api/caller`: kind, name, and the id of a person. */
 export const useCaller = () => useContext(Caller);
 
-export function As({ caller, children }) {
+export function CallerProvider({ caller, children }) {
   return html`<${Caller.Provider} value=${caller}>${children}<//>`;
 }
 
 const isSame = (one, other) => one.kind === other.kind && (one.person_id ?? one.name) === (other.person_id ?? other.name);
 
-/** The name of a caller, for people: a person's own name, or that of the staff user. */
-async function label(what, { kind, name, person_id }) {
-  if (kind === "person") return nameOf(await getAs(what, `/api/persons/${person_id}`));
+/** The display name of a caller: the name of the person or of the staff user. */
+async function displayName(credential, { kind, name, person_id }) {
+  if (kind === "person") return nameOf(await getWithCredential(credential, `/api/persons/${person_id}`));
   return name.replace(/^user /, "");
 }
 
-/** Who is signed in with it, or null if nobody is. */
-async function whoIs(what) {
+/** The caller that a credential belongs to; null if it is missing or refused. */
+async function callerOf(credential) {
   try {
-    return what ? await getAs(what, "/api/caller") : null;
-  } catch (fault) {
-    if (fault.status === 401) return null;
-    throw fault;
+    return credential ? await getWithCredential(credential, "/api/caller") : null;
+  } catch (error) {
+    if (error.status === 401) return null;
+    throw error;
   }
 }
 
-/** `caller` once it is known; `out`, with `why`, where somebody has to sign in; `question` where a link would replace
- * somebody, `broken` where it does not work; `loading` or `fault`; and what can be done. */
+/** State: `caller` once it is known; `signedOut`, perhaps with a `reason`; `replacement` if a link would replace the
+ * caller; `brokenLink` if a link does not work; `loading`; `error`. Actions: `signIn`, `signOut`, `retry`, `decide`. */
 export function useSignIn() {
-  const [state, set] = useState(OPEN ? { caller: { kind: "open" } } : { loading: true });
-  const turn = useRef(0);
-  const pending = useRef(null); // the link that is being followed; a failure in between can be tried again
+  const [state, setState] = useState(OPEN_ACCESS ? { caller: { kind: "open" } } : { loading: true });
+  const attempts = useRef(0);
+  const pendingLink = useRef(null); // kept over a failure, so that `retry` can go on with it
 
-  /** Sets the state, unless something else has begun since. */
-  const begin = () => {
-    const mine = ++turn.current;
-    return (next) => mine === turn.current && set(next);
+  /** Starts an attempt. The returned function sets the state unless a later attempt has started. */
+  const startAttempt = () => {
+    const attempt = ++attempts.current;
+    return (next) => attempt === attempts.current && setState(next);
   };
 
-  const ask = async () => {
-    const tell = begin();
-    const what = shown();
-    if (!what) return tell({ out: true });
-    set((old) => ({ loading: true, out: old.out })); // what was typed stays
+  const loadCaller = async () => {
+    const finish = startAttempt();
+    const credential = getCredential();
+    if (!credential) return finish({ signedOut: true });
+    setState((old) => ({ loading: true, signedOut: old.signedOut })); // keeps the sign-in form and its text
     try {
-      const caller = await getAs(what, "/api/caller");
-      if (caller.kind !== "ingest") return tell({ caller });
-      show(null);
-      tell({ out: true, why: SENDS_PINGS });
-    } catch (fault) {
-      if (![401, 403].includes(fault.status)) return tell({ fault });
-      if (shown() === what) show(null);
-      // 403: this call refuses only the tokens of processes.
-      const why = what === SESSION ? NO_SESSION : NOT_VALID;
-      tell({ out: true, why: fault.status === 403 ? OF_A_PROCESS : why });
+      const caller = await getWithCredential(credential, "/api/caller");
+      if (caller.kind !== "ingest") return finish({ caller });
+      setCredential(null);
+      finish({ signedOut: true, reason: INGEST_TOKEN });
+    } catch (error) {
+      if (![401, 403].includes(error.status)) return finish({ error });
+      if (getCredential() === credential) setCredential(null);
+      // This call answers with 403 only to service tokens.
+      const reason = credential === SESSION ? NO_SESSION : INVALID_TOKEN;
+      finish({ signedOut: true, reason: error.status === 403 ? SERVICE_TOKEN : reason });
     }
   };
 
-  /** Signs in by a link. It replaces somebody else who is signed in only after a question. */
-  const open = async (link) => {
-    const tell = begin();
-    pending.current = link;
-    set((old) => ({ loading: true, out: old.out }));
+  /** Signs in by a link. Asks first if another caller is signed in. */
+  const openLink = async (link) => {
+    const finish = startAttempt();
+    pendingLink.current = link;
+    setState((old) => ({ loading: true, signedOut: old.signedOut }));
     try {
       if (link.code) {
-        link.what = await exchange(link.code);
-        link.code = null; // it works once: another try goes on from here
+        link.credential = await exchangeCode(link.code);
+        link.code = null; // a code works once; a retry uses the credential
       }
-      const [now, offered] = [await whoIs(shown()), await whoIs(link.what)];
-      if (now && offered && !isSame(now, offered)) {
-        const names = { now: await label(shown(), now), offered: await label(link.what, offered) };
-        return tell({ question: { ...names, what: link.what } });
+      const [current, offered] = [await callerOf(getCredential()), await callerOf(link.credential)];
+      if (current && offered && !isSame(current, offered)) {
+        const names = { current: await displayName(getCredential(), current), offered: await displayName(link.credential, offered) };
+        return finish({ replacement: { ...names, credential: link.credential } });
       }
-      pending.current = null;
-      if (now && !offered) return ask(); // of two sessions the one that is there
-      show(link.what);
-      return ask();
-    } catch (fault) {
-      const refused = link.code && [400, 404].includes(fault.status);
-      if (!refused) return tell({ fault });
-      pending.current = null;
-      if (shown()) return tell({ broken: fault.message });
-      tell({ out: true, why: fault.message });
+      pendingLink.current = null;
+      if (current && !offered) return loadCaller(); // the offered session does not exist; the current caller stays
+      setCredential(link.credential);
+      return loadCaller();
+    } catch (error) {
+      const refused = link.code && [400, 404].includes(error.status);
+      if (!refused) return finish({ error });
+      pendingLink.current = null;
+      if (getCredential()) return finish({ brokenLink: error.message });
+      finish({ signedOut: true, reason: error.message });
     }
   };
 
-  const enter = (what) => {
-    if (!/^[!-~]+$/.test(what)) return set({ out: true, why: NOT_VALID }); // no header could hold it
-    show(what);
-    return ask();
+  const signInWith = (credential) => {
+    if (!/^[!-~]+$/.test(credential)) return setState({ signedOut: true, reason: INVALID_TOKEN }); // not valid in a header
+    setCredential(credential);
+    return loadCaller();
   };
-  const again = () => (pending.current ? open(pending.current) : ask());
-  /** The answer to the question; null: who is signed in stays. */
-  const decide = (what) => {
-    pending.current = null;
-    if (what) show(what);
-    return ask();
+  const retry = () => (pendingLink.current ? openLink(pendingLink.current) : loadCaller());
+  /** Answers a `replacement`; null keeps the current caller. */
+  const decide = (credential) => {
+    pendingLink.current = null;
+    if (credential) setCredential(credential);
+    return loadCaller();
   };
-  const leave = () => {
-    const why = shown() === SESSION ? STILL_THERE : undefined;
-    show(null);
-    set({ out: true, why });
+  const signOut = () => {
+    const reason = getCredential() === SESSION ? SESSION_REMAINS : undefined;
+    setCredential(null);
+    setState({ signedOut: true, reason });
   };
 
   useEffect(() => {
-    const given = fromAddress();
-    if (OPEN) return undefined;
-    if (given) open(given);
-    else ask();
-    const unless = (what) => {
-      if (what !== shown()) return; // asked before somebody else signed in
-      set((old) => {
+    const given = takeLinkFromAddress();
+    if (OPEN_ACCESS) return undefined;
+    if (given) openLink(given);
+    else loadCaller();
+    const onRefused = (credential) => {
+      if (credential !== getCredential()) return; // a late response to the previous caller
+      setState((old) => {
         if (!old.caller) return old;
-        show(null);
-        return { out: true, why: what === SESSION ? SESSION_ENDED : ENDED };
+        setCredential(null);
+        return { signedOut: true, reason: credential === SESSION ? SESSION_ENDED : TOKEN_ENDED };
       });
     };
-    const link = () => {
-      const more = fromAddress();
-      if (more) open(more);
+    const onHashChange = () => {
+      const link = takeLinkFromAddress();
+      if (link) openLink(link);
     };
-    const end = follow(unless, again);
-    addEventListener("hashchange", link);
+    const unsubscribe = subscribe(onRefused, retry);
+    addEventListener("hashchange", onHashChange);
     return () => {
-      end();
-      removeEventListener("hashchange", link);
+      unsubscribe();
+      removeEventListener("hashchange", onHashChange);
     };
   }, []);
 
-  return { ...state, enter: (given) => (given.code ? open(given) : enter(given.what)), leave, again, decide };
+  return { ...state, signIn: (given) => (given.code ? openLink(given) : signInWith(given.credential)), signOut, retry, decide };
 }

@@ -1,34 +1,35 @@
-/** A person's first sign-in: whether others may find them. It is asked until it is answered. */
+/** A person's first sign-in: asks whether others may find them, until they answer. */
 import { html, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { get, put, useLoaded } from "./api.js";
-import { Loading, nameOf, Wrong } from "./parts.js";
+import { ErrorNote, Loading, nameOf } from "./components.js";
 
-export function FirstChoice({ id, leave, children }) {
+/** Shows its children once the person has decided. */
+export function ConsentGate({ id, signOut, children }) {
   const path = `/api/persons/${id}/consent`;
   const consent = useLoaded((signal) => get(path, {}, signal), [id]);
-  const asked = useRef(false);
-  const open = consent.value?.decided === false;
-  if (open) asked.current = true;
+  const wasAsked = useRef(false);
+  const undecided = consent.value?.decided === false;
+  if (undecided) wasAsked.current = true;
   useEffect(() => {
-    if (asked.current) document.querySelector("h1")?.focus({ preventScroll: true });
-  }, [open]);
-  if (consent.value && !open) return children;
-  if (open) return html`<${Choice} id=${id} path=${path} leave=${leave} done=${consent.again}/>`;
-  return html`<main class="sign-in">${consent.fault
-    ? html`<h1 tabindex="-1">Connect</h1><${Wrong} key=${consent.fault} fault=${consent.fault} again=${consent.again}/>`
+    if (wasAsked.current) document.querySelector("h1")?.focus({ preventScroll: true });
+  }, [undecided]);
+  if (consent.value && !undecided) return children;
+  if (undecided) return html`<${Question} id=${id} path=${path} signOut=${signOut} onDecided=${consent.reload}/>`;
+  return html`<main class="sign-in">${consent.error
+    ? html`<h1 tabindex="-1">Connect</h1><${ErrorNote} key=${consent.error} error=${consent.error} reload=${consent.reload}/>`
     : html`<${Loading}/>`}</main>`;
 }
 
-function Choice({ id, path, leave, done }) {
+function Question({ id, path, signOut, onDecided }) {
   const person = useLoaded((signal) => get(`/api/persons/${id}`, {}, signal), [id]);
-  const [{ busy, fault, chosen }, set] = useState({});
+  const [{ busy, error, choice }, setState] = useState({});
   const choose = async (findable) => {
-    set({ busy: true });
+    setState({ busy: true });
     try {
       await put(path, { findable });
-      done();
-    } catch (wrong) {
-      set({ fault: wrong, chosen: findable });
+      onDecided();
+    } catch (failure) {
+      setState({ error: failure, choice: findable });
     }
   };
   return html`<main class="sign-in">
@@ -39,8 +40,8 @@ function Choice({ id, path, leave, done }) {
       <button type="button" disabled=${busy} onClick=${() => choose(true)}>Others may find me</button>
       <button type="button" disabled=${busy} onClick=${() => choose(false)}>Keep me hidden</button>
     </p>
-    ${fault ? html`<${Wrong} key=${fault} fault=${fault} again=${() => choose(chosen)}/>` : null}
+    ${error ? html`<${ErrorNote} key=${error} error=${error} reload=${() => choose(choice)}/>` : null}
     <p class="soft small">${person.value ? html`You are signed in as ${nameOf(person.value)}.` : null}${" "}
-      Is that not you? <button type="button" class="link" onClick=${leave}>Sign out</button></p>
+      Not you? <button type="button" class="link" onClick=${signOut}>Sign out</button></p>
   </main>`;
 }

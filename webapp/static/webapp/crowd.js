@@ -1,148 +1,148 @@
-/** Everybody at once: where they were at a moment, or where it was crowded over a span. */
+/** The crowd view: where everybody was at one time (snapshot), or how crowded places were over a span (heat map). */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { firstPing, get, instant, isNow, lastPing, LIVE_S, useAgain, useLoaded } from "./api.js";
+import { firstPingTime, get, includesNow, isoTime, lastPingTime, LIVE_POLL_S, useLoaded, usePolling } from "./api.js";
 import { Calendar } from "./calendar.js";
+import { Empty, ErrorNote, Loading, nameOf } from "./components.js";
 import { drawHeat, drawPeople } from "./crowd_map.js";
+import { allPings, CrowdPositions, HEAT_LIMIT, MAX_AGE_MS } from "./crowd_positions.js";
 import { csv, geojson, save } from "./export.js";
 import { addDays, clock, count, dayAndClock, plural, span, stamp, startOfDay } from "./format.js";
 import { MapView } from "./map.js";
-import { Empty, Loading, nameOf, Wrong } from "./parts.js";
-import { address, go } from "./router.js";
-import { Player, rested } from "./player.js";
-import { allPings, HEAT_LIMIT, Moments, SEEN_MS } from "./positions.js";
-import { useRange } from "./range.js";
+import { Player, timeForAddress } from "./player.js";
+import { buildPath, navigate } from "./router.js";
+import { useTimeRange } from "./time_range.js";
 
 export function Crowd({ query }) {
-  const change = (changes, options) => go(address("/crowd", { ...query, ...changes }), options);
-  const { range, newest } = useRange(query, {}, change);
+  const change = (changes, options) => navigate(buildPath("/crowd", { ...query, ...changes }), options);
+  const { range, newest } = useTimeRange(query, {}, change);
   return html`<main class="crowd">
     <div class="title"><h1 tabindex="-1">The crowd</h1></div>
-    ${newest.fault ? html`<${Wrong} key=${newest.fault} ...${newest}/>` : null}
-    ${!newest.fault && newest.value === false ? html`<${Empty} title="No ping has come in yet.">
-      The crowd shows here as soon as phones send pings, or after <code>manage.py simulate</code>.<//>` : null}
-    ${range ? html`<${Span} range=${range} query=${query} change=${change}/>` : null}
-    ${!range && newest.loading ? html`<${Loading}>Looking for the last day…<//>` : null}
+    ${newest.error ? html`<${ErrorNote} key=${newest.error} ...${newest}/>` : null}
+    ${!newest.error && newest.value === false ? html`<${Empty} title="There are no pings yet.">
+      The crowd appears here when phones send pings, or after <code>manage.py simulate</code>.<//>` : null}
+    ${range ? html`<${CrowdInRange} range=${range} query=${query} change=${change}/>` : null}
+    ${!range && newest.loading ? html`<${Loading}>Finding the last day with pings…<//>` : null}
   </main>`;
 }
 
-function Span({ range, query, change }) {
-  const heat = query.show === "heat";
+function CrowdInRange({ range, query, change }) {
+  const showHeat = query.show === "heat";
   const [map, setMap] = useState(null);
-  // The span's own beginning and end: a night without pings need not be scrubbed through.
-  const ends = useLoaded(async (signal) => {
-    const start = await firstPing({}, range.start, range.end, signal);
-    return start === undefined ? false : { start, end: Math.max(start + 60_000, 1000 + (await lastPing({}, range.end, signal))) };
+  // From the first to the last ping, so that playback skips a night without pings. False if there are none.
+  const pingSpan = useLoaded(async (signal) => {
+    const start = await firstPingTime({}, range.start, range.end, signal);
+    return start === undefined ? false : { start, end: Math.max(start + 60_000, 1000 + (await lastPingTime({}, range.end, signal))) };
   }, [range.start, range.end]);
-  const live = isNow(range);
-  useAgain([ends], LIVE_S, live);
+  const live = includesNow(range);
+  usePolling([pingSpan], LIVE_POLL_S, live);
   return html`
     <div class="side">
-      <fieldset class="choice"><legend class="hidden">What to show</legend>
-        ${[["people", "At a moment"], ["heat", "Over the time"]].map(([value, name]) => html`<label>
-          <input type="radio" name="show" checked=${heat === (value === "heat")} onChange=${() => change({ show: value })}/> ${name}</label>`)}
+      <fieldset class="choice"><legend class="hidden">View</legend>
+        ${[["people", "Snapshot"], ["heat", "Heat map"]].map(([value, name]) => html`<label>
+          <input type="radio" name="show" checked=${showHeat === (value === "heat")} onChange=${() => change({ show: value })}/> ${name}</label>`)}
       </fieldset>
-      <${Calendar} query=${{}} range=${range} choose=${({ start, end }) => change({ start: instant(start), end: instant(end), at: undefined, map: undefined })}/>
+      <${Calendar} filter=${{}} range=${range} choose=${({ start, end }) => change({ start: isoTime(start), end: isoTime(end), at: undefined, map: undefined })}/>
     </div>
     <div class="stage">
-      <${MapView} label="Map of the crowd" view=${query.map} onView=${(view) => change({ map: view }, { replace: true })} ready=${(made) => {
-        setMap(made);
+      <${MapView} label="Map of the crowd" view=${query.map} onView=${(view) => change({ map: view }, { replace: true })} ready=${(created) => {
+        setMap(created);
         return () => setMap(null);
       }}/>
-      ${ends.fault ? html`<${Wrong} key=${ends.fault} ...${ends}/>` : null}
-      ${ends.stale ? html`<${Loading}>Looking when it began and ended…<//>` : null}
-      ${ends.value === false && !ends.stale ? html`<${Empty} title=${`No pings: ${span(range)}.`}>Choose a day with a dot in the calendar.<//>` : null}
-      ${map && ends.value && !ends.stale
-        ? heat
-          ? html`<${Heat} map=${map} ends=${ends.value} query=${query}/>`
-          : html`<${Moment} map=${map} ends=${ends.value} live=${live} query=${query} change=${change}/>`
+      ${pingSpan.error ? html`<${ErrorNote} key=${pingSpan.error} ...${pingSpan}/>` : null}
+      ${pingSpan.stale ? html`<${Loading}>Finding the first and last ping…<//>` : null}
+      ${pingSpan.value === false && !pingSpan.stale ? html`<${Empty} title=${`No pings: ${span(range)}.`}>Choose a day with a dot in the calendar.<//>` : null}
+      ${map && pingSpan.value && !pingSpan.stale
+        ? showHeat
+          ? html`<${HeatMap} map=${map} pingSpan=${pingSpan.value} query=${query}/>`
+          : html`<${Snapshot} map=${map} pingSpan=${pingSpan.value} live=${live} query=${query} change=${change}/>`
         : null}
     </div>`;
 }
 
-function Moment({ map, ends, live, query, change }) {
-  const [state, setState] = useState({ known: [], fault: null, loading: true, cut: false });
-  const now = useRef(null);
-  const moments = useMemo(() => new Moments(ends), [ends.start]);
-  const drawing = useMemo(() => drawPeople(map, popup, query.map), [map]);
-  useEffect(() => () => drawing.remove(), [drawing]);
-  useEffect(() => () => moments.close(), [moments]);
-  useEffect(() => moments.renew(ends), [ends]);
-  const onMoment = (ms) => {
-    now.current = ms;
-    const found = moments.at(ms);
-    if (found.known) drawing.show(found.known);
-    setState((old) => ({ ...found, known: found.known ?? old.known }));
+function Snapshot({ map, pingSpan, live, query, change }) {
+  const [state, setState] = useState({ positions: [], error: null, loading: true, truncated: false });
+  const time = useRef(null);
+  const crowd = useMemo(() => new CrowdPositions(pingSpan), [pingSpan.start]);
+  const layer = useMemo(() => drawPeople(map, popupContent, query.map), [map]);
+  useEffect(() => () => layer.remove(), [layer]);
+  useEffect(() => () => crowd.close(), [crowd]);
+  useEffect(() => crowd.refresh(pingSpan), [pingSpan]);
+  const onFrame = (ms) => {
+    time.current = ms;
+    const found = crowd.at(ms);
+    if (found.positions) layer.show(found.positions);
+    setState((old) => ({ ...found, positions: found.positions ?? old.positions }));
     return !found.loading;
   };
-  moments.arrived = () => onMoment(now.current);
-  const begin = Date.parse(query.at) || (live ? ends.end : (ends.start + ends.end) / 2);
-  const name = `connect-crowd-${stamp(now.current ?? begin)}`;
+  crowd.onLoaded = () => onFrame(time.current);
+  const startAt = Date.parse(query.at) || (live ? pingSpan.end : (pingSpan.start + pingSpan.end) / 2);
+  const name = `connect-crowd-${stamp(time.current ?? startAt)}`;
   return html`
-    <${Player} range=${ends} at=${begin} onMoment=${onMoment}
+    <${Player} range=${pingSpan} at=${startAt} onFrame=${onFrame}
       speed=${query.speed} onSpeed=${(speed) => change({ speed }, { replace: true })}
-      onRest=${(ms) => change({ at: rested(ms, ends, live) }, { replace: true })}>
-      <p class="near">${state.loading ? html`<span role="status">loading…</span>` : `${plural(state.known.length, "person", "people")}, `}<span class="soft">each where they were, if seen within ${SEEN_MS / 60_000} minutes; choose one to know who</span></p>
+      onStop=${(ms) => change({ at: timeForAddress(ms, pingSpan, live) }, { replace: true })}>
+      <p class="near">${state.loading ? html`<span role="status">loading…</span>` : plural(state.positions.length, "person", "people")} <span class="soft">with a ping in the last ${MAX_AGE_MS / 60_000} minutes; select a point to see who it is</span></p>
     <//>
-    ${state.fault ? html`<${Wrong} key=${state.fault} fault=${state.fault} again=${() => { moments.forget(); onMoment(now.current); }}/>` : null}
-    ${state.cut ? html`<p class="note">There are so many pings in these minutes that not everybody is shown.</p>` : null}
-    <${Save} name=${name} rows=${() => state.known.map(({ id, lat, lng, ms }) => [id, instant(ms), lat, lng])}/>`;
+    ${state.error ? html`<${ErrorNote} key=${state.error} error=${state.error} reload=${() => { crowd.clear(); onFrame(time.current); }}/>` : null}
+    ${state.truncated ? html`<p class="note">There are too many pings in these minutes: some people are not shown.</p>` : null}
+    <${Download} name=${name} rows=${() => state.positions.map(({ id, lat, lng, ms }) => [id, isoTime(ms), lat, lng])}/>`;
 }
 
-function Heat({ map, ends, query }) {
-  const drawing = useMemo(() => drawHeat(map, query.map), [map]);
+function HeatMap({ map, pingSpan, query }) {
+  const layer = useMemo(() => drawHeat(map, query.map), [map]);
   const [pings, setPings] = useState([]);
-  const [fault, setFault] = useState(null);
+  const [error, setError] = useState(null);
   const [loading, setLoading] = useState(true);
-  const [turn, setTurn] = useState(0);
-  const known = useRef({ start: null, pings: [] });
-  useEffect(() => () => drawing.remove(), [drawing]);
+  const [retries, setRetries] = useState(0);
+  const loaded = useRef({ start: null, pings: [] });
+  useEffect(() => () => layer.remove(), [layer]);
   useEffect(() => {
     const abort = new AbortController();
     (async () => {
-      if (known.current.start !== ends.start) known.current = { start: ends.start, pings: [] };
-      let { pings: found } = known.current;
-      const rest = { start: found.length ? found.at(-1).ms + 1 : ends.start, end: ends.end };
+      if (loaded.current.start !== pingSpan.start) loaded.current = { start: pingSpan.start, pings: [] };
+      let { pings: found } = loaded.current;
+      const rest = { start: found.length ? found.at(-1).ms + 1 : pingSpan.start, end: pingSpan.end };
       setLoading(!found.length);
-      setFault(null);
+      setError(null);
       try {
-        for await (const some of allPings(rest, HEAT_LIMIT - found.length, abort.signal)) {
-          found = known.current.pings = found.concat(some);
-          drawing.show(found);
+        for await (const batch of allPings(rest, HEAT_LIMIT - found.length, abort.signal)) {
+          found = loaded.current.pings = found.concat(batch);
+          layer.show(found);
           setPings(found);
         }
-      } catch (wrong) {
-        if (!abort.signal.aborted) setFault(wrong);
+      } catch (failure) {
+        if (!abort.signal.aborted) setError(failure);
       }
       if (!abort.signal.aborted) setLoading(false);
     })();
     return () => abort.abort();
-  }, [ends, turn]);
+  }, [pingSpan, retries]);
   const last = pings.at(-1);
   return html`
     <p class="legend"><span class="ramp" aria-hidden="true"></span> <span class="soft">fewer to more pings</span></p>
-    <p role="status">${loading ? `Loading… ${count(pings.length)} pings, to ${last ? dayAndClock(last.ms) : clock(ends.start)}` : `${plural(pings.length, "ping", "pings")}, ${span({ start: ends.start, end: ends.end })}`}</p>
-    ${fault ? html`<${Wrong} key=${fault} fault=${fault} again=${() => setTurn(turn + 1)}/>` : null}
-    ${pings.length >= HEAT_LIMIT && !loading ? html`<p class="note">Drawn are the first ${count(pings.length)} pings, to ${dayAndClock(last.ms)}. Choose fewer days to see the rest.</p>` : null}
-    <${Save} name=${`connect-pings-${stamp(ends.start).slice(0, 10)}`} rows=${() => pings.map(({ id, lat, lng, ms }) => [id, instant(ms), lat, lng])}/>`;
+    <p role="status">${loading ? `Loading… ${count(pings.length)} pings, up to ${last ? dayAndClock(last.ms) : clock(pingSpan.start)}` : `${plural(pings.length, "ping", "pings")}, ${span({ start: pingSpan.start, end: pingSpan.end })}`}</p>
+    ${error ? html`<${ErrorNote} key=${error} error=${error} reload=${() => setRetries(retries + 1)}/>` : null}
+    ${pings.length >= HEAT_LIMIT && !loading ? html`<p class="note">The map shows the first ${count(pings.length)} pings, up to ${dayAndClock(last.ms)}. Choose fewer days to see the rest.</p>` : null}
+    <${Download} name=${`connect-pings-${stamp(pingSpan.start).slice(0, 10)}`} rows=${() => pings.map(({ id, lat, lng, ms }) => [id, isoTime(ms), lat, lng])}/>`;
 }
 
-function Save({ name, rows }) {
+function Download({ name, rows }) {
   const columns = ["person_id", "creation_time", "latitude", "longitude"];
-  const features = () => rows().map(([id, moment, lat, lng]) => ["Point", [lng, lat], { person_id: id, creation_time: moment }]);
-  return html`<p class="actions">Keep what is shown:
+  const features = () => rows().map(([id, time, lat, lng]) => ["Point", [lng, lat], { person_id: id, creation_time: time }]);
+  return html`<p class="actions">Download:
     <button type="button" onClick=${() => save(csv(columns, rows()), `${name}.csv`)}>CSV</button>
     <button type="button" onClick=${() => save(geojson(features()), `${name}.geojson`)}>GeoJSON</button>
   </p>`;
 }
 
-/** What a point's popup says: who it is, with the way to them. */
-async function popup(id, ms) {
+/** The content of a point's popup: the person's name, with a link to their day, and the company. */
+async function popupContent(id, ms) {
   const person = await get(`/api/persons/${id}`);
   const day = startOfDay(ms);
   const link = document.createElement("a");
-  link.href = address(`/people/${id}`, { start: instant(day), end: instant(addDays(day, 1)), at: instant(Math.floor(ms / 1000) * 1000) });
+  link.href = buildPath(`/people/${id}`, { start: isoTime(day), end: isoTime(addDays(day, 1)), at: isoTime(Math.floor(ms / 1000) * 1000) });
   link.textContent = nameOf(person);
-  const made = document.createElement("p");
-  made.append(link, document.createElement("br"), person.company_name);
-  return made;
+  const content = document.createElement("p");
+  content.append(link, document.createElement("br"), person.company_name);
+  return content;
 }

@@ -1,6 +1,6 @@
-/** What is shown, as a file to keep. */
+/** Downloads of the data on the page. */
 
-/** `rows` of plain values under `columns`, as RFC 4180 has it. */
+/** CSV of RFC 4180. `rows` are arrays of plain values. */
 export function csv(columns, rows) {
   const lines = [columns, ...rows].map((row) => row.map(cell).join(","));
   return new Blob([`${lines.join("\r\n")}\r\n`], { type: "text/csv" });
@@ -8,18 +8,18 @@ export function csv(columns, rows) {
 
 function cell(value) {
   let text = String(value ?? "");
-  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`; // a spreadsheet would compute it
+  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`; // otherwise a spreadsheet runs it as a formula
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** Features are `[geometry type, coordinates, properties]`, coordinates longitude first. */
+/** `features`: `[geometry type, coordinates, properties]`, with the longitude first. */
 export function geojson(features) {
-  const made = features.map(([type, coordinates, properties]) => ({
+  const items = features.map(([type, coordinates, properties]) => ({
     type: "Feature",
     geometry: { type, coordinates },
     properties,
   }));
-  return new Blob([JSON.stringify({ type: "FeatureCollection", features: made })], { type: "application/geo+json" });
+  return new Blob([JSON.stringify({ type: "FeatureCollection", features: items })], { type: "application/geo+json" });
 }
 
 export function save(blob, name) {
@@ -27,5 +27,5 @@ export function save(blob, name) {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // when the browser has surely begun to read it
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // by then the browser has started to read it
 }

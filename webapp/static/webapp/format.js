@@ -1,4 +1,4 @@
-/** Dates and numbers as the reader's own locale and time zone have them. */
+/** Formats dates and numbers in the browser's locale and time zone. */
 
 const formatter = (options) => new Intl.DateTimeFormat(undefined, options);
 const DAY = formatter({ weekday: "short", day: "numeric", month: "short", year: "numeric" });
@@ -8,7 +8,7 @@ const TIME = formatter({ hour: "2-digit", minute: "2-digit" });
 const EXACT = formatter({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY_TIME = formatter({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const FULL = formatter({ dateStyle: "medium", timeStyle: "medium" });
-const ISO = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "short" }); // written so in Swedish
+const ISO = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "short" }); // Swedish uses the ISO format
 const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 const unit = (name, digits = 0) =>
   new Intl.NumberFormat(undefined, { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: digits });
@@ -24,7 +24,7 @@ export const clock = (ms) => TIME.format(ms);
 export const exact = (ms) => EXACT.format(ms);
 export const dayAndClock = (ms) => DAY_TIME.format(ms);
 export const full = (ms) => FULL.format(ms);
-/** For the name of a file: the day, which is its first ten letters, and the minute. */
+/** Date and minute for file names. The first ten characters are the date. */
 export const stamp = (ms) => ISO.format(ms).replace(" ", "T").replace(":", "");
 export const count = (number) => number.toLocaleString();
 export const metres = (distance) => METRES.format(distance);
@@ -43,7 +43,7 @@ export function duration(seconds) {
   return parts.join(" ") || UNITS[2][1].format(0);
 }
 
-/** How long ago, in one unit. */
+/** Relative time in one unit, such as "3 minutes ago". */
 export function ago(ms, now = Date.now()) {
   const seconds = (ms - now) / 1000;
   for (const [name, size] of [["year", 31_557_600], ["month", 2_629_800], ["day", 86_400], ["hour", 3600], ["minute", 60]]) {
@@ -52,7 +52,7 @@ export function ago(ms, now = Date.now()) {
   return RELATIVE.format(Math.trunc(seconds), "second");
 }
 
-/** A span of time: whole days by their names, anything else to the minute. */
+/** A time span: dates only if it is whole days, else dates and times. */
 export function span({ start, end }) {
   if (startOfDay(start) === start && startOfDay(end) === end) {
     const last = startOfDay(end - 1);
@@ -61,7 +61,7 @@ export function span({ start, end }) {
   return DAY_TIME.formatRange(start, end);
 }
 
-// --- days of the reader's calendar, each by its first instant in ms ------------------------------
+// --- days in the browser's time zone, each given by its first instant in ms ----------------------
 
 export function startOfDay(ms) {
   return new Date(ms).setHours(0, 0, 0, 0);

@@ -1,93 +1,95 @@
-/** The map: Leaflet on tiles where the operator names some, else on plain ground with a grid in metres. */
+/** The Leaflet map: on tiles if the operator configures a tile server, else on a plain ground with a metric grid. */
 import { html, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 
 const { tiles, tilesAttribution } = document.documentElement.dataset;
-const METRES_A_DEGREE = 111_320;
+const METRES_PER_DEGREE = 111_320;
 const EQUATOR_M = 40_075_017;
-const LINE_EVERY_PX = 90;
-const MAX_ZOOM = 22; // where a metre has some 20 pixels in middle latitudes
+const GRID_LINE_EVERY_PX = 90;
+const MAX_ZOOM = 22; // a metre has about 20 pixels in middle latitudes
 
 export const L = globalThis.L;
 
-/** A longitude, written as it is nearest to another: what crosses the 180th meridian stays in one piece. */
-export const beside = (lng, other) => lng + 360 * Math.round((other - lng) / 360);
+/** The longitude plus or minus whole turns, as near as possible to another, so that tracks over the 180th meridian
+ * stay in one piece. */
+export const unwrapLongitude = (lng, other) => lng + 360 * Math.round((other - lng) / 360);
 
-/** A colour of the page's style, such as "--accent", for what is drawn on a canvas. */
-export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** The value of a colour variable of the style sheet, such as "--accent", for drawing on a canvas. */
+export const cssColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** Calls back when the reader turns from light to dark or back. */
-export function onTheme(callback) {
+/** Calls back when the colour scheme changes between light and dark. Returns the unsubscribe function. */
+export function onThemeChange(callback) {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", callback);
   return () => dark.removeEventListener("change", callback);
 }
 
-const framed = new WeakSet(); // maps that are being moved by the app
+const movedByApp = new WeakSet(); // maps that the app is moving now
 
-/** Moves the map by `move(map)`: not the reader's doing, so nothing that the address is to keep. */
-export function frame(map, move) {
-  framed.add(map);
+/** Runs `move(map)` without a call of `onView`: the address keeps only moves of the user. */
+export function moveByApp(map, move) {
+  movedByApp.add(map);
   move(map);
-  framed.delete(map);
+  movedByApp.delete(map);
 }
 
-/** `ready(map)` is called once, and may return what is to be called at the end. `view` is what `onView(view)` told
- * when the reader last moved the map: latitude, longitude and zoom. */
+/** `ready(map)` is called once and may return a cleanup function. `view` and `onView(view)`: "latitude,longitude,zoom"
+ * after the user's last move. */
 export function MapView({ label, ready, view, onView }) {
-  const place = useRef(null);
-  const told = useRef(null);
-  told.current = onView;
+  const container = useRef(null);
+  const latestOnView = useRef(null);
+  latestOnView.current = onView;
   const [map, setMap] = useState(null);
   useEffect(() => {
-    const made = L.map(place.current, { maxZoom: MAX_ZOOM, zoomSnap: 0.5, zoomControl: false });
+    const created = L.map(container.current, { maxZoom: MAX_ZOOM, zoomSnap: 0.5, zoomControl: false });
     const [lat, lng, zoom] = (view ?? "").split(",").map(Number);
-    made.setView(Number.isFinite(zoom) ? [lat, lng] : [30, 10], Number.isFinite(zoom) ? zoom : 2);
-    made.on("moveend", () => {
-      const centre = made.getCenter();
-      if (!framed.has(made)) told.current([centre.lat.toFixed(6), centre.lng.toFixed(6), made.getZoom()].join(","));
+    created.setView(Number.isFinite(zoom) ? [lat, lng] : [30, 10], Number.isFinite(zoom) ? zoom : 2);
+    created.on("moveend", () => {
+      const centre = created.getCenter();
+      if (!movedByApp.has(created)) latestOnView.current([centre.lat.toFixed(6), centre.lng.toFixed(6), created.getZoom()].join(","));
     });
-    L.control.zoom({ position: "topright" }).addTo(made);
-    L.control.scale({ imperial: false }).addTo(made);
-    if (tiles) L.tileLayer(tiles, { attribution: tilesAttribution, maxZoom: MAX_ZOOM, maxNativeZoom: 19 }).addTo(made);
-    grid(made);
-    const resized = new ResizeObserver(() => frame(made, () => made.invalidateSize({ pan: false })));
-    resized.observe(place.current);
-    setMap(made);
+    L.control.zoom({ position: "topright" }).addTo(created);
+    L.control.scale({ imperial: false }).addTo(created);
+    if (tiles) L.tileLayer(tiles, { attribution: tilesAttribution, maxZoom: MAX_ZOOM, maxNativeZoom: 19 }).addTo(created);
+    addGrid(created);
+    const observer = new ResizeObserver(() => moveByApp(created, () => created.invalidateSize({ pan: false })));
+    observer.observe(container.current);
+    setMap(created);
     return () => {
-      resized.disconnect();
-      made.remove();
+      observer.disconnect();
+      created.remove();
     };
   }, []);
   useEffect(() => (map ? ready(map) : undefined), [map]);
-  return html`<div class="map" role="region" aria-label=${label} ref=${place}></div>`;
+  return html`<div class="map" role="region" aria-label=${label} ref=${container}></div>`;
 }
 
-function grid(map) {
+function addGrid(map) {
   map.createPane("grid").style.zIndex = 250; // above tiles, below everything else
   const renderer = L.svg({ pane: "grid", padding: 0.5 });
   const lines = L.layerGroup().addTo(map);
-  const line = (from, to) =>
+  const addLine = (from, to) =>
     L.polyline([from, to], { renderer, pane: "grid", interactive: false, className: "grid-line" }).addTo(lines);
   const draw = () => {
     lines.clearLayers();
     const { lat } = map.getCenter();
-    const shrunk = Math.cos((Math.min(85, Math.round(Math.abs(lat))) * Math.PI) / 180); // by whole degrees: lines stay
-    const metresPerPixel = (EQUATOR_M * shrunk) / 2 ** (map.getZoom() + 8);
-    const step = rounded(LINE_EVERY_PX * metresPerPixel);
+    // Rounded to whole degrees, so that the lines stay in place while the map moves.
+    const shrink = Math.cos((Math.min(85, Math.round(Math.abs(lat))) * Math.PI) / 180);
+    const metresPerPixel = (EQUATOR_M * shrink) / 2 ** (map.getZoom() + 8);
+    const step = roundUp(GRID_LINE_EVERY_PX * metresPerPixel);
     map.attributionControl.setPrefix(`grid ${step < 1000 ? `${step} m` : `${step / 1000} km`}`);
     const bounds = map.getBounds().pad(0.5);
     const [south, north] = [Math.max(-85, bounds.getSouth()), Math.min(85, bounds.getNorth())];
     const [west, east] = [bounds.getWest(), bounds.getEast()];
-    const [high, wide] = [step / METRES_A_DEGREE, step / METRES_A_DEGREE / shrunk];
-    for (let n = Math.ceil(south / high); n * high < north; n++) line([n * high, west], [n * high, east]);
-    for (let n = Math.ceil(west / wide); n * wide < east; n++) line([south, n * wide], [north, n * wide]);
+    const [height, width] = [step / METRES_PER_DEGREE, step / METRES_PER_DEGREE / shrink];
+    for (let n = Math.ceil(south / height); n * height < north; n++) addLine([n * height, west], [n * height, east]);
+    for (let n = Math.ceil(west / width); n * width < east; n++) addLine([south, n * width], [north, n * width]);
   };
   map.on("moveend", draw);
   draw();
 }
 
-/** The next of 1, 2, 5, 10, 20, 50, …; at least one. */
-function rounded(number) {
+/** The next number of the series 1, 2, 5, 10, 20, 50, …; at least 1. */
+function roundUp(number) {
   const power = 10 ** Math.max(0, Math.floor(Math.log10(number)));
   return power * [1, 2, 5, 10].find((each) => each * power >= number);
 }

@@ -1,10 +1,10 @@
-/** A scrubber over a span of time that can be played. */
+/** Playback controls: a play button, a speed and a slider over a time span. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { instant } from "./api.js";
+import { isoTime } from "./api.js";
 import { addDays, clock, dayAndClock, exact, full, startOfDay } from "./format.js";
 
-const SPEEDS = [[60, "1 min"], [300, "5 min"], [900, "15 min"], [3600, "1 h"]]; // of the span in a second
-const SPEED = 300;
+const SPEEDS = [[60, "1 min"], [300, "5 min"], [900, "15 min"], [3600, "1 h"]]; // of the span per second
+const DEFAULT_SPEED = 300;
 const MINUTE = 60_000;
 const DAY = 86_400_000;
 const TICKS = [1, 5, 15, 30, 60, 120, 180, 360, 720].map((minutes) => minutes * MINUTE);
@@ -12,113 +12,115 @@ const TICK_PX = 70;
 const LANE_PX = 9;
 const MAX_LANES = 9;
 
-/** Calls `onMoment(ms)` for each frame, and time waits where that returns false; `onRest(ms)` where it comes to
- * rest. `bars`: `{start, end, label}` to show above it; `marked` is the index of one, `mark(index or null)` follows
- * the pointer. */
-export function Player({ range, at, onMoment, onRest, speed: chosen, onSpeed, bars = [], marked = null, mark = () => {}, children }) {
-  const [moment, setMoment] = useState(within(at ?? range.start, range));
+/** Calls `onFrame(ms)` for each frame; playback waits while it returns false. Calls `onStop(ms)` at a pause, at the end
+ * and after a seek. `bars`: `[{start, end, label}]` above the slider; `marked`: the index of one; `mark(index or null)`
+ * is called as the pointer moves over them. */
+export function Player({ range, at, onFrame, onStop, speed: chosenSpeed, onSpeed, bars = [], marked = null, mark = () => {}, children }) {
+  const [time, setTime] = useState(clamp(at ?? range.start, range));
   const [playing, setPlaying] = useState(false);
-  const speed = SPEEDS.find(([value]) => value === Number(chosen))?.[0] ?? SPEED;
-  const last = useRef(moment);
-  const told = useRef(null);
-  told.current = { onMoment, onRest }; // as last rendered: frames and bars outlive a rendering
-  const move = (ms) => {
-    last.current = within(ms, range);
-    setMoment(last.current);
-    return told.current.onMoment(last.current);
+  const speed = SPEEDS.find(([value]) => value === Number(chosenSpeed))?.[0] ?? DEFAULT_SPEED;
+  const lastTime = useRef(time);
+  const callbacks = useRef(null);
+  callbacks.current = { onFrame, onStop }; // of the last render: frames and bars outlive a render
+  const seek = (ms) => {
+    lastTime.current = clamp(ms, range);
+    setTime(lastTime.current);
+    return callbacks.current.onFrame(lastTime.current);
   };
-  const rest = () => {
+  const pause = () => {
     setPlaying(false);
-    told.current.onRest(last.current);
+    callbacks.current.onStop(lastTime.current);
   };
   useEffect(() => {
-    // Where an event is still running its end moves on, but takes nobody along who plays.
-    if (!(playing && at === range.end)) move(at ?? range.start);
+    // The end of a running event moves on. That must not move a user who is playing.
+    if (!(playing && at === range.end)) seek(at ?? range.start);
   }, [at, range.start]);
   useEffect(() => {
     if (!playing) return undefined;
     let before = performance.now();
     let waiting = false;
     let frame = requestAnimationFrame(function step(now) {
-      waiting = move(last.current + (waiting ? 0 : (now - before) * speed)) === false;
+      waiting = seek(lastTime.current + (waiting ? 0 : (now - before) * speed)) === false;
       before = now;
-      if (last.current >= range.end) rest();
+      if (lastTime.current >= range.end) pause();
       else frame = requestAnimationFrame(step);
     });
     return () => cancelAnimationFrame(frame);
   }, [playing, speed, range.start, range.end]);
   const play = () => {
-    if (last.current >= range.end) move(range.start);
+    if (lastTime.current >= range.end) seek(range.start);
     setPlaying(true);
   };
-  // Kept from frame to frame: there may be thousands of bars.
-  const above = useMemo(
-    () => bars.length > 0 && html`<${Bars} bars=${bars} range=${range} marked=${marked} mark=${mark} choose=${(ms) => { move(ms); told.current.onRest(ms); }}/>`,
+  // Not rendered with every frame: there may be thousands of bars.
+  const renderedBars = useMemo(
+    () => bars.length > 0 && html`<${Bars} bars=${bars} range=${range} marked=${marked} mark=${mark} choose=${(ms) => { seek(ms); callbacks.current.onStop(ms); }}/>`,
     [bars, marked, range.start, range.end],
   );
-  const long = range.end - range.start > DAY;
-  return html`<section class="player" aria-label="Time">
+  const withDate = range.end - range.start > DAY;
+  const timeText = withDate ? full(time) : exact(time);
+  return html`<section class="player" aria-label="Playback">
     <div class="controls">
-      <button type="button" class="play" aria-pressed=${playing} onClick=${playing ? rest : play}>${playing ? "Pause" : "Play"}</button>
-      <label>a second is <select value=${speed} onChange=${(event) => onSpeed(event.target.value)}>
-        ${SPEEDS.map(([value, name]) => html`<option value=${value}>${name}</option>`)}
+      <button type="button" class="play" aria-pressed=${playing} onClick=${playing ? pause : play}>${playing ? "Pause" : "Play"}</button>
+      <label>Speed: <select value=${speed} onChange=${(event) => onSpeed(event.target.value)}>
+        ${SPEEDS.map(([value, name]) => html`<option value=${value}>${name} per second</option>`)}
       </select></label>
-      <output aria-live="off">${long ? full(moment) : exact(moment)}</output>
+      <output aria-live="off">${timeText}</output>
       ${children}
     </div>
     <div class="span">
-      ${above}
-      <input type="range" aria-label="Moment" aria-valuetext=${long ? full(moment) : exact(moment)}
-        min=${range.start} max=${range.end} step="1000" value=${moment}
-        onInput=${(event) => { setPlaying(false); move(Number(event.target.value)); }}
-        onChange=${(event) => onRest(Number(event.target.value))}/>
+      ${renderedBars}
+      <input type="range" aria-label="Time" aria-valuetext=${timeText}
+        min=${range.start} max=${range.end} step="1000" value=${time}
+        onInput=${(event) => { setPlaying(false); seek(Number(event.target.value)); }}
+        onChange=${(event) => onStop(Number(event.target.value))}/>
       <${Axis} range=${range}/>
     </div>
   </section>`;
 }
 
-/** The moment that the address is to keep; none at the end of what is still running, so that it is followed. */
-export function rested(ms, range, live) {
-  return live && ms >= range.end - 1000 ? undefined : instant(Math.floor(ms / 1000) * 1000);
+/** The time to keep in the address, in whole seconds; none at the end of a running event, so that the page follows it. */
+export function timeForAddress(ms, range, live) {
+  return live && ms >= range.end - 1000 ? undefined : isoTime(Math.floor(ms / 1000) * 1000);
 }
 
-const within = (ms, range) => Math.min(Math.max(ms, range.start), range.end);
+const clamp = (ms, range) => Math.min(Math.max(ms, range.start), range.end);
 const percent = (ms, range) => (100 * (ms - range.start)) / Math.max(1, range.end - range.start);
 
-/** One bar each, in as many lanes as are needed for none to cover another. */
+/** Puts bars that overlap into different lanes, up to MAX_LANES. */
 function Bars({ bars, range, marked, mark, choose }) {
-  const ends = [];
-  const minimum = (range.end - range.start) / 200; // so wide that it can be seen and hit
-  const laid = bars.map(({ start, end, label }, index) => {
-    let lane = ends.findIndex((free) => free <= start);
-    if (lane < 0) lane = ends.length < MAX_LANES ? ends.length : index % MAX_LANES;
-    ends[lane] = Math.max(end, start + minimum);
-    return { index, label, start, lane, left: percent(start, range), width: percent(range.start + Math.max(end - start, minimum), range) };
+  const laneEnds = [];
+  const minWidth = (range.end - range.start) / 200; // wide enough to see and to click
+  const laidOut = bars.map(({ start, end, label }, index) => {
+    let lane = laneEnds.findIndex((laneEnd) => laneEnd <= start);
+    if (lane < 0) lane = laneEnds.length < MAX_LANES ? laneEnds.length : index % MAX_LANES;
+    laneEnds[lane] = Math.max(end, start + minWidth);
+    return { index, label, start, lane, left: percent(start, range), width: percent(range.start + Math.max(end - start, minWidth), range) };
   });
-  return html`<div class="bars" style=${`height: ${ends.length * LANE_PX}px`} aria-hidden="true" onMouseLeave=${() => mark(null)}>
-    ${laid.map(({ index, label, start, lane, left, width }) => html`<i key=${index} title=${label}
+  return html`<div class="bars" style=${`height: ${laneEnds.length * LANE_PX}px`} aria-hidden="true" onMouseLeave=${() => mark(null)}>
+    ${laidOut.map(({ index, label, start, lane, left, width }) => html`<i key=${index} title=${label}
       class=${index === marked ? "marked" : ""} onMouseEnter=${() => mark(index)} onClick=${() => choose(start)}
       style=${`left: ${left}%; width: ${width}%; top: ${lane * LANE_PX}px`}></i>`)}
   </div>`;
 }
 
 function Axis({ range }) {
-  const place = useRef(null);
+  const container = useRef(null);
   const [width, setWidth] = useState(600);
   useEffect(() => {
-    const watched = new ResizeObserver(([entry]) => setWidth(entry.contentRect.width));
-    watched.observe(place.current);
-    return () => watched.disconnect();
+    const observer = new ResizeObserver(([entry]) => setWidth(entry.contentRect.width));
+    observer.observe(container.current);
+    return () => observer.disconnect();
   }, []);
-  return html`<div class="axis" ref=${place} aria-hidden="true">
+  return html`<div class="axis" ref=${container} aria-hidden="true">
     ${ticks(range, width).map(([ms, label]) => html`<span style=${`left: ${percent(ms, range)}%`}>${label}</span>`)}
   </div>`;
 }
 
+/** `[ms, label]` of each tick, at least TICK_PX apart. */
 function ticks({ start, end }, width) {
-  const room = ((end - start) * TICK_PX) / Math.max(width, TICK_PX);
+  const minStep = ((end - start) * TICK_PX) / Math.max(width, TICK_PX);
   const found = [];
-  const step = TICKS.find((each) => each >= room);
+  const step = TICKS.find((each) => each >= minStep);
   if (step) {
     for (let day = startOfDay(start); day < end; day = addDays(day, 1)) {
       for (let ms = day; ms < addDays(day, 1) && ms <= end; ms += step) {
@@ -126,7 +128,7 @@ function ticks({ start, end }, width) {
       }
     }
   } else {
-    const days = Math.ceil(room / DAY);
+    const days = Math.ceil(minStep / DAY);
     for (let day = startOfDay(start); day < end; day = addDays(day, days)) {
       if (day >= start) found.push([day, new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" }).format(day)]);
     }

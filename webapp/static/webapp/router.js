@@ -1,48 +1,49 @@
-/** Where in the app the reader is. Path and query of the address hold the whole state, so that a link carries it. */
+/** Routes of the app. The path and query of the address hold its whole state, so that a link restores it. */
 import { useEffect, useState } from "../vendor/htm/standalone.module.js";
 
-const moved = new EventTarget();
+const navigation = new EventTarget();
 
-function read() {
+function currentRoute() {
   return { path: location.pathname, query: Object.fromEntries(new URLSearchParams(location.search)) };
 }
 
-export function address(path, query = {}) {
+export function buildPath(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
   const search = new URLSearchParams(given).toString();
   return search ? `${path}?${search}` : path;
 }
 
-/** Goes to an address; `replace` leaves no step in the history. */
-export function go(url, { replace = false } = {}) {
+/** `replace` adds no entry to the browser's history. */
+export function navigate(url, { replace = false } = {}) {
   const samePath = new URL(url, location).pathname === location.pathname;
   history[replace ? "replaceState" : "pushState"](null, "", url);
-  moved.dispatchEvent(new Event("moved"));
+  navigation.dispatchEvent(new Event("navigate"));
   if (!samePath) scrollTo(0, 0);
 }
 
-export function usePlace() {
-  const [place, set] = useState(read);
+/** The current `{path, query}`. */
+export function useRoute() {
+  const [route, setRoute] = useState(currentRoute);
   useEffect(() => {
-    const look = () => set(read());
-    moved.addEventListener("moved", look);
-    addEventListener("popstate", look);
+    const update = () => setRoute(currentRoute());
+    navigation.addEventListener("navigate", update);
+    addEventListener("popstate", update);
     return () => {
-      moved.removeEventListener("moved", look);
-      removeEventListener("popstate", look);
+      navigation.removeEventListener("navigate", update);
+      removeEventListener("popstate", update);
     };
   }, []);
-  return place;
+  return route;
 }
 
-/** Links within the app change the address without loading the page anew. */
-export function followLinks() {
+/** Makes links within the app navigate without a page load. */
+export function interceptLinks() {
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[href]");
     const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
     if (!link || !plain || event.defaultPrevented || link.target || link.download || link.origin !== location.origin) return;
-    if (link.getAttribute("href").startsWith("#")) return; // to a part of this view
+    if (link.getAttribute("href").startsWith("#")) return; // an anchor in this view
     event.preventDefault();
-    go(link.href);
+    navigate(link.href);
   });
 }

@@ -1,59 +1,59 @@
-/** The sign-in page, which stands in place of any view, and what it asks when a link was opened. */
+/** Pages of signing in: the form, and what follows a link that replaces the caller or does not work. */
 import { html, useState } from "../vendor/htm/standalone.module.js";
 import { API } from "./api.js";
-import { fromField } from "./shown.js";
+import { parseField } from "./credentials.js";
 
-export function SignIn({ why, busy, enter, place }) {
+export function SignIn({ reason, busy, signIn, returnTo }) {
   const [text, setText] = useState("");
-  const [seen, setSeen] = useState(false);
+  const [visible, setVisible] = useState(false);
   const submit = (event) => {
     event.preventDefault();
-    enter(fromField(text));
+    signIn(parseField(text));
   };
-  const back = new URLSearchParams({ to: place });
+  const query = new URLSearchParams({ to: returnTo });
   return html`<main class="sign-in">
     <h1 tabindex="-1">Sign in</h1>
-    <p class="lead">You see your own day and the people you met, and nobody else’s.</p>
-    ${why ? html`<p class="note wrong" role="alert" id="why">${why}</p>` : null}
+    <p class="lead">You see only your own day and the people you met.</p>
+    ${reason ? html`<p class="note error" role="alert" id="reason">${reason}</p>` : null}
     <form onSubmit=${submit}>
       <label for="token">Token</label>
       <div class="field">
-        <input id="token" type=${seen ? "text" : "password"} required autocomplete="off" autocapitalize="off" spellcheck=${false}
-          aria-describedby=${why ? "why" : undefined} autofocus value=${text} onInput=${(event) => setText(event.target.value)}/>
-        <button type="button" aria-pressed=${seen} aria-controls="token" onClick=${() => setSeen(!seen)}>Show</button>
+        <input id="token" type=${visible ? "text" : "password"} required autocomplete="off" autocapitalize="off" spellcheck=${false}
+          aria-describedby=${reason ? "reason" : undefined} autofocus value=${text} onInput=${(event) => setText(event.target.value)}/>
+        <button type="button" aria-pressed=${visible} aria-controls="token" onClick=${() => setVisible(!visible)}>Show</button>
       </div>
       <button disabled=${busy}>Sign in</button>
     </form>
-    <h2>You take part</h2>
-    <p>Open the link or scan the code that the organiser gave you: it signs you in, once. A token goes in above. If yours
-      does not work any more, ask the organiser for another.</p>
-    <h2>You organise</h2>
-    <p>Use a staff token, or <a href=${`${API}/admin/app/?${back}`}>sign in at the admin site</a>.</p>
+    <h2>Participants</h2>
+    <p>Open the link or scan the code from the organiser. It signs you in once. If you have a token, enter it above. If
+      it no longer works, ask the organiser for a new one.</p>
+    <h2>Organisers</h2>
+    <p>Use a staff token, or <a href=${`${API}/admin/app/?${query}`}>sign in at the admin site</a>.</p>
     <p class="soft small">This browser remembers you until you sign out.</p>
   </main>`;
 }
 
-/** Asks before a link replaces the person who is signed in. */
-export function Replace({ question: { now, offered, what }, decide }) {
+/** Asks before a link replaces the caller who is signed in. */
+export function ConfirmReplace({ replacement: { current, offered, credential }, decide }) {
   return html`<main class="sign-in">
     <h1 tabindex="-1">Sign in as ${offered}?</h1>
-    <p>You are signed in as <b>${now}</b>. The link that you opened signs in <b>${offered}</b>.</p>
-    <p>If you are not ${offered}, stay signed in: otherwise you would see and change what is theirs, and not what is
-      yours.</p>
+    <p>You are signed in as <b>${current}</b>. The link that you opened signs in <b>${offered}</b>.</p>
+    <p>If you are not ${offered}, stay signed in as ${current}. Otherwise you would see and change the data of ${offered}
+      instead of your own.</p>
     <p class="choices">
-      <button type="button" onClick=${() => decide(null)}>Stay signed in as ${now}</button>
-      <button type="button" onClick=${() => decide(what)}>Sign in as ${offered}</button>
+      <button type="button" onClick=${() => decide(null)}>Stay signed in as ${current}</button>
+      <button type="button" onClick=${() => decide(credential)}>Sign in as ${offered}</button>
     </p>
-    <p class="soft small">A link works once, and this one is used now.</p>
+    <p class="soft small">A link works once. This one is now used.</p>
   </main>`;
 }
 
-/** Says that a link does not work, to somebody who is signed in. */
-export function Broken({ why, again }) {
+/** Reports a link that does not work to a caller who stays signed in. */
+export function BrokenLink({ reason, retry }) {
   return html`<main class="sign-in">
     <h1 tabindex="-1">This link does not work</h1>
-    <p class="note wrong" role="alert">${why}</p>
+    <p class="note error" role="alert">${reason}</p>
     <p>You are still signed in as before.</p>
-    <p><button type="button" onClick=${again}>Continue</button></p>
+    <p><button type="button" onClick=${retry}>Continue</button></p>
   </main>`;
 }

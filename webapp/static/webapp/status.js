@@ -1,58 +1,58 @@
-/** How Connect is: what each of its doors says of itself, and how old its newest ping is. */
+/** The status page: what each API process reports as ready, and the age of the newest ping. */
 import { html } from "../vendor/htm/standalone.module.js";
-import { API, get, hasNewer, newestPing, useAgain, useLoaded } from "./api.js";
+import { API, get, hasNewerPing, newestPingTime, useLoaded, usePolling } from "./api.js";
+import { ErrorNote, Loading } from "./components.js";
 import { ago, full } from "./format.js";
-import { Loading, Wrong } from "./parts.js";
 
-const EVERY_S = 10;
-const PATIENCE_MS = 5000;
-// The paths of people, of locations and of connections: different processes may answer them.
-const DOORS = { people: "/health/ready", locations: "/health/ready/locations", connections: "/health/ready/connections" };
+const POLL_S = 10;
+const TIMEOUT_MS = 5000;
+// Different processes may serve people, locations and connections, so each has a health check of its own.
+const HEALTH_CHECKS = { people: "/health/ready", locations: "/health/ready/locations", connections: "/health/ready/connections" };
 
-let newest; // remembered from turn to turn: whether there is a newer one is one question then
+let newest; // cached between polls: a check for newer pings takes one request, a search takes many
 
 async function newestOfAll(signal) {
-  if (newest === undefined || (await hasNewer(newest, signal))) newest = await newestPing({}, signal);
+  if (newest === undefined || (await hasNewerPing(newest, signal))) newest = await newestPingTime({}, signal);
   return newest ?? null;
 }
 
-/** What a door needs, and whether each thing is there. A door without an answer is out of reach itself. */
-async function needs(door, signal) {
-  const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
+/** The state of each need by name. A process that does not answer is itself reported as out of reach. */
+async function needsOf(process, signal) {
+  const timeout = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
   try {
-    const said = await get(DOORS[door], {}, patience);
-    return said.needs ?? { [door]: "out of reach" };
-  } catch (fault) {
-    if (signal.aborted) throw fault;
-    return { [door]: "out of reach" };
+    const health = await get(HEALTH_CHECKS[process], {}, timeout);
+    return health.needs ?? { [process]: "out of reach" };
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return { [process]: "out of reach" };
   }
 }
 
-async function whole(signal) {
-  const begun = performance.now();
-  const found = {};
-  for (const each of await Promise.all(Object.keys(DOORS).map((door) => needs(door, signal)))) {
-    for (const [name, said] of Object.entries(each)) if (found[name] === undefined || said !== "ok") found[name] = said;
+async function checkHealth(signal) {
+  const started = performance.now();
+  const merged = {};
+  for (const needs of await Promise.all(Object.keys(HEALTH_CHECKS).map((process) => needsOf(process, signal)))) {
+    for (const [name, state] of Object.entries(needs)) if (merged[name] === undefined || state !== "ok") merged[name] = state;
   }
-  const ready = Object.values(found).every((said) => said === "ok");
-  return { needs: found, ready, took: performance.now() - begun, asked: Date.now() };
+  const ready = Object.values(merged).every((state) => state === "ok");
+  return { needs: merged, ready, durationMs: performance.now() - started, checkedAt: Date.now() };
 }
 
 export function Status() {
-  const state = useLoaded(whole, []);
+  const health = useLoaded(checkHealth, []);
   const ping = useLoaded(newestOfAll, []);
-  useAgain([state, ping], EVERY_S);
+  usePolling([health, ping], POLL_S);
   return html`<main class="status">
     <h1 tabindex="-1">Status</h1>
-    ${state.fault ? html`<${Wrong} key=${state.fault} ...${state}/>` : null}
-    ${state.value && !state.fault ? html`<p class=${`verdict ${state.value.ready ? "good" : "bad"}`} role="status">
-      ${state.value.ready ? "Connect is ready." : "Connect is not ready."}</p>` : null}
-    ${!state.value && !state.fault ? html`<${Loading}/>` : null}
+    ${health.error ? html`<${ErrorNote} key=${health.error} ...${health}/>` : null}
+    ${health.value && !health.error ? html`<p class=${`verdict ${health.value.ready ? "good" : "bad"}`} role="status">
+      ${health.value.ready ? "Connect is ready." : "Connect is not ready."}</p>` : null}
+    ${!health.value && !health.error ? html`<${Loading}/>` : null}
     <dl>
-      ${Object.entries(state.value?.needs ?? {}).map(([name, said]) => html`<div><dt>${name}</dt><dd>${said}</dd></div>`)}
-      <div><dt>newest ping</dt><dd>${ping.fault ? `not known: ${ping.fault.message}` : ping.value ? html`${ago(ping.value)} <span class="soft">${full(ping.value)}</span>` : ping.value === null ? "none yet" : "…"}</dd></div>
-      <div><dt>answer took</dt><dd>${state.value ? `${Math.round(state.value.took)} ms` : "…"}</dd></div>
-      <div><dt>asked</dt><dd>${state.value ? html`${full(state.value.asked)} <span class="soft">again every ten seconds</span>` : "…"}</dd></div>
+      ${Object.entries(health.value?.needs ?? {}).map(([name, state]) => html`<div><dt>${name}</dt><dd>${state}</dd></div>`)}
+      <div><dt>newest ping</dt><dd>${ping.error ? `unknown: ${ping.error.message}` : ping.value ? html`${ago(ping.value)} <span class="soft">${full(ping.value)}</span>` : ping.value === null ? "none yet" : "…"}</dd></div>
+      <div><dt>response time</dt><dd>${health.value ? `${Math.round(health.value.durationMs)} ms` : "…"}</dd></div>
+      <div><dt>checked</dt><dd>${health.value ? html`${full(health.value.checkedAt)} <span class="soft">every ${POLL_S} seconds</span>` : "…"}</dd></div>
       <div><dt>API</dt><dd><a href=${`${API}/api/docs`}>${API}</a></dd></div>
     </dl>
   </main>`;

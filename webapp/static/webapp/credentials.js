@@ -1,0 +1,66 @@
+/** The credential for the API: a token, kept in this browser until sign-out or until the API refuses it. Staff may use
+ * their session of the admin site instead. Scripts cannot read its cookie, so only the word SESSION is stored. */
+
+const KEY = "connect.shown";
+
+export const OPEN_ACCESS = document.documentElement.dataset.access === "open"; // no caller needs a credential
+export const SESSION = "session";
+
+let fallback = null; // for browsers that block localStorage; lost when the page is closed
+
+export function getCredential() {
+  try {
+    return localStorage.getItem(KEY);
+  } catch {
+    return fallback;
+  }
+}
+
+/** `null` removes the credential. */
+export function setCredential(credential) {
+  fallback = credential;
+  try {
+    if (credential) localStorage.setItem(KEY, credential);
+    else localStorage.removeItem(KEY);
+  } catch {
+    // The fallback has it.
+  }
+}
+
+/** The sign-in link in the address: `{code}`, or `{credential}` if it comes from the admin site. It is in the fragment,
+ * which browsers send to no server, and is removed from the address at once. */
+export function takeLinkFromAddress() {
+  const [, code, session] = /^#(?:code=(.+)|(session))$/.exec(location.hash) ?? [];
+  if (!code && !session) return undefined;
+  history.replaceState(null, "", location.pathname + location.search);
+  return code ? { code } : { credential: SESSION };
+}
+
+/** Parses the text of the sign-in field: a token or a whole sign-in link. */
+export function parseField(text) {
+  const [, code] = /#code=(.+)$/.exec(text.trim()) ?? [];
+  return code ? { code } : { credential: text.trim() };
+}
+
+/** Options of `fetch` that send the credential. */
+export function authOptions(credential) {
+  if (OPEN_ACCESS || !credential) return {};
+  return credential === SESSION ? { credentials: "include" } : { headers: { Authorization: `Bearer ${credential}` } };
+}
+
+const events = new EventTarget();
+
+/** Tells the subscribers that the API refused a credential. */
+export const reportRefused = (credential) => events.dispatchEvent(new CustomEvent("refused", { detail: credential }));
+
+/** Calls `onRefused(credential)`, and `onChanged()` when another tab stores a credential. Returns the unsubscribe function. */
+export function subscribe(onRefused, onChanged) {
+  const refused = (event) => onRefused(event.detail);
+  const stored = (event) => (event.key === KEY || event.key === null) && onChanged();
+  events.addEventListener("refused", refused);
+  addEventListener("storage", stored);
+  return () => {
+    events.removeEventListener("refused", refused);
+    removeEventListener("storage", stored);
+  };
+}
