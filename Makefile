@@ -1,101 +1,101 @@
-# Connect on one machine. `make up` and `make test` are all one needs; README.md tells the rest.
+# Connect on one machine. Start with `make up` and `make test`; see README.md.
 #
-#   STAGE=2-proxy or 2         the stage for `up` and `diff`; the last one if left out
-#   ARGS="-k proxy"            what `test` passes on to pytest, others to what they run
-#   CONNECT_PORT_BASE=31000    other ports than 30000 to 30003,
-#   CONNECT_STATE_DIR=/path    and another folder than .local: a second system beside the first
+#   STAGE=2-proxy or 2         the stage for `up` and `diff`; by default the last one
+#   ARGS="-k proxy"            arguments for pytest in `test`, for the command in other targets
+#   CONNECT_PORT_BASE=31000    other ports than 30000 to 30003, and
+#   CONNECT_STATE_DIR=/path    another folder than .local: for a second system on the same machine
 
-# The distribution's own Python: its packages bring what makes a virtual environment.
+# The distribution's Python, because its packages include venv.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV_PYTHON := .venv/bin/python
 LOCAL := $(VENV_PYTHON) -m local
 
 .PHONY: help up down status stage logs test test-fast compose-test lint requirements audit proto render diff openapi diagrams screenshots walk bench attack fuzz
 
-# Targets that serve nothing get a dummy SECRET_KEY. `compose-test` gives its containers keys of their own.
+# Targets that serve no requests get a dummy SECRET_KEY. `compose-test` generates keys for its containers.
 lint render openapi diagrams compose-test: export SECRET_KEY := for-looking-at-the-code
 
-help: ## show this
+help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-up: ## install what is missing and bring the whole system up, or to STAGE
+up: ## install missing packages and start the whole system, or move it to STAGE
 	@$(PYTHON) -m local.prepare local
 	@$(LOCAL) up $(STAGE)
 
 down: ## stop everything; the data stays
 	@$(PYTHON) -m local down
 
-status: ## what runs, and whether it is ready
+status: ## list the processes and whether each is ready
 	@$(PYTHON) -m local status
 
-stage: ## the name of the stage that runs
+stage: ## print the name of the current stage
 	@$(PYTHON) -m local stage
 
-logs: ## the last lines of every log; follows them on a terminal
+logs: ## print the last lines of every log; follow them on a terminal
 	@$(PYTHON) -m local logs
 
-test: ## every test, on a database and ports of their own
+test: ## run all tests, on their own database and ports
 	@$(PYTHON) -m local.prepare dev
 	@exec $(LOCAL) test $(ARGS)
 
-test-fast: ## what one runs while working: the tests of the apps in one process and one database each
+test-fast: ## run the tests of the apps that start no process and no browser
 	@$(PYTHON) -m local.prepare dev
 	@exec $(LOCAL) test-fast $(ARGS)
 
-compose-test: ## build the image, bring compose.yaml up and prove it by the journey; needs Docker
+compose-test: ## build the image, start compose.yaml and run the user journey; needs Docker
 	@$(PYTHON) -m local.prepare dev
 	@exec $(VENV_PYTHON) -m pytest tests/composed.py $(ARGS)
 
-lint: ## style, types, imports, missing migrations
+lint: ## check style, types, imports and missing migrations
 	@$(PYTHON) -m local.prepare dev
 	@$(LOCAL) lint
 
-requirements: ## compile requirements*.in into requirements*.txt anew; ARGS=--upgrade for newer ones of what they need
+requirements: ## compile requirements*.in to requirements*.txt; ARGS=--upgrade also upgrades indirect packages
 	@$(PYTHON) -m local.prepare dev
 	@for name in requirements requirements-local requirements-dev; do CUSTOM_COMPILE_COMMAND="make requirements" \
 	  .venv/bin/pip-compile --quiet $(ARGS) --output-file $$name.txt $$name.in || exit; done
 
-audit: ## whether a known weakness is in what requirements*.txt bring
+audit: ## check requirements*.txt for known vulnerabilities
 	@$(PYTHON) -m local.prepare dev
 	@.venv/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements-dev.txt $(ARGS)
 
-proto: ## generate the code of grpc_server/locations.proto anew
+proto: ## generate the code of grpc_server/locations.proto
 	@$(PYTHON) -m local.prepare dev
 	@$(VENV_PYTHON) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. grpc_server/locations.proto
 
-render: ## write k8s/rendered anew from k8s/, and what docs/migration.md shows of it
+render: ## render k8s/ into k8s/rendered, and update docs/migration.md
 	@$(PYTHON) -m local.prepare dev
 	@$(LOCAL) render
 
-diff: ## what STAGE changes in the cluster, as rendered
+diff: ## show what STAGE changes in the rendered manifests
 	@$(PYTHON) -m local.prepare local
 	@$(LOCAL) diff $(STAGE)
 
-openapi: ## write the schema of the API and its Postman collection anew: docs/openapi.yaml, docs/postman
+openapi: ## write the API schema and the Postman collection: docs/openapi.yaml, docs/postman
 	@$(PYTHON) -m local.prepare dev
 	@$(VENV_PYTHON) manage.py spectacular --urlconf connect.api_urls --file docs/openapi.yaml --validate --fail-on-warn
 	@$(VENV_PYTHON) -m local.postman
 
-diagrams: ## draw the code into docs/diagrams.md
+diagrams: ## draw the code in docs/diagrams.md
 	@$(PYTHON) -m local.prepare dev
 	@$(VENV_PYTHON) -m local.diagrams
 
-screenshots: ## take pictures of every view of the system that runs, with ACCESS=tokens, into docs/screenshots
+screenshots: ## take screenshots of every view of a running system with ACCESS=tokens: docs/screenshots
 	@$(PYTHON) -m local.prepare dev
 	@exec $(VENV_PYTHON) -m tests.screenshots
 
-walk: ## from stage to stage and back under load, on a system of its own; writes its table into docs/migration.md
+walk: ## move a separate system through all stages and back under load; update docs/migration.md
 	@$(PYTHON) -m local.prepare dev
 	@exec $(VENV_PYTHON) -m tests.walk
 
-bench: ## measure the question, the doors and ingest in half an hour; writes docs/benchmarks.md. ARGS=50: a trial
+bench: ## measure questions, doors and ingest in half an hour; write docs/benchmarks.md. ARGS=50: a trial
 	@$(PYTHON) -m local.prepare dev
 	@exec $(LOCAL) bench $(ARGS)
 
-attack: ## attack a system of its own while clients use it; writes docs/security.md. ARGS="--only NAME --seconds 60"
+attack: ## attack a separate system while clients use it; update docs/security.md. ARGS="--only NAME --seconds 60"
 	@$(PYTHON) -m local.prepare dev
 	@exec $(LOCAL) attack $(ARGS)
 
-fuzz: ## 20,000 REST and 5,000 gRPC inputs that no client should send. ARGS="--seed 7": others
+fuzz: ## send 20,000 REST and 5,000 gRPC invalid inputs. ARGS="--seed 7": others
 	@$(PYTHON) -m local.prepare dev
 	@exec $(LOCAL) fuzz $(ARGS)

@@ -97,9 +97,9 @@ def test_what_is_shown_to_users_is_what_is_answered(fresh: System) -> None:
 @at_the_last_stage
 def test_operators_can_restore_what_they_have_backed_up(fresh: System, tmp_path: Path) -> None:
     here = {
-        ".local/": f"{fresh.place.state}/",
+        ".local/": f"{fresh.instance.state}/",
         "connect.dump": str(tmp_path / "connect.dump"),
-        "kafka://127.0.0.1:29092": kafka.private_broker(fresh.place, running=True).url,
+        "kafka://127.0.0.1:29092": kafka.private_broker(fresh.instance, running=True).url,
         "after-the-restore": tmp_path.name,
     }
     reader = Reader(fresh, here)

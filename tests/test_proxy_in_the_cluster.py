@@ -96,7 +96,7 @@ def proxy(
 def test_before_it_begins_it_looks_for_everybody_whom_the_routes_name(stage: str) -> None:
     looked_for = {
         next(name for pattern, name in routes(stage) if re.search(pattern, path))
-        for path in re.findall(r"acl nobody str\(([^)]+)\)", CONFIGURATION.read_text())
+        for path in re.findall(r"acl backend_down str\(([^)]+)\)", CONFIGURATION.read_text())
     }
     assert looked_for == {name for _, name in routes(stage)}
 
