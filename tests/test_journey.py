@@ -182,7 +182,7 @@ def test_there_are_pages_to_look_at(system: System, stage: str) -> None:
             files = re.findall(r'(?:href|src)="(/static/[^"]+)"', text)
             assert files
             assert [system.get(file, port=port).status_code for file in files] == [200] * len(files)
-    schema = (system.place.checkout / "docs" / "openapi.yaml").read_text()
+    schema = (system.instance.checkout / "docs" / "openapi.yaml").read_text()
     assert {system.get("/api/schema", port=port).text for port in pages} == {schema}
     assert system.get("/health").json() == "healthy"
     assert system.get("/health/ready").json()["status"] == "ready"

@@ -30,7 +30,7 @@ def unwritten(terminal: Terminal) -> list[str]:
     """The ids of pings that the topic has and nobody has stored, for whoever should write them is stopped."""
     done = terminal.make("up", f"STAGE={LAST}")
     assert done.returncode == 0, done.stdout
-    supervisor = Supervisor(terminal.place)
+    supervisor = Supervisor(terminal.instance)
     [writer] = [name for name in supervisor.programs() if name.startswith("location-writer-")]
     supervisor.rpc.stopProcess(writer)
     api = asked(terminal)
@@ -42,7 +42,7 @@ def unwritten(terminal: Terminal) -> list[str]:
 
 
 def asked(terminal: Terminal) -> Api:
-    return Api(terminal.place.node_port(30001), token=terminal.staff_token())
+    return Api(terminal.instance.node_port(30001), token=terminal.staff_token())
 
 
 def stored(terminal: Terminal, taken: list[str]) -> bool:
@@ -52,7 +52,7 @@ def stored(terminal: Terminal, taken: list[str]) -> bool:
 
 
 def is_gone(terminal: Terminal) -> bool:
-    names = Supervisor(terminal.place).programs()
+    names = Supervisor(terminal.instance).programs()
     return not any(name.startswith(("kafka", "location-writer")) for name in names)
 
 
@@ -61,7 +61,7 @@ def test_a_step_back_stores_what_the_topic_has(terminal: Terminal, unwritten: li
     assert done.returncode == 0, done.stdout
     assert stored(terminal, unwritten)
     assert is_gone(terminal)
-    assert not rollout.owed(terminal.place)
+    assert not rollout.owed(terminal.instance)
 
 
 def test_a_system_that_was_stopped_stores_it_when_it_starts_at_another_stage(
@@ -72,14 +72,14 @@ def test_a_system_that_was_stopped_stores_it_when_it_starts_at_another_stage(
     assert done.returncode == 0, done.stdout
     assert stored(terminal, unwritten)
     assert is_gone(terminal)
-    assert not rollout.owed(terminal.place)
+    assert not rollout.owed(terminal.instance)
 
 
 def test_a_step_back_that_was_killed_is_completed_by_the_next(
     terminal: Terminal, unwritten: list[str]
 ) -> None:
     command = [VENV / "bin" / "python", "-m", "local", "up", BEFORE]
-    place = terminal.place
+    place = terminal.instance
     with (place.state / "killed.out").open("w") as said:
         step = subprocess.Popen(
             command,

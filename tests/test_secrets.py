@@ -100,7 +100,7 @@ def log_in(system: System, password: str) -> requests.Session:
 
 
 def test_no_log_has_what_callers_show_or_processes_know(marked: System) -> None:
-    of_processes = [file.read_text().strip() for file in (marked.place.state / "service-tokens").iterdir()]
+    of_processes = [file.read_text().strip() for file in (marked.instance.state / "service-tokens").iterdir()]
     shown = [marked.token or "", *of_processes, MARKS["unknown"]]
     ping = {"person_id": 1, "latitude": 1, "longitude": 2, "creation_time": "2026-05-11T10:00:00Z"}
     statuses = set()
@@ -126,14 +126,14 @@ def test_no_log_has_what_callers_show_or_processes_know(marked: System) -> None:
     assert ["sessionid" in one.cookies for one in sessions] == [False, True]
     shown += [value for session in sessions for value in session.cookies.values()]
     # And while a neighbour is away, which is when most is said.
-    supervisor = Supervisor(marked.place)
+    supervisor = Supervisor(marked.instance)
     persons = marked.processes()["persons"].program
     supervisor.rpc.stopProcess(persons)
     day = {"start_date": "2026-05-11", "end_date": "2026-05-11"}
     assert marked.get("/api/persons/1/encounters", params=day).status_code == 503
     supervisor.rpc.startProcess(persons)
 
-    logs = {file.name: file.read_text(errors="replace") for file in marked.place.logs.iterdir()}
+    logs = {file.name: file.read_text(errors="replace") for file in marked.instance.logs.iterdir()}
     assert any("persons" in name for name in logs)
     found = [
         (name, secret[:8])

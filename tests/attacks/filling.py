@@ -67,7 +67,7 @@ def prepare(system: System, *, phones: int) -> Target:
 def make_tokens(system: System, wanted: list[tuple[str, int]]) -> list[str]:
     done = subprocess.run(
         [VENV / "bin" / "python", "manage.py", "shell", "-v0", "-c", MAKE_TOKENS],
-        cwd=system.place.checkout,
+        cwd=system.instance.checkout,
         env=system.environ,
         input=json.dumps(wanted) + "\n",
         capture_output=True,

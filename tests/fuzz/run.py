@@ -65,7 +65,7 @@ class Fuzz:
         assert system.token is not None
         tokens = [system.token, *make_tokens(system, [("ingest", own), ("person", own)])]
         self.words = Vocabulary(f"127.0.0.1:{system.port(API)}", [tokens[0], *tokens], ids)
-        self.pids = footprint(system.place).pids
+        self.pids = footprint(system.instance).pids
 
     def send_rest(self, indexes: Iterable[int], *, port: int | None = None) -> Report:
         """Every tenth input goes to persons directly."""
@@ -87,7 +87,7 @@ class Fuzz:
 
     def restarted(self) -> int:
         """How many of the processes that were there at the beginning are gone."""
-        return len(self.pids - footprint(self.system.place).pids)
+        return len(self.pids - footprint(self.system.instance).pids)
 
     def _all(
         self,
