@@ -9,11 +9,12 @@
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV_PYTHON := .venv/bin/python
 LOCAL := $(VENV_PYTHON) -m local
+IF_INSTALLED := [ -x $(VENV_PYTHON) ] || { echo 'Nothing is running: `make up` was never run here.'; exit 1; };
 
-.PHONY: help up down status stage logs test compose-test lint requirements audit proto render diff openapi diagrams screenshots walk bench attack fuzz
+.PHONY: help up down status stage logs test compose-test lint requirements audit proto render diff openapi screenshots walk bench attack fuzz
 
 # Targets that serve nothing get a dummy SECRET_KEY. `compose-test` gives its containers keys of their own.
-lint render openapi diagrams compose-test: export SECRET_KEY := for-looking-at-the-code
+lint render openapi compose-test: export SECRET_KEY := for-looking-at-the-code
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,16 +24,16 @@ up: ## install what is missing and bring the whole system up, or to STAGE
 	@$(LOCAL) up $(STAGE)
 
 down: ## stop everything; the data stays
-	@$(PYTHON) -m local down
+	@$(IF_INSTALLED) $(LOCAL) down
 
 status: ## what runs, and whether it is ready
-	@$(PYTHON) -m local status
+	@$(IF_INSTALLED) $(LOCAL) status
 
 stage: ## the name of the stage that runs
-	@$(PYTHON) -m local stage
+	@$(IF_INSTALLED) $(LOCAL) stage
 
 logs: ## the last lines of every log; follows them on a terminal
-	@$(PYTHON) -m local logs
+	@$(IF_INSTALLED) $(LOCAL) logs
 
 test: ## every test, on a database and ports of their own
 	@$(PYTHON) -m local.prepare dev
@@ -71,10 +72,6 @@ openapi: ## write the schema of the API and its Postman collection anew: docs/op
 	@$(PYTHON) -m local.prepare dev
 	@$(VENV_PYTHON) manage.py spectacular --urlconf connect.api_urls --file docs/openapi.yaml --validate --fail-on-warn
 	@$(VENV_PYTHON) -m local.postman
-
-diagrams: ## draw the code into docs/diagrams.md
-	@$(PYTHON) -m local.prepare dev
-	@$(VENV_PYTHON) -m local.diagrams
 
 screenshots: ## take pictures of every view of the system that runs, with ACCESS=tokens, into docs/screenshots
 	@$(PYTHON) -m local.prepare dev
