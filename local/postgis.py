@@ -99,12 +99,17 @@ class Cluster:
         )
 
     def is_ready(self) -> bool:
-        probe = [self.binaries / "pg_isready", "--quiet", "--host=127.0.0.1", f"--port={self.port}"]
+        probe: list[str | Path] = [
+            self.binaries / "pg_isready",
+            "--quiet",
+            "--host=127.0.0.1",
+            f"--port={self.port}",
+        ]
         return subprocess.run(probe, check=False).returncode == 0
 
     def create_database(self, *, attributes: str = "") -> None:
         """The role, the database and its extensions, as far as they are not there yet."""
-        psql = [self.binaries / "psql", "-qAtX", "--host=127.0.0.1", f"--port={self.port}"]
+        psql: list[str | Path] = [self.binaries / "psql", "-qAtX", "--host=127.0.0.1", f"--port={self.port}"]
         result = subprocess.run(
             [*psql, "--username=postgres", "--set=ON_ERROR_STOP=1", "postgres"],
             input=SCHEMA.format(attributes=attributes, password=self.password),
