@@ -9,11 +9,12 @@
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV_PYTHON := .venv/bin/python
 LOCAL := $(VENV_PYTHON) -m local
+IF_INSTALLED := [ -x $(VENV_PYTHON) ] || { echo 'Nothing is running: `make up` was never run here.'; exit 1; };
 
-.PHONY: help up down status stage logs test test-fast compose-test lint requirements audit proto render diff openapi diagrams screenshots walk bench attack fuzz
+.PHONY: help up down status stage logs test test-fast compose-test lint requirements audit proto render diff openapi screenshots walk bench attack fuzz
 
 # Targets that serve no requests get a dummy SECRET_KEY. `compose-test` generates keys for its containers.
-lint render openapi diagrams compose-test: export SECRET_KEY := for-looking-at-the-code
+lint render openapi compose-test: export SECRET_KEY := for-looking-at-the-code
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,16 +24,16 @@ up: ## install missing packages and start the whole system, or move it to STAGE
 	@$(LOCAL) up $(STAGE)
 
 down: ## stop everything; the data stays
-	@$(PYTHON) -m local down
+	@$(IF_INSTALLED) $(LOCAL) down
 
 status: ## list the processes and whether each is ready
-	@$(PYTHON) -m local status
+	@$(IF_INSTALLED) $(LOCAL) status
 
 stage: ## print the name of the current stage
-	@$(PYTHON) -m local stage
+	@$(IF_INSTALLED) $(LOCAL) stage
 
 logs: ## print the last lines of every log; follow them on a terminal
-	@$(PYTHON) -m local logs
+	@$(IF_INSTALLED) $(LOCAL) logs
 
 test: ## run all tests, on their own database and ports
 	@$(PYTHON) -m local.prepare dev
@@ -75,10 +76,6 @@ openapi: ## write the API schema and the Postman collection: docs/openapi.yaml, 
 	@$(PYTHON) -m local.prepare dev
 	@$(VENV_PYTHON) manage.py spectacular --urlconf connect.api_urls --file docs/openapi.yaml --validate --fail-on-warn
 	@$(VENV_PYTHON) -m local.postman
-
-diagrams: ## draw the code in docs/diagrams.md
-	@$(PYTHON) -m local.prepare dev
-	@$(VENV_PYTHON) -m local.diagrams
 
 screenshots: ## take screenshots of every view of a running system with ACCESS=tokens: docs/screenshots
 	@$(PYTHON) -m local.prepare dev

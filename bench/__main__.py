@@ -25,7 +25,7 @@ SETTINGS = [
     "shared_buffers",
     "work_mem",
 ]
-NAMES = ("question", "scale", "doors", "feel", "ingest")
+NAMES = ("question", "scale", "doors", "page_load", "ingest")
 
 
 def main() -> None:

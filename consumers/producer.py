@@ -38,11 +38,11 @@ CONFIG = {
     "enable.idempotence": True,
     # With more, librdkafka takes the success of a later request for the success of an earlier, failed one
     # (confluentinc/librdkafka#2501). A broker accepts any first sequence number from a producer that it does
-    # not know, as on a new partition, so pings would be acknowledged and lost. Cost: bench/kafka.py.
+    # not know, as on a new partition, so pings would be acknowledged and lost. Cost: docs/decisions/0002.
     "max.in.flight": 1,
     # The partitioner of Java clients, so that other producers use the same partition for a person.
     "partitioner": "murmur2_random",
-    # The smallest on the wire and on disk, without a measurable cost: bench/kafka.py.
+    # The smallest on the wire and on disk, without a measurable cost: docs/decisions/0002.
     "compression.type": "zstd",
     "message.max.bytes": topic.MAX_BATCH_BYTES - 16 * 1024,  # a batch before compression
     # Callers already send batches; a single ping must not wait.

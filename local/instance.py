@@ -1,7 +1,7 @@
 """Where one running system lives: its checkout, its state, its addresses.
 
 Two systems on one machine differ in nothing but this: another state directory and another port base.
-Standard library only, because `down`, `status` and the preparation must work before there is a virtualenv.
+Standard library only: local.prepare runs before the virtual environment exists.
 """
 
 import contextlib

@@ -2,21 +2,20 @@
 
 Its storage always has the users of the manifests. With ACCESS=tokens clients must authenticate as one of them
 and need access rules; with ACCESS=open the listeners are plain text, and everybody may do everything.
-
-What is asked of it goes by its protocol, written by hand: `make status` may have no virtual environment.
 """
 
 import contextlib
 import json
 import secrets
 import shutil
-import socket
-import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from local import jars
 from local.instance import CHECKOUT, Instance, Refused, keep, private_directory, read_json, say, write
@@ -45,9 +44,6 @@ def secret_name(user: str) -> str:
 
 
 NO_PASSWORDS = {secret_name(user): "" for user in USERS}  # for a reader of the manifests that needs none
-
-API_VERSIONS, VERSION, CORRELATION = 18, 0, 7
-NO_CLIENT_ID = -1
 
 
 @dataclass(frozen=True)
@@ -116,21 +112,14 @@ class Broker:
             stop_s=STOP_TIMEOUT_S,
         )
 
-    def is_ready(self) -> bool:
-        return answers(self.port)
-
-
-def answers(port: int, timeout_s: float = 5) -> bool:
-    """Whether a broker listens there: it says which versions of its protocol it speaks."""
-    question = struct.pack(">hhih", API_VERSIONS, VERSION, CORRELATION, NO_CLIENT_ID)
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
-            connection.sendall(struct.pack(">i", len(question)) + question)
-            with connection.makefile("rb") as answer:
-                head = answer.read(10)  # length, correlation, error
-    except OSError:
-        return False
-    return len(head) == 10 and struct.unpack(">ih", head[4:]) == (CORRELATION, 0)
+    def is_ready(self, timeout_s: float = 5) -> bool:
+        """Whether the broker answers the admin user."""
+        try:
+            return bool(
+                AdminClient({**self.client("admin"), "log_level": 0}).list_topics(timeout=timeout_s).brokers
+            )
+        except KafkaException:
+            return False
 
 
 def private_broker(instance: Instance, *, running: bool) -> Broker:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from local.instance import NODE_PORT_BASE, NODE_PORTS, Instance, Refused
 
 NAME_LABEL = "app.kubernetes.io/name"
@@ -87,8 +89,6 @@ def read_stage(
 
 
 def parse(name: str, rendering: str, secrets: Mapping[str, str]) -> Stage:
-    import yaml  # noqa: PLC0415 - `make down` comes here never, and may have no virtual environment
-
     objects = [one for one in yaml.safe_load_all(rendering) if one]
     maps = {one["metadata"]["name"]: one["data"] for one in objects if one["kind"] == "ConfigMap"}
 

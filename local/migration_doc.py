@@ -26,7 +26,6 @@ def told(instance: Instance, text: str) -> str:
     before: Stage | None = None
     for name in names:
         stage = manifests.read_stage(instance, name, SECRETS)
-        blocks |= {f"apps-of-{name}": apps_picture(stage)}
         blocks[name] = f"{picture(stage, before)}\n\n{rewired(stage, before)}"
         before = stage
 
@@ -115,62 +114,6 @@ def answering(address: str, stage: Stage) -> str:
     host, _, port = address.partition(":")
     found = {(one.name, str(one.port)): one.process for one in stage.services}
     return found.get((host, port)) or host
-
-
-# --- the apps, and along which wires they depend on each other ------------------------------------
-
-
-def apps_picture(stage: Stage) -> str:
-    """The apps in each process that asks or is asked; dotted where it is a wire, and no call."""
-    lines = ["flowchart LR"]
-    edges = []
-    for process in stage.processes:
-        if apps_of(process) == ["webapp"]:
-            continue
-        lines.append(f"  subgraph {node(process.name)}_process[{process.name}]")
-        lines += [f"    {inside(process.name, app)}[{app}]" for app in apps_of(process)]
-        lines.append("  end")
-        urls = {name: process.environ.get(name, "local:") for name in SAID}
-        serves = "SERVED_APPS" in process.environ  # else its command is of one app, which calls the other
-        for app in apps_of(process) if serves else apps_of(process)[:1]:
-            whom = CALLED.get(app, neighbour_settings(app) or ())
-            edges += [dependency(process, app, APP_OF[name], urls[name], stage) for name in whom]
-            edges += [f"  {inside(process.name, app)} -.->|kafka| {BROKER}"] if reads_lag(app, urls) else []
-    if BROKER in stage.stateful:
-        lines.append(f"  {BROKER}[({BROKER})]")
-        edges += [
-            f"  {BROKER} -.-> {inside(process.name, apps_of(process)[0])}"
-            for process in stage.processes
-            if process.ready_command is not None
-        ]
-    return "\n".join(["```mermaid", *lines, *filter(None, dict.fromkeys(edges)), "```"])
-
-
-# Processes that serve no web paths: the app that their command is of, and what that calls in its process.
-COMMANDS = {"run_location_server": "grpc_server", "consume_locations": "consumers"}
-CALLED = {"grpc_server": ("LOCATIONS_URL", "PINGS_URL"), "consumers": ("LOCATIONS_URL",), "admin": ()}
-APP_OF = {"PERSONS_URL": "persons", "LOCATIONS_URL": "locations", "PINGS_URL": "locations"}
-
-
-def apps_of(process: Process) -> list[str]:
-    served = process.environ.get("SERVED_APPS")
-    return served.split(",") if served else [COMMANDS[process.command[-1]], "locations"]
-
-
-def dependency(process: Process, app: str, on: str, url: str, stage: Stage) -> str:
-    scheme, _, address = url.partition("://")
-    here = inside(process.name, app)
-    if scheme == "local:":
-        return f"  {here} --> {inside(process.name, on)}" if on != app else ""
-    if scheme == "kafka":
-        return f"  {here} -.->|kafka| {BROKER}"
-    to = next(one for one in stage.processes if one.name == answering(address, stage))
-    target = apps_of(to)[0] if scheme == "grpc" else on
-    return f"  {here} -.->|{scheme}| {inside(to.name, target)}"
-
-
-def inside(process: str, app: str) -> str:
-    return f"{node(process)}_{app}"
 
 
 # --- the step ------------------------------------------------------------------------------------

@@ -101,28 +101,17 @@ class Cluster:
     def is_ready(self) -> bool:
         probe: list[str | Path] = [
             self.binaries / "pg_isready",
-            "-q",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
+            "--quiet",
+            "--host=127.0.0.1",
+            f"--port={self.port}",
         ]
         return subprocess.run(probe, check=False).returncode == 0
 
     def create_database(self, *, attributes: str = "") -> None:
         """The role, the database and its extensions, as far as they are not there yet."""
-        psql: list[str | Path] = [
-            self.binaries / "psql",
-            "-qAtX",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-            "-U",
-            "postgres",
-        ]
+        psql: list[str | Path] = [self.binaries / "psql", "-qAtX", "--host=127.0.0.1", f"--port={self.port}"]
         result = subprocess.run(
-            [*psql, "-v", "ON_ERROR_STOP=1", "postgres"],
+            [*psql, "--username=postgres", "--set=ON_ERROR_STOP=1", "postgres"],
             input=SCHEMA.format(attributes=attributes, password=self.password),
             env={**os.environ, "PGPASSWORD": self.admin_password, "PGCONNECT_TIMEOUT": "10"},
             capture_output=True,
@@ -183,22 +172,12 @@ def make_data(cluster: Cluster, lines: Mapping[str, str], *options: str) -> None
         password_file = cluster.home / "password"
         write(password_file, cluster.admin_password + "\n")
         give_away(password_file)
-        initdb: list[str | Path] = [
-            cluster.binaries / "initdb",
-            "-D",
-            unfinished,
-            "-U",
-            "postgres",
-            f"--pwfile={password_file}",
-        ]
-        initdb += [
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-            "--data-checksums",
-            *options,
-        ]
-        result = run_unprivileged(initdb, cluster.home)
+        initdb = [str(cluster.binaries / "initdb"), f"--pgdata={unfinished}", "--username=postgres"]
+        initdb += [f"--pwfile={password_file}", "--auth=scram-sha-256", "--encoding=UTF8"]
+        initdb += ["--locale=C.UTF-8", "--data-checksums", *options]
+        result = subprocess.run(
+            initdb, cwd=cluster.home, capture_output=True, text=True, check=False, **as_unprivileged()
+        )
         password_file.unlink()
         if result.returncode != 0:
             raise Refused(f"initdb failed:\n{result.stdout}{result.stderr}")
@@ -259,10 +238,8 @@ def throwaway_cluster(*, durable: bool = False) -> Iterator[Cluster]:
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - there are no threads here
                 **as_unprivileged(),
             )
-        if (
-            not poll(lambda: cluster.is_ready() or process.poll() is not None, START_TIMEOUT_S)
-            or process.poll()
-        ):
+        poll(lambda: cluster.is_ready() or process.poll() is not None, START_TIMEOUT_S)
+        if not cluster.is_ready():
             raise Refused(f"PostgreSQL did not start:\n{tail(home / 'log')}")
         cluster.create_database(attributes="CREATEDB")
         yield cluster
@@ -284,12 +261,6 @@ def as_unprivileged() -> dict[str, Any]:
         return {}
     entry = pwd.getpwnam(UNPRIVILEGED)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-
-
-def run_unprivileged(command: list[str | Path], directory: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command, cwd=directory, capture_output=True, text=True, check=False, **as_unprivileged()
-    )
 
 
 def own_directory(path: Path) -> None:

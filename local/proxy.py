@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import setting_overrides
-from local.instance import Instance, Refused, write
+from local.instance import CHECKOUT, Instance, Refused, write
 from local.manifests import Service, Stage
 from local.polling import poll
 from local.prepare import SYSTEM_PATH
@@ -35,59 +35,9 @@ SPOKEN_TO = [
     "tcp-request inspect-delay 3s",
     "tcp-request content reject if outside !{ req.len ge 24 }",
 ]
-# HAProxy before 3.2 refuses in HTML what it cannot parse (haproxy/haproxy#3032). There a frontend reads the
-# first head of a connection as bytes, and only then as HTTP. Its first rule waits until the head is complete.
-# Any other rule with a condition on what may still come would wait, too, so the others look at variables.
-# What cannot be parsed later in a connection is still refused in HTML.
+# For HAProxy before 3.2: a frontend's rules that refuse in JSON what cannot be parsed, and their service.
+FIRST_REQUEST = (CHECKOUT / "local" / "first_request.cfg").read_text()
 OLD = ".if !version_atleast(3.2)"
-READ_FIRST = [
-    OLD,
-    "mode tcp",
-    (
-        'log-format "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %[var(txn.status)] %B %tsc %ac/%fc/%bc/%sc/%rc '
-        '%[var(txn.method)] %{+Q}[var(txn.path)] %[var(txn.id)]"'
-    ),
-    "tcp-request inspect-delay 5s",
-    r'acl complete req.payload(0,0) -m sub "\r\n\r\n" "\n\n" "\n\r\n"',
-    "tcp-request content set-var(txn.status) str(400) if complete",
-    "tcp-request content set-var(txn.sent) req.len",
-    "tcp-request content reject if { var(txn.sent) -m int eq 0 }",
-    # A head without an end fills the buffer (tune.bufsize without tune.maxrewrite), or is late.
-    "acl ended var(txn.status) -m found",
-    "acl fills_buffer var(txn.sent) -m int ge 31744",
-    "tcp-request content set-var(txn.status) str(431) if !ended fills_buffer",
-    "tcp-request content set-var(txn.status) str(408) if !ended !fills_buffer",
-    "tcp-request content set-var(txn.readable) req.proto_http",
-    "acl readable var(txn.readable) -m bool",
-    # HAProxy cannot parse an address of 16 KB.
-    "acl large var(txn.sent) -m int ge 16384",
-    r'acl line_ends req.payload(0,16384) -m sub "\n"',
-    "tcp-request content set-var(txn.status) str(414) if large !line_ends",
-    # It accepts nothing before 1.0, and in 1.0 no body of a GET, HEAD or DELETE.
-    "tcp-request content set-var(txn.version) req.ver",
-    "tcp-request content set-var(txn.length) req.fhdr(Content-Length)",
-    "acl before_1_0 var(txn.version) -m beg 0",
-    "acl is_1_0 var(txn.version) -m str 1.0",
-    "acl has_length var(txn.length) -m found",
-    'acl bodiless req.payload(0,4) -m beg "GET " HEAD DELE',
-    "tcp-request content set-var(txn.readable) bool(false) if before_1_0 or is_1_0 has_length bodiless",
-    # Of a chunked body it has to know the first size; a wrong one waits here for the whole delay.
-    "tcp-request content set-var(txn.coding) req.fhdr(Transfer-Encoding),lower",
-    "acl coded var(txn.coding) -m found",
-    "acl chunked var(txn.coding) -m str chunked",
-    r'acl sized req.payload(0,0) -m reg "^([^\r\n]++\r?\n)++\r?\n(\\z|[0-9A-Fa-f]{1,15}([;\\s]|\\z))"',
-    "tcp-request content set-var(txn.status) str(422) if coded !chunked",
-    "tcp-request content set-var(txn.readable) bool(false) if coded !chunked or chunked !sized",
-    # Nothing here speaks WebSocket, and HAProxy cannot parse a handshake without its key.
-    "tcp-request content set-var(txn.upgrade) req.fhdr(Upgrade),lower",
-    "acl websocket var(txn.upgrade) -m sub websocket",
-    "tcp-request content set-var(txn.readable) bool(false) if websocket",
-    "tcp-request content switch-mode http if readable",
-    "tcp-request content set-var(txn.refused) bool(true)",
-    "use_backend refused if { var(txn.refused) -m bool }",
-    "http-after-response set-var(txn.status) status",
-    ".endif",
-]
 REFUSED = f"""{OLD}
 backend refused
     mode tcp
@@ -181,7 +131,12 @@ def configuration(
 
 
 def frontend(name: str, binds: Sequence[str], to: str, *, grpc: bool = False) -> str:
-    lines = [f"bind {bind}" for bind in binds] + COUNTED + (SPOKEN_TO if grpc else READ_FIRST) + [to]
+    lines = (
+        [f"bind {bind}" for bind in binds]
+        + COUNTED
+        + (SPOKEN_TO if grpc else FIRST_REQUEST.splitlines())
+        + [to]
+    )
     return "\n    ".join([f"frontend {name} from {'tunnel' if grpc else 'door'}", *lines])
 
 

@@ -1,5 +1,5 @@
--- Answers requests that an HAProxy before 3.2 cannot parse (haproxy/haproxy#3032). The frontend, which
--- local/proxy.py writes, sets the status; the texts are the error files of the settings.
+-- Answers requests that an HAProxy before 3.2 cannot parse (haproxy/haproxy#3032). local/first_request.cfg
+-- sets the status; the texts are the error files of the settings.
 local texts = {}
 for _, status in ipairs({ "400", "408", "422", "431" }) do
     local file = assert(io.open(os.getenv("PROXY_FILES") .. "/" .. status .. ".http", "rb"))

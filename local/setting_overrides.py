@@ -1,8 +1,7 @@
 """Settings of a whole system, from the environment or from `.env`, beside what the manifests say.
 
 Every process gets each setting that `.env.example` lists, unless NOT_PASSED_ON says who decides it instead;
-HAProxy gets its own. A running system moves to a changed setting like to any other change. Standard library
-only, because `make status` may have no virtual environment.
+HAProxy gets its own. A running system moves to a changed setting like to any other change.
 """
 
 import ipaddress

@@ -1,19 +1,20 @@
 """The supervisor that keeps the processes: starting it detached, adding and removing programs, ending it.
 
-supervisord reads one file per program. Standard library only, so that `down` and `status` need no virtualenv.
+supervisord reads one file per program.
 """
 
 import http.client
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
 
 from local.instance import VENV, Instance, Refused, write
 from local.polling import poll
@@ -82,26 +83,6 @@ def inherited() -> dict[str, str]:
     return kept | {"PATH": PATH, "PYTHONUNBUFFERED": "1"}
 
 
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=30)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
-        self.sock.connect(str(self.path))
-
-
-class UnixTransport(xmlrpc.client.Transport):
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-
-    def make_connection(self, host: Any) -> UnixConnection:
-        return UnixConnection(self.path)
-
-
 class Supervisor:
     """One system's supervisord, asked over its socket. Every method but `start` needs it to be there."""
 
@@ -110,7 +91,8 @@ class Supervisor:
 
     @property
     def rpc(self) -> Any:
-        transport = UnixTransport(self.instance.sockets() / "supervisor.sock")
+        socket = self.instance.sockets() / "supervisor.sock"
+        transport = SupervisorTransport(serverurl=f"unix://{socket}")
         return xmlrpc.client.ServerProxy("http://localhost", transport=transport).supervisor
 
     def pid(self) -> int | None:
@@ -122,18 +104,12 @@ class Supervisor:
 
     def start(self) -> None:
         """Starts it in a session of its own that holds no terminal and no descriptor of the caller's."""
-        write(self.instance.state / "supervisord.conf", configuration(self.instance))
+        config = self.instance.state / "supervisord.conf"
+        write(config, configuration(self.instance))
         environ = inherited() | {MARK: str(self.instance.state)}
         with (self.instance.logs / "supervisord.out").open("wb") as output:
             child = subprocess.Popen(
-                [
-                    VENV / "bin" / "python",
-                    "-m",
-                    "supervisor.supervisord",
-                    "-n",
-                    "-c",
-                    self.instance.state / "supervisord.conf",
-                ],
+                [VENV / "bin" / "python", "-m", "supervisor.supervisord", "-n", "-c", config],
                 cwd=self.instance.checkout,
                 env=environ,
                 stdin=subprocess.DEVNULL,
@@ -141,10 +117,8 @@ class Supervisor:
                 stderr=output,
                 start_new_session=True,
             )
-        if (
-            not poll(lambda: self.pid() is not None or child.poll() is not None, 20)
-            or child.poll() is not None
-        ):
+        poll(lambda: self.pid() is not None or child.poll() is not None, 20)
+        if self.pid() is None or child.poll() is not None:
             raise Refused(f"supervisord did not start:\n{tail(self.instance.logs / 'supervisord.out')}")
 
     def settle(self) -> bool:

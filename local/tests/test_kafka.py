@@ -74,9 +74,12 @@ def test_what_was_acknowledged_outlives_the_broker(ask_to_end: Callable) -> None
 
 
 def test_it_is_not_ready_where_nobody_or_somebody_else_listens(free_port: int) -> None:
-    assert not kafka.answers(free_port)
+    def broker(port: int) -> kafka.Broker:
+        return kafka.Broker(Path("/nowhere"), port, port, "", {})
+
+    assert not broker(free_port).is_ready(timeout_s=0.5)
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        assert not kafka.answers(mute.getsockname()[1], timeout_s=0.2)
+        assert not broker(mute.getsockname()[1]).is_ready(timeout_s=0.5)
 
 
 def test_the_private_broker_is_made_once(instance: Instance) -> None:
