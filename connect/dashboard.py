@@ -59,7 +59,7 @@ class Size:
 
     @property
     def note(self) -> str:
-        return "" if self.is_exact else "Estimated by the database."
+        return "" if self.is_exact else "The database estimates this number."
 
 
 @contextmanager
