@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import gpxpy
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
@@ -13,79 +12,102 @@ from connect.files import Source
 from locations.formats import Item, Unreadable
 
 UNIT = "point"
-SIZE_LIMIT = 32 * 1024 * 1024  # bytes unpacked, a week at one point per second; all of it is in memory
-_DEPTH_LIMIT = 100
+_CHUNK = 64 * 1024  # bytes parsed at a time
+_MAX_DEPTH = 100
+_MAX_TIME = 100  # characters of a time; a longer one is invalid
 _ENCODING = re.compile(rb"""<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 
 
 def items(source: Source, *, person_id: int | None) -> Iterator[Item]:
+    """Reads in bounded memory, so the points before a fault in the file are stored."""
     if person_id is None:
         raise Unreadable("a GPX file does not say whose it is: give --person ID")
-    data = source.read(SIZE_LIMIT + 1)
-    if len(data) > SIZE_LIMIT:
-        raise Unreadable(
-            f"a GPX file may have {SIZE_LIMIT // 2**20} MiB, unpacked; split it or make it a CSV"
-        )
-    if source.fault:
-        return
-    text = _decode(data)
-    _check(text)
+    points = _TrackPoints(person_id)
+    parser = DefusedXMLParser(target=points, forbid_dtd=True)
     try:
-        track_points = gpxpy.parse(text).walk(only_points=True)
-    except (gpxpy.gpx.GPXException, ValueError, TypeError, AttributeError) as fault:
-        raise Unreadable(f"it is no valid GPX: {str(fault)[:200]}") from None
-    for place, point in enumerate(track_points, 1):
-        fields = {"person_id": person_id, "latitude": point.latitude, "longitude": point.longitude}
-        if point.time is not None:
-            try:
-                fields["creation_time"] = point.time.isoformat()
-            except ValueError:  # gpxpy accepts any digits as an offset from UTC
-                yield Item(place, "creation_time: Must have an offset of less than 24 hours.")
-                continue
-        yield Item(place, fields)
+        for text in _decoded(source):
+            parser.feed(text)
+            yield from points.take()
+        if source.fault is None:
+            parser.close()
+    except DefusedXmlException:
+        raise Unreadable("it declares a document type or entities, which no GPX needs: refused") from None
+    except ParseError as fault:
+        yield from points.take()
+        raise Unreadable(f"it is not well-formed XML: {fault}") from None
 
 
-def _decode(data: bytes) -> str:
-    """Decodes a file once, so that the check and gpxpy read the same text."""
+def _decoded(source: Source) -> Iterator[str]:
+    """The text of a file. The parser gets no bytes: it would apply codecs that are no text encodings."""
+    data = source.read(_CHUNK)
     declared = _ENCODING.match(data.removeprefix(codecs.BOM_UTF8))
     encoding = declared[1].decode() if declared and not data.startswith(codecs.BOM_UTF8) else "utf-8-sig"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
+    line = 1
     try:
-        return data.decode(encoding)
+        if not codecs.lookup(encoding)._is_text_encoding:  # noqa: SLF001
+            raise LookupError
+        decoder = codecs.getincrementaldecoder(encoding)()
+        while data:
+            yield decoder.decode(data)
+            line += data.count(b"\n")
+            data = source.read(_CHUNK)
+        if source.fault is None:
+            yield decoder.decode(b"", final=True)
     except UnicodeDecodeError as fault:
-        line = data.count(b"\n", 0, fault.start) + 1
+        line += data.count(b"\n", 0, fault.start)
         raise Unreadable(f"line {line} is not {encoding.upper()} text") from None
     except (LookupError, UnicodeError):  # such as "undefined", or a codec for host names only
         raise Unreadable(f"its encoding {encoding!r} is unknown or no encoding of texts") from None
 
 
-class _StructureCheck:
-    """A parser target that builds nothing. It checks that the root is `gpx`, and the depth of elements."""
+class _TrackPoints:
+    """A target of the parser that keeps only the points since the last `take`."""
 
-    def __init__(self) -> None:
+    def __init__(self, person_id: int) -> None:
+        self._person_id = person_id
         self._depth = 0
+        self._count = 0
+        self._fields: dict[str, Any] | None = None  # of the open point
+        self._point_depth = 0
+        self._time: str | None = None  # of the open time
+        self._points: list[Item] = []
 
-    def start(self, tag: str, _: Any) -> None:
-        if not self._depth and tag.rpartition("}")[2] != "gpx":
+    def take(self) -> list[Item]:
+        taken, self._points = self._points, []
+        return taken
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        name = tag.rpartition("}")[2]
+        if not self._depth and name != "gpx":
             raise Unreadable("it is XML, but not GPX")
         self._depth += 1
-        if self._depth > _DEPTH_LIMIT:
-            raise Unreadable(f"it is no GPX: elements are nested more than {_DEPTH_LIMIT} deep")
+        if self._depth > _MAX_DEPTH:
+            raise Unreadable(f"it is no GPX: elements are nested more than {_MAX_DEPTH} deep")
+        if name == "trkpt" and self._fields is None:
+            self._point_depth = self._depth
+            self._fields = {"person_id": self._person_id}
+            for field, attribute in (("latitude", "lat"), ("longitude", "lon")):
+                if attribute in attributes:
+                    self._fields[field] = attributes[attribute]
+        elif name == "time" and self._fields is not None and self._depth == self._point_depth + 1:
+            self._time = ""
 
-    def end(self, _: str) -> None:
+    def data(self, text: str) -> None:
+        if self._time is not None and len(self._time) <= _MAX_TIME:
+            self._time += text
+
+    def end(self, _tag: str) -> None:
+        if self._fields is not None and self._time is not None:
+            if self._time.strip():
+                self._fields["creation_time"] = self._time.strip()
+            self._time = None
+        if self._fields is not None and self._depth == self._point_depth:
+            self._count += 1
+            self._points.append(Item(self._count, self._fields))
+            self._fields = None
         self._depth -= 1
 
     def close(self) -> None:
         """The parser requires this method."""
-
-
-def _check(text: str) -> None:
-    parser = DefusedXMLParser(target=_StructureCheck(), forbid_dtd=True)
-    try:
-        parser.feed(text)
-        parser.close()
-    except DefusedXmlException:
-        raise Unreadable("it declares a document type or entities, which no GPX needs: refused") from None
-    except ParseError as fault:
-        raise Unreadable(f"it is not well-formed XML: {fault}") from None
