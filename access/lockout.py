@@ -1,8 +1,8 @@
 """Waiting times after wrong passwords. django-axes counts the failures in the database.
 
 A name at one address must wait after LIMIT failures; each further failure doubles the wait. After NAME_LIMIT
-failures of one name at all addresses, a second wait applies to all addresses from which the name has not
-logged in within KNOWN_FOR. Failures expire AXES_COOLOFF_TIME after the last one.
+failures of one name at all addresses, the addresses from which the name has not logged in within KNOWN_FOR
+share a second wait. Failures expire AXES_COOLOFF_TIME after the last one.
 """
 
 import math
@@ -37,11 +37,9 @@ def failure_limit(request: HttpRequest, credentials: Any = None) -> int:
 def wait(request: HttpRequest, credentials: Any = None) -> timedelta:
     """The time until the next attempt is allowed; zero or less means now."""
     failures, last = _count(_attempts(request, credentials))
-    waits = (
-        [_remaining(last, FIRST_WAIT * 2 ** min(failures - LIMIT, 16), LONGEST_WAIT)]
-        if failures >= LIMIT
-        else []
-    )
+    waits = []
+    if failures >= LIMIT:
+        waits.append(_remaining(last, FIRST_WAIT * 2 ** min(failures - LIMIT, 16), LONGEST_WAIT))
     name = _name(request, credentials)
     failures, last = _count(AccessAttempt.objects.filter(username=name))
     if failures >= NAME_LIMIT and not _is_known(name, request):

@@ -74,9 +74,7 @@ def search(
         )
     rows = people.values_list(*FIELDS)
     first = list(rows[: SHORT_LIST if limit is None else limit])
-    if (
-        limit is None and len(first) == SHORT_LIST
-    ):  # there may be more than fit in memory: read again, in blocks
+    if limit is None and len(first) == SHORT_LIST:  # perhaps too many for memory: read again, in blocks
         yield from itertools.starmap(Person, rows.iterator(chunk_size=2000))
     else:
         yield from itertools.starmap(Person, first)
