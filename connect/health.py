@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from connect import __version__
 from connect.needs import AWAY, OK, check
 from connect.web.openapi import errors, response_spec
 from connect.web.query_parameters import Query
@@ -19,6 +20,7 @@ from connect.web.rest import RETRY_AFTER_S, JsonRenderer
 @extend_schema_serializer(component_name="Readiness")
 class _Readiness(serializers.Serializer):
     status = serializers.ChoiceField(["ready", "not ready"])
+    version = serializers.CharField(help_text="The version of Connect.")
     needs = serializers.DictField(child=serializers.ChoiceField([OK, AWAY]))
 
 
@@ -62,12 +64,18 @@ class Ready(APIView):
             200: response_spec(
                 _Readiness,
                 "All dependencies are available.",
-                {"ready": {"status": "ready", "needs": {"database": "ok"}}},
+                {"ready": {"status": "ready", "version": __version__, "needs": {"database": "ok"}}},
             ),
             503: response_spec(
                 _Readiness,
                 "A dependency is unavailable.",
-                {"not ready": {"status": "not ready", "needs": {"database": "out of reach"}}},
+                {
+                    "not ready": {
+                        "status": "not ready",
+                        "version": __version__,
+                        "needs": {"database": "out of reach"},
+                    }
+                },
             ),
             **errors(public=True),
         },
@@ -76,7 +84,7 @@ class Ready(APIView):
         Query.of(request)
         found = check(settings.SERVED_APPS if app is None else [app])
         if set(found.values()) <= {OK}:
-            return Response({"status": "ready", "needs": found})
-        answer = Response({"status": "not ready", "needs": found}, status=503)
+            return Response({"status": "ready", "version": __version__, "needs": found})
+        answer = Response({"status": "not ready", "version": __version__, "needs": found}, status=503)
         answer["Retry-After"] = str(RETRY_AFTER_S)
         return answer

@@ -15,6 +15,8 @@ import environ
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
+from connect import __version__
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -411,7 +413,7 @@ LOGGING = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Connect API",
-    "VERSION": "1",
+    "VERSION": __version__,
     "DESCRIPTION": (
         "People at an event, where they were, and who was near whom, when and for how long.\n\n"
         "Times are UTC. Positions are WGS84 degrees. Arrays are never silently truncated: without `limit` "

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from connect import loopback
+from connect import __version__, loopback
 
 # The page preloads all modules, so that the browser does not discover them import by import.
 MODULES = sorted(f"webapp/{path.name}" for path in Path(__file__).parent.glob("static/webapp/*.js"))
@@ -36,6 +36,7 @@ def page(request: HttpRequest, **_: object) -> HttpResponse:
         "modules": MODULES,
         "api_url": loopback.with_host_of(request, settings.API_URL).rstrip("/"),
         "access": settings.ACCESS,
+        "version": __version__,
         "tiles_url": settings.TILES_URL,
         "tiles_attribution": settings.TILES_ATTRIBUTION,
     }

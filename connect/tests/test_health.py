@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from connect import __version__
 from connect.needs import Need
 from tests.gunicorn_server import Server, until
 
@@ -40,12 +41,12 @@ def test_liveness_is_healthy(api: APIClient, path: str) -> None:
 def test_readiness_lists_the_dependencies(api: APIClient) -> None:
     answer = api.get("/health/ready")
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ready", "needs": {"database": "ok"}}
+    assert answer.json() == {"status": "ready", "version": __version__, "needs": {"database": "ok"}}
 
 
 def test_the_web_app_has_no_dependencies(api: APIClient, settings: Any) -> None:
     settings.SERVED_APPS = ["webapp"]
-    assert api.get("/health/ready").json() == {"status": "ready", "needs": {}}
+    assert api.get("/health/ready").json() == {"status": "ready", "version": __version__, "needs": {}}
 
 
 @pytest.mark.django_db
@@ -59,7 +60,10 @@ def test_an_app_with_remote_neighbours_does_not_depend_on_the_database(
     settings.LOCATIONS_URL = settings.PINGS_URL = f"grpc://127.0.0.1:{free_port}"
     away = {"persons": "out of reach", "locations": "out of reach"}
     answer = api.get("/health/ready")
-    assert (answer.status_code, answer.json()) == (503, {"status": "not ready", "needs": away})
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {"status": "not ready", "version": __version__, "needs": away},
+    )
     settings.SERVED_APPS = [*served, "persons"]
     assert api.get("/health/ready").json()["needs"] == {**away, "database": "ok"}
 
@@ -159,7 +163,11 @@ def test_liveness_and_docs_work_without_the_database(no_database_server: Server,
 def test_without_the_database_a_process_is_not_ready(no_database_server: Server) -> None:
     answer = no_database_server.get("/health/ready")
     assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/json")
-    assert answer.json() == {"status": "not ready", "needs": {"database": "out of reach"}}
+    assert answer.json() == {
+        "status": "not ready",
+        "version": __version__,
+        "needs": {"database": "out of reach"},
+    }
     assert int(answer.headers["Retry-After"]) > 0
 
 

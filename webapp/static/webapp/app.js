@@ -75,7 +75,8 @@ function App() {
       ${replacement ? html`<${ConfirmReplace} replacement=${replacement} decide=${replaceCaller}/>` : null}
       ${brokenLink ? html`<${BrokenLink} reason=${brokenLink} retry=${retry}/>` : null}
       ${caller ? html`<${CallerProvider} caller=${caller}><${View} path=${path} query=${query} signOut=${signOut}/><//>` : null}
-    </div>`;
+    </div>
+    <footer class="foot soft">Connect ${document.documentElement.dataset.version}</footer>`;
 }
 
 interceptLinks();
