@@ -63,5 +63,6 @@ def cost(read: Callable[[str], Any], text: str) -> float:
 def test_parse_time_grows_linearly_with_the_length(reader: str, text: str) -> None:
     read, make = READERS[reader], TEXTS[text]
     for short, long in SIZES[: 1 if reader in QUERY_READERS else 2]:
-        # A quadratic reader takes 64 times as long.
-        assert cost(read, make(long)) < 32 * cost(read, make(short)), f"{short} and {long} characters"
+        # A quadratic reader takes 64 times as long. A reader that only copies the text depends on caches.
+        allowed = 32 * max(cost(read, make(short)), cost(str.encode, make(long)))
+        assert cost(read, make(long)) < allowed, f"{short} and {long} characters"

@@ -111,10 +111,10 @@ def test_a_response_has_a_description_and_an_example(operation: str, status: str
 @pytest.mark.parametrize(
     ("name", "unit"),
     [
-        ("distance", "Metres"),
-        ("within", "Seconds"),
-        ("max_gap", "Seconds"),
-        ("min_duration", "Seconds"),
+        ("distance", "metres"),
+        ("within", "seconds"),
+        ("max_gap", "seconds"),
+        ("min_duration", "seconds"),
         ("bbox", "degrees"),
         ("start_date", "UTC"),
         ("limit", "rows"),

@@ -126,7 +126,7 @@ def test_a_ping_of_times_to_come_is_not_the_newest(people: None, admin_client: C
 def test_without_a_topic_that_is_said(people: None, admin_client: Client) -> None:
     figure = figures(admin_client)["unwritten"]
     assert figure.value == dashboard.UNKNOWN
-    assert figure.note == "There is no topic here: a ping that is taken is stored."
+    assert figure.note == "Pings are stored directly, without a topic."
 
 
 def test_figures_of_the_lag_and_of_rejected_pings(
@@ -176,7 +176,7 @@ def test_the_page_loads_without_a_figure_whose_query_times_out(
     finally:
         locker.close()
     assert tuple(found) == (*ALL_KEYS[:-1], "no-rejectedping")
-    assert found["no-rejectedping"].note == "No answer from the database in time."
+    assert found["no-rejectedping"].note == "The database did not answer in time."
 
 
 # --- cost -------------------------------------------------------------------------------------
