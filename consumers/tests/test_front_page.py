@@ -123,7 +123,7 @@ def test_a_ping_of_times_to_come_is_not_the_newest(people: None, admin_client: C
 # --- the topic -----------------------------------------------------------------------------------
 
 
-def test_without_a_topic_that_is_said(people: None, admin_client: Client) -> None:
+def test_the_lag_figure_without_a_topic(people: None, admin_client: Client) -> None:
     figure = figures(admin_client)["unwritten"]
     assert figure.value == dashboard.UNKNOWN
     assert figure.note == "Pings are stored directly, without a topic."
