@@ -31,6 +31,10 @@ UNREADABLE = {
     "a path that cannot be decoded": (404, ASKED.replace(b"persons", b"persons%zz") + b"\r\n"),
     "a long address": (414, ASKED.replace(b"persons", b"persons?" + b"x" * 10_000) + b"\r\n"),
     "a longer address": (414, ASKED.replace(b"persons", b"persons?" + b"x" * 20_000) + b"\r\n"),
+    "a WebSocket handshake without a key": (
+        400,
+        b"GET /api/persons HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ),
     "bare line feeds": (400, b"GET /api/per sons HTTP/1.1\nHost: localhost\n\n"),
 }
 
