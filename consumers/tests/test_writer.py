@@ -189,7 +189,9 @@ def test_a_rejected_message_that_is_redelivered_is_kept_once(
     assert stored() == [at(1, 0)]
 
 
-def test_equal_offsets_of_a_remade_do_not_collide(send: Callable, settings: Any, new_writer: Callable):
+def test_equal_offsets_of_a_recreated_topic_do_not_collide(
+    send: Callable, settings: Any, new_writer: Callable
+):
     for _ in range(2):
         writer = new_writer()
         send((b"7", POISON))
