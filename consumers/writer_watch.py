@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from functools import cache
 
 from confluent_kafka import KafkaException
@@ -10,6 +11,8 @@ from django.conf import settings
 from connect.errors import NeighbourUnavailable
 from consumers import topic
 from consumers.lag import Observer
+
+warnings.filterwarnings("ignore", r"list_groups\(\) is deprecated", DeprecationWarning)
 
 TIMEOUT_S = 2.0
 # A partition with unwritten pings whose offset does not move for this long has no working writer. The longest
@@ -31,10 +34,12 @@ class WriterWatch:
         The brokers drop a frozen writer from the group after its session timeout of 6 s.
         """
         try:
-            groups = self._admin.describe_consumer_groups([settings.KAFKA_GROUP], request_timeout=TIMEOUT_S)
-            members = groups[settings.KAFKA_GROUP].result(2 * TIMEOUT_S).members
+            # Deprecated, but describe_consumer_groups aborts the process or never recovers if the broker dies
+            # while it waits (confluentinc/librdkafka#4605).
+            groups = self._admin.list_groups(settings.KAFKA_GROUP, timeout=TIMEOUT_S)
+            members = [member for group in groups for member in group.members]
             positions = self._observer.positions()
-        except (KafkaException, NeighbourUnavailable, TimeoutError):
+        except (KafkaException, NeighbourUnavailable):
             return False
         now = time.monotonic()
         waiting = {}

@@ -139,11 +139,17 @@ def test_a_full_send_buffer_fails_within_the_timeout(
     producer.person_cache.existing([1])
     batch = [at(1, n) for n in range(1000)]
     # The producer keeps these messages for KAFKA_TIMEOUT_S, after the call's own deadline.
-    with request_context.begun(None, 0.2), pytest.raises(NeighbourUnavailable, match="no acknowledgement"):
+    with (
+        request_context.call_context(None, 0.2),
+        pytest.raises(NeighbourUnavailable, match="no acknowledgement"),
+    ):
         producer.submit(batch)
     begun = time.monotonic()
 
-    with request_context.begun(None, 0.2), pytest.raises(NeighbourUnavailable, match="buffer stays full"):
+    with (
+        request_context.call_context(None, 0.2),
+        pytest.raises(NeighbourUnavailable, match="buffer stays full"),
+    ):
         producer.submit(batch)
 
     assert time.monotonic() - begun < 1.0

@@ -371,7 +371,7 @@ def test_a_token_that_asks_too_much_is_told_when_to_come_back_and_another_goes_o
 ) -> None:
     monkeypatch.setenv("RATE_PER_TOKEN", "2")
     system.move("first")
-    assert answers(system.address, 25, Authorization="Bearer one") == [200] * 20 + [429] * 5
+    assert answers(system.address, 25, Authorization="Bearer one") == [200] * 21 + [429] * 4
     for spelling in ("bearer one", "BEARER   one", "Bearer one "):
         assert answers(system.address, 1, Authorization=spelling) == [429]
     # Another key of the same caller is recognised with its first answer.

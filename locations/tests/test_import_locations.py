@@ -242,7 +242,7 @@ def test_a_point_with_an_impossible_offset_is_refused_and_the_others_are_stored(
         person=5,
     )
     assert "3 read, 2 stored, 0 repeats, 1 refused" in output
-    assert "1 refused: creation_time: Must be an existing date and time" in output
+    assert "1 refused: creation_time: Must be " in output
 
 
 @pytest.mark.parametrize(
