@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import grpc
@@ -161,10 +162,14 @@ def test_locations_speak_rest_at_their_address_at_stages_3_and_4(fresh: System, 
 def test_a_connection_that_says_nothing_is_closed(system: System, stage: str) -> None:
     system.go(stage)
     doors = [APP, API, *([PERSONS] if has(stage, 1) else ()), *([LOCATIONS] if has(stage, 3) else ())]
-    for door in doors:
+
+    def is_closed(door: int) -> bool:
         with socket.create_connection(("127.0.0.1", system.port(door)), timeout=20) as silent:
-            silent.recv(1000)  # an answer, or none; in time
-            assert silent.recv(1) == b""
+            silent.recv(1000)  # an answer or none
+            return silent.recv(1) == b""
+
+    with ThreadPoolExecutor(len(doors)) as threads:
+        assert all(threads.map(is_closed, doors))
 
 
 def test_there_are_pages_to_look_at(system: System, stage: str) -> None:
