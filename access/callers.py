@@ -172,7 +172,7 @@ class IdentityCache:
     its identity last held, so that a door that needs only the broker takes pings without a database.
     """
 
-    FRESH_S = 1.0  # a revoked token still works for so long, and an unknown token stays unknown
+    FRESH_S = 1.0  # for this long a revoked token still works, and an unknown token stays unknown
     RECHECK_S = 600.0
     STALE_S = 600.0
     MAX_SIZE, MAX_UNKNOWN = 100_000, 10_000

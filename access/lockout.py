@@ -1,8 +1,8 @@
 """Waiting times after wrong passwords. django-axes counts the failures in the database.
 
-A name at one address must wait after LIMIT failures; each further failure doubles the wait. After NAME_LIMIT
-failures of one name at all addresses, the addresses from which the name has not logged in within KNOWN_FOR
-share a second wait. Failures expire AXES_COOLOFF_TIME after the last one.
+A name at one address must wait after LIMIT failures; each further failure doubles the wait, up to
+LONGEST_WAIT. After NAME_LIMIT failures of one name at all addresses, the addresses from which the name has
+not logged in within KNOWN_FOR share a second wait. Failures expire AXES_COOLOFF_TIME after the last one.
 """
 
 import math
@@ -29,7 +29,7 @@ KNOWN_FOR = timedelta(days=30)  # since the last login from an address
 
 
 def failure_limit(request: HttpRequest, credentials: Any = None) -> int:
-    """AXES_FAILURE_LIMIT: the failures so far, which locks out, while a wait lasts; else one more."""
+    """AXES_FAILURE_LIMIT: during a wait the number of failures so far, which locks out; else one more."""
     failures, _ = _count(_attempts(request, credentials))
     return failures if wait(request, credentials) else failures + 1
 

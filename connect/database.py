@@ -10,14 +10,13 @@ from connect import request_context
 from connect.errors import QuestionTooLarge
 
 MARGIN_S = 1.0  # the statement ends before the deadline, so that the caller still gets QuestionTooLarge
-SHORT_DEADLINE_S = (
-    5.0  # a deadline so short is the caller's own affair: then the statement ends GRACE_S after it
-)
+# With less time left than this, the deadline says nothing about the size of the question: the statement ends
+# GRACE_S after the deadline, so that the caller does not get QuestionTooLarge.
+SHORT_DEADLINE_S = 5.0
 GRACE_S = 1.0
 QUERY_CANCELED = "57014"
-MAX_TIMEOUT_MS = (
-    2**31 - 1
-)  # that PostgreSQL can wait: some weeks; a gRPC call without a deadline has far more left
+# PostgreSQL's maximum, 24 days. A gRPC call without a deadline has far more time left.
+MAX_TIMEOUT_MS = 2**31 - 1
 BLOCK = 2000  # rows per fetch
 
 

@@ -2,7 +2,7 @@
 
 
 class NeighbourUnavailable(Exception):
-    """A neighbour, the database or the broker is unreachable. A retry is safe."""
+    """A neighbour, the database, the broker or a free thread is not available in time. A retry is safe."""
 
 
 class QuestionTooLarge(Exception):

@@ -1,7 +1,8 @@
 """HTTP calls from one process to another: pooled connections, timeouts, bounded retries, one exception.
 
-Only the http clients of the apps use this module. All their calls are idempotent, so a failed or broken
-connection is retried. Read timeouts are not retried: the deadline is spent.
+Only the http clients of the apps use this module. Their calls read, or write to the audit log, where a
+duplicate is harmless. So a failed or broken connection is retried. Read timeouts are not retried: the
+deadline is spent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -101,7 +102,7 @@ def fetch(
 ) -> Any:
     """The JSON response to a GET, or to a POST if there is a body.
 
-    A read timeout or any status but 200 raises NeighbourUnavailable.
+    A connection error, a read timeout or any status but 200 raises NeighbourUnavailable.
     """
     extra_headers, payload = (headers, None) if body is None else ({**headers, **JSON}, orjson.dumps(body))
     with _request(

@@ -2,7 +2,8 @@
 
 Neighbours are checked for liveness (`/health/live`, any response of the gRPC health service), not for
 readiness. Otherwise one failure would spread to all processes, and two processes that check each other would
-both wait for the other. The status page of the web app shows the readiness of every process.
+both wait for the other. The status page of the web app combines the readiness of the processes that serve
+people, locations and connections.
 
 Readiness only reports; it does not steer traffic. HAProxy and the readiness probes in k8s/ use
 `/health/live`, because a process that misses one dependency still serves other calls and returns 503 for the

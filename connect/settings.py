@@ -290,7 +290,7 @@ DATABASES["default"]["OPTIONS"] = {
 SILENCED_SYSTEM_CHECKS = [
     "gis.W001",  # GDAL data for other spatial references; Connect only uses WGS84
     "security.W005",  # HSTS for subdomains: they may belong to others and have no TLS
-    "security.W008",  # a redirect to https: client ports have only TLS or no TLS, and neighbours use http
+    "security.W008",  # a redirect to https: a client port has either http or https, and neighbours use http
     "security.W021",  # HSTS preload: the owner of the host must decide it, and it is hard to revert
 ]
 

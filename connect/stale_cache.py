@@ -27,8 +27,8 @@ def fetch(source: Callable[[], Answer]) -> Answer:
 class StaleCache(Generic[Key, Value]):
     """At most `max_size` entries, each with the time at which it was last known to hold. Thread-safe.
 
-    No entry expires by itself: the reader says how old an entry may be, fresh or stale. The oldest entry is
-    evicted first.
+    No entry expires by itself: each read sets the maximum age, for fresh or for stale entries. The oldest
+    entry is evicted first.
     """
 
     def __init__(self, *, max_size: int, clock: Callable[[], float]):

@@ -75,7 +75,7 @@ class Tally:
 
 
 class BadMessage(NamedTuple):
-    """A message that cannot be stored. `person_id` is None if the message does not tell it."""
+    """A message that cannot be stored. `person_id` is None if the message has no readable id."""
 
     message: Message
     person_id: int | None

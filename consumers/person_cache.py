@@ -9,7 +9,7 @@ from connect.errors import NeighbourUnavailable
 from connect.stale_cache import StaleCache
 
 TTL_S = 60.0
-MAX_IDS = 1_000_000  # some 100 MB
+MAX_IDS = 1_000_000  # some 150 MB
 
 
 class PersonCache:

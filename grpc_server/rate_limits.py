@@ -18,7 +18,7 @@ WINDOW_S = 10
 
 
 class RateLimits:
-    """Requests a second; 0 is no limit."""
+    """Limits in requests per second; 0 is no limit."""
 
     def __init__(self, *, per_token: int, per_address: int):
         self._per_token, self._per_address = _item(per_token, "token"), _item(per_address, "address")

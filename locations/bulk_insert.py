@@ -15,12 +15,12 @@ from django.db import IntegrityError, connection
 from connect.wire_format import to_microseconds
 from locations.pings import Ping
 
-COPY_FROM = 100  # pings; from here on COPY saves more than a second try costs where there are repeats
+COPY_FROM = 100  # pings; a smaller batch does not save enough to pay for the INSERT after a repeat
 _UNIQUE_VIOLATION = "23505"
 
 COPY = "COPY locations_location (person_id, creation_time, latitude, longitude) FROM STDIN (FORMAT binary)"
 _HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_ROW = struct.Struct("!hiqiqidid")  # number of fields; each field after its length
+_ROW = struct.Struct("!hiqiqidid")  # the number of fields, then the length and value of each
 _END = struct.pack("!h", -1)
 _CHUNK = 500  # pings packed at a time
 _READ = 2**20  # bytes that the driver reads at a time

@@ -29,7 +29,8 @@ def chords(distance_m: float) -> dict[str, float]:
     """Parameters that compare chords with a geodesic distance of up to 10 km.
 
     A chord up to `inner_m` is within the distance, one beyond `outer_m` is not. Between them the geodesic
-    decides. `inner_squared` and `outer_squared` are their squares; -1 if no chord is short enough.
+    decides. `inner_squared` and `outer_squared` are their squares; `inner_squared` is -1 if `inner_m` is not
+    positive: then the geodesic decides for every chord up to `outer_m`.
 
     geodesic - chord <= chord^3 / (24 r^2), r >= 6335 km (the smallest radius of curvature of WGS84).
     The tolerance is for rounding: coordinates of 6,378 km are exact to a few nanometres.

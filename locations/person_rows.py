@@ -1,4 +1,4 @@
-"""The SQL of locations on the table of persons, without an import. No other module of locations has any.
+"""All SQL of locations on the table of persons. Locations does not import persons.
 
 It is the coupling that remains with a shared database: docs/migration.md.
 """

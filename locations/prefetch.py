@@ -1,4 +1,4 @@
-"""Prefetch: makes the next batch while another process stores the current one."""
+"""Prefetch: makes the next batch while the database or another process stores the current one."""
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ Batch = TypeVar("Batch")
 
 
 def prefetched(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
-    """The same batches; a thread makes each one while the caller uses the one before. None may be None."""
+    """The same batches; a thread makes the next one while the caller uses one. A batch must not be None."""
     with ThreadPoolExecutor(1) as thread:
         next_batch = thread.submit(next, batches, None)
         while (batch := next_batch.result()) is not None:

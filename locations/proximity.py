@@ -22,7 +22,7 @@ class Encounter:
     min_distance_m: float
     latitude: float
     longitude: float
-    nth: int  # number among the encounters with this person; part of the key of a page
+    nth: int  # counts the encounters with this person; tells apart two with the same start
 
     @property
     def duration_s(self) -> float:

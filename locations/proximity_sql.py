@@ -24,7 +24,7 @@ SMALL_CUBES_MAX_OWN = 2000  # own pings; the hash of their small cubes takes at 
 MIN_SPOT_DISTANCE_M = 1e-3  # better than any position; spots of much less would overflow
 MAX_SLICES = 500
 MIN_SLICE = timedelta(minutes=15)
-OWN_PER_SLICE_LENGTH = 1000  # for each so many own pings, slices get longer by their basic length
+OWN_PER_SLICE_LENGTH = 1000  # own pings; each full 1000 add the basic length to a slice once more
 
 MAX_CHORD_M = 12_760_000  # longer than any chord between two points on earth
 _MAX_LOOK_BACK_S = (LATEST - EARLIEST).total_seconds()

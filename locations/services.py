@@ -30,7 +30,8 @@ def submit(caller: Caller, pings: Sequence[Ping]) -> Receipt:
     A ping of another person gets the same refusal as one of an unknown person. From an ingest token, a ping
     that is too old or in the future is refused, too.
 
-    Raises PermissionDenied; for an ingest token over its quota quota.TooManyPings: then no ping is accepted.
+    Raises PermissionDenied, and for an ingest token quota.TooManyPings or quota.BatchTooLarge: then no ping
+    is accepted.
     """
     if not caller.may(_MAY_SEND):
         raise PermissionDenied

@@ -18,9 +18,8 @@ BATCH = 5000
 MAX_EXAMPLES = 20
 MAX_NAME = 255
 MAX_IMPORTED_ID = 2**53 - 1  # leaves room in the sequence, and JavaScript reads it exactly
-_MAX_EXTRA_LINES = (
-    12  # of one row: names may have line breaks, but a stray quote must not take the whole file
-)
+# Lines of a row after its first: names may have line breaks, but a stray quote must not take the whole file.
+_MAX_EXTRA_LINES = 12
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": None}
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 

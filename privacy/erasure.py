@@ -30,7 +30,7 @@ def erase(person_id: int) -> ErasureReceipt | None:
 
 
 def is_complete(receipt: ErasureReceipt) -> bool:
-    """Whether no data of the person is left. Without a topic that is true at once."""
+    """Whether no data of the person is left. True at once if this process knows of no topic."""
     return receipt.passed_at is not None or not has_topic()
 
 

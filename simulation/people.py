@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 FIRST_ID = 1_000_001
 BOOTHS = 60  # one per company
-_STAFF_EVERY = 8  # one of so many people works at a booth
+_STAFF_EVERY = 8  # one person in 8 works at a booth
 
 
 def _words(text: str) -> list[str]:

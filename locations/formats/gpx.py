@@ -19,7 +19,7 @@ _ENCODING = re.compile(rb"""<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9._-]
 
 
 def items(source: Source, *, person_id: int | None) -> Iterator[Item]:
-    """Reads in bounded memory, so the points before a fault in the file are stored."""
+    """The track points. Reads in bounded memory; the points before a fault in the file are yielded first."""
     if person_id is None:
         raise Unreadable("a GPX file does not say whose it is: give --person ID")
     points = _TrackPoints(person_id)
