@@ -222,7 +222,7 @@ class TokenAdmin(admin.ModelAdmin):
         for token in tokens:
             self.log_change(request, token, "Revoked.")
         Token.objects.filter(pk__in=[token.pk for token in tokens]).update(revoked=True)
-        messages.success(request, f"{len(tokens)} revoked. They stop working within a second.")
+        messages.success(request, f"{len(tokens)} revoked. A revoked token stops working within a second.")
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

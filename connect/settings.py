@@ -161,8 +161,7 @@ PERSON_TIMEOUT_S = env.float("PERSON_TIMEOUT_S", default=20.0)
 
 GRPC_ADDRESS = env.str("GRPC_ADDRESS", default="127.0.0.1:50051" if ACCESS == "open" else "0.0.0.0:50051")
 GRPC_THREADS = env.int("GRPC_THREADS", default=24)
-# An open stream holds a thread. Read streams may use this many threads, ping streams as many; the rest is
-# reserved for short calls.
+# The threads for long answers; the others store pings and give short answers.
 GRPC_STREAMS = max(1, (GRPC_THREADS - 4) // 2)
 GRPC_TIMEOUT_S = env.float("GRPC_TIMEOUT_S", default=20.0)
 GRPC_STREAM_TIMEOUT_S = env.float("GRPC_STREAM_TIMEOUT_S", default=3600.0)

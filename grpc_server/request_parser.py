@@ -152,11 +152,11 @@ class _Fields:
     def distance(self) -> float:
         def read(distance_m: float) -> float:
             if not 0 < distance_m <= limits.MAX_DISTANCE_M:
-                raise ValueError(f"Must be more than 0 and at maximum {limits.MAX_DISTANCE_M}.")
+                raise ValueError(f"Must be more than 0 and at most {limits.MAX_DISTANCE_M}.")
             return distance_m
 
-        integer = self.read("distance_m", read, required=False)
-        return limits.DISTANCE_M if integer is None else integer
+        value = self.read("distance_m", read, required=False)
+        return limits.DISTANCE_M if value is None else value
 
     def seconds(self, name: str, *, default: float | None, maximum: float | None) -> float | None:
         """From 0 to `maximum`; without a maximum, any finite number from 0."""
@@ -168,5 +168,5 @@ class _Fields:
                 raise ValueError("Must be a finite number, at least 0.")
             return min(seconds, limits.MAX_DURATION_S)
 
-        integer = self.read(name, read, required=False)
-        return default if integer is None else integer
+        value = self.read(name, read, required=False)
+        return default if value is None else value

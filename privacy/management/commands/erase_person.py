@@ -40,7 +40,7 @@ class Command(BaseCommand):
         except (OperationalError, InterfaceError) as fault:
             raise CommandError(f"The database is out of reach: {fault}", returncode=1) from None
         if receipt is None:
-            raise CommandError(f"There is no person {person_id}, and there never was.", returncode=1)
+            raise CommandError(f"There is no person {person_id}, and no receipt of an erasure.", returncode=1)
         try:
             self._track(receipt, wait=wait)
         except NeighbourUnavailable as fault:
@@ -57,7 +57,7 @@ class Command(BaseCommand):
 
     def _track(self, receipt: ErasureReceipt, *, wait: bool) -> None:
         if not erasure.has_topic():
-            self.stderr.write("PINGS_URL is not a topic, so no pings are waiting in one.")
+            self.stderr.write("PINGS_URL is not a topic in this process, so waiting pings cannot be checked.")
         erasure.update_receipts()
         receipt.refresh_from_db()
         while wait and not erasure.is_complete(receipt):

@@ -81,7 +81,7 @@ function Snapshot({ map, pingSpan, live, query, change }) {
     <${Player} range=${pingSpan} at=${startAt} onFrame=${onFrame}
       speed=${query.speed} onSpeed=${(speed) => change({ speed }, { replace: true })}
       onStop=${(ms) => change({ at: timeForAddress(ms, pingSpan, live) }, { replace: true })}>
-      <p class="near">${state.loading ? html`<span role="status">loading…</span>` : plural(state.positions.length, "person", "people")} <span class="soft">with a ping in the last ${MAX_AGE_MS / 60_000} minutes; select a point to see who it is</span></p>
+      <p class="near">${state.loading ? html`<span role="status">loading…</span>` : plural(state.positions.length, "person", "people")} <span class="soft">with a ping in the ${MAX_AGE_MS / 60_000} minutes before this time; select a point to see who it is</span></p>
     <//>
     ${state.error ? html`<${ErrorNote} key=${state.error} error=${state.error} reload=${() => { crowd.clear(); onFrame(time.current); }}/>` : null}
     ${state.truncated ? html`<p class="note">There are too many pings in these minutes: some people are not shown.</p>` : null}
