@@ -70,7 +70,7 @@ def of_the_event(event: Event, there: Server) -> Iterator[View]:
     minutes = {"start": format_time(noon), "end": format_time(noon + timedelta(minutes=5)), "limit": 1000}
     yield View("one person", there, person)
     yield View("one location", there, f"/api/locations/{a_location(event.person_id)}")
-    yield View("the app: its page", there, "/")
+    yield View("the app: its page", there, "/", {"Accept": "text/html"})
     yield View("the app: people", there, f"/api/persons?{urlencode({'search': 'a', 'limit': PAGE})}")
     yield View("the app: where a person was, a page", there, f"/api/locations?{urlencode(place)}")
     met = f"{person}/encounters?{urlencode(day)}"
