@@ -24,7 +24,7 @@ up: ## install missing packages and start the whole system, or move it to STAGE
 	@$(LOCAL) up $(STAGE)
 
 down: ## stop everything; the data stays
-	@$(IF_INSTALLED) $(LOCAL) down
+	@if [ -x $(VENV_PYTHON) ]; then $(LOCAL) down; else echo 'Nothing was running.'; fi
 
 status: ## list the processes and whether each is ready
 	@$(IF_INSTALLED) $(LOCAL) status

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.db import Error
@@ -84,6 +84,11 @@ class Caller:
     def person_id(self) -> int | None:
         """The id of the person, if the caller is one; None for any other kind."""
         return self.people[0] if self.kind is Kind.PERSON and self.people else None
+
+
+def staff_caller(user: Any) -> Caller:
+    """The caller of a staff user. All sessions and tokens of a user share its name, and so its limits."""
+    return Caller(Kind.STAFF, f"user {user.get_username()}")
 
 
 EVERYBODY = Caller(Kind.OPEN, "anybody")

@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 
 from access import audit, callers
 from access.audit import People, Question
-from access.callers import Caller, Kind
+from access.callers import staff_caller
 from access.sessions import SessionStore
 from connect.errors import NeighbourUnavailable
 from connect.web.rest import RETRY_AFTER_S, Unavailable
@@ -66,10 +66,8 @@ def _note_admin(request: HttpRequest, response: HttpResponseBase) -> None:
         return
     people = getattr(request, "audited_people", None)
     people = people or People.of([*_ids(request, name), *_shown(request, response)])
-    caller = Caller(Kind.STAFF, f"user {user.get_username()}")
-    callers.note(
-        caller, Question(f"{request.method} admin {name}", people, outcome=str(response.status_code))
-    )
+    question = Question(f"{request.method} admin {name}", people, outcome=str(response.status_code))
+    callers.note(staff_caller(user), question)
 
 
 def _shown(request: HttpRequest, response: HttpResponseBase) -> Iterator[int]:
@@ -79,7 +77,7 @@ def _shown(request: HttpRequest, response: HttpResponseBase) -> Iterator[int]:
     if "cl" in context and request.GET.keys() - _PAGING:
         rows = [*context["cl"].result_list]
     for row in rows:
-        person_id = getattr(row, "person_id", None) if hasattr(row, "person_id") else getattr(row, "pk", None)
+        person_id = getattr(row, "person_id", getattr(row, "pk", None))
         if isinstance(person_id, int):
             yield person_id
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from access import second_factor
 from access.audit import MAX_IDS, People, Question
-from access.callers import TOKEN_FORM, Caller, Kind
+from access.callers import TOKEN_FORM, Caller, Kind, staff_caller
 from access.models import NEVER, SignInCode, Token
 
 # The admin rights that a staff user needs for the other doors, which have no finer permissions.
@@ -73,7 +73,7 @@ def identify_session(key: str) -> Caller | None:
     if not _is_staff(user) or not second_factor.is_verified(request.session, user):
         return None
     request.session.touch()
-    return Caller(Kind.STAFF, f"user {user.get_username()}")
+    return staff_caller(user)
 
 
 def make(*, name: str, kind: Kind, **fields: Any) -> tuple[Token, str]:
@@ -241,5 +241,5 @@ def _is_staff(user: Any) -> bool:
 
 def _caller(token: Token) -> Caller:
     kind = Kind(token.kind)
-    name = f"user {token.user.get_username()}" if token.user else f"token {token.prefix}"
+    name = staff_caller(token.user).name if token.user else f"token {token.prefix}"
     return Caller(kind, name, token.people, token.expiry_date.timestamp())

@@ -16,7 +16,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.functional import cached_property
 from django.utils.http import parse_header_parameters
 
-from access.callers import Caller, Kind
+from access.callers import staff_caller
 
 KNOWN = "connect.known"  # environ key: the share (access.callers) of an identified caller
 BODY_REFUSED = "connect.refused"  # environ key: why connect.asgi did not receive the body
@@ -187,7 +187,7 @@ class KnownCaller:
             and user is not None
             and user.is_authenticated
         ):
-            share = Caller(Kind.STAFF, f"user {user.get_username()}").share
+            share = staff_caller(user).share
         if share is not None:
             response["X-Connect-Known"] = str(1 + zlib.crc32(share.encode()) // 2)
         return response

@@ -216,7 +216,7 @@ def _without_deleted_persons(bad: Sequence[BadMessage], last_id: int) -> list[Ba
 
 
 def _free_rows() -> int:
-    """How many rejected pings the table can still take. Counts rows only if the range of ids is too large."""
+    """The free rows of the table. It counts the rows only if the range of ids is larger than the limit."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT coalesce(max(id) - min(id) + 1, 0) FROM rejected_pings")
         (rows,) = cursor.fetchone()

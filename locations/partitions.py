@@ -1,6 +1,6 @@
 """The monthly partitions of the locations table. They are made when first needed; their number is bounded.
 
-Whatever times clients send, there are at most 240 months, one partition before them and one after them.
+There are at most 240 monthly partitions, one partition before them and one after them, for any times sent.
 Months past the retention time are dropped whole: docs/decisions/0004-retention.md.
 """
 

@@ -2,7 +2,6 @@
 
 import io
 import socket
-import time
 from typing import Any
 
 import pytest
@@ -78,15 +77,13 @@ def test_an_extended_parameter_in_accept_is_a_406(server: Server, accept: str) -
 
 
 def test_a_header_that_takes_long_to_parse_is_refused_by_its_length() -> None:
-    """Django's parser takes time that grows with the square of the length of a quoted parameter."""
-    begun = time.process_time()
+    """Django's parser takes quadratic time; test_linear_time.py has the growth of content_type_fault."""
     for size in (1_000, 31_000):
         assert "255 are allowed" in str(content_type_fault('a/b;x="' + ";" * size))
     request = Request(
         {"REQUEST_METHOD": "GET", "CONTENT_TYPE": 'a/b;x="' + ";" * 31_000, "wsgi.input": io.BytesIO()}
     )
     assert request.content_type == ""
-    assert time.process_time() - begun < 0.1
 
 
 @pytest.mark.parametrize("path", [UMLAUT_QUERY, "/api/nothing", "/admin/login/", "/"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from connect import wire_format
+from connect.middleware import content_type_fault
 from connect.web import query_parameters
 from locations import pings
 from locations.serializers import LocationsQuery
@@ -25,6 +26,7 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "a long fraction": lambda n: "2020-01-01T00:00:00." + "1" * n + "x",
     "many numbers": lambda n: "1," * (n // 2) + "x",
     "many hyphens": lambda n: "1-" * (n // 2),
+    "an open quote": lambda n: 'a/b;x="' + ";" * n,
 }
 READERS: dict[str, Callable[[str], Any]] = {
     "a number of a query": query_parameters.Number().run_validation,
@@ -33,6 +35,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "an end": query_parameters.RangeBound(is_end=True).run_validation,
     "a cursor": query_parameters.Cursor(shape=(int,)).run_validation,
     "a box": LocationsQuery().fields["bbox"].run_validation,
+    "a Content-Type": content_type_fault,
     "an instant": wire_format.parse_instant,
     "degrees": lambda text: pings.parse_degrees(text, limit=90),
     "an id of a person": pings.parse_person_id,

@@ -123,7 +123,7 @@ def test_idle_streams_hold_no_thread(stub: LocationServiceStub):
 def test_calls_that_end_in_the_queue_leave_every_thread_free(
     stub: LocationServiceStub, location_server: LocationProcess
 ):
-    """Of 600 concurrent calls half pass their deadline in the queue, half are cancelled there."""
+    """600 concurrent calls wait in the queue: half reach their deadline there, the others are cancelled."""
     logged = location_server.output()
     for _ in range(3):
         late = [stub.GetLocation.future(pb.GetLocationRequest(id="1-1"), timeout=0.05) for _ in range(300)]

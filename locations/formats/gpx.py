@@ -1,6 +1,7 @@
 """GPX: the track points. Waypoints and routes are plans, so they are ignored."""
 
 import codecs
+import io
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -46,8 +47,7 @@ def _decoded(source: Source) -> Iterator[str]:
         encoding = "utf-16"
     line = 1
     try:
-        if not codecs.lookup(encoding)._is_text_encoding:  # noqa: SLF001
-            raise LookupError
+        io.TextIOWrapper(io.BytesIO(), encoding)  # a LookupError for a codec that is no text encoding
         decoder = codecs.getincrementaldecoder(encoding)()
         while data:
             yield decoder.decode(data)
