@@ -1,294 +1,340 @@
-"""`make openapi`: docs/postman, a Postman collection in which every request proves its answer.
+"""`make openapi`: docs/postman, a Postman collection in which every request checks its answer.
 
-openapi-to-postmanv2, on which Portman stands, was tried: its requests have invented values, no order and no
-assertions, so that all that matters here would have been its configuration.
+local/postman.yaml has the scenario. docs/openapi.yaml has the addresses, the meaning of the parameters, the
+possible errors and the shape of each answer.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
+import yaml
+
 from local.instance import CHECKOUT
-from local.postman_items import BODY, Call, Check, item, refusals, shown
 
 FOLDER = CHECKOUT / "docs" / "postman"
-# By file: its name, and the variables that lead there; people are made at {{persons_api}}.
-ENVIRONMENTS = {
-    "connect-app": ("Connect APP", {"api": "http://127.0.0.1:30000"}),
-    "connect-api": ("Connect API", {"api": "http://127.0.0.1:30001"}),
-    "persons-api": ("Persons API", {"api": "http://127.0.0.1:30002"}),
-    "locations": (
-        "Locations, at stages 3 and 4",
-        {"api": "http://127.0.0.1:30003", "persons_api": "http://127.0.0.1:30001"},
-    ),
-}
-VARIABLES = {
-    "api": "http://127.0.0.1:30001",
-    "persons_api": "{{api}}",
-    "token": "",  # of a staff user; not needed where ACCESS=open
-    "unknown_id": "999999999999",
-    "tries": "0",
-}
-FINN, DAVID = shown("getPerson"), shown("listEncounters")["person"]
-DAY = {"start_date": "2026-05-11", "end_date": "2026-05-11"}
-BOOTH, BESIDE = "52.5200000", "52.5200090"  # a metre to the north
-ONE_MORE = Check(
-    "There is a next page",
-    (
-        'const next = pm.response.headers.get("Link").match(/^<(\\/api\\/[^>]+)>; rel="next"$/);',
-        "pm.expect(next).to.not.be.null;",
-        'pm.collectionVariables.set("next", next[1]);',
-    ),
-)
+SCENARIO = yaml.safe_load((CHECKOUT / "local" / "postman.yaml").read_text())
+SCHEMA = yaml.safe_load((CHECKOUT / "docs" / "openapi.yaml").read_text())
+JSON = "application/json"
+CAN_BE_CAUSED = {"400", "404", "406", "413", "415"}  # by a request; a 503 cannot
+TRIES = 200  # of a request that waits for a stored ping, every tenth of a second
 
 
-# --- steps that several folders take -------------------------------------------------------------
+@dataclass(frozen=True)
+class Operation:
+    """An operation of the schema."""
+
+    verb: str
+    path: str
+    spec: dict[str, Any]
+
+    def parameters(self, where: str) -> list[dict[str, Any]]:
+        return [one for one in self.spec.get("parameters", ()) if one["in"] == where]
+
+    def body(self) -> Any:
+        """The first example of a request body; None if the operation takes none."""
+        content = self.spec.get("requestBody", {}).get("content")
+        return next(iter(content[JSON]["examples"].values()))["value"] if content else None
+
+    def answer(self, status: str, form: str = JSON) -> dict[str, Any]:
+        """The schema and the examples of an answer; empty for one without content."""
+        return dict(self.spec["responses"][status].get("content", {}).get(form, {}))
+
+    def can_be_provoked(self, status: str) -> bool:
+        if status == "413":  # only a body can be too large; a question that takes too long needs more data
+            return self.body() is not None
+        if status == "404":  # the collection may see every list
+            return bool(self.parameters("path")) or self.body() is not None
+        return status in CAN_BE_CAUSED
 
 
-def ready(operation_id: str) -> Iterator[Call]:
-    says_so = Check("It is ready", (f'pm.expect({BODY}.status).to.eql("ready");',))
-    yield Call(operation_id, "Ready?", checks=(says_so,))
-    yield from refusals(operation_id)
+@dataclass(frozen=True)
+class Call:
+    """A request and what its answer must be. The scenario describes the fields."""
+
+    operation_id: str
+    name: str = ""
+    status: str = "200"
+    form: str = JSON
+    equals: Any = None
+    query: dict[str, Any] = field(default_factory=dict)
+    path: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Any = None
+    before: str = ""  # JavaScript that runs before the request
+    keep: dict[str, str] = field(default_factory=dict)  # expressions of the answer, by variable
+    checks: dict[str, str] = field(default_factory=dict)  # JavaScript, by the name of the check
+    waits: bool = False  # repeats the request while the answer is 404
+    api: str = "{{api}}"
 
 
-def make(who: dict[str, Any], variable: str) -> Call:
-    names = {name: value for name, value in who.items() if name != "id"}
+@cache
+def operations() -> dict[str, Operation]:
+    return {
+        spec["operationId"]: Operation(verb.upper(), path, spec)
+        for path, verbs in SCHEMA["paths"].items()
+        for verb, spec in verbs.items()
+    }
+
+
+def calls() -> dict[str, list[Call]]:
+    """The requests of each folder, in order."""
+    return {
+        folder["name"]: [call for step in folder["steps"] for call in expand(step)]
+        for folder in SCENARIO["folders"]
+    }
+
+
+# --- the steps of the scenario -------------------------------------------------------------------
+
+
+def expand(step: dict[str, Any]) -> Iterator[Call]:
+    match step:
+        case {"create": person, "keep": variable}:
+            yield create(person, variable)
+        case {"delete": person}:
+            yield from delete(person)
+        case {"send": pings}:
+            yield from send(pings)
+        case {"errors": operation_ids, **more}:
+            for operation_id in operation_ids:
+                yield from errors(Call(operation_id, body=operations()[operation_id].body(), **more))
+        case {"call": operation_id, **more}:
+            yield Call(operation_id, **more)
+
+
+def without_id(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: each for name, each in value.items() if name != "id"}
+
+
+def create(person: dict[str, Any], variable: str) -> Call:
+    location = (
+        "pm.expect(pm.response.headers.get('Location')).to.eql(`/api/persons/${pm.response.json().id}`);"
+    )
     return Call(
         "createPerson",
-        f"Make {who['first_name']}",
+        f"Create {person['first_name']}",
         status="201",
-        body=names,
-        keeps={variable: f"{BODY}.id"},
-        equals=who,
-        checks=(header("Location", f"`/api/persons/${{{BODY}.id}}`"),),
+        body=without_id(person),
+        equals=person,
+        keep={variable: "pm.response.json().id"},
+        checks={"Location leads to it": location},
         api="{{persons_api}}",
     )
 
 
-def delete(who: dict[str, Any]) -> Iterator[Call]:
-    path, name = {"person_id": str(who["id"])}, who["first_name"]
-    yield Call("deletePerson", f"Delete {name}", status="204", path=path, api="{{persons_api}}")
-    gone = {"detail": f"There is no person {who['id']}."}
-    yield Call("getPerson", f"{name} is gone", status="404", path=path, equals=gone, api="{{persons_api}}")
+def delete(person: dict[str, Any]) -> Iterator[Call]:
+    path, name, api = {"person_id": str(person["id"])}, person["first_name"], "{{persons_api}}"
+    yield Call("deletePerson", f"Delete {name}", status="204", path=path, api=api)
+    gone = {"detail": f"There is no person {person['id']}."}
+    yield Call("getPerson", f"{name} is gone", status="404", path=path, equals=gone, api=api)
 
 
-def ping(who: dict[str, Any], time: str, latitude: str) -> dict[str, Any]:
-    instance = {"latitude": latitude, "longitude": "13.4000000"}
-    return {"person_id": who["id"], **instance, "creation_time": f"2026-05-11T{time}Z"}
+def send(pings: list[dict[str, Any]]) -> Iterator[Call]:
+    body = [without_id(ping) for ping in pings]
+    yield Call("sendPings", "Send pings", status="202", body=body, equals={"accepted": len(pings)})
+    for nth, ping in enumerate(pings, 1):
+        path = {"location_id": ping["id"]}
+        yield Call("getLocation", f"Wait for ping {nth}", path=path, waits=True, equals=ping)
 
 
-def location(sent: dict[str, Any]) -> dict[str, Any]:
-    moment = datetime.fromisoformat(sent["creation_time"]).astimezone(UTC)
-    return {"id": f"{sent['person_id']}-{int(moment.timestamp()) * 1_000_000}", **sent}
+def errors(call: Call) -> Iterator[Call]:
+    """A request for each error of the schema that can be caused."""
+    operation = operations()[call.operation_id]
+    for status in filter(operation.can_be_provoked, operation.spec["responses"]):
+        for example in operation.answer(status)["examples"].values():
+            what, wrong = provoke(call, status, example["value"])
+            name = f"{call.operation_id}: {what}"
+            yield replace(wrong, name=name, status=status, equals=example["value"])
 
 
-def send(*pings: dict[str, Any]) -> Iterator[Call]:
-    """Ends when all are stored: at the last stage they are on their way for a moment."""
-    yield Call(
-        "sendPings", "Send their pings", status="202", body=list(pings), equals={"accepted": len(pings)}
-    )
-    for one in map(location, pings):
-        name = {who["id"]: who["first_name"] for who in (FINN, DAVID)}[one["person_id"]]
-        says = f"Wait for {name}'s ping of {one['creation_time'][11:19]}"
-        path = {"location_id": one["id"]}
-        yield Call("getLocation", says, path=path, waits=True, equals=one)
+def provoke(call: Call, status: str, answer: dict[str, Any]) -> tuple[str, Call]:
+    """A name for a change of the call that causes this answer, and the changed call."""
+    body, change = call.body or {}, dict[str, Any]()
+    if status == "400":
+        (name,) = answer
+        what = "an unknown parameter" if name == "colour" else f"a wrong {name}"
+        where = next(where for where, wrong in SCENARIO["wrong"].items() if name in wrong)
+        change[where] = (getattr(call, where) or {}) | {name: SCENARIO["wrong"][where][name]}
+    elif status == "404" and "person_id" in body:
+        what, change["body"] = "an unknown person", body | {"person_id": 999}
+    elif status == "404" and "code" in body:
+        what = "an unknown code"
+    elif status == "404":
+        what, change["path"] = "an unknown id", {"person_id": "999", "location_id": "999-1"}
+    elif status == "406":
+        what, change["headers"] = "as an image", {"Accept": "image/png"}
+    elif status == "413":
+        large = (
+            "JSON.stringify(Array(10001).fill(5))" if "items" in answer["detail"] else '" ".repeat(5242881)'
+        )
+        change = {"before": f'pm.variables.set("too_large", {large});', "body": "{{too_large}}"}
+        what = "too large"
+    else:
+        what, change["headers"] = "as plain text", {"Content-Type": "text/plain"}
+    return what, replace(call, **change)
 
 
-def header(name: str, value: str) -> Check:
-    return Check(f"{name} leads to it", (f'pm.expect(pm.response.headers.get("{name}")).to.eql({value});',))
+# --- the collection format 2.1 -------------------------------------------------------------------
 
 
-# --- the folders ---------------------------------------------------------------------------------
+def item(call: Call) -> dict[str, Any]:
+    operation = operations()[call.operation_id]
+    headers = {"Accept": call.form} | ({} if call.body is None else {"Content-Type": JSON}) | call.headers
+    request: dict[str, Any] = {
+        "method": operation.verb,
+        "header": pairs(headers),
+        "url": url(operation, call),
+        "description": operation.spec["description"],
+    }
+    if call.body is not None:
+        request["body"] = {"mode": "raw", "raw": fill(call.body), "options": {"raw": {"language": "json"}}}
+    scripts = {"prerequest": [call.before] if call.before else [], "test": script(operation, call)}
+    events = [
+        {"listen": listen, "script": {"type": "text/javascript", "exec": lines}}
+        for listen, lines in scripts.items()
+        if lines
+    ]
+    return {"name": call.name, "request": request, "event": events}
 
 
-def health() -> Iterator[Call]:
-    """Whether a process answers, has what it needs, and where its API begins: paths of every web process."""
-    yield Call("health_retrieve", "Alive?", equals="healthy")
-    yield Call("health_live_retrieve", "Alive, for probes?", equals="healthy")
-    yield Call("listEntryPoints", "Where to begin?")
-    for operation_id in ("health_retrieve", "health_live_retrieve", "listEntryPoints"):
-        yield from refusals(operation_id)
-    yield from ready("health_ready_retrieve")
+def pairs(values: dict[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in values.items()]
 
 
-def access() -> Iterator[Call]:
-    """Who is calling. Where ACCESS=tokens put a token into the variable `token`."""
-    yield Call("getCaller", "Who am I?")
-    yield from refusals("getCaller")
-    yield from refusals("exchangeCode")
+def fill(value: Any) -> str:
+    """A string, or JSON text, with variables instead of the ids of the schema's examples."""
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    ids = {str(key): f"{{{{{variable}}}}}" for key, variable in SCENARIO["stand_ins"].items()}
+    return re.sub(rf"\b({'|'.join(ids)})\b", lambda found: ids[found[0]], text)
 
 
-def persons() -> Iterator[Call]:
-    """People are made, found, changed and deleted."""
-    yield make(FINN, "person_id")
-    yield make(DAVID, "other_id")
-    both = {"id": [FINN["id"], DAVID["id"]]}
-    yield Call("listPersons", "Both, by id", query=both, equals=[FINN, DAVID])
-    yield Call("listPersons", "The first page", query=both | {"limit": 1}, equals=[FINN], checks=(ONE_MORE,))
-    yield Call("listPersons", "The next page", query={"next": ""}, equals=[DAVID])
-    yield Call("listPersons", "Finn, by words", query=both | {"search": "amber brandt"}, equals=[FINN])
-    yield Call("getPerson", "Finn, by id", equals=FINN)
-    one_name = {"company_name": "Engines Ltd"}
-    yield Call("changePerson", "Change one name", body=one_name, equals=FINN | one_name)
-    names = {"first_name": "Ada", "last_name": "Lovelace", **one_name}
-    yield Call("replacePerson", "Change all names", body=names, equals=FINN | names)
-    yield Call("getConsent", "Finn may be found", equals={"findable": True, "decided": False})
-    yield Call("setConsent", "Finn is hidden", body={"findable": False}, equals={"findable": False})
-    yield Call("listPersons", "Finn is left out", query=both, equals=[DAVID])
-    yield Call("getPerson", "Finn is still there for who knows the id", equals=FINN | names)
-    yield Call("setConsent", "Finn is shown again", body={"findable": True}, equals={"findable": True})
-    file = header(
-        "Content-Disposition", '`attachment; filename="person-${pm.variables.get("person_id")}.zip"`'
-    )
-    yield Call("exportPerson", "All about Finn", form="application/zip", checks=(file,))
-    for operation_id in (
-        "listPersons",
-        "createPerson",
-        "getPerson",
-        "replacePerson",
-        "changePerson",
-        "deletePerson",
-        "getConsent",
-        "setConsent",
-    ):
-        yield from refusals(operation_id)
-    yield from refusals("exportPerson", headers={"Accept": "application/zip"})
-    yield from delete(FINN)
-    yield from delete(DAVID)
-
-
-def locations() -> Iterator[Call]:
-    """Pings are sent, one and many, good and bad, and looked at where they are stored."""
-    yield from ready("health_ready_locations_retrieve")
-    yield make(FINN, "person_id")
-    one, two = shown("sendPings", "202", "OnePing"), ping(FINN, "09:31:00", BOOTH)
-    sent = {name: value for name, value in one.items() if name != "id"}
-    there = header("Location", f"`/api/locations/${{{BODY}.id}}`")
-    kept = {"location_id": f"{BODY}.id"}
-    yield Call("sendPings", "Send one ping", status="202", body=sent, equals=one, keeps=kept, checks=(there,))
-    yield from send(sent, two)
-    refused = shown("sendPings", "207")
-    some = [sent, sent | {"latitude": "91"}]
-    yield Call("sendPings", "Send a good one and a bad one", status="207", body=some, equals=refused)
-    yield Call("getLocation", "The first ping, by its id", equals=one)
-    his = {"person_id": FINN["id"]}
-    yield Call("listLocations", "Where Finn was", query=his, equals=[one, location(two)])
-    page = his | {"limit": 1}
-    yield Call("listLocations", "The first page of it", query=page, equals=[one], checks=(ONE_MORE,))
-    yield Call("listLocations", "The next page of it", query={"next": ""}, equals=[location(two)])
-    within = his | {"start": "2026-05-11T09:30:30Z", "end": "2026-05-11", "bbox": "13.3,52.4,13.5,52.6"}
-    yield Call("listLocations", "Where he was in a range and a box", query=within, equals=[location(two)])
-    for operation_id in ("listLocations", "sendPings", "getLocation"):
-        yield from refusals(operation_id)
-    yield from delete(FINN)
-    yield Call("listLocations", "His pings are gone, too", query=his, equals=[])
-
-
-def connections() -> Iterator[Call]:
-    """Who was near whom, and together for how long, in every form that there is."""
-    yield from ready("health_ready_connections_retrieve")
-    yield make(FINN, "person_id")
-    yield make(DAVID, "other_id")
-    near = [ping(DAVID, "10:00:20", BESIDE), ping(DAVID, "10:01:00", BESIDE), ping(DAVID, "11:00:00", BOOTH)]
-    own = [ping(FINN, "10:00:00", BOOTH), ping(FINN, "10:01:05", BOOTH), ping(FINN, "11:00:00", BOOTH)]
-    yield from send(*own, *near)
-    met = [{"location": location(one), "person": DAVID} for one in near]
-    yield Call("listConnections", "Where David was near", query=DAY | {"within": 60}, equals=met)
-    page = DAY | {"distance": 0.5, "limit": 1}
-    yield Call("listConnections", "Where he was very near", query=page, equals=met[2:])
-    long, short = (
-        encounter("10:00:20", "10:01:00", duration_s=40, pings=2, min_distance_m=1),
-        encounter("11:00:00", "11:00:00", duration_s=0, pings=1, min_distance_m=0),
-    )
-    yield Call("listEncounters", "When they were together", query=DAY, equals=[long, short])
-    yield Call(
-        "listEncounters", "The first page of it", query=DAY | {"limit": 1}, equals=[long], checks=(ONE_MORE,)
-    )
-    yield Call("listEncounters", "The next page of it", query={"next": ""}, equals=[short])
-    yield Call("listEncounters", "For half a minute or more", query=DAY | {"min_duration": 30}, equals=[long])
-    points = Check("Each is a point", (f"pm.expect({BODY}.features.length).to.eql(2);",))
-    yield Call("listEncounters", "As a map", form="application/geo+json", query=DAY, checks=(points,))
-    head = json.dumps(shown("listEncounters", form="text/csv").splitlines()[0])
-    table = Check(
-        "It is a table with a header",
-        (
-            'const lines = pm.response.text().trim().split("\\r\\n");',
-            f"pm.expect(lines[0]).to.eql({head});",
-            "pm.expect(lines.length).to.eql(3);",
-        ),
-    )
-    yield Call("listEncounters", "As a table", form="text/csv", query=DAY, checks=(table,))
-    for operation_id in ("listConnections", "listEncounters"):
-        yield from refusals(operation_id, query=DAY)
-    yield from delete(FINN)
-    yield from delete(DAVID)
-
-
-def encounter(start: str, end: str, **facts: Any) -> dict[str, Any]:
-    """With David, where Finn stood."""
-    times = {"start": f"2026-05-11T{start}Z", "end": f"2026-05-11T{end}Z"}
-    return {"person": DAVID, **times, **facts, "latitude": BOOTH, "longitude": "13.4000000"}
-
-
-def two_people_meet() -> Iterator[Call]:
-    """From end to end: two people are made, send pings from one spot, are seen to have met, and leave."""
-    yield make(FINN, "person_id")
-    yield make(DAVID, "other_id")
-    times = ("10:00:00", "10:01:00", "10:02:00")
-    yield from send(*(ping(who, time, BOOTH) for time in times for who in (FINN, DAVID)))
-    met = encounter("10:00:00", "10:02:00", duration_s=120, pings=3, min_distance_m=0)
-    yield Call("listEncounters", "Finn met David for two minutes", query=DAY, equals=[met])
-    his = {"person_id": str(DAVID["id"])}
-    yield Call("listEncounters", "David met Finn", path=his, query=DAY, equals=[met | {"person": FINN}])
-    yield from delete(FINN)
-    yield Call("listEncounters", "David met nobody any more", path=his, query=DAY, equals=[])
-    yield from delete(DAVID)
-
-
-FOLDERS: tuple[Callable[[], Iterator[Call]], ...] = (
-    health,
-    access,
-    persons,
-    locations,
-    connections,
-    two_people_meet,
-)
-
-
-def collection() -> dict[str, Any]:
+def url(operation: Operation, call: Call) -> Any:
+    """With the parameters that the call does not use as disabled ones, for people who try it in Postman."""
+    if "next" in call.query:
+        return f"{call.api}{{{{next}}}}"
+    known = {one["name"]: one for one in operation.parameters("query")}
+    query = [
+        {"key": name, "value": fill(value), "description": known.get(name, {}).get("description", "")}
+        for name, values in call.query.items()
+        for value in (values if isinstance(values, list) else [values])
+    ]
+    sent = "&".join(f"{one['key']}={one['value']}" for one in query)
+    if call.status == "200":
+        query += [
+            {"key": name, "value": example(one), "description": one["description"], "disabled": True}
+            for name, one in known.items()
+            if name not in call.query
+        ]
+    path = re.sub(r"\{(\w+)\}", r":\1", operation.path)
     return {
-        "info": {
-            "name": "Connect API",
-            "description": "Made by `make openapi`; docs/postman/README.md says how to run it.",
-            "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
-        },
-        "item": [
+        "raw": f"{call.api}{path}{'?' if sent else ''}{sent}",
+        "host": [call.api],
+        "path": path.removeprefix("/").split("/"),
+        "query": query,
+        "variable": [
             {
-                "name": folder.__name__.replace("_", " "),
-                "description": " ".join((folder.__doc__ or "").split()),
-                "item": [item(call) for call in folder()],
+                "key": one["name"],
+                "value": fill(call.path.get(one["name"], f"{{{{{one['name']}}}}}")),
+                "description": one["description"],
             }
-            for folder in FOLDERS
+            for one in operation.parameters("path")
         ],
-        "auth": {"type": "bearer", "bearer": [{"key": "token", "value": "{{token}}", "type": "string"}]},
-        "variable": [{"key": key, "value": value} for key, value in VARIABLES.items()],
     }
 
 
-def environment(name: str, values: dict[str, str]) -> dict[str, Any]:
+def example(parameter: dict[str, Any]) -> str:
+    values = [one["value"] for one in parameter.get("examples", {}).values()]
+    value = values[0] if values else parameter["schema"].get("example", "")
+    return fill(value[0] if isinstance(value, list) else value)
+
+
+def script(operation: Operation, call: Call) -> list[str]:
+    """The status is checked first, then variables are set: later checks may use them."""
+    status, *others = [
+        [f"pm.test({json.dumps(name)}, () => {{", *(f"    {line}" for line in code.splitlines()), "});"]
+        for name, code in checks(operation, call).items()
+    ]
+    keep = [f'pm.collectionVariables.set("{name}", {value});' for name, value in call.keep.items()]
+    lines = [*status, *keep, *(line for check in others for line in check)]
+    if not call.waits:
+        return lines
+    return [
+        'const tries = Number(pm.collectionVariables.get("tries")) + 1;',
+        f"if (pm.response.code === 404 && tries < {TRIES}) {{",
+        '    pm.collectionVariables.set("tries", tries);',
+        "    pm.execution.setNextRequest(pm.info.requestId);",
+        "    setTimeout(() => {}, 100);",
+        "} else {",
+        '    pm.collectionVariables.set("tries", 0);',
+        *(f"    {line}" for line in lines),
+        "}",
+    ]
+
+
+def checks(operation: Operation, call: Call) -> dict[str, str]:
+    """JavaScript by the name of the check."""
+    found = {f"It answers {call.status}": f"pm.response.to.have.status({call.status});"}
+    answer = operation.answer(call.status, call.form)
+    if not answer:
+        found["It is empty"] = 'pm.expect(pm.response.text()).to.eql("");'
+    else:
+        kind = 'pm.response.headers.get("Content-Type").split(";")[0]'
+        found[f"It is {call.form}"] = f'pm.expect({kind}).to.eql("{call.form}");'
+    if answer and call.form.endswith("json"):
+        shape = json.dumps(json_schema(answer["schema"]))
+        found["It has the shape of the schema"] = f"pm.response.to.have.jsonSchema({shape});"
+    if call.equals is not None:
+        text = fill(json.dumps(call.equals, ensure_ascii=False))
+        expected = f"JSON.parse(pm.variables.replaceIn(String.raw`{text}`))"
+        found["It has the expected value"] = f"pm.expect(pm.response.json()).to.eql({expected});"
+    if "Link" in operation.spec["responses"][call.status].get("headers", {}) and "limit" not in call.query:
+        found["There is no next page"] = 'pm.expect(pm.response.headers.has("Link")).to.be.false;'
+    return found | call.checks
+
+
+def json_schema(node: Any) -> Any:
+    """A schema of OpenAPI as a self-contained JSON Schema without annotations."""
+    if isinstance(node, list):
+        return [json_schema(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return json_schema(SCHEMA["components"]["schemas"][node["$ref"].rpartition("/")[2]])
     return {
-        "name": name,
-        "values": [{"key": key, "value": value, "enabled": True} for key, value in values.items()],
-        "_postman_variable_scope": "environment",
+        name: {each: json_schema(inner) for each, inner in one.items()}
+        if name == "properties"
+        else json_schema(one)
+        for name, one in node.items()
+        if name not in {"description", "example", "format", "readOnly"}
     }
 
 
 def render() -> dict[str, str]:
-    """The text of each file of docs/postman that is made."""
-    files = {"connect.postman_collection.json": collection()}
-    for file, (name, values) in ENVIRONMENTS.items():
-        files[f"{file}.postman_environment.json"] = environment(name, values)
+    """The text of each generated file of docs/postman."""
+    collection = {
+        "info": {
+            "name": "Connect API",
+            "description": "Generated by `make openapi`; docs/postman/README.md says how to run it.",
+            "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
+        },
+        "item": [
+            {"name": folder["name"], "description": folder["description"], "item": [*map(item, requests)]}
+            for folder, requests in zip(SCENARIO["folders"], calls().values(), strict=True)
+        ],
+        "auth": {"type": "bearer", "bearer": [{"key": "token", "value": "{{token}}", "type": "string"}]},
+        "variable": pairs(SCENARIO["variables"]),
+    }
+    files: dict[str, Any] = {"connect.postman_collection.json": collection}
+    for file, environment in SCENARIO["environments"].items():
+        files[f"{file}.postman_environment.json"] = {
+            "name": environment["name"],
+            "values": [one | {"enabled": True} for one in pairs(environment["variables"])],
+            "_postman_variable_scope": "environment",
+        }
     return {name: json.dumps(data, indent=2, ensure_ascii=False) + "\n" for name, data in files.items()}
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from local import newman, postman
-from local.postman_items import operations
 from tests.gunicorn_server import Server
 from tests.system import STAGES, System
 
@@ -40,7 +39,7 @@ def run(environment: str, addresses: dict[str, str], *folders: str) -> None:
 
 
 def run_at(system: System, environment: str, *folders: str) -> None:
-    _, addresses = postman.ENVIRONMENTS[environment]
+    addresses = postman.SCENARIO["environments"][environment]["variables"]
     ports = {name: int(address.rpartition(":")[2]) for name, address in addresses.items()}
     run(environment, {name: system.url("", port) for name, port in ports.items()}, *folders)
 
@@ -51,8 +50,8 @@ def test_the_committed_files_agree_with_the_schema() -> None:
 
 
 def test_every_operation_is_asked_and_every_answer_seen_that_can_be_provoked() -> None:
-    seen = {(call.operation_id, call.status) for folder in postman.FOLDERS for call in folder()}
-    for operation_id, operation in operations().items():
+    seen = {(call.operation_id, call.status) for folder in postman.calls().values() for call in folder}
+    for operation_id, operation in postman.operations().items():
         for status in operation.spec["responses"]:
             if (operation_id, status) in NEED_THE_ADMIN:
                 continue
@@ -69,8 +68,8 @@ def test_every_request_holds_its_answer_against_status_kind_and_shape() -> None:
 
 
 def test_folders_leave_nobody_behind() -> None:
-    for folder in postman.FOLDERS:
-        made = Counter(call.operation_id for call in folder() if call.status in ("201", "204"))
+    for folder in postman.calls().values():
+        made = Counter(call.operation_id for call in folder if call.status in ("201", "204"))
         assert made["createPerson"] == made["deletePerson"]
 
 
