@@ -10,7 +10,7 @@ from pathlib import Path
 
 from local import kafka, proxy, setting_overrides
 from local.instance import Instance, read_json, say
-from local.rollout import Generation, is_ready, running_file, state_file
+from local.rollout import generations, is_ready, running_file, state_file
 from local.seed import STAFF_USER, password_file
 from local.supervision import Supervisor, leftovers
 
@@ -108,13 +108,13 @@ def status(instance: Instance) -> int:
         )
         return 1
     running = read_json(running_file(instance))
-    generations = {one["program"]: Generation(**one) for one in running.get("processes", {}).values()}
+    current = {one.program: one for one in generations(instance).values()}
     say(f"Stage {running.get('stage', 'not reached yet')}.")
     whole = bool(running)
     for program, info in sorted(supervisor.programs().items()):
         state = info["statename"].lower()
-        if program in generations:
-            state = "ready" if is_ready(instance, generations[program]) else "not ready"
+        if program in current:
+            state = "ready" if is_ready(instance, current[program]) else "not ready"
         elif program == "haproxy":
             state = "ready" if proxy.running_marker(instance) is not None else "not ready"
         elif program == kafka.NAME:

@@ -17,7 +17,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ class Generation(proxy.Upstream):
 
     fingerprint: str
     ready_command: tuple[str, ...] | None = None
-    speaks_tls: bool = False
+    certificate: str = ""  # PEM file and name of a gRPC server that uses TLS
+    certificate_name: str = "locations"
 
 
 def move(
@@ -62,8 +63,7 @@ def move(
     `own` are the programs that no manifest describes and that stay. `finish` runs to its end what a process
     that the stage is without has to do before it goes.
     """
-    running = read_json(running_file(instance))
-    before = {name: Generation(**one) for name, one in running.get("processes", {}).items()}
+    running, before = read_json(running_file(instance)), generations(instance)
     current = {}
     started = []
     sources = digest(instance.checkout)
@@ -130,8 +130,11 @@ def start(
         write(owed_file(instance, process.name), json.dumps(task))
     environ = {**environ, **own_settings(instance, process, program, port), **AS_IN_THE_IMAGE}
     supervisor.add(Program(program, process.command, instance.checkout, environ))
-    tls = process.speaks_grpc and "TLS_CERTIFICATE" in environ
-    return Generation(program, port, process.ready_path, fingerprint, process.ready_command, tls)
+    tls = {}
+    if process.speaks_grpc and (certificate := environ.get("TLS_CERTIFICATE")):
+        tls["certificate"] = str(instance.checkout / certificate)
+        tls["certificate_name"] = environ.get("TLS_NAME", "locations")
+    return Generation(program, port, process.ready_path, fingerprint, process.ready_command, **tls)
 
 
 def own_settings(instance: Instance, process: Process, program: str, port: int) -> dict[str, str]:
@@ -187,8 +190,7 @@ def wait_whole(instance: Instance) -> None:
     """Waits until every process of the system has what it needs: the writer joins its group last."""
 
     def lacking() -> list[str]:
-        known = read_json(running_file(instance))["processes"].values()
-        return sorted(one["program"] for one in known if not is_ready(instance, Generation(**one)))
+        return sorted(one.program for one in generations(instance).values() if not is_ready(instance, one))
 
     if not poll(lambda: not lacking(), WHOLE_TIMEOUT_S, every_s=0.2) and (names := lacking()):
         lines = "\n".join(tail(instance.logs / f"{name}.log", 10) for name in names)
@@ -217,7 +219,8 @@ def answers_well(instance: Instance, generation: Generation, path: str | None, *
         done = subprocess.run(command, cwd=instance.checkout, env=environ, capture_output=True, check=False)
         return done.returncode == 0
     if path is None:
-        return is_serving(generation.port, service=service, tls=generation.speaks_tls)
+        certificate, name = generation.certificate, generation.certificate_name
+        return is_serving(generation.port, service=service, certificate=certificate, name=name)
     connection = http.client.HTTPConnection("127.0.0.1", generation.port, timeout=5)
     try:
         connection.request("GET", path, headers={"Host": "localhost"})
@@ -288,6 +291,15 @@ def address(service: Service) -> tuple[str, int]:
 
 def node_ports(instance: Instance, stage: Stage) -> list[int]:
     return sorted(instance.node_port(one.node_port) for one in stage.services if one.node_port is not None)
+
+
+def generations(instance: Instance) -> dict[str, Generation]:
+    """The current generation of each process. The file may be of an older version with other fields."""
+    known = {field.name for field in fields(Generation)}
+    return {
+        name: Generation(**{key: value for key, value in one.items() if key in known})
+        for name, one in read_json(running_file(instance)).get("processes", {}).items()
+    }
 
 
 def running_file(instance: Instance) -> Path:

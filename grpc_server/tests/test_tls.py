@@ -76,12 +76,18 @@ def test_the_client_refuses_a_server_with_a_wrong_certificate(
         client.submit([Ping(1, NOON, 1.0, 2.0)])
 
 
-@pytest.mark.parametrize(("arguments", "status"), [(["--tls"], 0), ([], 1)])
-def test_the_probe_uses_tls_only_with_its_option(
-    transactional_db: None, secure_server: LocationProcess, arguments: list[str], status: int
+def test_the_probe_trusts_the_certificate_of_the_server_alone(
+    transactional_db: None, secure_server: LocationProcess, authority: Authority, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "grpc_server.probe", str(port(secure_server)), *arguments]
-    assert subprocess.run(command, cwd=ROOT, check=False).returncode == status
+    other = Authority(tmp_path)
+    other.certify("locations")
+    probe = [sys.executable, "-m", "grpc_server.probe", str(port(secure_server))]
+    for arguments, status in (
+        (["--certificate", authority.certificate], 0),
+        (["--certificate", other.certificate], 1),
+        ([], 1),
+    ):
+        assert subprocess.run([*probe, *arguments], cwd=ROOT, check=False).returncode == status
 
 
 def test_new_connections_use_a_renewed_certificate(
