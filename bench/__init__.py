@@ -1,1 +1,1 @@
-"""What `make bench` runs: everything side by side, in turn, on the same rows. No time is asserted."""
+"""`make bench`: measures Connect and its alternatives alternately, on the same rows. No time is asserted."""

@@ -1,141 +1,144 @@
-"""The question beside what a user would have instead: the same rows, in turn, in one run."""
+"""The question about one person's day, beside its alternatives on the same rows, and its plans."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from bench import alternatives
-from bench.alternatives import Rows
-from bench.event import Event
-from bench.report import Part, Spread, in_turn, seconds
-from locations import limits, proximity_sql
+from bench.event import DISTANCE_M, WITHIN_S, Event, Rows, rows
+from bench.report import Part, Spread, alternately, seconds
 
-DISTANCE_M = 5
-WITHIN_S = limits.WITHIN_S
-ROUNDS = 3  # with the slow ways; afterwards as many again of the quick ones alone
-LOOP_STEPS = 3
+ROUNDS = 3
+LOOP_STEPS = 3  # own pings that the loop measures; each takes as long as any other
 
-Statement = tuple[str, dict[str, Any]]
+LAYOUTS = {
+    # The table of UdaConnect: a geometry with a B-tree, and another B-tree for the time.
+    "bench_loop": """
+        CREATE TABLE bench_loop AS
+        SELECT person_id, creation_time, ST_SetSRID(ST_MakePoint(longitude, latitude), 4326) AS coordinate
+          FROM locations_location;
+        CREATE INDEX ON bench_loop (coordinate);
+        CREATE INDEX ON bench_loop (creation_time);
+        CREATE INDEX ON bench_loop (person_id)""",
+    "bench_points": """
+        CREATE TABLE bench_points AS
+        SELECT person_id, creation_time, ST_MakePoint(longitude, latitude)::geography AS position
+          FROM locations_location;
+        CREATE UNIQUE INDEX ON bench_points (person_id, creation_time);
+        CREATE INDEX bench_position ON bench_points USING gist (position)""",
+    "bench_points_time": """
+        CREATE EXTENSION IF NOT EXISTS btree_gist;
+        CREATE TABLE bench_points_time AS SELECT * FROM bench_points;
+        CREATE UNIQUE INDEX ON bench_points_time (person_id, creation_time);
+        CREATE INDEX bench_position_time ON bench_points_time USING gist (position, creation_time)""",
+}
+LOOP_OWN = """
+SELECT ST_X(coordinate), ST_Y(coordinate) FROM bench_loop
+ WHERE person_id = %(person_id)s AND creation_time >= %(start)s AND creation_time < %(end)s
+ LIMIT %(steps)s
+"""
+LOOP_STEP = """
+SELECT person_id, creation_time, ST_Y(coordinate), ST_X(coordinate) FROM bench_loop
+ WHERE ST_DWithin(coordinate::geography, ST_MakePoint(%(x)s, %(y)s)::geography, %(distance_m)s)
+   AND person_id <> %(person_id)s AND creation_time >= %(start)s AND creation_time < %(end)s
+"""
+SELF_JOIN = """
+SELECT DISTINCT other.person_id, other.creation_time,
+       ST_Y(other.position::geometry), ST_X(other.position::geometry)
+  FROM {table} AS own JOIN {table} AS other
+    ON ST_DWithin(own.position, other.position, %(distance_m)s) AND other.person_id <> own.person_id {within}
+ WHERE own.person_id = %(person_id)s AND own.creation_time >= %(start)s AND own.creation_time < %(end)s
+   AND other.creation_time >= %(start)s AND other.creation_time < %(end)s
+ ORDER BY creation_time, person_id
+"""
+WITHIN = "AND other.creation_time BETWEEN own.creation_time - %(within)s AND own.creation_time + %(within)s"
 
 
-def near(event: Event, distance_m: float = DISTANCE_M, person_id: int | None = None) -> Statement:
-    """`connection`, within 60 s."""
-    return proximity_sql.connections_sql(
-        person_id or event.person_id, **event.question(distance_m), within_s=WITHIN_S, after=None, limit=None
-    )
+def parts(event: Event) -> Iterator[Part]:
+    for table, sql in LAYOUTS.items():
+        rows(sql)
+        rows(f"VACUUM ANALYZE {table}")
+    yield alternatives(event)
+    yield plans(event)
 
 
-def ever(event: Event, distance_m: float = DISTANCE_M) -> Statement:
-    """`connection`, any time of the day."""
-    return proximity_sql.connections_sql(
-        event.person_id, **event.question(distance_m), within_s=None, after=None, limit=None
-    )
+def loop(values: dict[str, Any]) -> Rows:
+    """The first steps of a loop with one statement per own ping."""
+    return [row for x, y in rows(LOOP_OWN, values) for row in rows(LOOP_STEP, values | {"x": x, "y": y})]
 
 
-def met(event: Event, distance_m: float = DISTANCE_M) -> Statement:
-    """`encounters`."""
-    return proximity_sql.encounters_sql(
-        event.person_id,
-        **event.question(distance_m),
-        within_s=WITHIN_S,
-        max_gap_s=limits.MAX_GAP_S,
-        min_duration_s=0,
-        after=None,
-        limit=None,
-    )
-
-
-def parts(event: Event, *, judged: bool = True) -> Iterator[Part]:
-    """`judged`: whether it is the event that the targets are about."""
-    alternatives.build()
-    memory = alternatives.InMemory(event, DISTANCE_M, WITHIN_S)
+def alternatives(event: Event) -> Part:
+    values = event.question() | {
+        "person_id": event.person_id,
+        "within": timedelta(seconds=WITHIN_S),
+        "steps": LOOP_STEPS,
+    }
+    asked = {
+        "one statement per own ping, cast to geography, B-tree on geometry (UdaConnect)": partial(
+            loop, values
+        ),
+        "self-join, GiST on position, any time": partial(
+            rows, SELF_JOIN.format(table="bench_points", within=""), values
+        ),
+        "self-join, GiST on position, within 60 s": partial(
+            rows, SELF_JOIN.format(table="bench_points", within=WITHIN), values
+        ),
+        "self-join, GiST on position and time, within 60 s": partial(
+            rows, SELF_JOIN.format(table="bench_points_time", within=WITHIN), values
+        ),
+    } | {f"Connect: {name}": partial(rows, *statement) for name, statement in event.statements().items()}
+    looped, any_time, within, within_time, connect_within, connect_any_time, encounters = asked
     found: dict[str, Rows] = {}
 
-    def keep(name: str, ask: Any) -> float:
-        def act() -> None:
-            found[name] = ask()
+    def measure(name: str) -> float:
+        def ask() -> None:
+            found[name] = asked[name]()
 
-        return seconds(act)
+        return seconds(ask)
 
-    slow = {
-        "plain self-join, within": partial(alternatives.self_join, event, DISTANCE_M, WITHIN_S),
-        "plain self-join, any time": partial(alternatives.self_join, event, DISTANCE_M, None),
-        "loop": partial(alternatives.loop, event, DISTANCE_M, LOOP_STEPS),
-    }
-    quick = {
-        "self-join, position and time": partial(
-            alternatives.self_join, event, DISTANCE_M, WITHIN_S, table="bench_points_time"
-        ),
-        "connection, within": partial(alternatives.rows, *near(event)),
-        "connection, any time": partial(alternatives.rows, *ever(event)),
-        "encounters": partial(alternatives.rows, *met(event)),
-        "k-d tree": memory.places,
-        "k-d tree, rows": memory.rows,
-    }
-    ways = {name: partial(keep, name, ask) for name, ask in (slow | quick).items()}
-    took = in_turn(ways, ROUNDS)
-    again = in_turn({name: ways[name] for name in quick}, 3 * ROUNDS)
-    for name, spread in again.items():
-        took[name] = Spread([*took[name].values, *spread.values])
-    each = Spread([value * event.own / LOOP_STEPS for value in took["loop"].values])
-    took["loop"] = each
+    took = alternately({name: partial(measure, name) for name in asked}, ROUNDS)
+    quick = (within_time, connect_within, connect_any_time, encounters)
+    again = alternately({name: partial(measure, name) for name in quick}, 3 * ROUNDS)
+    for name in quick:
+        took[name] = Spread([*took[name].values, *again[name].values])
+    took[looped] = Spread([value * event.own / LOOP_STEPS for value in took[looped].values])
 
-    part = Part(f"The question at {event.pings:,} pings, beside other ways to ask it")
+    part = Part(f"The question at {event.pings:,} pings, beside its alternatives")
     part.text(
-        f"{event.people:,} people. One person's day: {event.own:,} own pings among {event.pings_that_day:,}, "
-        f"{DISTANCE_M} m, {WITHIN_S:g} s. Every way fetches its rows. Of the loop {LOOP_STEPS} own pings "
-        f"were timed in each round, and what all {event.own:,} take was reckoned from that."
+        f"{event.people:,} people. One person's day: {event.own:,} own pings among "
+        f"{event.pings_that_day:,}, {DISTANCE_M} m, {WITHIN_S:g} s. Every way fetches its rows. The loop is "
+        f"calculated from {LOOP_STEPS} of {event.own:,} own pings."
     )
-    names = {
-        "loop": "one statement for each own ping, cast to geography, B-tree on geometry (UdaConnect)",
-        "plain self-join, any time": "plain self-join, GiST on position, any time",
-        "plain self-join, within": "plain self-join, GiST on position, within 60 s",
-        "self-join, position and time": "the same, GiST on position and time",
-        "connection, any time": "Connect: `connection`, any time",
-        "connection, within": "Connect: `connection`, within 60 s",
-        "encounters": "Connect: `encounters`",
-        "k-d tree": "k-d tree in memory, already built, within 60 s: which rows",
-        "k-d tree, rows": "the same, with the rows",
-    }
-    base = took["plain self-join, within"].median
+    medians = {name: spread.median for name, spread in took.items()}
     part.table(
-        ("way to ask", "rows", "median (least to most)", "times as fast as the plain self-join within 60 s"),
+        ("way to ask", "rows", "median (least to most)", "speed, as a multiple of the self-join within 60 s"),
         [
             (
-                what,
-                "" if name == "loop" else f"{len(found[name]):,}",
-                took[name].ms(),
-                f"{base / took[name].median:,.3g}",
+                name,
+                "" if name == looped else f"{len(found[name]):,}",
+                spread.ms(),
+                f"{medians[within] / spread.median:,.3g}",
             )
-            for name, what in names.items()
+            for name, spread in took.items()
         ],
     )
-    within = (
-        "connection, within",
-        "plain self-join, within",
-        "self-join, position and time",
-        "k-d tree, rows",
-    )
-    same = all(found[name] == found[within[0]] for name in within)
-    same &= found["connection, any time"] == found["plain self-join, any time"]
+    same = found[within] == found[within_time] == found[connect_within]
+    same &= found[any_time] == found[connect_any_time]
     part.text(f"All answers to one question are {'the same, row by row' if same else '**NOT the same**'}.")
-    if judged:
-        judge(part, {name: spread.median for name, spread in took.items()})
-    yield part
-
-
-def judge(part: Part, took: dict[str, float]) -> None:
-    ratio = took["plain self-join, within"] / took["connection, within"]
-    part.target("`connection`, within 60 s", "100 x the plain self-join", f"{ratio:,.0f} x", met=ratio >= 100)
-    ratio = took["connection, within"] / took["k-d tree"]
-    part.target(
-        "the same beside the k-d tree in memory",
-        "as near as it goes, 4 x",
-        f"{ratio:.1f} x; beside one that makes its rows "
-        f"{took['connection, within'] / took['k-d tree, rows']:.1f} x",
-        met=ratio <= 4,
-    )
-    ratio = took["plain self-join, any time"] / took["connection, any time"]
-    part.target("`connection`, any time", "8 x the plain self-join", f"{ratio:,.0f} x", met=ratio >= 8)
-    ratio = took["encounters"] / took["connection, within"]
+    ratio = medians[within] / medians[connect_within]
+    part.target("`connection`, within 60 s", "100 x the self-join", f"{ratio:,.0f} x", met=ratio >= 100)
+    ratio = medians[any_time] / medians[connect_any_time]
+    part.target("`connection`, any time", "8 x the self-join", f"{ratio:,.0f} x", met=ratio >= 8)
+    ratio = medians[encounters] / medians[connect_within]
     part.target("`encounters`", "1.5 x `connection` within 60 s", f"{ratio:.2f} x", met=ratio <= 1.5)
+    return part
+
+
+def plans(event: Event) -> Part:
+    part = Part("Plans")
+    part.text("From EXPLAIN ANALYZE, whose clock makes the statements slower.")
+    for name, (sql, values) in event.statements().items():
+        plan = [line for (line,) in rows(f"EXPLAIN (ANALYZE, COSTS OFF) {sql}", values)]
+        nodes = [line for line in plan if "actual time" in line and "never executed" not in line]
+        part.text("\n".join([f"{name}:", "", "```text", *nodes, "```"]))
+    return part

@@ -1,19 +1,20 @@
-"""What the bench says: tables, the targets that it met and missed, and the machine that it ran on."""
+"""The report of the bench: measurements, targets met and missed, tables, and the machine."""
 
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-Way = TypeVar("Way")  # what tells the ways of a comparison apart
+Way = TypeVar("Way")
+TARGETS = ("what", "target", "measured", "")
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Of one measurement, taken several times: seconds, or anything else."""
+    """Several measurements of the same thing: seconds, or a rate."""
 
     values: Sequence[float]
 
@@ -21,10 +22,10 @@ class Spread:
     def median(self) -> float:
         return statistics.median(self.values)
 
-    def quantile(self, part: float) -> float:
-        """The value that this part of all does not exceed."""
+    def quantile(self, share: float) -> float:
+        """The value that this share of all does not exceed."""
         ordered = sorted(self.values)
-        return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     def ms(self) -> str:
         """Median, and from least to most."""
@@ -32,7 +33,7 @@ class Spread:
         return f"{self.median * 1e3:,.1f} ms ({least:,.1f} to {most:,.1f})"
 
     def rate(self) -> str:
-        """The same of things a second."""
+        """The same of things per second."""
         return f"{self.median:,.0f}/s ({min(self.values):,.0f} to {max(self.values):,.0f})"
 
 
@@ -42,8 +43,8 @@ def seconds(act: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def in_turn(ways: Mapping[Way, Callable[[], float]], rounds: int) -> dict[Way, Spread]:
-    """What each way measures, all of them in each round, so that a slow minute of the machine hits all."""
+def alternately(ways: Mapping[Way, Callable[[], float]], rounds: int) -> dict[Way, Spread]:
+    """Measures each way once per round, so that a slow minute of the machine affects all of them."""
     found: dict[Way, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, measure in ways.items():
@@ -51,49 +52,52 @@ def in_turn(ways: Mapping[Way, Callable[[], float]], rounds: int) -> dict[Way, S
     return {name: Spread(values) for name, values in found.items()}
 
 
-@dataclass(frozen=True)
-class Target:
-    what: str
-    target: str
-    measured: str
-    met: bool
-
-
 @dataclass
 class Part:
-    """One part of the bench, as Markdown; its targets come first."""
+    """One part of the report, as Markdown. Its targets come first."""
 
     title: str
-    targets: list[Target] = field(default_factory=list)
+    targets: list[tuple[str, str, str, str]] = field(default_factory=list)
     _lines: list[str] = field(default_factory=list)
 
     def target(self, what: str, target: str, measured: str, *, met: bool) -> None:
-        self.targets.append(Target(what, target, measured, met))
+        self.targets.append((what, target, measured, "met" if met else "**missed**"))
 
     def text(self, text: str) -> None:
         self._lines += [text, ""]
 
-    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         self._lines += table(head, rows)
 
     def markdown(self) -> str:
-        rows = [
-            (each.what, each.target, each.measured, "met" if each.met else "**missed**")
-            for each in self.targets
-        ]
-        head = table(("what", "target", "measured", ""), rows) if rows else []
-        return "\n".join([f"## {self.title}", "", *head, *self._lines])
+        targets = table(TARGETS, self.targets) if self.targets else []
+        return "\n".join([f"## {self.title}", "", *targets, *self._lines])
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [head, ["---"] * len(head), *rows]
     return [f"| {' | '.join(line)} |" for line in lines] + [""]
 
 
-def machine(postgresql: str, postgis: str) -> str:
-    """Where it ran, in a line."""
+def document(parts: Sequence[Part], database: str) -> str:
+    """docs/benchmarks.md."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, "
-        f"Python {platform.python_version()}, PostgreSQL {postgresql}, PostGIS {postgis}"
+    machine = (
+        f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"
     )
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by one run of `make bench`. Absolute times drift with the machine. Ratios are of one run,",
+        "in which the ways were measured alternately. Medians, with the range in brackets.",
+        "",
+        f"{machine}, {database}.",
+        "",
+        "## Targets",
+        "",
+        *table(TARGETS, [target for part in parts for target in part.targets]),
+        "[decisions/0006](decisions/0006-what-makes-it-fast.md) gives the causes of missed targets.",
+        "",
+        *(part.markdown() for part in parts),
+    ]
+    return "\n".join(lines)

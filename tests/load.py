@@ -1,31 +1,41 @@
-"""A constant mixed load as many small clients make it.
+"""The load generator of the tests and the bench. It counts every acknowledged ping.
 
-None of them asks twice: what fails has failed. But told to, they send pings that were not taken again, until
-they are.
+- `Load` is a mixed load of many small clients at constant rates. They do not retry: a failed call
+  has failed. With `again` they send pings again that were not accepted.
+- `closed_loop` sends requests by REST over kept connections, each as soon as the one before is answered.
+- `Stream` sends batches by gRPC, at a constant rate or as fast as they are acknowledged.
 """
 
+import asyncio
 import http.client
 import itertools
 import json
+import math
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import grpc
+import uvloop
 
 from connect.wire_format import to_microseconds
 from grpc_server import locations_pb2 as pb
-from grpc_server.converter import to_timestamp
+from grpc_server.converter import add_locations, to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
+from locations.pings import Ping as ValidPing
 
 TIMEOUT_S = 30
 BULK = 100
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = "start_date=2026-05-11T10:00:00Z&end_date=2026-05-11T11:00:00Z"
+OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
+EVERY_S = 5.0  # between two pings of a person who walks
+STEP = 2e-5  # degrees that a person walks meanwhile, about
 
 Ping = tuple[int, datetime]  # person and time
 
@@ -195,8 +205,7 @@ class Load:
 
     def start_calls(self) -> None:
         """The clients that speak gRPC, for as long as somebody answers them."""
-        options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}", options)
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}", OPTIONS)
         self.callers = [Client(self.call_turn(100), 10), Client(self.batch_turn(101), 2)]
         for caller in self.callers:
             caller.start()
@@ -348,3 +357,172 @@ def wire(ping: Ping) -> dict[str, Any]:
 
 def message(ping: Ping) -> pb.Location:
     return pb.Location(person_id=ping[0], creation_time=to_timestamp(ping[1]), latitude=52.52, longitude=13.4)
+
+
+# --- requests by REST, one after the other ------------------------------------------------------------------
+
+
+class Http:
+    """One HTTP/1.1 connection at a time; a fresh one for each call unless it is to be kept."""
+
+    def __init__(
+        self, port: int, token: str | None, *, keep: bool, accept: str = "application/json", cookie: str = ""
+    ) -> None:
+        self.port, self.token, self.keep, self.accept, self.cookie = port, token, keep, accept, cookie
+        self.reader: Any = None
+        self.writer: Any = None
+
+    async def ask(self, verb: str, path: str, body: bytes = b"", *, pause_s: float = 0) -> float:
+        """Sends a request and reads its answer; gives when the last byte of the request was sent."""
+        try:
+            return await self._ask(verb, path, body, pause_s)
+        except BaseException:
+            self.close()
+            raise
+
+    async def _ask(self, verb: str, path: str, body: bytes, pause_s: float) -> float:
+        began = time.monotonic()
+        if self.writer is None or self.reader.at_eof() or self.writer.is_closing():
+            self.close()
+            self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        head = f"{verb} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAccept: {self.accept}\r\n"
+        if self.token:
+            head += f"Authorization: Bearer {self.token}\r\n"
+        if self.cookie:
+            head += f"Cookie: {self.cookie}\r\n"
+        if body:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        if not self.keep:
+            head += "Connection: close\r\n"
+        half = len(body) // 2 if pause_s else len(body)
+        self.writer.write(head.encode() + b"\r\n" + body[:half])
+        if pause_s:
+            await asyncio.sleep(pause_s)
+            began = time.monotonic()
+            self.writer.write(body[half:])
+        await self.writer.drain()
+        status, headers, content = await self._answer()
+        if headers.get("connection", "").lower() == "close" or not self.keep:
+            self.close()
+        if not 200 <= status < 300:
+            raise Answered(f"{verb} {path} answered {status}: {content[:200]!r}", status, headers)
+        return began
+
+    async def _answer(self) -> tuple[int, dict[str, str], bytes]:
+        first, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if headers.get("transfer-encoding") == "chunked":
+            content = b""
+            while size := int((await self.reader.readuntil(b"\r\n")).split(b";")[0], 16):
+                content += (await self.reader.readexactly(size + 2))[:-2]
+            await self.reader.readuntil(b"\r\n")
+        elif "content-length" in headers:
+            content = await self.reader.readexactly(int(headers["content-length"]))
+        else:
+            content = await self.reader.read()
+            headers["connection"] = "close"
+        return int(first.split()[1]), headers, content
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+        self.reader = self.writer = None
+
+
+def closed_loop(
+    clients: Sequence[Http], requests: Iterable[tuple[str, str, bytes]], *, lasting_s: float = math.inf
+) -> list[float]:
+    """Seconds of each request. Every client takes the next one as soon as it has its answer."""
+    took, waiting, end = list[float](), iter(requests), time.perf_counter() + lasting_s
+
+    async def client(http: Http) -> None:
+        for verb, path, body in waiting:
+            if (began := time.perf_counter()) > end:
+                break
+            await http.ask(verb, path, body)
+            took.append(time.perf_counter() - began)
+        http.close()
+
+    async def everybody() -> None:
+        async with asyncio.TaskGroup() as group:
+            for http in clients:
+                group.create_task(client(http))
+
+    uvloop.run(everybody())
+    return took
+
+
+# --- batches by gRPC ----------------------------------------------------------------------------------------
+
+
+def walk(person_ids: Sequence[int], start: datetime) -> Iterator[ValidPing]:
+    """Endless pings in the order of time: each person sends one every five seconds, a few steps further."""
+    chance = random.Random(0)
+    places = [(52.5 + chance.random() / 400, 13.4 + chance.random() / 250) for _ in person_ids]
+    steps = [chance.gauss(0, STEP) for _ in range(10_007)]  # a prime, so that nobody repeats a path
+    moment, apart = start, timedelta(seconds=EVERY_S / len(person_ids))
+    for turn in itertools.count():
+        for nth, person_id in enumerate(person_ids):
+            taken = turn * len(person_ids) + nth
+            latitude, longitude = places[nth]
+            places[nth] = latitude + steps[taken % 10_007], longitude + steps[(taken + 5000) % 10_007]
+            yield ValidPing(person_id, moment, round(latitude, 7), round(longitude, 7))
+            moment += apart
+
+
+def batches(pings: Iterator[ValidPing], size: int) -> Iterator[pb.RecordLocationsRequest]:
+    while batch := list(itertools.islice(pings, size)):
+        request = pb.RecordLocationsRequest()
+        add_locations(request.locations, batch, with_ids=False)
+        yield request
+
+
+class Stream:
+    """A gRPC stream in a thread of its own while it is entered, with at most `per_s` pings per second."""
+
+    def __init__(
+        self, address: str, requests: Iterable[pb.RecordLocationsRequest], *, per_s: float = math.inf
+    ) -> None:
+        self.address, self.requests, self.per_s = address, requests, per_s
+        self.taken = 0  # acknowledged pings
+        self.latest: tuple[float, pb.Location] | None = None  # the last acknowledged one, and when
+        self.late_s = 0.0  # the largest delay behind the rate
+        self._ending = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._thread = ThreadPoolExecutor(1)
+        self._done = self._thread.submit(self._run)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self.wait()
+        self._thread.shutdown()
+
+    def wait(self) -> None:
+        """Until all requests are acknowledged."""
+        self._done.result()
+
+    def _run(self) -> None:
+        sent: list[pb.RecordLocationsRequest] = []
+
+        def paced() -> Iterator[pb.RecordLocationsRequest]:
+            due = time.monotonic()
+            for request in self.requests:
+                early_s = due - time.monotonic()
+                self.late_s = max(self.late_s, -early_s)
+                if self._ending.wait(max(0.0, early_s)) and self.per_s < math.inf:
+                    return
+                due += len(request.locations) / self.per_s
+                sent.append(request)
+                yield request
+
+        with grpc.insecure_channel(self.address, OPTIONS) as channel:
+            for answer in LocationServiceStub(channel).RecordLocations(paced()):
+                request = sent.pop(0)
+                if answer.accepted != len(request.locations):
+                    raise AssertionError(
+                        f"{answer.accepted} of {len(request.locations)} pings were accepted."
+                    )
+                self.taken += answer.accepted
+                self.latest = time.monotonic(), request.locations[-1]

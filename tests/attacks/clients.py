@@ -19,81 +19,13 @@ import grpc
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from tests.attacks.target import FIRST_SIMULATED, SIMULATED, Holder, Target
+from tests.load import HOUR, OPTIONS, Http
 
 TIMEOUT_S = 10
 SLOW_EVERY = 10  # every tenth phone sends its body in two halves
 PAUSE_S = 1.0  # between the two
-HOUR = "start_date=2026-05-11T10:00:00Z&end_date=2026-05-11T11:00:00Z"
 
 Turn = Callable[[], Awaitable[None]]
-
-
-class Refused(Exception):
-    """An answer with another status than the expected one."""
-
-
-class Http:
-    """One HTTP/1.1 connection at a time; a fresh one for each call unless it is to be kept."""
-
-    def __init__(self, port: int, token: str | None, *, keep: bool, accept: str = "application/json") -> None:
-        self.port, self.token, self.keep, self.accept = port, token, keep, accept
-        self.reader: Any = None
-        self.writer: Any = None
-
-    async def ask(self, verb: str, path: str, body: bytes = b"", *, pause_s: float = 0) -> float:
-        """Sends a request and reads its answer; gives when the last byte of the request was sent."""
-        try:
-            return await self._ask(verb, path, body, pause_s)
-        except BaseException:
-            self.close()
-            raise
-
-    async def _ask(self, verb: str, path: str, body: bytes, pause_s: float) -> float:
-        began = time.monotonic()
-        if self.writer is None or self.reader.at_eof() or self.writer.is_closing():
-            self.close()
-            self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
-        head = f"{verb} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAccept: {self.accept}\r\n"
-        if self.token:
-            head += f"Authorization: Bearer {self.token}\r\n"
-        if body:
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        if not self.keep:
-            head += "Connection: close\r\n"
-        half = len(body) // 2 if pause_s else len(body)
-        self.writer.write(head.encode() + b"\r\n" + body[:half])
-        if pause_s:
-            await asyncio.sleep(pause_s)
-            began = time.monotonic()
-            self.writer.write(body[half:])
-        await self.writer.drain()
-        status, closes, content = await self._answer()
-        if closes or not self.keep:
-            self.close()
-        if not 200 <= status < 300:
-            raise Refused(f"{verb} {path} answered {status}: {content[:200]!r}")
-        return began
-
-    async def _answer(self) -> tuple[int, bool, bytes]:
-        """The status, whether the connection ends, and the body."""
-        first, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        closes = headers.get("connection", "").lower() == "close"
-        if headers.get("transfer-encoding") == "chunked":
-            content = b""
-            while size := int((await self.reader.readuntil(b"\r\n")).split(b";")[0], 16):
-                content += (await self.reader.readexactly(size + 2))[:-2]
-            await self.reader.readuntil(b"\r\n")
-        elif "content-length" in headers:
-            content = await self.reader.readexactly(int(headers["content-length"]))
-        else:
-            closes, content = True, await self.reader.read()
-        return int(first.split()[1]), closes, content
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-        self.reader = self.writer = None
 
 
 class Clients:
@@ -105,8 +37,7 @@ class Clients:
         self.calls: list[tuple[str, float, float, str | None]] = []
 
     async def run(self) -> None:
-        options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{self.target.locations}", options) as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self.target.locations}", OPTIONS) as channel:
             stub = LocationServiceStub(channel)
             turns = [self.phone(number, one) for number, one in enumerate(self.target.phones)]
             *senders, gateway = self.target.grpc_phones
@@ -185,7 +116,7 @@ class Clients:
                 answers = stub.RecordLocations(iter([batch]), metadata=shown, timeout=TIMEOUT_S)
                 accepted = [answer.accepted async for answer in answers]
                 if accepted != [1]:
-                    raise Refused(f"RecordLocations answered {accepted}")
+                    raise AssertionError(f"RecordLocations answered {accepted}")
 
             await self.call("gRPC ping", record)
 

@@ -15,11 +15,12 @@ from random import Random
 import pytest
 
 from tests.attacks.attacks import ATTACKS
-from tests.attacks.clients import Http, now
+from tests.attacks.clients import now
 from tests.attacks.filling import MAKE_PEOPLE, make_tokens, prepare
 from tests.attacks.target import Holder
 from tests.attacks.trial import MEMORY_MB, TEMPORARY_MB, Trial
 from tests.gunicorn_server import until
+from tests.load import Http
 from tests.system import System, a_system, at
 
 PHONES = 50
