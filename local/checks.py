@@ -1,4 +1,4 @@
-"""`make lint`, `make test` and `make bench`."""
+"""`make lint`, and the throw-away database and broker of `make test` and `make bench`."""
 
 import os
 import signal
@@ -20,14 +20,13 @@ LINTERS = (
 
 
 def lint(instance: Instance) -> int:
-    """Runs every check, also after one that failed; 0 when none did."""
+    """Runs all checks, also after one has failed. Returns 0 if none has."""
     failed = []
     environ = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     for command in LINTERS:
         say(f"$ {' '.join(command)}")
-        if subprocess.run(
-            [BIN / command[0], *command[1:]], cwd=instance.checkout, env=environ, check=False
-        ).returncode:
+        line = [BIN / command[0], *command[1:]]
+        if subprocess.run(line, cwd=instance.checkout, env=environ, check=False).returncode:
             failed.append(" ".join(command))
     say(f"Failed: {'; '.join(failed)}" if failed else "All checks passed.")
     return 1 if failed else 0
@@ -52,9 +51,9 @@ def test_paths(instance: Instance, without: set[str]) -> list[str]:
 
 
 def on_throwaway(instance: Instance, module: list[str], *, durable: bool = False) -> int:
-    """Runs `python -m module` on a cluster and a broker of its own, beside whatever runs.
+    """Runs `python -m module` with its own cluster and broker; returns its exit status.
 
-    Gives its exit status. The broker's address goes by a name that is no setting: only who asks has it.
+    TEST_KAFKA_URL is not a setting, so only tests that ask for the broker use it.
     """
     with throwaway_cluster(durable=durable) as cluster, throwaway_broker() as broker:
         environ = os.environ | {
@@ -62,19 +61,19 @@ def on_throwaway(instance: Instance, module: list[str], *, durable: bool = False
             "DATABASE_URL": cluster.url,
             "TEST_KAFKA_URL": broker.url,
             "SECRET_KEY": "for-tests-only",
-            "ACCESS": "open",  # tests of access say otherwise
-            "SERVICE_TOKEN": "",  # not those of a system that runs in this checkout
+            "ACCESS": "open",  # tests of access set it themselves
+            "SERVICE_TOKEN": "",  # not those of a system of this checkout
             "SERVICE_TOKENS": "",
         }
-        # Web processes of the tests serve pages, whose files have hashed names only once they are collected.
+        # Web processes of the tests serve static files, which must be collected to have hashed names.
         collect = [str(BIN / "python"), "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
         subprocess.run(collect, cwd=instance.checkout, env=environ, check=True)
         process = subprocess.Popen([BIN / "python", "-m", *module], cwd=instance.checkout, env=environ)
         try:
             return process.wait()
         except KeyboardInterrupt:
-            return process.wait()  # Ctrl-C reached it too, and it ends in its own way
+            return process.wait()  # it got Ctrl-C, too
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)  # on SIGTERM pytest would leave its systems running
+                process.send_signal(signal.SIGINT)  # after SIGTERM pytest would leave its systems running
                 process.wait(60)

@@ -1,9 +1,8 @@
-"""Reads a rendering: which processes, jobs and Services a stage consists of.
+"""Reads a rendering: the processes, jobs and Services of a stage.
 
-The rendering is the one source of what runs; whatever in it this reader does not understand is refused
-rather than skipped. Of StatefulSets only the names are read, because the runner brings its own database and
-broker; the process of the proxy is left out, because the HAProxy that stands for all Services takes over its
-routes. What a cluster runs at its times is read and not run: a machine has a clock of its own (docs/run.md).
+Everything that the reader does not understand is refused. Of StatefulSets it reads only the names, because
+the runner has its own database and broker. It leaves out the process of the proxy, because one HAProxy
+replaces all Services and takes over its routes. CronJobs are read but not run (docs/run.md).
 """
 
 import re
@@ -17,16 +16,16 @@ import yaml
 from local.instance import NODE_PORT_BASE, NODE_PORTS, Instance, Refused
 
 NAME_LABEL = "app.kubernetes.io/name"
-# As the manifests write it; the runner's own broker, or one that is given, has another address.
+# In the manifests; the private broker, or a given one, has another address.
 BROKERS_URL = "kafka://kafka:9092"
 BEFORE_IT_GOES = "connect/before-it-goes"
 ROUTES = "routes.map"
-DOOR = "-door"  # the end of a Service's name that clients reach another one by
+DOOR = "-door"  # suffix of the Service by which clients reach another Service
 
 
 @dataclass(frozen=True)
 class Process:
-    """One container that serves, or, as a job, one that ends."""
+    """The one container of a Deployment or of a job."""
 
     name: str
     command: tuple[str, ...]
@@ -34,15 +33,17 @@ class Process:
     ports: Mapping[str, int]
     ready_path: str | None
     speaks_grpc: bool = False
-    ready_command: tuple[str, ...] | None = None  # of a worker, which serves nobody
-    before_it_goes: tuple[str, ...] | None = None  # what has to run to its end before a stage is without it
+    ready_command: tuple[str, ...] | None = None  # of a worker, which has no port
+    before_it_goes: tuple[str, ...] | None = (
+        None  # a task to complete before a stage runs without the process
+    )
 
 
 @dataclass(frozen=True)
 class Service:
-    """A name that stays while processes come and go. Only neighbours know one without a `node_port`.
+    """An address that stays while processes are replaced. One without a `node_port` is for neighbours only.
 
-    Where `process` is None the routes of the stage say who answers.
+    If `process` is None, the stage's routes select the process.
     """
 
     name: str
@@ -57,20 +58,19 @@ class Stage:
     processes: tuple[Process, ...]
     jobs: tuple[Process, ...]
     services: tuple[Service, ...]
-    routes: str | None = None  # the map file of the stage's proxy, where it has one
-    scheduled: tuple[Process, ...] = ()  # jobs that a cluster runs at their times
-    stateful: tuple[str, ...] = ()  # postgis, kafka: the names of what keeps data
+    routes: str | None = None  # the map file of the stage's proxy
+    scheduled: tuple[Process, ...] = ()  # the CronJobs
+    stateful: tuple[str, ...] = ()  # the names of the StatefulSets: postgis, kafka
 
 
 def stage_names(instance: Instance) -> list[str]:
-    """In the order of the walk."""
-    return sorted(
-        (path.stem for path in instance.rendered.glob("*.yaml")), key=lambda name: int(name.split("-")[0])
-    )
+    """In order."""
+    names = (path.stem for path in instance.rendered.glob("*.yaml"))
+    return sorted(names, key=lambda name: int(name.split("-")[0]))
 
 
 def find_stage(instance: Instance, wanted: str | None) -> str:
-    """The directory's name for a name or a number; the last of the walk for None."""
+    """The full name for a name or a number; the last stage for None."""
     names = stage_names(instance)
     if not wanted:
         return names[-1]
@@ -83,7 +83,7 @@ def find_stage(instance: Instance, wanted: str | None) -> str:
 def read_stage(
     instance: Instance, name: str, secrets: Mapping[str, str], *, brokers_url: str = BROKERS_URL
 ) -> Stage:
-    """The stage as its manifests say it; `secrets` stands for the Secret that they only refer to."""
+    """The stage of a rendering; `secrets` has the values of the Secret."""
     text = (instance.rendered / f"{name}.yaml").read_text()
     return parse(name, text.replace(BROKERS_URL, brokers_url), secrets)
 
@@ -104,13 +104,13 @@ def parse(name: str, rendering: str, secrets: Mapping[str, str]) -> Stage:
         jobs=tuple(process(one, maps, secrets) for one in of_kind("Job")),
         services=tuple(services([*of_kind("Service")], answering)),
         routes=next((one[ROUTES] for one in maps.values() if ROUTES in one), None) if proxies else None,
-        scheduled=tuple(process(a_job(one), maps, secrets) for one in of_kind("CronJob")),
+        scheduled=tuple(process(job_of(one), maps, secrets) for one in of_kind("CronJob")),
         stateful=tuple(one["metadata"]["name"] for one in of_kind("StatefulSet")),
     )
 
 
-def a_job(cron_job: dict[str, Any]) -> dict[str, Any]:
-    """The job that it makes each time."""
+def job_of(cron_job: dict[str, Any]) -> dict[str, Any]:
+    """The job that a CronJob makes each time."""
     return cron_job | {"spec": cron_job["spec"]["jobTemplate"]["spec"]}
 
 
@@ -163,7 +163,7 @@ def token_keys(instance: Instance) -> list[str]:
 
 
 def services(objects: list[dict[str, Any]], answering: Mapping[str, str | None]) -> Iterator[Service]:
-    """Those of processes. `<name>-door` leads through the proxy to `<name>`, which has its node port here."""
+    """The Services of processes. `<name>` gets the node port of `<name>-door`, which is behind the proxy."""
     doors = {}
     for one in objects:
         if one["metadata"]["name"].endswith(DOOR):
@@ -179,8 +179,8 @@ def services(objects: list[dict[str, Any]], answering: Mapping[str, str | None])
         raise Refused(f"There is no Service for {', '.join(doors)}, which has a door.")
 
 
-def natively(key: str, value: str, instance: Instance, services: tuple[Service, ...]) -> str:
-    """A variable's value with Services' names and node ports replaced by what stands for them here."""
+def localized(key: str, value: str, instance: Instance, services: tuple[Service, ...]) -> str:
+    """A variable's value with the local addresses of Services and node ports."""
     names = {service.name for service in services}
     if key == "ALLOWED_HOSTS":
         hosts = value.split(",")

@@ -1,4 +1,4 @@
-"""What docs/migration.md shows of the stages, made from their renderings by `make render`."""
+"""The generated blocks of docs/migration.md: a drawing, the step and the sizes of each stage."""
 
 import difflib
 import re
@@ -13,14 +13,14 @@ from local.kafka import NO_PASSWORDS
 from local.manifests import Process, Stage
 
 TARGET = "docs/migration.md"
-# Stand for what a stage only refers to.
+# Values for the Secrets, which renderings only refer to.
 SECRETS = defaultdict(lambda: "-", DATABASE_URL="postgis:", **NO_PASSWORDS)
 SAID = {"PERSONS_URL": "who", "LOCATIONS_URL": "where", "PINGS_URL": "pings"}
 BLOCK = re.compile(r"(<!-- (\S+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
 
 
-def told(instance: Instance, text: str) -> str:
-    """The document with its blocks made anew; those that are not about a stage are left alone."""
+def updated(instance: Instance, text: str) -> str:
+    """The document with new blocks. Blocks with other names are kept."""
     names = manifests.stage_names(instance)
     blocks = {"sizes": sizes(instance, names)}
     before: Stage | None = None
@@ -36,16 +36,16 @@ def told(instance: Instance, text: str) -> str:
     return BLOCK.sub(block, text)
 
 
-def tell(instance: Instance) -> None:
+def update(instance: Instance) -> None:
     path = instance.checkout / TARGET
-    path.write_text(told(instance, path.read_text()))
+    path.write_text(updated(instance, path.read_text()))
 
 
 # --- the picture ---------------------------------------------------------------------------------
 
 
 def picture(stage: Stage, before: Stage | None) -> str:
-    """Who asks whom; what is new or has changed since the stage before has a thick border."""
+    """The processes and their calls. New and changed ones have a thick border."""
     processes = {one.name: one for one in stage.processes}
     lines = ["flowchart LR", "  clients([clients])", "  postgis[(postgis)]"]
     lines += [f"  {node(name)}[{name}]" for name in processes]
@@ -60,7 +60,7 @@ def picture(stage: Stage, before: Stage | None) -> str:
         lines.append(edge("proxy", to, pattern))
     for process in stage.processes:
         for to, said in asks(process, stage):
-            is_worker = process.ready_command is not None  # what it asks the broker for comes from there
+            is_worker = process.ready_command is not None  # it reads from the broker
             lines.append(edge(to, process.name, said) if is_worker else edge(process.name, to, said))
         if process.environ.get("DATABASE_URL"):
             lines.append(edge(process.name, "postgis"))
@@ -84,7 +84,7 @@ def edge(one: str, other: str, label: str = "") -> str:
 
 
 def routes(stage: Stage) -> Iterator[tuple[str, str]]:
-    """Each route's path, as one would say it, and who answers there."""
+    """The path of each route, in a readable form, and the process behind it."""
     for line in (stage.routes or "").splitlines():
         if line and not line.startswith("#"):
             pattern, to = line.split()
@@ -93,10 +93,10 @@ def routes(stage: Stage) -> Iterator[tuple[str, str]]:
 
 
 def asks(process: Process, stage: Stage) -> Iterator[tuple[str, str]]:
-    """Each neighbour that the wiring leads the process to, and what it is asked, in what way."""
+    """Each neighbour that the process calls, and the label of the call."""
     urls = {name: process.environ.get(name, "local:") for name in SAID}
     apps = process.environ.get("SERVED_APPS", "").split(",")
-    # One that serves no apps is told where those are whom it asks, and of nobody else.
+    # A process that serves no apps has only the URLs of the neighbours that it calls.
     whom = [name for app in apps for name in (neighbour_settings(app) or ())] if apps != [""] else list(SAID)
     found: dict[tuple[str, str], list[str]] = {}
     for name in dict.fromkeys(whom):
@@ -110,7 +110,7 @@ def asks(process: Process, stage: Stage) -> Iterator[tuple[str, str]]:
 
 
 def answering(address: str, stage: Stage) -> str:
-    """Who is behind a Service's address."""
+    """The process behind a Service's address."""
     host, _, port = address.partition(":")
     found = {(one.name, str(one.port)): one.process for one in stage.services}
     return found.get((host, port)) or host
@@ -120,7 +120,7 @@ def answering(address: str, stage: Stage) -> str:
 
 
 def rewired(stage: Stage, before: Stage | None) -> str:
-    """The step in the lines that carry it: what each process serves, where its neighbours are, the routes."""
+    """The step as a difference of apps, neighbour URLs and routes."""
     old, new = (essence(one) if one else [] for one in (before, stage))
     if before is None:
         return "\n".join(["```", *new, "```"])
@@ -133,7 +133,7 @@ def essence(stage: Stage) -> list[str]:
     for process in stage.processes:
         served = process.environ.get("SERVED_APPS")
         lines.append(f"{process.name}: {'serves ' + served if served else ' '.join(process.command)}")
-    wiring: dict[str, str] = {}  # not everybody is told all of it
+    wiring: dict[str, str] = {}  # no process has all of it
     for process in stage.processes:
         wiring |= {setting: process.environ[setting] for setting in SAID if setting in process.environ}
     lines += [f"{setting}={wiring.get(setting, 'local:')}" for setting in SAID]

@@ -1,47 +1,31 @@
-"""newman, which runs the Postman collection in the tests: fetched once by npm as local/newman/ pins it.
+"""newman, which runs the Postman collection in the tests: fetched by npm, pinned in local/newman/.
 
-Node itself comes with requirements-dev.txt.
+requirements-dev.txt brings Node. Standard library only.
 """
 
 import hashlib
 import shutil
-import subprocess
 from pathlib import Path
 
-from local.instance import CHECKOUT, VENV, Refused, private_directory, say
+from local.downloads import download, is_current, run
+from local.instance import CHECKOUT, VENV
 
 PINNED = CHECKOUT / "local" / "newman"
 FOLDER = CHECKOUT / ".local" / "newman"
 
 
-def fetch(folder: Path = FOLDER) -> None:
-    """Has npm install beside and renames, so that an interrupted fetch is begun again."""
-    stamp = folder / "stamp"
-    if stamp.exists() and stamp.read_text() == digest():
+def fetch() -> None:
+    pins = hashlib.sha256((PINNED / "package-lock.json").read_bytes()).hexdigest()
+    if is_current(FOLDER, pins):
         return
-    say("Fetching newman, which runs the Postman collection, 66 MB.")
-    unfinished = private_directory(folder.parent) / f"{folder.name}.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(PINNED, unfinished)
-    # It needs no script of its packages to run, and nobody here knows what they would do.
-    command = [str(VENV / "bin" / "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    log = folder.parent / "npm.log"
-    with log.open("wb") as output:
-        result = subprocess.run(
-            command, cwd=unfinished, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
-        )
-    if result.returncode != 0:
-        raise Refused(f"npm could not fetch newman; is an npm registry in reach? See {log}.")
-    (unfinished / "stamp").write_text(digest())
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
-
-
-def digest() -> str:
-    return hashlib.sha256((PINNED / "package-lock.json").read_bytes()).hexdigest()
+    with download(FOLDER, pins, "newman, which runs the Postman collection, 66 MB") as unfinished:
+        shutil.copytree(PINNED, unfinished, dirs_exist_ok=True)
+        # It needs none of its packages' install scripts.
+        command = [str(VENV / "bin" / "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        run(command, unfinished, "npm could not fetch newman; is an npm registry reachable?")
 
 
 def command(*arguments: str | Path) -> list[str]:
-    """What runs newman with these arguments."""
+    """The command that runs newman."""
     program = FOLDER / "node_modules" / "newman" / "bin" / "newman.js"
     return [str(VENV / "bin" / "node"), str(program), *map(str, arguments)]

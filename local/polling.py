@@ -1,14 +1,15 @@
-"""Waiting with a bound: the only way in which anything here waits."""
+"""Polling with a timeout: the only way in which the code of local/ and of the tests waits."""
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-def poll(done: Callable[[], bool], timeout_s: float, every_s: float = 0.05) -> bool:
-    """Waits until it is done; False when it was not in time."""
+def poll(check: Callable[[], T], timeout_s: float, every_s: float = 0.05) -> T:
+    """The first true answer; after the timeout the last answer, which is false."""
     end = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > end:
-            return False
+    while not (answer := check()) and time.monotonic() <= end:
         time.sleep(every_s)
-    return True
+    return answer

@@ -1,14 +1,12 @@
-"""A PostGIS cluster of the system's own, or of one test run's: on loopback, for one role, touching no other.
+"""A PostGIS cluster of one system or one test run: on loopback, for one role, without a Unix socket.
 
-It has no Unix socket, so no path is ever too long for one. PostgreSQL refuses to run as root: for root it
-runs as the package's user, in a folder outside the checkout, because a checkout under /root is closed to it.
+PostgreSQL refuses to run as root. For root it runs as the package's user, in a folder outside the checkout,
+because that user cannot enter a checkout below /root.
 """
 
 import contextlib
-import ctypes
 import json
 import os
-import pwd
 import random
 import secrets
 import shutil
@@ -19,15 +17,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from local.instance import Instance, Refused, read_json, say, write
-from local.polling import poll
+import psutil
+
+from local.instance import Instance, Refused, read_json, replaced, say, write
 from local.prepare import has_postgis, postgresql_versions
-from local.supervision import Program, tail
+from local.supervision import Program
+from local.throwaway import running
 
 UNPRIVILEGED = "postgres"
-# Below the range from which the kernel takes the ports of outgoing connections, away from well-known ones.
+# Below the range of the kernel's ephemeral ports, away from well-known ones.
 PORTS = range(20000, 29000)
 START_TIMEOUT_S = 60
 CARELESS = {
@@ -37,7 +36,6 @@ CARELESS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
 }
-PR_SET_PDEATHSIG = 1
 
 SCHEMA = """
 SET client_min_messages = warning;
@@ -55,7 +53,7 @@ SELECT 'CREATE DATABASE connect OWNER connect'
 
 @dataclass(frozen=True)
 class Cluster:
-    """`home` holds `data/`, and `cluster.json` with the port and the passwords."""
+    """`home` contains `data/`, and `cluster.json` with the other fields."""
 
     home: Path
     port: int
@@ -68,16 +66,13 @@ class Cluster:
 
     @property
     def binaries(self) -> Path:
-        """Those that made the data; for data still to be made the newest that there are with PostGIS."""
+        """Of the version that made the data; for new data of the newest version that has PostGIS."""
         made_by = self.data / "PG_VERSION"
-        if made_by.exists():
-            version = int(made_by.read_text())
-            if not has_postgis(version):
-                raise Refused(
-                    f"{self.data} was made by PostgreSQL {version}; install postgresql-{version}-postgis-3."
-                )
-        else:
-            version = next(filter(has_postgis, postgresql_versions()))
+        version = (
+            int(made_by.read_text()) if made_by.exists() else next(filter(has_postgis, postgresql_versions()))
+        )
+        if not has_postgis(version):
+            raise Refused(f"{self.data} needs PostgreSQL {version}; install postgresql-{version}-postgis-3.")
         return Path(f"/usr/lib/postgresql/{version}/bin")
 
     @property
@@ -88,28 +83,17 @@ class Cluster:
         return [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(self.port)]
 
     def program(self) -> Program:
-        """SIGINT, because on SIGTERM PostgreSQL waits for its clients to leave."""
-        return Program(
-            name="postgis",
-            command=self.command(),
-            directory=self.home,
-            priority=100,
-            stop_signal="INT",
-            user=unprivileged_user(),
-        )
+        """SIGINT, because on SIGTERM PostgreSQL waits for its clients to disconnect."""
+        user = UNPRIVILEGED if os.getuid() == 0 else None
+        return Program("postgis", self.command(), self.home, priority=100, stop_signal="INT", user=user)
 
     def is_ready(self) -> bool:
-        probe: list[str | Path] = [
-            self.binaries / "pg_isready",
-            "--quiet",
-            "--host=127.0.0.1",
-            f"--port={self.port}",
-        ]
+        probe = [str(self.binaries / "pg_isready"), "--quiet", "--host=127.0.0.1", f"--port={self.port}"]
         return subprocess.run(probe, check=False).returncode == 0
 
     def create_database(self, *, attributes: str = "") -> None:
-        """The role, the database and its extensions, as far as they are not there yet."""
-        psql: list[str | Path] = [self.binaries / "psql", "-qAtX", "--host=127.0.0.1", f"--port={self.port}"]
+        """Creates the role, the database and its extensions where they are missing."""
+        psql = [str(self.binaries / "psql"), "-qAtX", "--host=127.0.0.1", f"--port={self.port}"]
         result = subprocess.run(
             [*psql, "--username=postgres", "--set=ON_ERROR_STOP=1", "postgres"],
             input=SCHEMA.format(attributes=attributes, password=self.password),
@@ -122,76 +106,68 @@ class Cluster:
             raise Refused(f"The database could not be created:\n{result.stderr}")
 
 
-def unprivileged_user() -> str | None:
-    return UNPRIVILEGED if os.getuid() == 0 else None
-
-
 def home_of(instance: Instance) -> Path:
     return Path(f"/var/lib/connect-{instance.key}") if os.getuid() == 0 else instance.state / "postgis"
 
 
 def private_cluster(instance: Instance, *, running: bool) -> Cluster:
-    """The system's cluster, made if need be. Its port stays, unless somebody else took it in the meantime."""
+    """The system's cluster, made at the first call. Its port changes only if another program has taken it."""
     home = home_of(instance)
     own_directory(home)
     known = read_json(home / "cluster.json")
     if not known and (home / "data").exists():
-        raise Refused(
-            f"{home} holds a cluster whose passwords are lost; move it away to start with a new one."
-        )
+        raise Refused(f"{home} has a cluster without its passwords; move it away to start with a new one.")
     known.setdefault("password", secrets.token_urlsafe(24))
     known.setdefault("admin_password", secrets.token_urlsafe(24))
     if "port" not in known or not (running or is_free(known["port"])):
         known["port"] = free_port()
-    if known != read_json(home / "cluster.json"):
-        write(home / "cluster.json", json.dumps(known, indent=1) + "\n")
+    write(home / "cluster.json", json.dumps(known, indent=1) + "\n")
     cluster = Cluster(home, known["port"], known["password"], known["admin_password"])
     if not cluster.data.exists():
         say(f"Making a PostGIS cluster in {home}.")
     make_data(cluster, settings())
     if not running:
-        forget_stale_pid(cluster)
+        remove_stale_pid(cluster)
     return cluster
 
 
-def forget_stale_pid(cluster: Cluster) -> None:
-    """After a crash of the machine the number may be another process's; PostgreSQL would refuse to start."""
+def remove_stale_pid(cluster: Cluster) -> None:
+    """After a crash another process may have the pid in the file, and PostgreSQL would refuse to start."""
     file = cluster.data / "postmaster.pid"
-    with contextlib.suppress(FileNotFoundError):
-        pid = file.read_text().split("\n")[0]
-        command_line = Path(f"/proc/{pid}/cmdline")
-        if not command_line.exists() or str(cluster.data).encode() not in command_line.read_bytes():
-            file.unlink()
+    if not file.exists():
+        return
+    try:
+        command = psutil.Process(int(file.read_text().split("\n")[0])).cmdline()
+    except psutil.NoSuchProcess:
+        command = []
+    if str(cluster.data) not in command:
+        file.unlink()
 
 
 def make_data(cluster: Cluster, lines: Mapping[str, str], *options: str) -> None:
-    """Runs initdb aside and renames, so that an interrupted one is begun again, and writes the settings."""
+    """Runs initdb if there is no data, and writes the settings."""
     if not cluster.data.exists():
-        unfinished = cluster.home / "data.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
         password_file = cluster.home / "password"
         write(password_file, cluster.admin_password + "\n")
         give_away(password_file)
-        initdb = [str(cluster.binaries / "initdb"), f"--pgdata={unfinished}", "--username=postgres"]
-        initdb += [f"--pwfile={password_file}", "--auth=scram-sha-256", "--encoding=UTF8"]
-        initdb += ["--locale=C.UTF-8", "--data-checksums", *options]
-        result = subprocess.run(
-            initdb, cwd=cluster.home, capture_output=True, text=True, check=False, **as_unprivileged()
-        )
-        password_file.unlink()
-        if result.returncode != 0:
-            raise Refused(f"initdb failed:\n{result.stdout}{result.stderr}")
-        unfinished.rename(cluster.data)
+        with replaced(cluster.data) as unfinished:
+            initdb = [str(cluster.binaries / "initdb"), f"--pgdata={unfinished}", "--username=postgres"]
+            initdb += [f"--pwfile={password_file}", "--auth=scram-sha-256", "--encoding=UTF8"]
+            initdb += ["--locale=C.UTF-8", "--data-checksums", *options]
+            result = subprocess.run(
+                [*unprivileged(), *initdb], cwd=cluster.home, capture_output=True, text=True, check=False
+            )
+            password_file.unlink()
+            if result.returncode != 0:
+                raise Refused(f"initdb failed:\n{result.stdout}{result.stderr}")
     file = cluster.data / "postgresql.conf"
-    text = "".join(f"{key} = '{value}'\n" for key, value in lines.items())
-    if file.read_text() != text:
-        write(file, text)
-        give_away(file)
+    write(file, "".join(f"{key} = '{value}'\n" for key, value in lines.items()))
+    give_away(file)
 
 
 def settings(**changes: str) -> dict[str, str]:
-    """PostgreSQL's own settings for a laptop: a good part of its memory, and a disk without moving parts."""
-    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    """Settings for a laptop: a large part of its memory, and a solid-state disk."""
+    memory_mb = psutil.virtual_memory().total // 2**20
     return {
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": "",
@@ -216,51 +192,21 @@ def settings(**changes: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def throwaway_cluster(*, durable: bool = False) -> Iterator[Cluster]:
-    """A cluster for one run of tests or of the bench, gone afterwards.
-
-    It is quick, because it need not survive anything; `durable` writes as carefully as one that is to stay.
-    """
-    home = Path(tempfile.mkdtemp(prefix="connect-test-"))
-    process = None
-    try:
+    """A cluster for one run of tests or of the bench, deleted at the end. It is fast, unless `durable`."""
+    with tempfile.TemporaryDirectory(prefix="connect-test-") as folder:
+        home = Path(folder)
         own_directory(home)
         cluster = Cluster(home, free_port(), secrets.token_urlsafe(12), secrets.token_urlsafe(12))
-        careless = {} if durable else CARELESS
-        make_data(cluster, settings(**careless), "--no-sync")
-        with (home / "log").open("wb") as log:
-            process = subprocess.Popen(
-                cluster.command(),
-                cwd=home,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # so that Ctrl-C does not reach it before the tests have ended
-                preexec_fn=end_with_parent,  # noqa: PLW1509 - there are no threads here
-                **as_unprivileged(),
-            )
-        poll(lambda: cluster.is_ready() or process.poll() is not None, START_TIMEOUT_S)
-        if not cluster.is_ready():
-            raise Refused(f"PostgreSQL did not start:\n{tail(home / 'log')}")
-        cluster.create_database(attributes="CREATEDB")
-        yield cluster
-    finally:
-        if process is not None:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(30)
-        shutil.rmtree(home)
+        make_data(cluster, settings(**({} if durable else CARELESS)), "--no-sync")
+        with running(cluster.command(), home, cluster.is_ready, signal.SIGQUIT, prefix=unprivileged()):
+            cluster.create_database(attributes="CREATEDB")
+            yield cluster
 
 
-def end_with_parent() -> None:
-    """PostgreSQL goes at once when the test run is killed without a chance to clean up."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
-
-
-def as_unprivileged() -> dict[str, Any]:
-    """What subprocess needs to leave root behind; nothing for anyone else."""
-    if unprivileged_user() is None:
-        return {}
-    entry = pwd.getpwnam(UNPRIVILEGED)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+def unprivileged() -> list[str]:
+    """The prefix of a command that root must run as another user."""
+    as_user = ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--init-groups"]
+    return as_user if os.getuid() == 0 else []
 
 
 def own_directory(path: Path) -> None:
@@ -269,8 +215,8 @@ def own_directory(path: Path) -> None:
 
 
 def give_away(path: Path) -> None:
-    if unprivileged_user() is not None:
-        shutil.chown(path, UNPRIVILEGED, pwd.getpwnam(UNPRIVILEGED).pw_gid)
+    if os.getuid() == 0:
+        shutil.chown(path, UNPRIVILEGED, UNPRIVILEGED)
 
 
 def is_free(port: int) -> bool:
@@ -284,6 +230,6 @@ def is_free(port: int) -> bool:
 
 
 def free_port(taken: frozenset[int] = frozenset()) -> int:
-    """A port of 127.0.0.1 on which nobody listens; `taken` are those promised to somebody already."""
+    """A port of 127.0.0.1 on which no program listens; `taken` are ports with other plans."""
     candidates = (random.choice(PORTS) for _ in range(1000))  # noqa: S311 - no secret
     return next(port for port in candidates if port not in taken and is_free(port))

@@ -1,16 +1,14 @@
-"""What the other commands stand on: Debian packages, the virtual environment, the broker's jars, newman.
+"""Installs what is missing: Debian packages, the virtual environment, the broker's jars, newman.
 
-Nothing is done twice.
-
-Called by the Makefile with the system's own Python, before there is a virtual environment:
+The Makefile runs it with the system's own Python before a virtual environment exists:
 `python3 -m local.prepare local` for running, `python3 -m local.prepare dev` for tests and checks.
 """
 
-import contextlib
 import ctypes.util
 import fcntl
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -18,16 +16,18 @@ import sys
 from pathlib import Path
 
 from local import jars, newman
-from local.instance import CHECKOUT, VENV, Refused, complain, given, private_directory, say
+from local.instance import CHECKOUT, VENV, Refused, complain, private_directory, say
 
 OLDEST_POSTGRESQL = 15
-REQUIREMENTS = {"local": "requirements-local.txt", "dev": "requirements-dev.txt"}  # each is a closure
+REQUIREMENTS = {
+    "local": "requirements-local.txt",
+    "dev": "requirements-dev.txt",
+}  # each with all dependencies
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
-# PostgreSQL's packages make and start a cluster of their own unless they are told not to; the file is
-# there only while they are installed, so that the machine's defaults stay what they were.
+# PostgreSQL's packages create a cluster unless this file forbids it. It exists only during the installation.
 NO_CLUSTER = "/etc/postgresql-common/createcluster.d/connect.conf"
-# HAProxy's package starts a system service that nobody asked for.
+# HAProxy's package starts a system service.
 NO_SERVICE = (
     "if [ -d /run/systemd/system ]; then systemctl disable --now haproxy; "
     "else service haproxy stop; update-rc.d haproxy disable; fi"
@@ -36,11 +36,8 @@ NO_SERVICE = (
 
 def postgresql_versions(root: Path = Path("/usr/lib/postgresql")) -> list[int]:
     """The installed server versions that are new enough, newest first."""
-    found = (
-        int(path.parent.parent.name)
-        for path in root.glob("*/bin/postgres")
-        if path.parent.parent.name.isdigit()
-    )
+    names = [path.parent.parent.name for path in root.glob("*/bin/postgres")]
+    found = [int(name) for name in names if name.isdigit()]
     return sorted((version for version in found if version >= OLDEST_POSTGRESQL), reverse=True)
 
 
@@ -49,30 +46,30 @@ def has_postgis(version: int) -> bool:
 
 
 def missing_packages(*, private_cluster: bool, private_broker: bool, dev: bool) -> dict[str, str]:
-    """Package names with the reason that is shown for each."""
+    """The reason for each missing package, by its name."""
     missing: dict[str, str] = {}
-    if not has_venv():
+    if not can_make_venv():
         missing["python3-venv"] = "makes the virtual environment"
     if shutil.which("haproxy", path=SYSTEM_PATH) is None:
-        missing["haproxy"] = "the one door before all processes"
+        missing["haproxy"] = "the proxy in front of all processes"
     versions = postgresql_versions()
     if private_cluster and not any(map(has_postgis, versions)):
         name = f"postgresql-{versions[0]}-postgis-3" if versions else "postgresql-postgis"
-        missing[name] = "PostgreSQL with PostGIS, for a cluster of its own (no system cluster is made)"
+        missing[name] = "PostgreSQL with PostGIS, for a private cluster (no system cluster is created)"
     elif ctypes.util.find_library("gdal") is None:
         missing["gdal-bin"] = "the geometry library of GeoDjango"
     if private_broker and jars.java() is None:
         missing["default-jre-headless"] = f"Java {jars.OLDEST_JAVA} or newer, which runs the broker"
     if private_broker and not jars.are_fetched() and shutil.which("mvn") is None:
-        missing["maven"] = "fetches the broker, Apache Kafka, by its Maven coordinates"
+        missing["maven"] = "fetches the broker, Apache Kafka"
     if dev and shutil.which("chromium") is None:
         missing["chromium"] = "the browser of the tests"
     if dev and ctypes.util.find_library("atomic") is None:
-        missing["libatomic1"] = "a library of the driver of that browser"
+        missing["libatomic1"] = "a library of the browser's driver"
     return missing
 
 
-def has_venv() -> bool:
+def can_make_venv() -> bool:
     if (VENV / "bin" / "python").exists():
         return True
     probe = [sys.executable, "-c", "import ensurepip, venv"]
@@ -80,7 +77,7 @@ def has_venv() -> bool:
 
 
 def install_script(packages: list[str]) -> str:
-    """One line of shell that does everything as root; what is run and what is shown are the same text."""
+    """One line of shell for root. The same text is run and shown."""
     steps = ["apt-get update -q"]
     install = (
         "DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "
@@ -96,20 +93,19 @@ def install_script(packages: list[str]) -> str:
 
 
 def install_packages(missing: dict[str, str]) -> None:
-    """Installs as root or through sudo; where neither is to be had, says the line to run and stops."""
+    """Installs them as root or with sudo; without either, prints the line to run and stops."""
     for package, reason in missing.items():
         say(f"Installing {package}: {reason}.")
     script = install_script(list(missing))
     as_root = root_command()
     if as_root is None or shutil.which("apt-get") is None:
-        raise Refused(f"Installing them needs root. Run this, then make again:\n\n{shown(script)}\n")
-    command = [*as_root, "sh", "-c", script]
+        raise Refused(f"The installation needs root. Run this, then make again:\n\n{shown(script)}\n")
     log = private_directory(CHECKOUT / ".local") / "apt.log"
     with log.open("wb") as output:
-        result = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
-    if result.returncode != 0:
+        done = subprocess.run([*as_root, "sh", "-c", script], stdout=output, stderr=output, check=False)
+    if done.returncode != 0:
         complain("\n".join(log.read_text(errors="replace").splitlines()[-20:]))
-        raise Refused(f"The installation failed; all it said is in {log}. What was run:\n\n{shown(script)}\n")
+        raise Refused(f"The installation failed; {log} has its output. The command was:\n\n{shown(script)}\n")
 
 
 def shown(script: str) -> str:
@@ -117,7 +113,7 @@ def shown(script: str) -> str:
 
 
 def root_command() -> list[str] | None:
-    """What to put before a command that needs root; None where root is out of reach."""
+    """The prefix of a command that needs root; None if the user cannot become root."""
     if os.getuid() == 0:
         return []
     if shutil.which("sudo") is None:
@@ -128,36 +124,33 @@ def root_command() -> list[str] | None:
 
 
 def prepare_venv(purpose: str) -> None:
-    """Makes `.venv` hold what the purpose requires; a stamp, written last, tells that it does."""
+    """Installs the requirements of the purpose into `.venv`. A stamp, written last, marks success."""
     python = VENV / "bin" / "python"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if not runs(python, version):
+    if not works(python, version):
         say(f"Making the virtual environment .venv with Python {version}.")
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
     stamp = VENV / f".installed-{purpose}"
     if stamp.exists() and stamp.read_text() == digest(purpose):
         return
     for old in VENV.glob(".installed-*"):
-        old.unlink()  # an interrupted installation leaves no stamp behind
-    # The development set contains the local one: a pip run for less would take nothing away again.
+        old.unlink()  # an interrupted installation leaves no stamp
+    # The development requirements contain the local ones, and pip would not remove the others.
     kept = purpose if purpose == "dev" or not (VENV / "bin" / "pytest").exists() else "dev"
     say(f"Installing {REQUIREMENTS[kept]} into .venv.")
-    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    pinned = ["--require-hashes", "-r", str(CHECKOUT / REQUIREMENTS[kept])]
-    result = subprocess.run([*pip, *pinned], check=False)
-    if result.returncode != 0:
+    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes"]
+    if subprocess.run([*pip, "-r", str(CHECKOUT / REQUIREMENTS[kept])], check=False).returncode != 0:
         raise Refused("pip could not install the requirements; its message is above.")
     for satisfied in {"local", kept}:
         (VENV / f".installed-{satisfied}").write_text(digest(satisfied))
 
 
 def digest(purpose: str) -> str:
-    """What the requirement file of the purpose says, in short."""
     return hashlib.sha256((CHECKOUT / REQUIREMENTS[purpose]).read_bytes()).hexdigest()
 
 
-def runs(python: Path, version: str) -> bool:
-    """Whether the virtual environment is whole and of this Python (an upgrade of the system breaks it)."""
+def works(python: Path, version: str) -> bool:
+    """Whether the virtual environment is complete and of this Python version."""
     probe = "import sys, pip; print('%d.%d' % sys.version_info[:2])"
     try:
         answer = subprocess.run([str(python), "-c", probe], capture_output=True, text=True, check=False)
@@ -166,23 +159,29 @@ def runs(python: Path, version: str) -> bool:
     return answer.returncode == 0 and answer.stdout.strip() == version
 
 
+def given(name: str) -> str:
+    """A setting of the environment or of `.env`, without django-environ, which is not installed yet."""
+    text = (CHECKOUT / ".env").read_text() if (CHECKOUT / ".env").exists() else ""
+    line = re.search(rf"""^(?:export )?{name}=["']?(\S*)""", text, re.MULTILINE)
+    return os.environ.get(name, line[1] if line else "")
+
+
 def main(purpose: str) -> None:
-    if sys.version_info < (3, 11):  # noqa: UP036 - the Python that runs this is whatever the machine has
+    if sys.version_info < (3, 11):  # noqa: UP036 - any Python may run this
         raise Refused(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
-    with contextlib.ExitStack() as stack:
-        lock = stack.enter_context((private_directory(CHECKOUT / ".local") / "prepare.lock").open("w"))
+    with (private_directory(CHECKOUT / ".local") / "prepare.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Tests always have a throw-away cluster and broker, so they need both whatever is given.
+        # Tests always use a throw-away cluster and broker.
         dev = purpose == "dev"
-        private_cluster = dev or given("DATABASE_URL") is None
-        private_broker = dev or not (given("PINGS_URL") or "").startswith("kafka:")
+        private_cluster = dev or not given("DATABASE_URL")
+        private_broker = dev or not given("PINGS_URL").startswith("kafka:")
         missing = missing_packages(private_cluster=private_cluster, private_broker=private_broker, dev=dev)
         if missing:
             install_packages(missing)
         prepare_venv(purpose)
         if private_broker:
             jars.fetch()
-        if purpose == "dev":
+        if dev:
             newman.fetch()
 
 

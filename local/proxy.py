@@ -1,10 +1,11 @@
-"""The one HAProxy that stands for the cluster's Services: its listeners, its reload, its old workers.
+"""The HAProxy that replaces the cluster's Services: its configuration, its reload, its old workers.
 
-It alone listens where clients connect; what it passes on to changes with every move.
+Clients and neighbours connect only to it; the processes behind it change with every rollout.
 """
 
 import csv
 import hashlib
+import re
 import shutil
 import signal
 import socket
@@ -23,8 +24,8 @@ from local.supervision import Program, Supervisor, tail
 TAKEOVER_TIMEOUT_S = 20
 
 
-# Rules of frontends, as in k8s/proxy/cluster.cfg: how many connections an address may have, and that one to
-# the gRPC server which does not begin to speak is closed.
+# Rules of frontends, as in k8s/proxy/cluster.cfg: the limit of connections per address, and the timeout of a
+# gRPC connection that sends nothing.
 COUNTED = [
     "acl outside so_name public",
     'acl trusted src -- "${TRUSTED_PROXIES[*]}"',
@@ -35,7 +36,7 @@ SPOKEN_TO = [
     "tcp-request inspect-delay 3s",
     "tcp-request content reject if outside !{ req.len ge 24 }",
 ]
-# For HAProxy before 3.2: a frontend's rules that refuse in JSON what cannot be parsed, and their service.
+# For HAProxy before 3.2: rules of a frontend that refuse unparsable requests in JSON, and their service.
 FIRST_REQUEST = (CHECKOUT / "local" / "first_request.cfg").read_text()
 OLD = ".if !version_atleast(3.2)"
 REFUSED = f"""{OLD}
@@ -43,16 +44,15 @@ backend refused
     mode tcp
     tcp-request content use-service lua.refuse
 .endif"""
-# Marks the frontends of Services that the stage no longer has.
+# Prefix of the frontends of Services that the stage no longer has.
 LEAVING = "leaving-"
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """The process that answers for a Service.
+    """The process behind a Service.
 
-    At `ready_path` it says that it is ready; without one it speaks gRPC, and its health service says so.
-    A worker answers for none and has no port.
+    `ready_path` is None if it speaks gRPC and has a health service. A worker has no port (0).
     """
 
     program: str
@@ -62,7 +62,7 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Leaving:
-    """A Service that the stage no longer has, for those who were wired to it and have requests in hand."""
+    """A Service that the stage no longer has, but that running requests of old processes still use."""
 
     service: Service
     upstream: Upstream
@@ -75,69 +75,57 @@ class Leaving:
 def configuration(
     instance: Instance, stage: Stage, upstreams: Mapping[str, Upstream], leaving: Sequence[Leaving] = ()
 ) -> str:
-    """All of one moment: settings, the rules of k8s/proxy/defaults.cfg, listeners and upstreams."""
-    blocks = []
-    public = (
-        f'name public ssl crt "{certificate_file(instance)}"'
-        if setting_overrides.certificate(instance)
-        else "name public"
-    )
-    for service in stage.services:
-        binds = [f"{instance.service_address(service.name)}:{service.port}"]
-        if service.node_port is not None:
-            # The gRPC server speaks TLS itself: its calls go through as they are.
-            passed_through = service.process is not None and is_grpc(upstreams[service.process])
-            options = " name public" if passed_through else f" {public}"
-            binds.append(
-                f"{setting_overrides.doors(instance)}:{instance.node_port(service.node_port)}{options}"
-            )
-        if service.process is None:
-            routes = routes_file(instance, stage)
-            lines = [
-                "http-request set-var(txn.route) path,url_dec",
-                # A path that cannot be decoded is led where the root is: that process has an answer for it.
-                "http-request set-var(txn.route) str(/) unless { var(txn.route) -m found }",
-                f'use_backend %[var(txn.route),map_reg("{routes}")]',
-            ]
-            blocks.append(frontend(service.name, binds, "\n    ".join(lines)))
-        else:
-            to = f"default_backend {service.process}"
-            blocks.append(frontend(service.name, binds, to, grpc=is_grpc(upstreams[service.process])))
+    """The whole configuration: settings, the rules of k8s/proxy/defaults.cfg, frontends and backends."""
+    blocks = [service_frontend(instance, stage, service, upstreams) for service in stage.services]
     blocks += [backend(name, upstream) for name, upstream in sorted(upstreams.items()) if upstream.port]
     blocks.append(REFUSED)
-    body = "\n\n".join(blocks) + "\n"
-    told = "".join(
+    variables = "".join(
         f'    setenv {name} "{value}"\n' for name, value in setting_overrides.for_proxy(instance).items()
     )
-    rules = f"{rules_file(instance).read_text()}\n"
-    # The socket tells this name, and thereby that the workers have taken over this very text. Services on
-    # their way out are not part of it: without them it is the same configuration.
-    marked = told + rules + body
-    marker = hashlib.sha256(marked.encode()).hexdigest()[:16]
+    body = f"{rules_file(instance).read_text()}\n" + "\n\n".join(blocks) + "\n"
+    # The stats socket reports this digest, so it tells whether the workers use this configuration. Leaving
+    # Services are not part of it: without them it is the same configuration.
+    marker = hashlib.sha256((variables + body).encode()).hexdigest()[:16]
     for one in leaving:
         binds = [f"{instance.service_address(one.service.name)}:{one.service.port}"]
         to = f"default_backend {one.name}"
         body += f"\n{frontend(one.name, binds, to, grpc=is_grpc(one.upstream))}\n"
         body += f"\n{backend(one.name, one.upstream)}\n"
-    head = (
+    return (
         "global\n"
         f"    description {marker}\n"
         f'    stats socket "{instance.sockets() / "haproxy.sock"}" mode 600 level admin expose-fd listeners\n'
         "    hard-stop-after 1h\n"
-        f"{told}"
-        f'{OLD}\n    lua-load "{instance.checkout / "local" / "refusals.lua"}"\n.endif\n'
+        f"{variables}"
+        f'{OLD}\n    lua-load "{instance.checkout / "local" / "refusals.lua"}"\n.endif\n\n'
+        f"{body}"
     )
-    return f"{head}\n{rules}{body}"
 
 
-def frontend(name: str, binds: Sequence[str], to: str, *, grpc: bool = False) -> str:
-    lines = (
-        [f"bind {bind}" for bind in binds]
-        + COUNTED
-        + (SPOKEN_TO if grpc else FIRST_REQUEST.splitlines())
-        + [to]
-    )
-    return "\n    ".join([f"frontend {name} from {'tunnel' if grpc else 'door'}", *lines])
+def service_frontend(
+    instance: Instance, stage: Stage, service: Service, upstreams: Mapping[str, Upstream]
+) -> str:
+    grpc = service.process is not None and is_grpc(upstreams[service.process])
+    binds = [f"{instance.service_address(service.name)}:{service.port}"]
+    if service.node_port is not None:
+        tls = setting_overrides.certificate(instance) and not grpc  # the gRPC server has TLS of its own
+        address = f"{setting_overrides.public_address(instance)}:{instance.node_port(service.node_port)}"
+        binds.append(f"{address} name public" + (f' ssl crt "{certificate_file(instance)}"' if tls else ""))
+    if service.process is not None:
+        return frontend(service.name, binds, f"default_backend {service.process}", grpc=grpc)
+    lines = [
+        "http-request set-var(txn.route) path,url_dec",
+        # A path that cannot be decoded goes to the process of the root path, which answers it.
+        "http-request set-var(txn.route) str(/) unless { var(txn.route) -m found }",
+        f'use_backend %[var(txn.route),map_reg("{routes_file(instance, stage)}")]',
+    ]
+    return frontend(service.name, binds, *lines)
+
+
+def frontend(name: str, binds: Sequence[str], *to: str, grpc: bool = False) -> str:
+    lines = [f"frontend {name} from {'tunnel' if grpc else 'door'}", *(f"bind {bind}" for bind in binds)]
+    lines += [*COUNTED, *(SPOKEN_TO if grpc else FIRST_REQUEST.splitlines()), *to]
+    return "\n    ".join(lines)
 
 
 def backend(name: str, upstream: Upstream) -> str:
@@ -150,7 +138,7 @@ def is_grpc(upstream: Upstream) -> bool:
 
 
 def routes_file(instance: Instance, stage: Stage) -> Path:
-    """Where the stage's routes are for HAProxy; another name for other routes, so that none is read half."""
+    """The file of the stage's routes. Other routes have another name, so no file changes while it is read."""
     text = stage.routes or ""
     return instance.state / f"routes-{hashlib.sha256(text.encode()).hexdigest()[:10]}.map"
 
@@ -171,19 +159,19 @@ def rules_file(instance: Instance) -> Path:
 
 
 def certificate_file(instance: Instance) -> Path:
-    """Another name for another certificate: a reload reads the new one, and the workers before had theirs."""
+    """Another certificate has another name, so old workers keep theirs and a reload reads the new one."""
     text = setting_overrides.certificate(instance) or ""
     return instance.state / f"tls-{hashlib.sha256(text.encode()).hexdigest()[:10]}.pem"
 
 
 def command(instance: Instance) -> list[str]:
-    """In the foreground, as a master that stays while its workers change."""
+    """A master in the foreground, which stays while its workers are replaced."""
     master = str(instance.sockets() / "haproxy-master.sock")
     return [executable(), "-W", "-db", "-S", master, "-f", str(config_file(instance))]
 
 
 def install(instance: Instance, text: str) -> None:
-    """Puts the configuration in place if HAProxy accepts it; else the one before stays."""
+    """Writes the configuration if HAProxy accepts it; otherwise the previous one stays."""
     if (pem := setting_overrides.certificate(instance)) is not None:
         write(certificate_file(instance), pem)
     before = config_file(instance).read_text() if config_file(instance).exists() else None
@@ -196,9 +184,9 @@ def install(instance: Instance, text: str) -> None:
 
 
 def serve(instance: Instance, supervisor: Supervisor, text: str) -> None:
-    """Makes HAProxy answer by this configuration: starts it, reloads it, or leaves it alone.
+    """Starts or reloads HAProxy with this configuration, unless it uses it already.
 
-    A reload brings new workers up beside the old ones, which finish what they have in hand.
+    A reload starts new workers beside the old ones, which finish their requests.
     """
     marker = marker_of(text)
     program = Program("haproxy", command(instance), instance.checkout, priority=900)
@@ -211,21 +199,20 @@ def serve(instance: Instance, supervisor: Supervisor, text: str) -> None:
         supervisor.add(program)
     if not poll(lambda: running_marker(instance) == marker, TAKEOVER_TIMEOUT_S):
         log = tail(instance.logs / "haproxy.log")
-        raise Refused(f"HAProxy did not take over its configuration. Its last lines:\n{log}")
+        raise Refused(f"HAProxy did not load its configuration. The end of its log:\n{log}")
 
 
 def settle(instance: Instance, text: str) -> None:
-    """Leaves behind the configuration that answers now, for the next start of HAProxy."""
-    if config_file(instance).read_text() != text:
-        write(config_file(instance), text)
+    """Writes the current configuration for the next start of HAProxy, and removes old certificates."""
+    write(config_file(instance), text)
     for old in set(instance.state.glob("tls-*.pem")) - {certificate_file(instance)}:
         old.unlink()
 
 
 def close_leaving(instance: Instance) -> None:
-    """Nobody is wired to these any more: the answer there is 503 now, and from the next reload on none.
+    """Makes leaving Services answer 503: no process uses them any more. The next reload closes them.
 
-    To close them now would take another reload: a listener that can be handed over is only really closed so.
+    Only a reload closes a listener that is passed on between workers (expose-fd).
     """
     there = instance.sockets() / "haproxy.sock"
     for row in csv.DictReader(ask(there, "show stat").removeprefix("# ").splitlines()):
@@ -238,24 +225,23 @@ def marker_of(text: str) -> str:
 
 
 def running_marker(instance: Instance) -> str | None:
-    """The name of the configuration that answers now; None when no HAProxy does."""
+    """The marker of the configuration in use; None if HAProxy does not run."""
     try:
         answer = ask(instance.sockets() / "haproxy.sock", "show info")
     except OSError:
         return None
-    return next(
-        (line.split(": ", 1)[1] for line in answer.splitlines() if line.startswith("description: ")), None
-    )
+    found = re.search(r"^description: (.*)$", answer, re.MULTILINE)
+    return found[1] if found else None
 
 
 def has_old_workers(instance: Instance) -> bool:
-    """Whether workers from before the last reload still have requests in hand; yes while nobody can say."""
+    """Whether workers from before the last reload still have requests; True while that is unknown."""
     try:
         answer = ask(instance.sockets() / "haproxy-master.sock", "show proc")
     except OSError:
         return True
     if "# workers" not in answer:
-        return True  # a master in the middle of a reload hangs up without a word
+        return True  # during a reload the master closes the connection
     _, _, old = answer.partition("# old workers")
     return " worker " in old.partition("# programs")[0]
 

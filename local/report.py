@@ -1,4 +1,4 @@
-"""What `make status`, `stage` and `logs` say, and what `make up` says at its end. Changes nothing."""
+"""The output of `make status`, `make stage` and `make logs`, and the addresses that `make up` prints."""
 
 import contextlib
 import datetime as dt
@@ -16,17 +16,15 @@ from local.supervision import Supervisor, leftovers
 
 LOG_LINES = 40
 NOTHING = "Nothing is running."
-# Whom the first person of the simulated event met for ten minutes and more on its first day. Of a database
-# that was filled otherwise the API says that there is no such person.
-SOMEBODY = 1_000_001  # of those who are simulated
+# The encounters of the first simulated person on the first day, of ten minutes and longer. With other data
+# the API answers that there is no such person.
+SOMEBODY = 1_000_001
 FIRST_QUESTION = (
     f"/api/persons/{SOMEBODY}/encounters?start_date=2026-05-11&end_date=2026-05-11&min_duration=600"
 )
-
-
-DOORS = {
-    "*": "Clients' doors listen on every address of this machine.",
-    "127.0.0.1": "Only 127.0.0.1 is listened on.",
+LISTENS = {
+    "*": "The ports for clients listen on every address of this machine.",
+    "127.0.0.1": "All ports listen on 127.0.0.1 only.",
 }
 
 
@@ -38,7 +36,7 @@ def addresses(instance: Instance) -> None:
 
     running = read_json(running_file(instance))
     say(f"\nConnect runs at stage {running['stage']}.")
-    say(f"{access(instance)}\n{DOORS[setting_overrides.doors(instance)]}\n")
+    say(f"{access(instance)}\n{LISTENS[setting_overrides.public_address(instance)]}\n")
     lines = {
         30000: [("Connect APP", f"{at(30000)}/", "")],
         30001: [
@@ -55,11 +53,8 @@ def addresses(instance: Instance) -> None:
                 say(f"  {name:<12} {address:<36} {note}".rstrip())
     if kafka.NAME in Supervisor(instance).programs():
         broker = kafka.private_broker(instance, running=True)
-        note = (
-            f"user admin, password in {shown(instance, kafka.admin_file(instance))}"
-            if broker.is_secured
-            else ""
-        )
+        file = shown(instance, kafka.admin_file(instance))
+        note = f"user admin, password in {file}" if broker.is_secured else ""
         say(f"  {'Broker':<12} {broker.url:<36} {note}".rstrip())
     if instance.access == "tokens":
         return
@@ -69,15 +64,15 @@ def addresses(instance: Instance) -> None:
 
 def access(instance: Instance) -> str:
     if instance.access == "open":
-        return "ACCESS=open: everybody on this machine may do everything."
+        return "ACCESS=open: every user of this machine may do everything."
     return (
-        "ACCESS=tokens: callers show a token. Make them in the admin site, or the first one with:\n"
+        "ACCESS=tokens: callers need a token. Make tokens in the admin site, or the first one with:\n"
         f"  {manage_py(instance)} tokens make staff --user {STAFF_USER}"
     )
 
 
 def manage_py(instance: Instance) -> str:
-    """The command line of `manage.py` for this system, run in the checkout."""
+    """The command line of `manage.py` for this system, in the checkout."""
     command = ".venv/bin/python manage.py"
     if instance.state == instance.checkout / ".local":
         return command
@@ -85,10 +80,10 @@ def manage_py(instance: Instance) -> str:
 
 
 def staff(instance: Instance) -> str:
-    """Who may enter the admin site; a database given from outside may have had its staff before."""
+    """Who can log in to the admin site."""
     file = password_file(instance)
     if not file.exists():
-        return "with a staff user that the database had before"
+        return "with a staff user of the given database"
     return f"user {STAFF_USER}, password in {shown(instance, file)}"
 
 
@@ -97,15 +92,12 @@ def shown(instance: Instance, file: Path) -> Path:
 
 
 def status(instance: Instance) -> int:
-    """A line per program; 0 only when all of them run and are ready."""
+    """Prints a line per program; returns 0 only if all run and are ready."""
     supervisor = Supervisor(instance)
     if supervisor.pid() is None:
         left = leftovers(instance)
-        say(
-            f"The supervisor is gone, {len(left)} processes go on; `make up` starts them anew."
-            if left
-            else NOTHING
-        )
+        killed = f"The supervisor was killed, {len(left)} processes still run; `make up` starts all anew."
+        say(killed if left else NOTHING)
         return 1
     running = read_json(running_file(instance))
     current = {one.program: one for one in generations(instance).values()}
@@ -126,7 +118,7 @@ def status(instance: Instance) -> int:
 
 
 def progress(instance: Instance, program: str) -> str:
-    """How far a writer says that it is."""
+    """The lag of a writer."""
     unwritten = read_json(state_file(instance, program)).get("unwritten")
     return "" if unwritten is None else f", {unwritten:,} pings to be written"
 
@@ -146,6 +138,6 @@ def logs(instance: Instance) -> int:
         say("There are no logs yet.")
         return 1
     follow = ["-F"] if sys.stdout.isatty() else []
-    with contextlib.suppress(KeyboardInterrupt):  # the way to end following
+    with contextlib.suppress(KeyboardInterrupt):  # which ends following
         subprocess.run(["tail", "-n", str(LOG_LINES), *follow, *files], check=False)
     return 0

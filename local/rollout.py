@@ -1,14 +1,14 @@
-"""Moving from what runs to what a rendering says, without losing a request.
+"""Moves a system to a stage without losing a request.
 
-A process is never rewired in place. A new or changed one starts as another generation on a fresh port beside
-the old one; once it is ready HAProxy is reloaded, the old workers finish, and the old generation is stopped.
-The Services that it asked stay until then, also those that the stage no longer has. All that is kept is which
-generation is current; every program that is not is removed at the end, so an interrupted move is completed by
-the next one.
+A running process never changes. A new or changed one starts as a new generation on another port, beside the
+old one. When it is ready, HAProxy is reloaded, the old workers finish, and the old generation is stopped. The
+Services that it uses stay until then, even if the stage no longer has them. The state file says which
+generations are current. All other programs are removed at the end, so the next move completes an interrupted
+one.
 
-A process may have something to do before a stage is without it (a writer leaves no topic half written). That
-is written down when it starts and crossed out when it is done: however the system was stopped in between, the
-next move to a stage without that process does it first.
+A process may have a task to complete before a stage runs without it (the writer empties the topic). The task
+is written to a file when the process starts, and the file is removed when the task is complete. Whatever
+stops the system in between, the next move to a stage without that process runs the task first.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from typing import Any
 
 from grpc_server.probe import LOCATION_SERVICE, is_serving
 from local import manifests, postgis, proxy, setting_overrides
-from local.instance import VENV, Instance, Refused, keep, private_directory, read_json, say, write
+from local.instance import VENV, Instance, Refused, private_directory, read_json, say, write
 from local.kafka import NAME as BROKER
 from local.manifests import Process, Service, Stage
 from local.polling import poll
@@ -31,18 +31,16 @@ from local.source_digest import digest
 from local.supervision import Program, Supervisor, inherited, tail
 
 READY_TIMEOUT_S = 90
-# From all processes that take traffic to a whole system.
-WHOLE_TIMEOUT_S = 60
-# How long a long answer may go on behind an old worker before its process is told to end.
-DRAIN_S = 120
-# And for calls by gRPC: then no connection takes new ones (grpc_server.server); the server itself waits on.
+WHOLE_TIMEOUT_S = 60  # from the readiness of the last process until each has everything that it needs
+DRAIN_S = 120  # for long answers behind old workers
+# For gRPC: by then all connections are closed for new calls; the server itself waits for the running ones.
 DRAIN_CALLS_S = 10
 AS_IN_THE_IMAGE = {"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}  # Dockerfile
 
 
 @dataclass(frozen=True)
 class Generation(proxy.Upstream):
-    """One running incarnation of a process; the fingerprint is of everything that makes it what it is."""
+    """One instance of a process. The fingerprint covers its command, its variables and its code."""
 
     fingerprint: str
     ready_command: tuple[str, ...] | None = None
@@ -58,10 +56,9 @@ def move(
     *,
     finish: Callable[[str, tuple[str, ...], Mapping[str, str]], object],
 ) -> None:
-    """From whatever runs to this stage: new beside old, one reload, drain, stop the old.
+    """Starts new generations beside the old ones, reloads HAProxy, drains and stops the old ones.
 
-    `own` are the programs that no manifest describes and that stay. `finish` runs to its end what a process
-    that the stage is without has to do before it goes.
+    `own` are programs that are not in the manifests and stay. `finish` runs the pending task of a process.
     """
     running, before = read_json(running_file(instance)), generations(instance)
     current = {}
@@ -98,17 +95,17 @@ def move(
         "services": [asdict(one) for one in stage.services],
         "processes": {name: asdict(one) for name, one in current.items()},
     }
-    keep(running_file(instance), json.dumps(state, indent=1) + "\n")
+    write(running_file(instance), json.dumps(state, indent=1) + "\n")
     wanted = own | {one.program for one in current.values()}
     speak_grpc = {one.program for one in before.values() if proxy.is_grpc(one)}
-    unfinished = {name: task for name, task in owed(instance).items() if name not in current}
-    # Doors first: what they took is still to be finished, and those who do that stay until then.
+    unfinished = {name: task for name, task in pending_tasks(instance).items() if name not in current}
+    # First the processes that accept pings. Those that complete the tasks stay until the tasks are complete.
     retire(instance, supervisor, wanted | {BROKER} | programs_of(supervisor, unfinished), speak_grpc)
     for name, task in unfinished.items():
-        say(f"Finishing what {name} has to do.")
+        say(f"Completing the task of {name}.")
         own_file = {"WRITER_STATE_FILE": str(state_file(instance, f"{name}-last"))}
         finish(f"{name}-last", tuple(task["command"]), task["environ"] | own_file)
-        owed_file(instance, name).unlink()
+        task_file(instance, name).unlink()
     retire(instance, supervisor, wanted, speak_grpc)
     proxy.close_leaving(instance)
     proxy.settle(instance, proxy.configuration(instance, stage, current))
@@ -120,14 +117,14 @@ def start(
     instance: Instance, supervisor: Supervisor, process: Process, environ: Mapping[str, str], fingerprint: str
 ) -> Generation:
     if process.ready_path is None and not process.speaks_grpc and process.ready_command is None:
-        raise Refused(f"{process.name} has no readiness probe; nobody could tell when it may be asked.")
+        raise Refused(f"{process.name} has no readiness probe.")
     taken = frozenset(generation_ports(instance))
     port = postgis.free_port(taken) if process.ports else 0
     program = f"{process.name}-{next_number(instance)}"
     say(f"Starting {program}.")
     if process.before_it_goes is not None:
         task = {"command": process.before_it_goes, "environ": dict(environ)}
-        write(owed_file(instance, process.name), json.dumps(task))
+        write(task_file(instance, process.name), json.dumps(task))
     environ = {**environ, **own_settings(instance, process, program, port), **AS_IN_THE_IMAGE}
     supervisor.add(Program(program, process.command, instance.checkout, environ))
     tls = {}
@@ -138,36 +135,32 @@ def start(
 
 
 def own_settings(instance: Instance, process: Process, program: str, port: int) -> dict[str, str]:
-    """What tells one generation from another: the variable by which a command learns its port or its file."""
+    """The variables that differ between generations: the port or the state file."""
     if process.command[0] == "gunicorn":
         return {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}"}
     if process.command[-1] == "run_location_server":
         return {"GRPC_ADDRESS": f"127.0.0.1:{port}"}
     if process.command[-1] == "consume_locations":
         return {"WRITER_STATE_FILE": str(state_file(instance, program))}
-    raise Refused(f"{process.name}: nobody knows how to tell {process.command[0]} its port.")
+    raise Refused(f"{process.name}: {process.command[0]} has no known variable for its port.")
 
 
 def next_number(instance: Instance) -> int:
-    """One more than any generation there is, of whatever process."""
-    numbers = (
-        int(match[1])
-        for file in instance.programs.iterdir()
-        if (match := re.search(r"-(\d+)\.ini$", file.name))
-    )
-    return 1 + max(numbers, default=0)
+    """One more than the number of any generation of any process."""
+    numbers = (re.search(r"-(\d+)\.ini$", file.name) for file in instance.programs.iterdir())
+    return 1 + max((int(found[1]) for found in numbers if found), default=0)
 
 
 def generation_ports(instance: Instance) -> list[int]:
-    """Those promised to programs, whether or not they listen yet."""
+    """The ports of all programs, whether or not they listen yet."""
     texts = [file.read_text() for file in instance.programs.glob("*.ini")]
     return [int(port) for text in texts for port in re.findall(r"\b127\.0\.0\.1:(\d+)", text)]
 
 
 def wait_ready(instance: Instance, supervisor: Supervisor, generation: Generation) -> None:
-    """Waits until the process takes traffic; of one that dies instead the log is shown.
+    """Waits until the process takes traffic. If it dies instead, the error shows its log.
 
-    It may still lack a neighbour, which becomes reachable with the HAProxy configuration that follows.
+    Its neighbours may be unreachable until HAProxy gets its new configuration.
     """
     first = supervisor.programs()[generation.program]["pid"]
 
@@ -183,38 +176,36 @@ def wait_ready(instance: Instance, supervisor: Supervisor, generation: Generatio
     if poll(decided, READY_TIMEOUT_S, every_s=0.1) and takes_traffic(instance, generation):
         return
     lines = tail(instance.logs / f"{generation.program}.log", 30)
-    raise Refused(f"{generation.program} does not get ready. The last lines of its log:\n{lines}")
+    raise Refused(f"{generation.program} does not get ready. The end of its log:\n{lines}")
 
 
 def wait_whole(instance: Instance) -> None:
-    """Waits until every process of the system has what it needs: the writer joins its group last."""
+    """Waits until every process has everything that it needs. The writer joins its group last."""
 
     def lacking() -> list[str]:
         return sorted(one.program for one in generations(instance).values() if not is_ready(instance, one))
 
     if not poll(lambda: not lacking(), WHOLE_TIMEOUT_S, every_s=0.2) and (names := lacking()):
         lines = "\n".join(tail(instance.logs / f"{name}.log", 10) for name in names)
-        raise Refused(f"Not ready in {WHOLE_TIMEOUT_S} s: {', '.join(names)}. Lines of their logs:\n{lines}")
+        raise Refused(f"Not ready in {WHOLE_TIMEOUT_S} s: {', '.join(names)}. Ends of their logs:\n{lines}")
 
 
 def takes_traffic(instance: Instance, generation: Generation) -> bool:
-    """What the readiness probe in the manifests asks."""
-    return answers_well(instance, generation, generation.ready_path, service="")
+    """The result of the readiness probe in the manifests."""
+    return probe(instance, generation, generation.ready_path, service="")
 
 
 def is_ready(instance: Instance, generation: Generation) -> bool:
     """Whether the process has everything that it needs."""
     path = generation.ready_path and "/health/ready"
-    return answers_well(instance, generation, path, service=LOCATION_SERVICE)
+    return probe(instance, generation, path, service=LOCATION_SERVICE)
 
 
-def answers_well(instance: Instance, generation: Generation, path: str | None, *, service: str) -> bool:
+def probe(instance: Instance, generation: Generation, path: str | None, *, service: str) -> bool:
     if generation.ready_command is not None:
-        environ = (
-            inherited()
-            | told(instance)
-            | {"WRITER_STATE_FILE": str(state_file(instance, generation.program))}
-        )
+        state = {"WRITER_STATE_FILE": str(state_file(instance, generation.program))}
+        known = dict(line.split("=", 1) for line in (instance.state / "env").read_text().splitlines())
+        environ = inherited() | known | state
         command = [str(VENV / "bin" / generation.ready_command[0]), *generation.ready_command[1:]]
         done = subprocess.run(command, cwd=instance.checkout, env=environ, capture_output=True, check=False)
         return done.returncode == 0
@@ -231,19 +222,12 @@ def answers_well(instance: Instance, generation: Generation, path: str | None, *
         connection.close()
 
 
-def told(instance: Instance) -> dict[str, str]:
-    """What `make up` has written down for a `manage.py` that is typed by hand."""
-    known = instance.state / "env"
-    lines = known.read_text().splitlines() if known.exists() else []
-    return dict(line.split("=", 1) for line in lines)
-
-
 def retire(instance: Instance, supervisor: Supervisor, wanted: set[str], speak_grpc: set[str]) -> None:
-    """Takes away every program that no longer belongs, once no request that it could have is in hand."""
+    """Removes all programs that are not wanted, when they have no more requests."""
     superseded = sorted(set(supervisor.programs()) - wanted)
     if superseded:
         say(f"Waiting for the last answers of {', '.join(superseded)}.")
-    # Where there are calls by gRPC, old workers carry their connections until their server ends.
+    # gRPC servers first: old workers keep their connections until the server ends.
     for names, patience_s in (
         ([name for name in superseded if name in speak_grpc], DRAIN_CALLS_S),
         ([name for name in superseded if name not in speak_grpc], DRAIN_S),
@@ -256,12 +240,12 @@ def retire(instance: Instance, supervisor: Supervisor, wanted: set[str], speak_g
                 left.unlink(missing_ok=True)
 
 
-def owed(instance: Instance) -> dict[str, dict[str, Any]]:
-    """What each process that runs, or that ran last, has to do before a stage is without it."""
+def pending_tasks(instance: Instance) -> dict[str, dict[str, Any]]:
+    """By process, the task to complete before a stage runs without it."""
     return {file.stem: read_json(file) for file in sorted((instance.state / "owed").glob("*.json"))}
 
 
-def owed_file(instance: Instance, name: str) -> Path:
+def task_file(instance: Instance, name: str) -> Path:
     return private_directory(instance.state / "owed") / f"{name}.json"
 
 
@@ -271,16 +255,16 @@ def programs_of(supervisor: Supervisor, names: Collection[str]) -> set[str]:
 
 
 def state_file(instance: Instance, program: str) -> Path:
-    """Where a worker says that it lives, and how far it is."""
+    """Where a worker records that it is alive, and its lag."""
     return instance.sockets() / f"{program}.json"
 
 
 def native_environ(instance: Instance, stage: Stage, process: Process) -> dict[str, str]:
     here = {
-        key: manifests.natively(key, value, instance, stage.services)
+        key: manifests.localized(key, value, instance, stage.services)
         for key, value in process.environ.items()
     }
-    if instance.access == "open" or not here.get("KAFKA_PASSWORD"):  # nor has a given broker the users
+    if instance.access == "open" or not here.get("KAFKA_PASSWORD"):  # a given broker has other users
         here = {key: value for key, value in here.items() if key not in ("KAFKA_USER", "KAFKA_PASSWORD")}
     return setting_overrides.for_process(instance, here) | {"ACCESS": instance.access}
 

@@ -1,11 +1,11 @@
-"""`make up` and `make down`: from whatever there is to a whole system, and back to nothing.
+"""`make up` and `make down`.
 
-Each step is done only where it is missing, so what an interrupted run left half done the next one completes.
+Each step of `make up` does only what is missing, so the next run completes an interrupted one.
 """
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from local import kafka, manifests, postgis, setting_overrides
 from local.instance import (
@@ -13,22 +13,22 @@ from local.instance import (
     Instance,
     Refused,
     given,
-    keep,
     kept_secret,
     kept_token,
     private_directory,
     read_json,
+    write,
 )
 from local.kafka import Broker
 from local.manifests import Stage
 from local.polling import poll
 from local.postgis import Cluster
-from local.rollout import move, native_environ, node_ports, owed, running_file, wait_whole
+from local.rollout import move, native_environ, node_ports, pending_tasks, running_file, wait_whole
 from local.seed import seed
-from local.supervision import MARK, Supervisor, end_leftovers, inherited, tail
+from local.supervision import MARK, Program, Supervisor, end_leftovers, inherited, tail
 
 
-def up(instance: Instance, wanted: str | None) -> None:
+def up(instance: Instance, wanted: str | None = None) -> None:
     instance.make()
     with instance.lock():
         name = manifests.find_stage(instance, wanted)
@@ -39,29 +39,30 @@ def up(instance: Instance, wanted: str | None) -> None:
             for file in [*instance.programs.glob("*.ini"), running_file(instance)]:
                 file.unlink(missing_ok=True)
         programs = {*supervisor.programs()} if running else set()
-        cluster, secrets = choose_database(instance, kept=programs)
-        stage = manifests.read_stage(instance, name, secrets | kafka.NO_PASSWORDS)
-        broker, url = choose_broker(instance, stage, kept=kafka.NAME in programs)
+        cluster, secrets = choose_database(instance, programs)
+        known = secrets | kafka.NO_PASSWORDS
+        stage = manifests.read_stage(instance, name, known)
+        broker, url = choose_broker(instance, stage, running=kafka.NAME in programs)
         if url is not None:
-            passwords = broker.secrets() if broker else {}
-            known = secrets | kafka.NO_PASSWORDS | passwords
+            known |= broker.secrets() if broker else {}
             stage = manifests.read_stage(instance, name, known, brokers_url=url)
         check_ports(instance, stage)
         if not running:
             supervisor.start()
-        own = {"haproxy"}
+        own = {"haproxy"}  # programs that are not in the manifests
         if cluster is not None:
-            start_database(instance, supervisor, cluster)
+            start(supervisor, cluster.program(), cluster.is_ready, postgis.START_TIMEOUT_S)
+            cluster.create_database()
             own.add("postgis")
         if broker is not None:
-            start_broker(instance, supervisor, broker)
+            start(supervisor, broker.program(), broker.is_ready, kafka.START_TIMEOUT_S)
             own |= {kafka.NAME} & {*stage.stateful}
         for job in stage.jobs:
             run(instance, job.name, job.command, native_environ(instance, stage, job))
         seed(instance, secrets, run)
 
         def finish(name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> None:
-            """Where database and broker are now, wherever they were when it was written down."""
+            """Runs a pending task with the current addresses of database and broker."""
             here = {"DATABASE_URL": secrets["DATABASE_URL"], **({"PINGS_URL": url} if url else {})}
             user = broker.settings_of("writer") if broker else {}
             run(instance, name, command, {**environ, **here, **user})
@@ -70,103 +71,86 @@ def up(instance: Instance, wanted: str | None) -> None:
         wait_whole(instance)
 
 
-def choose_database(instance: Instance, *, kept: set[str]) -> tuple[Cluster | None, dict[str, str]]:
-    """The private cluster unless a DATABASE_URL is given, and what stands here for the cluster's Secret.
+def choose_database(instance: Instance, programs: set[str]) -> tuple[Cluster | None, dict[str, str]]:
+    """The private cluster, or None if a DATABASE_URL is given; and the values of the cluster's Secret.
 
-    `kept` are the programs that run: the private cluster's port may be taken by itself. A system that runs
-    moves to other processes, never to other data.
+    A running system cannot change to another database.
     """
-    url = given("DATABASE_URL", instance.checkout)
-    known = instance.state / "env"
-    if kept and known.exists() and (url is None) != ("postgis" in kept):
-        raise Refused(
-            f"What runs here uses {'the private database' if url else 'a DATABASE_URL that was given'}. "
-            "Give the same again, or stop it first: make down"
-        )
-    cluster = None if url else postgis.private_cluster(instance, running="postgis" in kept)
-    if cluster is not None:
-        keep(
-            instance.state / "cluster", f"{cluster.home}\n"
-        )  # where the data is, for whoever wants to remove it
+    url, kept = given("DATABASE_URL"), "postgis" in programs
+    env_file = instance.state / "env"
+    if programs and env_file.exists() and (url is None) != kept:
+        used = "the private database" if url else "a given DATABASE_URL"
+        raise Refused(f"The running system uses {used}. Use the same, or stop it first: make down")
+    cluster = None if url else postgis.private_cluster(instance, running=kept)
+    if cluster is not None:  # for people who want to remove the data
+        write(instance.state / "cluster", f"{cluster.home}\n")
     secrets = {
         "DATABASE_URL": url or (cluster.url if cluster else ""),
-        "SECRET_KEY": given("SECRET_KEY", instance.checkout)
-        or kept_secret(instance.state / "secret-key", length=48),
+        "SECRET_KEY": given("SECRET_KEY") or kept_secret(instance.state / "secret-key", length=48),
     }
-    # Lets a `manage.py` that is typed by hand find the same database.
-    settings = secrets | {
-        "ACCESS": instance.access,
-        "APP_URL": setting_overrides.for_proxy(instance)["APP_URL"],
-    }
-    keep(known, "".join(f"{key}={value}\n" for key, value in settings.items()))
+    of_proxy = setting_overrides.for_proxy(instance)
+    # For a `manage.py` that a person runs.
+    settings = secrets | {"ACCESS": instance.access, "APP_URL": of_proxy["APP_URL"]}
+    write(env_file, "".join(f"{key}={value}\n" for key, value in settings.items()))
     tokens = private_directory(instance.state / "service-tokens")
-    of_processes = {key: kept_token(tokens / key) for key in manifests.token_keys(instance)}
-    return cluster, secrets | of_processes | {
-        "PROXY_SECRET": setting_overrides.for_proxy(instance)["PROXY_SECRET"]
-    }
+    secrets |= {key: kept_token(tokens / key) for key in manifests.token_keys(instance)}
+    return cluster, secrets | {"PROXY_SECRET": of_proxy["PROXY_SECRET"]}
 
 
-def choose_broker(instance: Instance, stage: Stage, *, kept: bool) -> tuple[Broker | None, str | None]:
-    """The private broker unless a PINGS_URL names another, and its URL; neither where nobody needs one.
+def choose_broker(instance: Instance, stage: Stage, *, running: bool) -> tuple[Broker | None, str | None]:
+    """The private broker, or None if PINGS_URL names another; and its URL. Both None if no broker is needed.
 
-    A stage without a broker needs it, too, for as long as an earlier one has left something to finish.
+    A stage without a broker needs one as long as tasks of an earlier stage are pending.
     """
-    if kafka.NAME not in stage.stateful and not owed(instance):
+    if kafka.NAME not in stage.stateful and not pending_tasks(instance):
         return None, None
-    url = given("PINGS_URL", instance.checkout)
+    url = given("PINGS_URL")
     if url is not None and url.startswith("kafka:"):
         return None, url
-    broker = kafka.private_broker(instance, running=kept)
+    broker = kafka.private_broker(instance, running=running)
     return broker, broker.url
 
 
-def start_broker(instance: Instance, supervisor: Supervisor, broker: Broker) -> None:
-    supervisor.add(broker.program())
-    if not poll(broker.is_ready, kafka.START_TIMEOUT_S, every_s=0.2):
-        raise Refused(f"Kafka does not start. Its last lines:\n{tail(instance.logs / 'kafka.log')}")
-
-
-def start_database(instance: Instance, supervisor: Supervisor, cluster: Cluster) -> None:
-    supervisor.add(cluster.program())
-    if not poll(cluster.is_ready, postgis.START_TIMEOUT_S, every_s=0.2):
-        raise Refused(f"PostgreSQL does not start. Its last lines:\n{tail(instance.logs / 'postgis.log')}")
-    cluster.create_database()
+def start(supervisor: Supervisor, program: Program, is_ready: Callable[[], bool], timeout_s: float) -> None:
+    supervisor.add(program)
+    if not poll(is_ready, timeout_s, every_s=0.2):
+        log = tail(supervisor.instance.logs / f"{program.name}.log")
+        raise Refused(f"{program.name} does not start. The end of its log:\n{log}")
 
 
 def check_ports(instance: Instance, stage: Stage) -> None:
-    """Another program on one of the addresses is better heard of now than after a minute."""
+    """Finds ports of other programs before anything starts."""
     own = set(read_json(running_file(instance)).get("node_ports", ()))
     for port in node_ports(instance, stage):
         if port not in own and not postgis.is_free(port):
             raise Refused(
-                f"Port {port} is taken by another program. Stop that one, or choose other ports, "
+                f"Port {port} is taken by another program. Stop it, or choose other ports, "
                 f"for example: make up CONNECT_PORT_BASE={instance.port_base + 1000}"
             )
 
 
 def run(instance: Instance, name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> str:
-    """Runs to its end what ends by itself; gives what it printed."""
+    """Runs a command to its end; returns what it printed."""
     log = instance.logs / f"{name}.log"
-    environ = inherited() | {MARK: str(instance.state), "ACCESS": instance.access} | dict(environ)
-    program = VENV / "bin" / command[0]
-    result = subprocess.run(
-        [str(program), *command[1:]],
-        cwd=instance.checkout,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=log.open("w"),
-        text=True,
-        check=False,
-    )
+    with log.open("w") as errors:
+        result = subprocess.run(
+            [str(VENV / "bin" / command[0]), *command[1:]],
+            cwd=instance.checkout,
+            env=inherited() | {MARK: str(instance.state), "ACCESS": instance.access} | dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            check=False,
+        )
     if result.returncode != 0:
-        said = "\n".join(result.stdout.splitlines()[-10:])
-        raise Refused(f"{' '.join(command)} failed. Its last lines:\n{said}\n{tail(log)}")
+        printed = "\n".join(result.stdout.splitlines()[-10:])
+        raise Refused(f"{' '.join(command)} failed. The end of its output:\n{printed}\n{tail(log)}")
     return result.stdout
 
 
 def down(instance: Instance) -> bool:
-    """Stops everything; False when nothing ran. The data stays."""
+    """Stops all programs; False if none ran. The data stays."""
     instance.make()
     with instance.lock():
         supervisor = Supervisor(instance)

@@ -1,4 +1,4 @@
-"""What a fresh system is filled with: the staff user, the static files, and people at an event."""
+"""Fills a new system: static files, the staff user, and people at a simulated event."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,9 +8,6 @@ from local.instance import Instance, kept_secret, say, write
 from local.source_digest import digest
 
 STAFF_USER = "admin"
-# Fills an empty database; the size of it is the command's own default.
-SIMULATE = ("python", "manage.py", "simulate")
-
 PRESENT = """
 import django, json
 django.setup()
@@ -28,7 +25,7 @@ def password_file(instance: Instance) -> Path:
 
 
 def seed(instance: Instance, secrets: Mapping[str, str], run: Run) -> None:
-    """Each part only where it is missing, so that an interrupted fill is completed by the next `make up`."""
+    """Makes each part only if it is missing, so the next `make up` completes an interrupted one."""
     environ = {**secrets, "DJANGO_SETTINGS_MODULE": "connect.settings"}
     collect_static(instance, environ, run)
     present = json.loads(run(instance, "present", ("python", "-c", PRESENT), environ).splitlines()[-1])
@@ -40,18 +37,18 @@ def seed(instance: Instance, secrets: Mapping[str, str], run: Run) -> None:
             "DJANGO_SUPERUSER_PASSWORD": password,
         }
         run(instance, "staff", ("python", "manage.py", "createsuperuser", "--noinput"), environ | staff)
-        say(f"Staff user {STAFF_USER}, password {password} (kept in {password_file(instance)}).")
-    # The mark outlives an interruption: the command can be run again and then writes what is missing.
+        say(f"Created the staff user {STAFF_USER} with password {password} ({password_file(instance)}).")
+    # The file remains after an interruption; `simulate` then stores what is missing.
     unfinished = instance.state / "filling"
     if unfinished.exists() or not present["persons"]:
         say("Filling the empty database with a simulated event.")
         unfinished.touch()
-        run(instance, "simulate", SIMULATE, environ)
+        run(instance, "simulate", ("python", "manage.py", "simulate"), environ)
         unfinished.unlink()
 
 
 def collect_static(instance: Instance, environ: Mapping[str, str], run: Run) -> None:
-    """Hashing and compressing takes seconds, so it is done for new sources only."""
+    """Only for changed sources, because hashing and compressing takes seconds."""
     stamp = instance.state / "static"
     sources = digest(instance.checkout)
     made = (instance.checkout / "staticfiles" / "staticfiles.json").exists()

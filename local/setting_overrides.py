@@ -1,7 +1,7 @@
-"""Settings of a whole system, from the environment or from `.env`, beside what the manifests say.
+"""Settings of a whole system from the environment or `.env`, in addition to those of the manifests.
 
-Every process gets each setting that `.env.example` lists, unless NOT_PASSED_ON says who decides it instead;
-HAProxy gets its own. A running system moves to a changed setting like to any other change.
+Every process gets each setting that `.env.example` lists, except those in NOT_PASSED_ON. HAProxy has its own.
+A changed setting is applied to a running system like any other change.
 """
 
 import ipaddress
@@ -9,9 +9,9 @@ import re
 
 from local.instance import Instance, Refused, given, kept_secret
 
-# The settings that differ from process to process, and who sets them.
+# Settings that differ between processes, and what sets them.
 NOT_PASSED_ON = {
-    "DATABASE_URL": "local.runner: the given database or the private one, for processes that have one",
+    "DATABASE_URL": "local.runner: the given database or the private one, for processes that use one",
     "SECRET_KEY": "local.runner: the given key or a generated one, for processes that sign",
     "SERVICE_TOKEN": "local.runner: a generated one for each process that asks neighbours",
     "SERVICE_TOKENS": "local.runner: all of them, for the migration",
@@ -24,24 +24,15 @@ NOT_PASSED_ON = {
     "GRPC_ADDRESS": "local.rollout: a free port for each generation",
     "WRITER_STATE_FILE": "local.rollout: a file for each generation",
 }
-TOKENS_RATE = {
-    "RATE_PER_TOKEN": "500",
-    "RATE_PER_ADDRESS": "100",
-}  # as connect.settings and k8s/proxy have it
+RATES = {"RATE_PER_TOKEN": "500", "RATE_PER_ADDRESS": "100"}  # with ACCESS=tokens; as in connect.settings
 
 
-def passed_on(instance: Instance) -> list[str]:
-    """The names of the settings that every process gets."""
-    listed = re.findall(
-        r"^#?([A-Z][A-Z0-9_]*)=", (instance.checkout / ".env.example").read_text(), re.MULTILINE
-    )
-    return [name for name in listed if name not in NOT_PASSED_ON]
-
-
-def wishes(instance: Instance) -> dict[str, str]:
-    """The settings that are given. With a certificate clients' addresses are https, unless they are given."""
+def overrides(instance: Instance) -> dict[str, str]:
+    """The given settings. With a certificate, addresses for clients are https unless they are given."""
+    example = (instance.checkout / ".env.example").read_text()
+    listed = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE)
     found = {
-        name: value for name in passed_on(instance) if (value := given(name, instance.checkout)) is not None
+        name: value for name in listed if name not in NOT_PASSED_ON and (value := given(name)) is not None
     }
     if "TLS_CERTIFICATE" in found:
         for name, port in (("API_URL", 30001), ("APP_URL", 30000)):
@@ -50,54 +41,50 @@ def wishes(instance: Instance) -> dict[str, str]:
 
 
 def for_process(instance: Instance, environ: dict[str, str]) -> dict[str, str]:
-    """A process's variables with what is wished; the hosts it is to answer to are more, not others."""
-    wished = wishes(instance)
-    if hosts := wished.pop("ALLOWED_HOSTS", None):
+    """The variables of a process with the overrides. ALLOWED_HOSTS adds hosts to those of the manifests."""
+    found = overrides(instance)
+    if hosts := found.pop("ALLOWED_HOSTS", None):
         environ = environ | {"ALLOWED_HOSTS": ",".join(filter(None, [environ.get("ALLOWED_HOSTS"), hosts]))}
-    return environ | wished
+    return environ | found
 
 
 def for_proxy(instance: Instance) -> dict[str, str]:
-    """What k8s/proxy/defaults.cfg refers to. Where everybody may ask everything nobody is held back."""
-    wished = wishes(instance)
-    rates = {
-        name: wished.get(name, "0" if instance.access == "open" else rate)
-        for name, rate in TOKENS_RATE.items()
-    }
+    """The variables in k8s/proxy/defaults.cfg. With ACCESS=open there are no rate limits."""
+    found = overrides(instance)
+    rates = RATES if instance.access == "tokens" else dict.fromkeys(RATES, "0")
+    rates = {name: found.get(name, rate) for name, rate in rates.items()}
     for name, rate in rates.items():
         if not rate.isdecimal():
-            raise Refused(f"{name} is {rate!r}; it must be a whole number of requests a second, or 0.")
-    told = {
-        "APP_URL": wished.get("APP_URL", f"http://127.0.0.1:{instance.node_port(30000)}"),
-        "PROXY_FILES": str(instance.checkout / "k8s" / "proxy"),
-        "PROXY_SECRET": kept_secret(instance.state / "proxy-secret"),
-        "TRUSTED_PROXIES": " ".join(networks(wished.get("TRUSTED_PROXIES", ""))),
-        **rates,
-    }
-    return {name: value for name, value in told.items() if value}  # HAProxy takes no empty one
-
-
-def networks(text: str) -> list[str]:
+            raise Refused(f"{name} is {rate!r}; it must be a whole number of requests per second, or 0.")
+    trusted = filter(None, map(str.strip, found.get("TRUSTED_PROXIES", "").split(",")))
     try:
-        return [str(ipaddress.ip_network(one.strip())) for one in text.split(",") if one.strip()]
+        networks = [str(ipaddress.ip_network(one)) for one in trusted]
     except ValueError as fault:
         raise Refused(f"TRUSTED_PROXIES: {fault}.") from None
+    variables = {
+        "APP_URL": found.get("APP_URL", f"http://127.0.0.1:{instance.node_port(30000)}"),
+        "PROXY_FILES": str(instance.checkout / "k8s" / "proxy"),
+        "PROXY_SECRET": kept_secret(instance.state / "proxy-secret"),
+        "TRUSTED_PROXIES": " ".join(networks),
+        **rates,
+    }
+    return {name: value for name, value in variables.items() if value}  # HAProxy refuses an empty one
 
 
 def certificate(instance: Instance) -> str | None:
-    """Certificate, chain and key in one text, as HAProxy wants them; None where there is to be no TLS."""
-    wished = wishes(instance)
-    paths = [instance.checkout / wished[name] for name in ("TLS_CERTIFICATE", "TLS_KEY") if name in wished]
+    """Certificate, chain and key in one text, as HAProxy needs them; None without TLS."""
+    found = overrides(instance)
+    paths = [instance.checkout / found[name] for name in ("TLS_CERTIFICATE", "TLS_KEY") if name in found]
     if not paths:
         return None
     if len(paths) == 1:
-        raise Refused("TLS_CERTIFICATE and TLS_KEY belong together: give both, or none.")
+        raise Refused("Set both TLS_CERTIFICATE and TLS_KEY, or neither.")
     try:
         return "\n".join(path.read_text().rstrip() for path in paths) + "\n"
     except OSError as fault:
         raise Refused(f"TLS: {fault}") from None
 
 
-def doors(instance: Instance) -> str:
-    """Where clients' doors listen: on every address only where callers are known and nobody can listen in."""
+def public_address(instance: Instance) -> str:
+    """Where HAProxy listens for clients: on every address only with tokens and TLS."""
     return "*" if instance.access == "tokens" and certificate(instance) is not None else "127.0.0.1"

@@ -1,8 +1,6 @@
-"""The supervisor that keeps the processes: starting it detached, adding and removing programs, ending it.
+"""supervisord, which keeps the processes running: start it detached, add and remove programs, stop it."""
 
-supervisord reads one file per program.
-"""
-
+import contextlib
 import http.client
 import os
 import shlex
@@ -14,24 +12,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from local.instance import VENV, Instance, Refused, write
 from local.polling import poll
 
-# Marks every process of a system, so that none can be left behind by a supervisor that was killed.
+# Every process of a system has this variable, so that all are found after their supervisor was killed.
 MARK = "CONNECT_STATE_DIR"
 INHERITED = ("HOME", "LANG", "LC_ALL", "TZ")
 PATH = os.pathsep.join([str(VENV / "bin"), "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"])
 STOP_S = 90
-WITHOUT_WAITING = False
-RUNNING = 1  # supervisord's own number; what is lower is on its way down
+RUNNING = 1  # supervisord's code; a lower one means that it is stopping
 ENDED = ("STOPPED", "EXITED", "FATAL")
 
 
 @dataclass(frozen=True)
 class Program:
-    """What supervisord is to keep running."""
+    """A program of supervisord, which has one file per program."""
 
     name: str
     command: Sequence[str]
@@ -64,27 +62,25 @@ class Program:
 
 
 def escaped(text: str) -> str:
-    """supervisord expands what follows a percent sign."""
+    """supervisord expands names after a percent sign."""
     return text.replace("%", "%%")
 
 
 def quoted(value: str) -> str:
     quote = "'" if '"' in value else '"'
     if quote in value or "\n" in value or " ;" in value or " #" in value:
-        raise Refused(
-            "A setting with both kinds of quotes, a line break, ' ;' or ' #' in it cannot be passed on."
-        )
+        raise Refused("A setting must not contain both kinds of quotes, a line break, ' ;' or ' #'.")
     return f"{quote}{escaped(value)}{quote}"
 
 
 def inherited() -> dict[str, str]:
-    """What processes have of the caller's environment: little, so that one make does what the next does."""
+    """The part of the caller's environment that processes get: little, so that every make does the same."""
     kept = {key: os.environ[key] for key in INHERITED if key in os.environ}
     return kept | {"PATH": PATH, "PYTHONUNBUFFERED": "1"}
 
 
 class Supervisor:
-    """One system's supervisord, asked over its socket. Every method but `start` needs it to be there."""
+    """The supervisord of one system, reached by its socket."""
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
@@ -96,14 +92,14 @@ class Supervisor:
         return xmlrpc.client.ServerProxy("http://localhost", transport=transport).supervisor
 
     def pid(self) -> int | None:
-        """None when it is not running; a socket left over from a crash answers nobody."""
+        """None if it is not running; after a crash the socket exists and nothing answers."""
         try:
             return int(self.rpc.getPID())
         except (OSError, http.client.HTTPException):
             return None
 
     def start(self) -> None:
-        """Starts it in a session of its own that holds no terminal and no descriptor of the caller's."""
+        """Starts it in a new session, without the caller's terminal and file descriptors."""
         config = self.instance.state / "supervisord.conf"
         write(config, configuration(self.instance))
         environ = inherited() | {MARK: str(self.instance.state)}
@@ -122,23 +118,23 @@ class Supervisor:
             raise Refused(f"supervisord did not start:\n{tail(self.instance.logs / 'supervisord.out')}")
 
     def settle(self) -> bool:
-        """Whether it runs; one that is on its way down is waited for."""
+        """Whether it runs. Waits for one that is stopping."""
         pid = self.pid()
         if pid is not None and self.rpc.getState()["statecode"] < RUNNING:
             poll(lambda: not is_alive(pid), STOP_S + 30)
         return self.pid() is not None
 
     def programs(self) -> dict[str, dict[str, Any]]:
-        """What supervisord knows of each program: statename, pid, start, logfile, …"""
+        """By name, what supervisord knows of each program: statename, pid, start, logfile, …"""
         return {info["name"]: info for info in self.rpc.getAllProcessInfo()}
 
     def has(self, program: Program) -> bool:
-        """Whether it is kept running already, exactly as described."""
+        """Whether supervisord has this program with the same description."""
         file = self.instance.programs / f"{program.name}.ini"
         return program.name in self.programs() and file.exists() and file.read_text() == program.section()
 
     def add(self, program: Program) -> None:
-        """Starts a program, now and whenever it dies; one that is there just as described is left alone."""
+        """Starts a program, and again whenever it dies. Does nothing if it has the same description."""
         if self.has(program):
             return
         if program.name in self.programs():
@@ -148,9 +144,9 @@ class Supervisor:
         self.rpc.addProcessGroup(program.name)
 
     def remove(self, name: str) -> None:
-        """Stops a program, with the time it needs for what it has in hand, and forgets it."""
+        """Stops a program, which may finish its requests, and removes it."""
         (self.instance.programs / f"{name}.ini").unlink(missing_ok=True)
-        self.rpc.stopProcessGroup(name, WITHOUT_WAITING)
+        self.rpc.stopProcessGroup(name, False)  # noqa: FBT003 - does not wait
         if not poll(lambda: self.programs()[name]["statename"] in ENDED, STOP_S + 10):
             raise Refused(f"{name} does not stop.")
         self.rpc.reloadConfig()
@@ -160,7 +156,7 @@ class Supervisor:
         os.kill(self.programs()[name]["pid"], number)
 
     def stop(self) -> None:
-        """Ends everything, in the order of the priorities backwards."""
+        """Stops all programs, those with the highest priority first, and itself."""
         pid = self.pid()
         if pid is not None:
             self.rpc.shutdown()
@@ -180,51 +176,37 @@ def configuration(instance: Instance) -> str:
 
 
 def leftovers(instance: Instance) -> list[int]:
-    """Processes of this system that live on after their supervisor was killed."""
-    mark = f"{MARK}={instance.state}".encode()
+    """Processes of this system that run although their supervisor was killed."""
     found = []
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        pid = int(environ.parent.name)
-        try:
-            if (
-                mark in environ.read_bytes().split(b"\0")
-                and pid != os.getpid()
-                and is_supervised(environ.parent)
-            ):
-                found.append(pid)
-        except OSError:
-            continue  # ended in between, or somebody else's
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # it has ended, or belongs to another user
+            environ = process.environ()
+            # A make with the same CONNECT_STATE_DIR is no process of the system.
+            if environ.get(MARK) == str(instance.state) and environ.get("SUPERVISOR_ENABLED") == "1":
+                found.append(process.pid)
     return found
 
 
-def is_supervised(process: Path) -> bool:
-    """Tells the system's own processes from a make that was given the same CONNECT_STATE_DIR."""
-    return b"SUPERVISOR_ENABLED=1" in (process / "environ").read_bytes().split(b"\0")
-
-
 def end_leftovers(instance: Instance) -> None:
-    """Asks them to end, then makes them. SIGINT, because on SIGTERM PostgreSQL waits for its clients."""
+    """Asks them to end, then kills them. SIGINT, because on SIGTERM PostgreSQL waits for its clients."""
     for number, patience_s in ((signal.SIGINT, 15.0), (signal.SIGKILL, 5.0)):
         for pid in leftovers(instance):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-            except ProcessLookupError:
-                continue
         if poll(lambda: not leftovers(instance), patience_s):
             return
     raise Refused(f"These processes of an earlier run do not end: {leftovers(instance)}.")
 
 
 def is_alive(pid: int) -> bool:
-    """False also for a dead process that its parent has not been told of yet."""
+    """Whether the process runs; False for a zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
 
 
 def tail(path: Path, lines: int = 20) -> str:
-    try:
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-    except FileNotFoundError:
+    if not path.exists():
         return f"(there is no {path})"
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])

@@ -42,7 +42,7 @@ def pods(stage: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def templates(stage: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Everything that makes pods, with how it makes them."""
     for one in objects(stage):
-        making = manifests.a_job(one) if one["kind"] == "CronJob" else one
+        making = manifests.job_of(one) if one["kind"] == "CronJob" else one
         if "template" in making.get("spec", {}):
             yield one, making["spec"]["template"]
 

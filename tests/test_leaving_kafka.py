@@ -61,7 +61,7 @@ def test_a_step_back_stores_what_the_topic_has(terminal: Terminal, unwritten: li
     assert done.returncode == 0, done.stdout
     assert stored(terminal, unwritten)
     assert is_gone(terminal)
-    assert not rollout.owed(terminal.instance)
+    assert not rollout.pending_tasks(terminal.instance)
 
 
 def test_a_system_that_was_stopped_stores_it_when_it_starts_at_another_stage(
@@ -72,7 +72,7 @@ def test_a_system_that_was_stopped_stores_it_when_it_starts_at_another_stage(
     assert done.returncode == 0, done.stdout
     assert stored(terminal, unwritten)
     assert is_gone(terminal)
-    assert not rollout.owed(terminal.instance)
+    assert not rollout.pending_tasks(terminal.instance)
 
 
 def test_a_step_back_that_was_killed_is_completed_by_the_next(
@@ -94,7 +94,7 @@ def test_a_step_back_that_was_killed_is_completed_by_the_next(
     assert poll(lambda: json.loads(state.read_text())["stage"] == BEFORE, 90)
     os.killpg(step.pid, signal.SIGKILL)
     step.wait()
-    assert rollout.owed(place)
+    assert rollout.pending_tasks(place)
     done = terminal.make("up", f"STAGE={BEFORE}")
     assert done.returncode == 0, done.stdout
     assert stored(terminal, unwritten)

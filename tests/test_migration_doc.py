@@ -10,4 +10,4 @@ INSTANCE = Instance(state=Path("/nowhere"))
 
 def test_the_migration_document_shows_the_stages_as_they_are_rendered() -> None:
     text = (INSTANCE.checkout / migration_doc.TARGET).read_text()
-    assert migration_doc.told(INSTANCE, text) == text, "run `make render`"
+    assert migration_doc.updated(INSTANCE, text) == text, "run `make render`"

@@ -58,16 +58,16 @@ def test_from_stage_5_on_locations_speak_grpc() -> None:
 def test_names_in_addresses_become_loopback_addresses() -> None:
     services = manifests.read_stage(PLACE, "0-monolith", SECRETS).services
     web = PLACE.service_address("web")
-    assert manifests.natively("PERSONS_URL", "http://web:8000", PLACE, services) == f"http://{web}:8000"
-    assert manifests.natively("PERSONS_URL", "http://webby:8000", PLACE, services) == "http://webby:8000"
-    assert manifests.natively("SERVED_APPS", "web,webapp", PLACE, services) == "web,webapp"
-    assert manifests.natively("ALLOWED_HOSTS", "localhost,web", PLACE, services) == f"localhost,web,{web}"
+    assert manifests.localized("PERSONS_URL", "http://web:8000", PLACE, services) == f"http://{web}:8000"
+    assert manifests.localized("PERSONS_URL", "http://webby:8000", PLACE, services) == "http://webby:8000"
+    assert manifests.localized("SERVED_APPS", "web,webapp", PLACE, services) == "web,webapp"
+    assert manifests.localized("ALLOWED_HOSTS", "localhost,web", PLACE, services) == f"localhost,web,{web}"
 
 
 def test_another_port_base_moves_the_addresses_that_browsers_use() -> None:
-    assert manifests.natively("API_URL", "http://127.0.0.1:30001", PLACE, ()) == "http://127.0.0.1:30001"
-    assert manifests.natively("API_URL", "http://127.0.0.1:30001", MOVED, ()) == "http://127.0.0.1:31001"
-    assert manifests.natively("API_URL", "http://127.0.0.1:30004", MOVED, ()) == "http://127.0.0.1:30004"
+    assert manifests.localized("API_URL", "http://127.0.0.1:30001", PLACE, ()) == "http://127.0.0.1:30001"
+    assert manifests.localized("API_URL", "http://127.0.0.1:30001", MOVED, ()) == "http://127.0.0.1:31001"
+    assert manifests.localized("API_URL", "http://127.0.0.1:30004", MOVED, ()) == "http://127.0.0.1:30004"
 
 
 def test_a_stage_is_found_by_name_or_number_and_is_the_last_if_not_said() -> None:
