@@ -3,10 +3,11 @@
 import json
 import logging
 import os
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from connect import atomic_file
 
 WRITE_INTERVAL_S = 1.0
 STUCK_S = 60.0  # many times the longest step of a healthy writer
@@ -57,14 +58,7 @@ class StateFile:
 
 def write(path: Path, state: WriterState) -> None:
     """Replaces the file atomically."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(state), file)
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    atomic_file.write(path, json.dumps(asdict(state)), sync=False)
 
 
 def read(path: Path) -> WriterState | None:

@@ -13,12 +13,13 @@ import secrets
 import shutil
 import stat
 import sys
-import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from connect import atomic_file
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 VENV = CHECKOUT / ".venv"
@@ -119,15 +120,9 @@ def private_directory(path: Path) -> Path:
 
 
 def write(path: Path, text: str) -> None:
-    """Replaces a file atomically, with mode 600; does nothing if it has this text already."""
-    if path.exists() and path.read_text() == text:
-        return
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(temporary).replace(path)
+    """Replaces a file atomically, with mode 600, unless it has this text already."""
+    if not path.exists() or path.read_text() != text:
+        atomic_file.write(path, text)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -15,16 +14,16 @@ from urllib.parse import urlsplit
 import requests
 from django.db import connection
 
+from local.polling import poll
+
 ROOT = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
 
 
 def until(check: Callable[[], T], *, at_most_s: float = 20) -> T:
     """The first true answer; fails when there is none in time."""
-    deadline = time.monotonic() + at_most_s
-    while not (answer := check()):
-        assert time.monotonic() < deadline, f"not so within {at_most_s} s: {check}"
-        time.sleep(0.05)
+    answer = poll(check, at_most_s)
+    assert answer, f"not so within {at_most_s} s: {check}"
     return answer
 
 

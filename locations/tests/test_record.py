@@ -11,6 +11,7 @@ from django.db import connection, connections, transaction
 from locations import bulk_insert, partitions, storage
 from locations.models import Location
 from locations.pings import Ping
+from tests.gunicorn_server import until
 
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
 
@@ -146,14 +147,14 @@ def test_a_new_month_does_not_wait_for_a_reader():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_deletion_waits_for_an_open_batch_and_deletes_its_pings(wait_until):
+def test_a_deletion_waits_for_an_open_batch_and_deletes_its_pings():
     make_people(1, 2)
     storage.record([Ping(1, NOON, 1, 2), Ping(2, NOON, 1, 2)])
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             storage.record([Ping(1, NOON + timedelta(seconds=1), 1, 2)])
             deletion = pool.submit(in_other_connection(lambda: delete_people(1)))
-            wait_until(is_waiting_for_a_lock)
+            until(is_waiting_for_a_lock)
             assert not deletion.done()
         deletion.result(timeout=30)
 
@@ -161,13 +162,13 @@ def test_a_deletion_waits_for_an_open_batch_and_deletes_its_pings(wait_until):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_batch_during_a_deletion_is_refused(wait_until):
+def test_a_batch_during_a_deletion_is_refused():
     make_people(1)
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             delete_people(1)
             late = pool.submit(in_other_connection(lambda: storage.record([Ping(1, NOON, 1, 2)])))
-            wait_until(is_waiting_for_a_lock)
+            until(is_waiting_for_a_lock)
         receipt = late.result(timeout=30)
 
     assert receipt.stored == 0
