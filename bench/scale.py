@@ -78,25 +78,16 @@ def new_database(name: str) -> Any:
 
 
 def store_days(database: Any, event: Event, days: int) -> None:
-    """Stores the first two days as the event has them, and the others by one process per core."""
+    """Stores the first two days as the event has them, then the others."""
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{database.settings_dict['NAME']}").geturl()
-
-    def manage(*command: str) -> None:
-        command = (sys.executable, "manage.py", *command, "--verbosity=0")
-        subprocess.run(command, env=os.environ | {"DATABASE_URL": url}, check=True)
-
-    def simulate(first: int, last: int) -> None:
-        if first < last:
-            start = f"--start={(event.start + timedelta(days=first)).date()}"
-            days = f"--days={last - first}"
-            manage("simulate", f"--people={event.people}", f"--interval={INTERVAL_S}", start, days)
-
-    manage("migrate")
-    simulate(0, 2)
-    cores = os.cpu_count() or 1
-    cuts = [2 + (days - 2) * nth // cores for nth in range(cores + 1)]
-    with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(simulate, cuts, cuts[1:]))
+    simulate = ["simulate", f"--people={event.people}", f"--interval={INTERVAL_S}"]
+    commands = [["migrate"], [*simulate, "--days=2"]]
+    if days > 2:
+        third = (event.start + timedelta(days=2)).date()
+        commands.append([*simulate, f"--start={third}", f"--days={days - 2}"])
+    for command in commands:
+        line = [sys.executable, "manage.py", *command, "--verbosity=0"]
+        subprocess.run(line, env=os.environ | {"DATABASE_URL": url}, check=True)
 
 
 def clients(event: Event) -> Part:

@@ -15,7 +15,7 @@ from local.manifests import Process, Stage
 TARGET = "docs/migration.md"
 # Values for the Secrets, which renderings only refer to.
 SECRETS = defaultdict(lambda: "-", DATABASE_URL="postgis:", **NO_PASSWORDS)
-SAID = {"PERSONS_URL": "who", "LOCATIONS_URL": "where", "PINGS_URL": "pings"}
+LABELS = {"PERSONS_URL": "who", "LOCATIONS_URL": "where", "PINGS_URL": "pings"}
 BLOCK = re.compile(r"(<!-- (\S+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
 
 
@@ -59,9 +59,9 @@ def picture(stage: Stage, before: Stage | None) -> str:
     for pattern, to in routes(stage):
         lines.append(edge("proxy", to, pattern))
     for process in stage.processes:
-        for to, said in asks(process, stage):
+        for to, label in calls(process, stage):
             is_worker = process.ready_command is not None  # it reads from the broker
-            lines.append(edge(to, process.name, said) if is_worker else edge(process.name, to, said))
+            lines.append(edge(to, process.name, label) if is_worker else edge(process.name, to, label))
         if process.environ.get("DATABASE_URL"):
             lines.append(edge(process.name, "postgis"))
     known = {one.name: one for one in before.processes} if before else {}
@@ -92,21 +92,23 @@ def routes(stage: Stage) -> Iterator[tuple[str, str]]:
             yield ("all else" if path == "/" else path), to
 
 
-def asks(process: Process, stage: Stage) -> Iterator[tuple[str, str]]:
+def calls(process: Process, stage: Stage) -> Iterator[tuple[str, str]]:
     """Each neighbour that the process calls, and the label of the call."""
-    urls = {name: process.environ.get(name, "local:") for name in SAID}
+    urls = {name: process.environ.get(name, "local:") for name in LABELS}
     apps = process.environ.get("SERVED_APPS", "").split(",")
     # A process that serves no apps has only the URLs of the neighbours that it calls.
-    whom = [name for app in apps for name in (neighbour_settings(app) or ())] if apps != [""] else list(SAID)
+    names = (
+        [name for app in apps for name in (neighbour_settings(app) or ())] if apps != [""] else list(LABELS)
+    )
     found: dict[tuple[str, str], list[str]] = {}
-    for name in dict.fromkeys(whom):
+    for name in dict.fromkeys(names):
         scheme, _, address = urls[name].partition("://")
         if scheme != "local:":
-            found.setdefault((answering(address, stage), scheme), []).append(SAID[name])
+            found.setdefault((answering(address, stage), scheme), []).append(LABELS[name])
     for (to, scheme), said in found.items():
         yield to, f"{', '.join(said)} · {scheme}"
     if any(reads_lag(app, urls) for app in apps):
-        yield BROKER, "how far · kafka"
+        yield BROKER, "lag · kafka"
 
 
 def answering(address: str, stage: Stage) -> str:
@@ -135,8 +137,8 @@ def essence(stage: Stage) -> list[str]:
         lines.append(f"{process.name}: {'serves ' + served if served else ' '.join(process.command)}")
     wiring: dict[str, str] = {}  # no process has all of it
     for process in stage.processes:
-        wiring |= {setting: process.environ[setting] for setting in SAID if setting in process.environ}
-    lines += [f"{setting}={wiring.get(setting, 'local:')}" for setting in SAID]
+        wiring |= {setting: process.environ[setting] for setting in LABELS if setting in process.environ}
+    lines += [f"{setting}={wiring.get(setting, 'local:')}" for setting in LABELS]
     return lines + [line for line in (stage.routes or "").splitlines() if line and not line.startswith("#")]
 
 
