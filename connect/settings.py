@@ -159,7 +159,10 @@ PERSON_TIMEOUT_S = env.float("PERSON_TIMEOUT_S", default=20.0)
 
 # --- the gRPC server of locations and its clients (grpc_server/) ---------------------------------
 
-GRPC_ADDRESS = env.str("GRPC_ADDRESS", default="127.0.0.1:50051" if ACCESS == "open" else "0.0.0.0:50051")
+# For neighbours, and for clients, whose address refuses the tokens of Connect's own processes.
+_HOST = "127.0.0.1" if ACCESS == "open" else "0.0.0.0"  # noqa: S104 - a pod's own network
+GRPC_ADDRESS = env.str("GRPC_ADDRESS", default=f"{_HOST}:50051")
+GRPC_PUBLIC_ADDRESS = env.str("GRPC_PUBLIC_ADDRESS", default=f"{_HOST}:50052")
 GRPC_THREADS = env.int("GRPC_THREADS", default=24)
 # The threads for long answers; the others store pings and give short answers.
 GRPC_STREAMS = max(1, (GRPC_THREADS - 4) // 2)

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from local import setting_overrides
@@ -45,6 +45,8 @@ backend refused
 .endif"""
 # Marks the frontends of Services that the stage no longer has.
 LEAVING = "leaving-"
+# Ends the names of the frontend and the backend of a public port.
+PUBLIC = "-public"
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,13 @@ class Upstream:
     """The process that answers for a Service.
 
     At `ready_path` it says that it is ready; without one it speaks gRPC, and its health service says so.
-    A worker answers for none and has no port.
+    A worker answers for none and has no port. The gRPC server has another port for clients, `public_port`.
     """
 
     program: str
     port: int
     ready_path: str | None
+    public_port: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ class Leaving:
     @property
     def name(self) -> str:
         return f"{LEAVING}{self.service.name}-{self.service.port}"
+
+    @property
+    def port(self) -> int:
+        return self.upstream.public_port if self.service.leads_to_public_port else self.upstream.port
 
 
 def configuration(
@@ -101,9 +108,12 @@ def configuration(
             ]
             blocks.append(frontend(service.name, binds, "\n    ".join(lines)))
         else:
-            to = f"default_backend {service.process}"
-            blocks.append(frontend(service.name, binds, to, grpc=is_grpc(upstreams[service.process])))
-    blocks += [backend(name, upstream) for name, upstream in sorted(upstreams.items()) if upstream.port]
+            suffix = PUBLIC if service.leads_to_public_port else ""
+            to = f"default_backend {service.process}{suffix}"
+            grpc = is_grpc(upstreams[service.process])
+            blocks.append(frontend(f"{service.name}{suffix}", binds, to, grpc=grpc))
+    for name, upstream in sorted(upstreams.items()):
+        blocks += backends(name, upstream)
     blocks.append(REFUSED)
     body = "\n\n".join(blocks) + "\n"
     told = "".join(
@@ -118,7 +128,7 @@ def configuration(
         binds = [f"{instance.service_address(one.service.name)}:{one.service.port}"]
         to = f"default_backend {one.name}"
         body += f"\n{frontend(one.name, binds, to, grpc=is_grpc(one.upstream))}\n"
-        body += f"\n{backend(one.name, one.upstream)}\n"
+        body += f"\n{backend(one.name, one.upstream, one.port)}\n"
     head = (
         "global\n"
         f"    description {marker}\n"
@@ -140,9 +150,14 @@ def frontend(name: str, binds: Sequence[str], to: str, *, grpc: bool = False) ->
     return "\n    ".join([f"frontend {name} from {'tunnel' if grpc else 'door'}", *lines])
 
 
-def backend(name: str, upstream: Upstream) -> str:
+def backends(name: str, upstream: Upstream) -> list[str]:
+    ports = {name: upstream.port, f"{name}{PUBLIC}": upstream.public_port}
+    return [backend(each, upstream, port) for each, port in ports.items() if port]
+
+
+def backend(name: str, upstream: Upstream, port: int) -> str:
     defaults = "tunnel" if is_grpc(upstream) else "upstream"
-    return f"backend {name} from {defaults}\n    server {upstream.program} 127.0.0.1:{upstream.port}"
+    return f"backend {name} from {defaults}\n    server {upstream.program} 127.0.0.1:{port}"
 
 
 def is_grpc(upstream: Upstream) -> bool:

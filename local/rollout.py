@@ -123,23 +123,37 @@ def start(
         raise Refused(f"{process.name} has no readiness probe; nobody could tell when it may be asked.")
     taken = frozenset(generation_ports(instance))
     port = postgis.free_port(taken) if process.ports else 0
+    public_port = postgis.free_port(taken | {port}) if manifests.PUBLIC_PORT in process.ports else 0
     program = f"{process.name}-{next_number(instance)}"
     say(f"Starting {program}.")
     if process.before_it_goes is not None:
         task = {"command": process.before_it_goes, "environ": dict(environ)}
         write(owed_file(instance, process.name), json.dumps(task))
-    environ = {**environ, **own_settings(instance, process, program, port), **AS_IN_THE_IMAGE}
+    environ = {**environ, **own_settings(instance, process, program, port, public_port), **AS_IN_THE_IMAGE}
     supervisor.add(Program(program, process.command, instance.checkout, environ))
     tls = process.speaks_grpc and "TLS_CERTIFICATE" in environ
-    return Generation(program, port, process.ready_path, fingerprint, process.ready_command, tls)
+    return Generation(
+        program,
+        port,
+        process.ready_path,
+        fingerprint,
+        process.ready_command,
+        speaks_tls=tls,
+        public_port=public_port,
+    )
 
 
-def own_settings(instance: Instance, process: Process, program: str, port: int) -> dict[str, str]:
+def own_settings(
+    instance: Instance, process: Process, program: str, port: int, public_port: int
+) -> dict[str, str]:
     """What tells one generation from another: the variable by which a command learns its port or its file."""
     if process.command[0] == "gunicorn":
         return {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}"}
     if process.command[-1] == "run_location_server":
-        return {"GRPC_ADDRESS": f"127.0.0.1:{port}"}
+        return {
+            "GRPC_ADDRESS": f"127.0.0.1:{port}",
+            "GRPC_PUBLIC_ADDRESS": f"127.0.0.1:{public_port}",
+        }
     if process.command[-1] == "consume_locations":
         return {"WRITER_STATE_FILE": str(state_file(instance, program))}
     raise Refused(f"{process.name}: nobody knows how to tell {process.command[0]} its port.")

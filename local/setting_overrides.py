@@ -22,6 +22,7 @@ NOT_PASSED_ON = {
     "LOCATIONS_URL": "the manifests",
     "PINGS_URL": "the manifests, with the address of the broker from local.runner",
     "GRPC_ADDRESS": "local.rollout: a free port for each generation",
+    "GRPC_PUBLIC_ADDRESS": "local.rollout: a free port for each generation",
     "WRITER_STATE_FILE": "local.rollout: a file for each generation",
 }
 TOKENS_RATE = {

@@ -325,7 +325,7 @@ def test_who_asks_about_whom_is_noted_whatever_the_door(event: Event) -> None:
         ingest = str(event.tokens["ingest"]).partition(".")[0]
         expected += [
             ("staff", "user admin", "FindEncounters", own, "OK"),
-            ("service", f"token {service}", "FindEncounters", own, "OK"),
+            ("service", f"token {service}", "FindEncounters", None, "PERMISSION_DENIED"),
             ("ingest", f"token {ingest}", "FindEncounters", None, "PERMISSION_DENIED"),
         ]
     with database(event.system.database_url) as connection, connection.cursor() as cursor:
