@@ -140,6 +140,8 @@ if not 0.1 <= MAX_SPEED_M_S <= 1000:
 INGEST_MAX_AGE_H = env.float("INGEST_MAX_AGE_H", default=72.0)
 if not 0 < INGEST_MAX_AGE_H <= 876_000:
     raise ImproperlyConfigured("INGEST_MAX_AGE_H must be more than 0 and at most 876000.")
+# An SQLite file with the quota of pings per person, shared by the processes of a machine or pod.
+QUOTA_FILE = env.str("QUOTA_FILE", default=f"{gettempdir()}/connect-ping-quota.sqlite")
 # Whether other people may find a new person by default.
 FINDABLE_BY_DEFAULT = env.bool("FINDABLE_BY_DEFAULT", default=ACCESS == "open")
 

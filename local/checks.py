@@ -65,6 +65,7 @@ def on_throwaway(instance: Instance, module: list[str], *, durable: bool = False
             "ACCESS": "open",  # tests of access say otherwise
             "SERVICE_TOKEN": "",  # not those of a system that runs in this checkout
             "SERVICE_TOKENS": "",
+            "QUOTA_FILE": ":memory:",  # each process has its own
         }
         # Web processes of the tests serve pages, whose files have hashed names only once they are collected.
         collect = [str(BIN / "python"), "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]

@@ -293,7 +293,8 @@ def native_environ(instance: Instance, stage: Stage, process: Process) -> dict[s
     }
     if instance.access == "open" or not here.get("KAFKA_PASSWORD"):  # nor has a given broker the users
         here = {key: value for key, value in here.items() if key not in ("KAFKA_USER", "KAFKA_PASSWORD")}
-    return setting_overrides.for_process(instance, here) | {"ACCESS": instance.access}
+    quota = str(instance.sockets() / "ping-quota.sqlite")
+    return setting_overrides.for_process(instance, here) | {"ACCESS": instance.access, "QUOTA_FILE": quota}
 
 
 def address(service: Service) -> tuple[str, int]:

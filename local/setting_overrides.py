@@ -23,6 +23,7 @@ NOT_PASSED_ON = {
     "PINGS_URL": "the manifests, with the address of the broker from local.runner",
     "GRPC_ADDRESS": "local.rollout: a free port for each generation",
     "GRPC_PUBLIC_ADDRESS": "local.rollout: a free port for each generation",
+    "QUOTA_FILE": "local.rollout: one file for all processes",
     "WRITER_STATE_FILE": "local.rollout: a file for each generation",
 }
 TOKENS_RATE = {
