@@ -27,7 +27,7 @@ COPY . .
 RUN SECRET_KEY=for-the-files-alone python manage.py collectstatic --noinput --verbosity 0 \
  && python -m compileall -q /opt/connect /srv/connect
 USER 10001:10001
-EXPOSE 8000 50051
+EXPOSE 8000 50051 50052
 # Liveness of a web process. compose.yaml and k8s/ replace it for other commands.
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s CMD ["python", "-c", "\
 from http.client import HTTPConnection as Web; web = Web('127.0.0.1', 8000, timeout=4); \

@@ -140,6 +140,8 @@ if not 0.1 <= MAX_SPEED_M_S <= 1000:
 INGEST_MAX_AGE_H = env.float("INGEST_MAX_AGE_H", default=72.0)
 if not 0 < INGEST_MAX_AGE_H <= 876_000:
     raise ImproperlyConfigured("INGEST_MAX_AGE_H must be more than 0 and at most 876000.")
+# An SQLite file with the quota of pings per person, shared by the processes of a machine or pod.
+QUOTA_FILE = env.str("QUOTA_FILE", default=f"{gettempdir()}/connect-ping-quota.sqlite")
 # Whether other people may find a new person by default.
 FINDABLE_BY_DEFAULT = env.bool("FINDABLE_BY_DEFAULT", default=ACCESS == "open")
 
@@ -159,7 +161,10 @@ PERSON_TIMEOUT_S = env.float("PERSON_TIMEOUT_S", default=20.0)
 
 # --- the gRPC server of locations and its clients (grpc_server/) ---------------------------------
 
-GRPC_ADDRESS = env.str("GRPC_ADDRESS", default="127.0.0.1:50051" if ACCESS == "open" else "0.0.0.0:50051")
+# For neighbours, and for clients, whose address refuses the tokens of Connect's own processes.
+_HOST = "127.0.0.1" if ACCESS == "open" else "0.0.0.0"  # noqa: S104 - a pod's own network
+GRPC_ADDRESS = env.str("GRPC_ADDRESS", default=f"{_HOST}:50051")
+GRPC_PUBLIC_ADDRESS = env.str("GRPC_PUBLIC_ADDRESS", default=f"{_HOST}:50052")
 GRPC_THREADS = env.int("GRPC_THREADS", default=24)
 # The threads for long answers; the others store pings and give short answers.
 GRPC_STREAMS = max(1, (GRPC_THREADS - 4) // 2)

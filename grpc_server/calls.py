@@ -35,7 +35,8 @@ IDLE_S = 120.0  # between two messages of a stream
 PLACE_TIMEOUT_S = 5.0  # for a place of the long answers
 MAX_DEADLINE_S = 120.0  # a person's own token has PERSON_TIMEOUT_S
 MAX_OPEN_CALLS = 64  # of one caller at the same time; neighbours have no limit
-IDENTITY_THREADS = 4
+IDENTITY_THREADS = 4  # for tokens that are cached
+LOOKUP_THREADS = 2  # for other tokens
 SMALL_PAGE = 200  # rows; a page of that size counts as a short answer
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,10 @@ class Method:
     def sends_pings(self) -> bool:
         return Kind.INGEST in self.allowed_kinds
 
+    @property
+    def is_public(self) -> bool:
+        return Kind.SERVICE not in self.allowed_kinds
+
 
 class Calls:
     """Makes grpc.aio handlers from synchronous functions. All methods run in the event loop."""
@@ -65,10 +70,11 @@ class Calls:
         self._rate_limits = rate_limits
         self._slow_reader_s = slow_reader_s
         self._identity = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
+        self._lookup = ThreadPoolExecutor(LOOKUP_THREADS, "lookup")
         self._short = Pool(threads - streams, "call")
         self._long = Pool(streams, "answer")
         self._open: Counter[str] = Counter()
-        self._lookups = 0  # running lookups of tokens that are not cached
+        self._lookups: Counter[str] = Counter()  # running lookups by connection
         self._stopping = asyncio.Event()
         self._running: set[Work] = set()
         self._finished = asyncio.Condition()
@@ -95,7 +101,8 @@ class Calls:
     async def _serve(self, method: Method, context: Any) -> None:
         metadata = dict(context.invocation_metadata() or ())
         authorization = str(metadata.get("authorization", ""))
-        caller = await self._admit(method, context, authorization, str(metadata.get(NOTED, "")))
+        noted = "" if method.is_public else str(metadata.get(NOTED, ""))
+        caller = await self._admit(method, context, authorization, noted)
         announced = str(metadata.get(request_context.TIMEOUT_S, ""))
         request_context.begin(
             metadata.get(request_context.REQUEST_ID),
@@ -108,7 +115,8 @@ class Calls:
         share = caller.share
         if caller.kind is Kind.SERVICE:  # a neighbour passes on the share of its caller
             share = str(metadata.get(request_context.SHARE, share))
-        with self._counted_as_open(caller):
+        self._check_open(caller)
+        with _counted(self._open, caller.name):
             if method.receives_batches:
                 await self._answer_batches(method, context, share, authorization)
                 return
@@ -126,25 +134,24 @@ class Calls:
 
     async def _admit(self, method: Method, context: Any, authorization: str, noted: str = "") -> Caller:
         loop = asyncio.get_running_loop()
+        identify = partial(
+            callers.identify_authorization, authorization, noted, sends_pings=method.sends_pings
+        )
         caller = None
-        if settings.ACCESS == "open" or callers.token_in(authorization):
-            unknown = callers.cached_caller(authorization) is None
-            if unknown and self._lookups:  # token guessing: one lookup at a time per address
-                self._check_rate(self._rate_limits.address_wait_s(context.peer()))
-            self._lookups += unknown
-            try:
-                identify = partial(
-                    callers.identify_authorization, authorization, noted, sends_pings=method.sends_pings
-                )
-                caller = await loop.run_in_executor(self._identity, identify)
-            finally:
-                self._lookups -= unknown
+        if settings.ACCESS == "open" or callers.cached_caller(authorization) is not None:
+            caller = await loop.run_in_executor(self._identity, identify)
+        elif callers.token_in(authorization):
+            if self._lookups[context.peer()]:  # a connection over its limit has one lookup at a time
+                self._check_rate(self._rate_limits.connection_wait_s(context.peer()))
+            with _counted(self._lookups, context.peer()):
+                caller = await loop.run_in_executor(self._lookup, identify)
         if caller is None:
-            self._check_rate(self._rate_limits.hit_address(context.peer()))
+            self._check_rate(self._rate_limits.hit_connection(context.peer()))
             raise Failure(
                 grpc.StatusCode.UNAUTHENTICATED, "A valid token is needed: authorization: Bearer ..."
             )
-        self._check_rate(self._rate_limits.hit_caller(caller, authorization, context.peer()))
+        if method.is_public or caller.kind is not Kind.SERVICE:  # a neighbour's clients have their own limits
+            self._check_rate(self._rate_limits.hit_caller(caller.name))
         if not caller.may(method.allowed_kinds):
             if not method.sends_pings:
                 refused = Question(method.name, outcome=grpc.StatusCode.PERMISSION_DENIED.name)
@@ -159,19 +166,11 @@ class Calls:
             text = f"Too many calls. Expected available in {wait_s} seconds."
             raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=wait_s)
 
-    @contextmanager
-    def _counted_as_open(self, caller: Caller) -> Iterator[None]:
+    def _check_open(self, caller: Caller) -> None:
         bounded = caller.kind not in (Kind.SERVICE, Kind.OPEN)
         if bounded and self._open[caller.name] >= MAX_OPEN_CALLS:
             text = f"{MAX_OPEN_CALLS} calls of this token are open. Ask again."
             raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, text, wait_s=1)
-        self._open[caller.name] += 1
-        try:
-            yield
-        finally:
-            self._open[caller.name] -= 1
-            if not self._open[caller.name]:
-                del self._open[caller.name]
 
     async def _answer_batches(self, method: Method, context: Any, share: str, authorization: str) -> None:
         """Answers each batch in order. Between two batches the call holds no thread."""
@@ -253,8 +252,19 @@ class Calls:
 
     def close(self) -> None:
         """Waits for all threads."""
-        for threads in (self._short.threads, self._long.threads, self._identity):
+        for threads in (self._short.threads, self._long.threads, self._identity, self._lookup):
             threads.shutdown()
+
+
+@contextmanager
+def _counted(counter: Counter[str], key: str) -> Iterator[None]:
+    counter[key] += 1
+    try:
+        yield
+    finally:
+        counter[key] -= 1
+        if not counter[key]:
+            del counter[key]
 
 
 # --- messages ------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 """Rate limits of the gRPC server, like those for REST in k8s/proxy/defaults.cfg.
 
-Known callers are limited per token, unknown ones per address. Each process counts alone, over 10 s. Connect's
-own processes have no limit, because their clients already have one.
+Known callers are limited by name. Calls without a valid token are limited by connection, because the proxy
+passes gRPC through as TCP, and the server does not see the client's address; the proxy limits the connections
+of an address. Each process counts alone, over 10 s.
 """
 
-import hashlib
 import math
 import time
 
@@ -12,37 +12,30 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from access.callers import Caller, Kind
-
 WINDOW_S = 10
 
 
 class RateLimits:
-    """Limits in requests per second; 0 is no limit."""
+    """Limits in calls or messages per second; 0 is no limit."""
 
-    def __init__(self, *, per_token: int, per_address: int):
-        self._per_token, self._per_address = _item(per_token, "token"), _item(per_address, "address")
+    def __init__(self, *, per_caller: int, per_connection: int):
+        self._per_caller = _item(per_caller, "caller")
+        self._per_connection = _item(per_connection, "connection")
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    def hit_caller(self, caller: Caller, authorization: str, peer: str) -> int:
+    def hit_caller(self, name: str) -> int:
         """Counts one call or message. Returns 0 if allowed, else the seconds to wait."""
-        if caller.kind is Kind.SERVICE:
-            return 0
-        token = authorization.partition(" ")[2].strip()
-        if not token:
-            return self.hit_address(peer)
-        return self._hit(self._per_token, hashlib.sha256(token.encode()).hexdigest())
+        return self._hit(self._per_caller, name)
 
-    def hit_address(self, peer: str) -> int:
-        """The same for an unknown caller; `peer` comes from gRPC and has a port."""
-        return self._hit(self._per_address, peer.rpartition(":")[0])
+    def hit_connection(self, peer: str) -> int:
+        """The same for a call without a valid token."""
+        return self._hit(self._per_connection, peer)
 
-    def address_wait_s(self, peer: str) -> int:
-        """Like hit_address, without counting: for the decision whether to look up an unknown token."""
-        item, key = self._per_address, peer.rpartition(":")[0]
-        if item is None or self._limiter.test(item, key):
+    def connection_wait_s(self, peer: str) -> int:
+        """Like hit_connection, without counting: for the decision whether to look up an unknown token."""
+        if self._per_connection is None or self._limiter.test(self._per_connection, peer):
             return 0
-        return self._wait_s(item, key)
+        return self._wait_s(self._per_connection, peer)
 
     def _hit(self, item: RateLimitItem | None, key: str) -> int:
         if item is None or self._limiter.hit(item, key):

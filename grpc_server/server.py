@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import grpc
@@ -16,10 +17,11 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
+from access.callers import PROCESSES
 from connect import needs
 from grpc_server import tls
 from grpc_server.anonymous import TokenlessCallLimits
-from grpc_server.calls import Calls
+from grpc_server.calls import Calls, Method
 from grpc_server.rate_limits import RateLimits
 from grpc_server.servicer import METHODS, SERVICE
 from grpc_server.statuses import STATUS_TIMEOUT_S
@@ -49,23 +51,24 @@ OPTIONS = [
 
 
 class LocationServer:
-    """Binds its address at construction. Raises OSError if the address or the certificate is unusable.
+    """Listens on `address` for neighbours and on `public_address` for clients, without service tokens.
 
-    Port 0 takes any free port. The server's event loop has its own thread.
+    Binds both at construction. Raises OSError if an address or the certificate is unusable. Port 0 takes any
+    free port. The server's event loop has its own thread.
     """
 
-    def __init__(self, address: str, *, slow_reader_s: float = SLOW_READER_S):
+    def __init__(self, address: str, public_address: str, *, slow_reader_s: float = SLOW_READER_S):
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True)
         self._thread.start()
         try:
-            self._run_in_loop(self._create(address, slow_reader_s))
+            self._run_in_loop(self._create(address, public_address, slow_reader_s))
         except BaseException:
             self._end_loop()
             raise
 
-    async def _create(self, address: str, slow_reader_s: float) -> None:
-        rate_limits = RateLimits(per_token=settings.RATE_PER_TOKEN, per_address=settings.RATE_PER_ADDRESS)
+    async def _create(self, address: str, public_address: str, slow_reader_s: float) -> None:
+        rate_limits = RateLimits(per_caller=settings.RATE_PER_TOKEN, per_connection=settings.RATE_PER_ADDRESS)
         self._calls = Calls(
             threads=settings.GRPC_THREADS,
             streams=settings.GRPC_STREAMS,
@@ -74,32 +77,38 @@ class LocationServer:
         )
         self._health = health.aio.HealthServicer()
         self._health_checks = ThreadPoolExecutor(1, "health")
+        neighbours, self.port = self._bind(address, METHODS)
+        for_clients = [replace(each, allowed_kinds=each.allowed_kinds - PROCESSES) for each in METHODS]
+        public, self.public_port = self._bind(public_address, for_clients)
+        self._servers = (neighbours, public)
+
+    def _bind(self, address: str, methods: Iterable[Method]) -> tuple[Any, int]:
+        """A server and its port. Both servers share the limits, the threads and the health."""
         names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
-        self._server = grpc.aio.server(
+        server = grpc.aio.server(
             interceptors=[TokenlessCallLimits(("/grpc.health.", "/grpc.reflection."))],
             options=OPTIONS,
             maximum_concurrent_rpcs=MAX_OPEN_CALLS,
         )
-        add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(names, self._server)
-        handlers = {method.name: self._calls.handler(method) for method in METHODS}
-        self._server.add_generic_rpc_handlers(
+        add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection(names, server)
+        handlers = {method.name: self._calls.handler(method) for method in methods}
+        server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, handlers), _reflection_v1(names))
         )
         try:
             if settings.TLS_CERTIFICATE:
-                self.port = self._server.add_secure_port(address, tls.server_credentials())
-            else:
-                self.port = self._server.add_insecure_port(address)
+                return server, server.add_secure_port(address, tls.server_credentials())
+            return server, server.add_insecure_port(address)
         except RuntimeError as error:
-            raise OSError(str(error)) from None
+            raise OSError(f"{address} is not available: {error}") from None
 
     def start(self) -> None:
         self._run_in_loop(self._start())
 
     async def _start(self) -> None:
         await self._update_health()
-        await self._server.start()
+        await asyncio.gather(*(server.start() for server in self._servers))
         self._health_task = asyncio.create_task(self._refresh_health())
 
     def stop(self, grace_s: float) -> bool:
@@ -117,7 +126,7 @@ class LocationServer:
         self._health_task.cancel()
         await self._health.enter_graceful_shutdown()
         # Refuses new calls. `drain` gives calls that wait for their client a status with an explanation.
-        stopped = asyncio.create_task(self._server.stop(grace_s + STATUS_TIMEOUT_S))
+        stopped = asyncio.create_task(self._stop_servers(grace_s + STATUS_TIMEOUT_S))
         is_drained = await self._calls.drain(grace_s)
         if not is_drained:
             await asyncio.gather(*self._calls.cancel_running())
@@ -125,9 +134,12 @@ class LocationServer:
         # A call is over when its client has read the status, or when it is cancelled.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(stopped), STATUS_TIMEOUT_S)
-        await self._server.stop(None)
+        await self._stop_servers(None)
         await stopped
         return is_drained
+
+    async def _stop_servers(self, grace_s: float | None) -> None:
+        await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
 
     async def _refresh_health(self) -> None:
         while True:

@@ -64,6 +64,7 @@ def on_throwaway(instance: Instance, module: list[str], *, durable: bool = False
             "ACCESS": "open",  # tests of access set it themselves
             "SERVICE_TOKEN": "",  # not those of a system of this checkout
             "SERVICE_TOKENS": "",
+            "QUOTA_FILE": ":memory:",  # each process has its own
         }
         # Web processes of the tests serve static files, which must be collected to have hashed names.
         collect = [str(BIN / "python"), "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]

@@ -20,6 +20,7 @@ NAME_LABEL = "app.kubernetes.io/name"
 BROKERS_URL = "kafka://kafka:9092"
 BEFORE_IT_GOES = "connect/before-it-goes"
 ROUTES = "routes.map"
+PUBLIC_PORT = "grpc-public"  # the port of the gRPC server for clients
 DOOR = "-door"  # suffix of the Service by which clients reach another Service
 
 
@@ -50,6 +51,7 @@ class Service:
     process: str | None
     port: int
     node_port: int | None
+    leads_to_public_port: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,11 @@ def services(objects: list[dict[str, Any]], answering: Mapping[str, str | None])
         name, selected = one["metadata"]["name"], one["spec"]["selector"][NAME_LABEL]
         if selected in answering and not name.endswith(DOOR):
             for port in one["spec"]["ports"]:
-                node_port = doors.pop(name, port.get("nodePort"))
-                yield Service(name, answering[selected], port["port"], node_port)
+                is_public = port["targetPort"] == PUBLIC_PORT
+                node_port = port.get("nodePort")
+                if is_public or len(one["spec"]["ports"]) == 1:
+                    node_port = doors.pop(name, node_port)
+                yield Service(name, answering[selected], port["port"], node_port, is_public)
     if doors:
         raise Refused(f"There is no Service for {', '.join(doors)}, which has a door.")
 

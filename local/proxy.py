@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from local import setting_overrides
@@ -46,18 +46,22 @@ backend refused
 .endif"""
 # Prefix of the frontends of Services that the stage no longer has.
 LEAVING = "leaving-"
+# Suffix of the frontend and the backend of a public port.
+PUBLIC = "-public"
 
 
 @dataclass(frozen=True)
 class Upstream:
     """The process behind a Service.
 
-    `ready_path` is None if it speaks gRPC and has a health service. A worker has no port (0).
+    `ready_path` is None if it speaks gRPC and has a health service. A worker has no port (0). The gRPC server
+    has another port for clients, `public_port`.
     """
 
     program: str
     port: int
     ready_path: str | None
+    public_port: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -71,13 +75,18 @@ class Leaving:
     def name(self) -> str:
         return f"{LEAVING}{self.service.name}-{self.service.port}"
 
+    @property
+    def port(self) -> int:
+        return self.upstream.public_port if self.service.leads_to_public_port else self.upstream.port
+
 
 def configuration(
     instance: Instance, stage: Stage, upstreams: Mapping[str, Upstream], leaving: Sequence[Leaving] = ()
 ) -> str:
     """The whole configuration: settings, the rules of k8s/proxy/defaults.cfg, frontends and backends."""
     blocks = [service_frontend(instance, stage, service, upstreams) for service in stage.services]
-    blocks += [backend(name, upstream) for name, upstream in sorted(upstreams.items()) if upstream.port]
+    for name, upstream in sorted(upstreams.items()):
+        blocks += backends(name, upstream)
     blocks.append(REFUSED)
     variables = "".join(
         f'    setenv {name} "{value}"\n' for name, value in setting_overrides.for_proxy(instance).items()
@@ -90,7 +99,7 @@ def configuration(
         binds = [f"{instance.service_address(one.service.name)}:{one.service.port}"]
         to = f"default_backend {one.name}"
         body += f"\n{frontend(one.name, binds, to, grpc=is_grpc(one.upstream))}\n"
-        body += f"\n{backend(one.name, one.upstream)}\n"
+        body += f"\n{backend(one.name, one.upstream, one.port)}\n"
     return (
         "global\n"
         f"    description {marker}\n"
@@ -112,7 +121,9 @@ def service_frontend(
         address = f"{setting_overrides.public_address(instance)}:{instance.node_port(service.node_port)}"
         binds.append(f"{address} name public" + (f' ssl crt "{certificate_file(instance)}"' if tls else ""))
     if service.process is not None:
-        return frontend(service.name, binds, f"default_backend {service.process}", grpc=grpc)
+        suffix = PUBLIC if service.leads_to_public_port else ""
+        to = f"default_backend {service.process}{suffix}"
+        return frontend(f"{service.name}{suffix}", binds, to, grpc=grpc)
     lines = [
         "http-request set-var(txn.route) path,url_dec",
         # A path that cannot be decoded goes to the process of the root path, which answers it.
@@ -128,9 +139,14 @@ def frontend(name: str, binds: Sequence[str], *to: str, grpc: bool = False) -> s
     return "\n    ".join(lines)
 
 
-def backend(name: str, upstream: Upstream) -> str:
+def backends(name: str, upstream: Upstream) -> list[str]:
+    ports = {name: upstream.port, f"{name}{PUBLIC}": upstream.public_port}
+    return [backend(each, upstream, port) for each, port in ports.items() if port]
+
+
+def backend(name: str, upstream: Upstream, port: int) -> str:
     defaults = "tunnel" if is_grpc(upstream) else "upstream"
-    return f"backend {name} from {defaults}\n    server {upstream.program} 127.0.0.1:{upstream.port}"
+    return f"backend {name} from {defaults}\n    server {upstream.program} 127.0.0.1:{port}"
 
 
 def is_grpc(upstream: Upstream) -> bool:

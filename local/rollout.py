@@ -120,26 +120,40 @@ def start(
         raise Refused(f"{process.name} has no readiness probe.")
     taken = frozenset(generation_ports(instance))
     port = postgis.free_port(taken) if process.ports else 0
+    public_port = postgis.free_port(taken | {port}) if manifests.PUBLIC_PORT in process.ports else 0
     program = f"{process.name}-{next_number(instance)}"
     say(f"Starting {program}.")
     if process.before_it_goes is not None:
         task = {"command": process.before_it_goes, "environ": dict(environ)}
         write(task_file(instance, process.name), json.dumps(task))
-    environ = {**environ, **own_settings(instance, process, program, port), **AS_IN_THE_IMAGE}
+    environ = {**environ, **own_settings(instance, process, program, port, public_port), **AS_IN_THE_IMAGE}
     supervisor.add(Program(program, process.command, instance.checkout, environ))
     tls = {}
     if process.speaks_grpc and (certificate := environ.get("TLS_CERTIFICATE")):
         tls["certificate"] = str(instance.checkout / certificate)
         tls["certificate_name"] = environ.get("TLS_NAME", "locations")
-    return Generation(program, port, process.ready_path, fingerprint, process.ready_command, **tls)
+    return Generation(
+        program,
+        port,
+        process.ready_path,
+        fingerprint,
+        process.ready_command,
+        public_port=public_port,
+        **tls,
+    )
 
 
-def own_settings(instance: Instance, process: Process, program: str, port: int) -> dict[str, str]:
+def own_settings(
+    instance: Instance, process: Process, program: str, port: int, public_port: int = 0
+) -> dict[str, str]:
     """The variables that differ between generations: the port or the state file."""
     if process.command[0] == "gunicorn":
         return {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}"}
     if process.command[-1] == "run_location_server":
-        return {"GRPC_ADDRESS": f"127.0.0.1:{port}"}
+        return {
+            "GRPC_ADDRESS": f"127.0.0.1:{port}",
+            "GRPC_PUBLIC_ADDRESS": f"127.0.0.1:{public_port}",
+        }
     if process.command[-1] == "consume_locations":
         return {"WRITER_STATE_FILE": str(state_file(instance, program))}
     raise Refused(f"{process.name}: {process.command[0]} has no known variable for its port.")
@@ -266,7 +280,8 @@ def native_environ(instance: Instance, stage: Stage, process: Process) -> dict[s
     }
     if instance.access == "open" or not here.get("KAFKA_PASSWORD"):  # a given broker has other users
         here = {key: value for key, value in here.items() if key not in ("KAFKA_USER", "KAFKA_PASSWORD")}
-    return setting_overrides.for_process(instance, here) | {"ACCESS": instance.access}
+    quota = str(instance.sockets() / "ping-quota.sqlite")
+    return setting_overrides.for_process(instance, here) | {"ACCESS": instance.access, "QUOTA_FILE": quota}
 
 
 def address(service: Service) -> tuple[str, int]:

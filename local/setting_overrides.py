@@ -22,6 +22,8 @@ NOT_PASSED_ON = {
     "LOCATIONS_URL": "the manifests",
     "PINGS_URL": "the manifests, with the address of the broker from local.runner",
     "GRPC_ADDRESS": "local.rollout: a free port for each generation",
+    "GRPC_PUBLIC_ADDRESS": "local.rollout: a free port for each generation",
+    "QUOTA_FILE": "local.rollout: one file for all processes",
     "WRITER_STATE_FILE": "local.rollout: a file for each generation",
 }
 RATES = {"RATE_PER_TOKEN": "500", "RATE_PER_ADDRESS": "100"}  # with ACCESS=tokens; as in connect.settings

@@ -1,19 +1,35 @@
-"""The quota of pings that ingest tokens may send: a token bucket per person, in memory.
+"""The quota of pings that ingest tokens may send: a token bucket per person.
 
 A bucket holds BURST pings (the offline queue of a phone) and is refilled by one per second: at most 4,200
-pings in any ten minutes. Each process has its own buckets, so n processes behind one address allow up to n
-times as many.
+pings in any ten minutes. The buckets are in an SQLite file, QUOTA_FILE, which all processes of a machine or
+pod share. Each pod has its own, so n pods behind one address allow up to n times as many.
 """
 
+import json
 import math
+import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+
+from django.conf import settings
+
+from connect.errors import NeighbourUnavailable
 
 BURST = 3_600
 PER_SECOND = 1.0
+TIMEOUT_S = 5.0  # for the lock of the file
+
+_CREATE = "CREATE TABLE IF NOT EXISTS bucket (person_id INTEGER PRIMARY KEY, full_at REAL NOT NULL)"
+_SELECT = "SELECT person_id, full_at FROM bucket WHERE person_id IN (SELECT value FROM json_each(?))"
+_UPSERT = """
+    INSERT INTO bucket VALUES (:person_id, :now + :seconds)
+    ON CONFLICT DO UPDATE SET full_at = max(full_at, :now) + :seconds
+"""
 
 
 class TooManyPings(Exception):
@@ -42,18 +58,26 @@ class Charge:
     counts: Counter[int]
 
     def give_back(self) -> None:
-        self.quota.add(Counter({person_id: -count for person_id, count in self.counts.items()}))
+        refund = Counter({person_id: -count for person_id, count in self.counts.items()})
+        with suppress(sqlite3.Error):
+            self.quota.add(refund)
 
 
 class Quota:
-    """The buckets, thread-safe. For each person it stores the time at which the bucket is full again."""
+    """The buckets, thread-safe. A row stores the time at which a person's bucket is full again."""
 
-    MAX_PEOPLE = 100_000  # beyond that the fullest buckets are dropped: they matter least
+    MAX_NEW = 10_000  # charged people, after which the rows of full buckets are deleted
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, path: str, *, clock: Callable[[], float] = time.time):
+        """Raises sqlite3.Error if the file is not usable."""
         self._clock = clock
-        self._full_at: dict[int, float] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # between threads; SQLite locks the file between processes
+        self._new = 0
+        self._database = sqlite3.connect(
+            path, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", _CREATE):
+            self._database.execute(statement)
 
     def charge(self, person_ids: Iterable[int]) -> Charge:
         """Counts one ping per id. Raises TooManyPings or BatchTooLarge, and then counts none."""
@@ -61,32 +85,50 @@ class Quota:
         for person_id, count in counts.items():
             if count > BURST:
                 raise BatchTooLarge(person_id, count)
-        now = self._clock()
-        with self._lock:
-            for person_id, count in counts.items():
-                missing = max(0.0, self._full_at.get(person_id, now) - now) * PER_SECOND + count - BURST
+        with self._transaction() as cursor:
+            now = self._clock()
+            for person_id, full_at in cursor.execute(_SELECT, [json.dumps([*counts])]):
+                missing = max(0.0, full_at - now) * PER_SECOND + counts[person_id] - BURST
                 if missing > 0:
                     raise TooManyPings(person_id, math.ceil(missing / PER_SECOND))
-            self._add(counts, now)
+            self._add(cursor, counts, now)
         return Charge(self, counts)
 
     def add(self, counts: Counter[int]) -> None:
-        with self._lock:
-            self._add(counts, self._clock())
+        with self._transaction() as cursor:
+            self._add(cursor, counts, self._clock())
 
-    def _add(self, counts: Counter[int], now: float) -> None:
-        for person_id, count in counts.items():
-            self._full_at[person_id] = max(now, self._full_at.get(person_id, now)) + count / PER_SECOND
-        if len(self._full_at) > self.MAX_PEOPLE:
-            self._full_at = {person_id: at for person_id, at in self._full_at.items() if at > now}
-        if len(self._full_at) > self.MAX_PEOPLE:
-            emptiest = sorted(self._full_at.items(), key=lambda item: item[1])[-self.MAX_PEOPLE * 9 // 10 :]
-            self._full_at = dict(emptiest)
+    def _add(self, cursor: sqlite3.Cursor, counts: Counter[int], now: float) -> None:
+        self._new += len(counts)
+        if self._new > self.MAX_NEW:
+            self._new = 0
+            cursor.execute("DELETE FROM bucket WHERE full_at <= ?", [now])
+        rows = (
+            {"person_id": person_id, "seconds": count / PER_SECOND, "now": now}
+            for person_id, count in counts.items()
+        )
+        cursor.executemany(_UPSERT, rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        with self._lock, closing(self._database.cursor()) as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            cursor.execute("COMMIT")
 
 
-_quota = Quota()
+@cache
+def _quota(path: str) -> Quota:
+    return Quota(path)
 
 
 def charge(person_ids: Iterable[int]) -> Charge:
-    """Counts pings in the buckets of this process. Raises TooManyPings or BatchTooLarge."""
-    return _quota.charge(person_ids)
+    """Counts pings in QUOTA_FILE. Raises TooManyPings, BatchTooLarge or NeighbourUnavailable."""
+    try:
+        return _quota(settings.QUOTA_FILE).charge(person_ids)
+    except sqlite3.Error as fault:
+        raise NeighbourUnavailable("The quota of pings cannot be read.") from fault

@@ -36,6 +36,7 @@ class Composed(Addresses):
                 "CONNECT_PORTS": ports,
                 "SECRET_KEY": secrets.token_hex(32),
                 "PROXY_SECRET": secrets.token_hex(32),
+                "POSTGRES_PASSWORD": secrets.token_hex(16),
             }
             | {secret_name(user): secrets.token_hex(16) for user in USERS}
             | {key: f"{secrets.token_hex(4)}.{secrets.token_hex(32)}" for key in token_keys(self.instance)}

@@ -95,7 +95,7 @@ def needed(stage: str) -> Iterator[tuple[str, str, str]]:
                 yield ("outside", *at(name, port["port"]))
                 if name.endswith(manifests.DOOR):
                     behind = name.removesuffix(manifests.DOOR)
-                    yield ("proxy", *at(behind, services[behind]["spec"]["ports"][0]["port"]))
+                    yield ("proxy", *at(behind, services[behind]["spec"]["ports"][-1]["port"]))
     for line in (read.routes or "").splitlines():
         if not line.startswith("#"):
             yield ("proxy", *at(line.split()[1], 8000))

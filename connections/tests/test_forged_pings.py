@@ -5,17 +5,18 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from math import hypot
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
 
 from access.callers import Caller, Kind
 from connections import services
-from locations import quota
 from locations import services as location_services
 from locations.pings import Ping
 from locations.proximity import Encounter
-from locations.quota import BURST, Quota
+from locations.quota import BURST
 from locations.storage import record
 from persons.csv_import import import_rows
 from tests.attacks.forged_pings import METRES, PATHS
@@ -84,7 +85,7 @@ def share(own: list[Ping], theirs: list[Ping], encounter: Encounter) -> float:
     ],
 )
 def test_forged_pings_reveal_no_position_and_only_people_near_most_of_the_path(
-    monkeypatch: pytest.MonkeyPatch, name: str, minimum: int, maximum: int
+    settings: Any, tmp_path: Path, name: str, minimum: int, maximum: int
 ) -> None:
     start = (datetime.now(UTC) - timedelta(hours=30)).replace(microsecond=0)
     import_rows(
@@ -96,7 +97,7 @@ def test_forged_pings_reveal_no_position_and_only_people_near_most_of_the_path(
     own = forged(EVE, start, PATHS[name]())
     phone = Caller(Kind.INGEST, "token 1", (EVE, EVE))
     for first in range(0, len(own), BURST):
-        monkeypatch.setattr(quota, "_quota", Quota())  # as if an hour had passed
+        settings.QUOTA_FILE = str(tmp_path / f"quota-{first}")  # as if an hour had passed
         assert location_services.submit(phone, own[first : first + BURST]).refused == []
 
     eve = Caller(Kind.PERSON, "token 2", (EVE, EVE))

@@ -19,7 +19,8 @@ class LocationProcess:
     """Listens on entry and stops on exit. Keywords are environment variables."""
 
     def __init__(self, *arguments: str, address: str = "127.0.0.1:0", **environ: str):
-        self._command = [sys.executable, "manage.py", "run_location_server", "--address", address, *arguments]
+        addresses = ("--address", address, "--public-address", "127.0.0.1:0")
+        self._command = [sys.executable, "manage.py", "run_location_server", *addresses, *arguments]
         self._environ = {"DATABASE_URL": database_url(), "PYTHONUNBUFFERED": "1"} | environ
         self._log = tempfile.NamedTemporaryFile(prefix="location-server-", suffix=".log")  # noqa: SIM115
 
@@ -32,7 +33,7 @@ class LocationProcess:
     def __enter__(self) -> Self:
         self.start()
         try:
-            self.address = until(self._listens, at_most_s=60)
+            self.address, self.public_address = until(self._listens, at_most_s=60)
         except BaseException:
             self.stop()
             raise
@@ -55,10 +56,11 @@ class LocationProcess:
     def output(self) -> str:
         return Path(self._log.name).read_text()
 
-    def _listens(self) -> str:
+    def _listens(self) -> tuple[str, str] | None:
         assert self.process.poll() is None, self.output()
-        found = re.search(r"^Listening on (\S+)$", self.output(), re.MULTILINE)
-        return found[1] if found else ""
+        lines = r"^Listening on (\S+)\nListening for clients on (\S+)$"
+        found = re.search(lines, self.output(), re.MULTILINE)
+        return (found[1], found[2]) if found else None
 
     @property
     def url(self) -> str:
@@ -66,3 +68,6 @@ class LocationProcess:
 
     def channel(self) -> grpc.Channel:
         return grpc.insecure_channel(self.address)
+
+    def public_channel(self) -> grpc.Channel:
+        return grpc.insecure_channel(self.public_address)

@@ -83,7 +83,7 @@ def test_abandoned_streams_free_their_threads(stub: LocationServiceStub, many_lo
 
 def test_a_client_that_does_not_read_is_cancelled(settings: Any, many_locations: int):
     settings.GRPC_THREADS, settings.GRPC_STREAMS = 3, 1
-    server = LocationServer("127.0.0.1:0", slow_reader_s=0.5)
+    server = LocationServer("127.0.0.1:0", "127.0.0.1:0", slow_reader_s=0.5)
     server.start()
     try:
         address, alone = f"127.0.0.1:{server.port}", [("grpc.use_local_subchannel_pool", 1)]
@@ -176,7 +176,7 @@ class Reflection:
 def test_reflection_streams_are_limited_in_number_and_time(monkeypatch: pytest.MonkeyPatch, people: None):
     monkeypatch.setattr(anonymous, "MAX_OPEN_CALLS", 2)
     monkeypatch.setattr(anonymous, "FIRST_MESSAGE_S", 1.0)
-    server = LocationServer("127.0.0.1:0")
+    server = LocationServer("127.0.0.1:0", "127.0.0.1:0")
     server.start()
     try:
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:

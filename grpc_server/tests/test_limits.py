@@ -1,6 +1,11 @@
 """Rate limits, shares of threads and the maximum range over gRPC."""
 
+import secrets
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -9,20 +14,23 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from access import services
-from access.callers import Caller, Kind
+from access.callers import NOTED, Caller, Kind
+from access.models import Question
 from connect.request_context import SHARE
 from grpc_server import locations_pb2 as pb
+from grpc_server.calls import Method
 from grpc_server.converter import to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from grpc_server.probe import is_serving
 from grpc_server.rate_limits import WINDOW_S
+from grpc_server.servicer import METHODS, SERVICE
 from grpc_server.tests.conftest import NOON, batch, location
 from grpc_server.tests.process import LocationProcess
 from grpc_server.thread_pools import PERSON_THREADS
 
-PER_TOKEN, PER_ADDRESS = 2, 4
+PER_CALLER, PER_CONNECTION = 2, 4
 REQUEST = pb.GetLocationRequest(id="1-1")
-LIMITS = {"RATE_PER_TOKEN": str(PER_TOKEN), "RATE_PER_ADDRESS": str(PER_ADDRESS)}
+LIMITS = {"RATE_PER_TOKEN": str(PER_CALLER), "RATE_PER_ADDRESS": str(PER_CONNECTION)}
 
 
 @pytest.fixture
@@ -71,7 +79,7 @@ def test_the_rate_limit_of_a_token_has_a_retry_after_and_spares_other_tokens(
 ) -> None:
     one = token(Kind.STAFF)
     count, error = calls_until_refused(limited_stub, 100, **with_token(one))
-    assert count == PER_TOKEN * WINDOW_S
+    assert count == PER_CALLER * WINDOW_S
     assert error is not None
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     wait_s = int(dict(error.trailing_metadata())["retry-after"])
@@ -80,21 +88,92 @@ def test_the_rate_limit_of_a_token_has_a_retry_after_and_spares_other_tokens(
     for spelling in (f"bearer {one}", f"BEARER   {one}", f"Bearer {one} "):
         how = {"metadata": [("authorization", spelling)]}
         assert calls_until_refused(limited_stub, 1, **how)[0] == 0
-    assert calls_until_refused(limited_stub, 5, **with_token(token(Kind.STAFF))) == (5, None)
+    other = services.make(name="a phone", kind=Kind.INGEST, first_person_id=1, last_person_id=1)[1]
+    _, error = calls_until_refused(limited_stub, 1, **with_token(other))
+    assert error is not None
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED  # not RESOURCE_EXHAUSTED
 
 
-def test_unknown_tokens_are_limited_by_address_and_known_ones_are_not(
+def test_unknown_tokens_are_limited_by_connection_and_known_ones_are_not(
     limited: LocationProcess, limited_stub: LocationServiceStub, token: Callable[[Kind], str]
 ) -> None:
     known, ours = token(Kind.STAFF), token(Kind.SERVICE)
-    codes = [
-        calls_until_refused(limited_stub, 1, **with_token(f"{n:08}.{n:064}"))[1].code() for n in range(100)
-    ]
-    assert codes.count(grpc.StatusCode.UNAUTHENTICATED) == PER_ADDRESS * WINDOW_S
-    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 100 - PER_ADDRESS * WINDOW_S
+
+    def codes(stub: LocationServiceStub, count: int) -> list[grpc.StatusCode]:
+        unknown = (with_token(f"{n:08}.{n:064}") for n in range(count))
+        return [calls_until_refused(stub, 1, **each)[1].code() for each in unknown]
+
+    per_window = PER_CONNECTION * WINDOW_S
+    assert codes(limited_stub, per_window) == [grpc.StatusCode.UNAUTHENTICATED] * per_window
+    assert codes(limited_stub, 20) == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 20
+    own_connection = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(limited.address, own_connection) as other:
+        assert codes(LocationServiceStub(other), 5) == [grpc.StatusCode.UNAUTHENTICATED] * 5
     assert calls_until_refused(limited_stub, 5, **with_token(known)) == (5, None)
     assert calls_until_refused(limited_stub, 100, **with_token(ours)) == (100, None)
     assert is_serving(int(limited.address.rpartition(":")[2]))
+
+
+def test_a_client_gets_in_while_another_connection_guesses_tokens(
+    limited: LocationProcess, token: Callable[[Kind], str]
+) -> None:
+    """With a token that the server does not know yet."""
+    own_connection = [("grpc.use_local_subchannel_pool", 1)]
+    stop = threading.Event()
+
+    def guess() -> Counter[grpc.StatusCode]:
+        codes: Counter[grpc.StatusCode] = Counter()
+        with grpc.insecure_channel(limited.public_address, own_connection) as channel:
+            stub = LocationServiceStub(channel)
+            while not stop.is_set():
+                unknown = with_token(f"{secrets.token_hex(4)}.{secrets.token_hex(32)}")
+                calls = [stub.GetLocation.future(REQUEST, **unknown) for _ in range(20)]
+                codes.update(call.exception().code() for call in calls)
+        return codes
+
+    with ThreadPoolExecutor(3) as pool:
+        guesses = [pool.submit(guess) for _ in range(3)]
+        try:
+            for _ in range(20):
+                with grpc.insecure_channel(limited.public_address, own_connection) as channel:
+                    how = with_token(token(Kind.STAFF))
+                    assert calls_until_refused(LocationServiceStub(channel), 1, **how) == (1, None)
+        finally:
+            stop.set()
+    refused = sum((guess.result() for guess in guesses), Counter())
+    assert refused[grpc.StatusCode.RESOURCE_EXHAUSTED] > 0
+    assert set(refused) <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAUTHENTICATED}
+
+
+def test_all_tokens_of_a_user_share_a_rate_limit(
+    limited_stub: LocationServiceStub, token: Callable[[Kind], str]
+) -> None:
+    first = token(Kind.STAFF)
+    second = services.make(name="second", kind=Kind.STAFF, user=get_user_model().objects.get())[1]
+    assert calls_until_refused(limited_stub, 15, **with_token(first)) == (15, None)
+    count, error = calls_until_refused(limited_stub, 100, **with_token(second))
+    assert count == PER_CALLER * WINDOW_S - 15
+    assert error is not None
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_the_public_port_refuses_the_tokens_of_processes(
+    limited: LocationProcess, token: Callable[[Kind], str], method: Method
+) -> None:
+    """Also with the header of a call that a neighbour has already logged."""
+    metadata = [("authorization", f"Bearer {token(Kind.SERVICE)}"), (NOTED, "1")]
+
+    def code(channel: grpc.Channel) -> grpc.StatusCode:
+        call = channel.stream_stream(f"/{SERVICE}/{method.name}")(iter([b""]), metadata=metadata, timeout=20)
+        with suppress(grpc.RpcError):
+            list(call)
+        return call.code()
+
+    with limited.channel() as neighbours, limited.public_channel() as clients:
+        assert code(neighbours) is not grpc.StatusCode.PERMISSION_DENIED
+        assert code(clients) is grpc.StatusCode.PERMISSION_DENIED
+    noted = [*Question.objects.values_list("kind", "what", "outcome")]
+    assert noted == ([] if method.sends_pings else [("service", method.name, "PERMISSION_DENIED")])
 
 
 def test_each_batch_of_a_stream_counts_towards_the_rate_limit(
@@ -102,7 +181,7 @@ def test_each_batch_of_a_stream_counts_towards_the_rate_limit(
 ) -> None:
     sent = (batch(location(1, second)) for second in range(100))
     answers = limited_stub.RecordLocations(sent, **with_token(token(Kind.STAFF)))
-    answered_before = PER_TOKEN * WINDOW_S
+    answered_before = PER_CALLER * WINDOW_S
     assert [next(answers).accepted for _ in range(answered_before)] == [1] * answered_before
     with pytest.raises(grpc.RpcError) as raised:
         next(answers)

@@ -61,7 +61,7 @@ def test_a_too_large_question_over_rest_is_a_413(api: APIClient, crowded: int) -
 
 @pytest.fixture
 def server(settings: Any) -> Iterator[str]:
-    running = LocationServer("127.0.0.1:0")
+    running = LocationServer("127.0.0.1:0", "127.0.0.1:0")
     running.start()
     try:
         yield f"127.0.0.1:{running.port}"

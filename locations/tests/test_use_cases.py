@@ -1,6 +1,7 @@
 """The use cases of locations: what each kind of caller may send and read, and the quota of ingest tokens."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,9 @@ from django.core.exceptions import PermissionDenied
 from access.callers import Caller, Kind
 from connect import neighbours
 from connect.errors import NeighbourUnavailable, UnknownPerson
-from locations import quota, services
+from locations import services
 from locations.pings import Ping
-from locations.quota import BURST, BatchTooLarge, Quota, TooManyPings
+from locations.quota import BURST, TooManyPings
 from persons.models import Person
 
 STAFF = Caller(Kind.STAFF, "user admin")
@@ -28,8 +29,8 @@ def pings(person: Person, *, count: int = 1, ago: timedelta = timedelta(0)) -> l
 
 
 @pytest.fixture(autouse=True)
-def _buckets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quota, "_quota", Quota())
+def _quota_file(settings: Any, tmp_path: Path) -> None:
+    settings.QUOTA_FILE = str(tmp_path / "quota.sqlite")
 
 
 # --- callers --------------------------------------------------------------------------------------
@@ -119,58 +120,8 @@ def test_pings_that_could_not_be_submitted_are_refunded(ann: Person, settings: A
     assert services.submit(phone(ann), pings(ann, count=BURST)).refused == []
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_a_bucket_is_refilled_by_one_ping_per_second() -> None:
-    clock = Clock()
-    quota = Quota(clock=clock)
-    quota.charge([1] * BURST)
-    for _ in range(10):
-        with pytest.raises(TooManyPings) as raised:
-            quota.charge([1])
-        assert raised.value.wait_s == 1
-        clock.now += 1
-        quota.charge([1])
-    clock.now += 10 * BURST
-    quota.charge([1] * BURST)
-    with pytest.raises(TooManyPings):
-        quota.charge([1])
-
-
-@pytest.mark.parametrize("pause_s", [1, 7, 60, 599])
-def test_any_ten_minutes_allow_at_most_one_ping_per_second_and_a_burst(pause_s: int) -> None:
-    clock = Clock()
-    quota, taken = Quota(clock=clock), []
-    for _ in range(0, 3 * 3600, pause_s):
-        for size in (5000, 2000, 500, 60, 1):
-            try:
-                quota.charge([1] * size)
-            except (TooManyPings, BatchTooLarge):
-                continue
-            taken.append((clock.now, size))
-        clock.now += pause_s
-    for since, _ in taken:
-        assert sum(size for at, size in taken if since <= at < since + 600) <= BURST + 600
-
-
-def test_a_batch_larger_than_a_bucket_is_always_refused() -> None:
-    with pytest.raises(BatchTooLarge, match="3600 are allowed"):
-        Quota(clock=Clock()).charge([1] * (BURST + 1))
-
-
-def test_the_number_of_buckets_is_bounded_and_the_emptiest_are_kept() -> None:
-    clock = Clock()
-    quota = Quota(clock=clock)
-    quota.MAX_PEOPLE = 100
-    quota.charge([7] * BURST)
-    for person_id in range(1000, 2000):
-        quota.charge([person_id])
-    assert len(quota._full_at) <= 100
-    with pytest.raises(TooManyPings):
-        quota.charge([7])
+@pytest.mark.django_db
+def test_a_file_that_cannot_be_used_is_an_outage(settings: Any, tmp_path: Path, ann: Person) -> None:
+    settings.QUOTA_FILE = str(tmp_path / "nowhere" / "quota.sqlite")
+    with pytest.raises(NeighbourUnavailable):
+        services.submit(phone(ann), pings(ann))

@@ -47,7 +47,13 @@ class Command(BaseCommand):
             "--address",
             default=settings.GRPC_ADDRESS,
             metavar="HOST:PORT",
-            help="address to listen on; port 0 takes a free port (GRPC_ADDRESS, here %(default)s)",
+            help="address for neighbours; port 0 takes a free port (GRPC_ADDRESS, here %(default)s)",
+        )
+        parser.add_argument(
+            "--public-address",
+            default=settings.GRPC_PUBLIC_ADDRESS,
+            metavar="HOST:PORT",
+            help="address for clients; refuses service tokens (GRPC_PUBLIC_ADDRESS, here %(default)s)",
         )
         parser.add_argument(
             "--grace",
@@ -57,20 +63,21 @@ class Command(BaseCommand):
             help="grace period for running work at shutdown (default: %(default)s)",
         )
 
-    def handle(self, *, address: str, grace: float, **_: Any) -> None:
+    def handle(self, *, address: str, public_address: str, grace: float, **_: Any) -> None:
         for name in ("LOCATIONS_URL", "PINGS_URL"):
             if getattr(settings, name).startswith("grpc:"):
                 raise CommandError(
                     f"{name} leads to a gRPC server: this server would call itself.", returncode=2
                 )
         try:
-            self.stdout.write(bind_check.check([address.rpartition(":")[0]]))
+            hosts = {each.rpartition(":")[0] for each in (address, public_address)}
+            self.stdout.write(bind_check.check(sorted(hosts)))
         except ImproperlyConfigured as error:
             raise CommandError(str(error), returncode=2) from None
         try:
-            server = LocationServer(address)
+            server = LocationServer(address, public_address)
         except OSError as error:
-            raise CommandError(f"{address} is not available: {error}", returncode=2) from None
+            raise CommandError(str(error), returncode=2) from None
         stop_requested = threading.Event()
 
         def stop(*_: Any) -> None:
@@ -81,7 +88,9 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         server.start()
-        self.stdout.write(f"Listening on {address.rpartition(':')[0]}:{server.port}")
+        host, public_host = address.rpartition(":")[0], public_address.rpartition(":")[0]
+        self.stdout.write(f"Listening on {host}:{server.port}")
+        self.stdout.write(f"Listening for clients on {public_host}:{server.public_port}")
         self.stdout.flush()
         with gc_tuning.raised_threshold():
             stop_requested.wait()

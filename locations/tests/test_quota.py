@@ -1,0 +1,95 @@
+"""The quota of pings: token buckets in a file that processes share."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from locations.quota import BURST, BatchTooLarge, Quota, TooManyPings
+from tests.gunicorn_server import ROOT
+
+
+@pytest.fixture
+def quota_file(tmp_path: Path) -> str:
+    return str(tmp_path / "quota.sqlite")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_bucket_is_refilled_by_one_ping_per_second(quota_file: str) -> None:
+    clock = Clock()
+    quota = Quota(quota_file, clock=clock)
+    quota.charge([1] * BURST)
+    for _ in range(10):
+        with pytest.raises(TooManyPings) as raised:
+            quota.charge([1])
+        assert raised.value.wait_s == 1
+        clock.now += 1
+        quota.charge([1])
+    clock.now += 10 * BURST
+    quota.charge([1] * BURST)
+    with pytest.raises(TooManyPings):
+        quota.charge([1])
+
+
+@pytest.mark.parametrize("pause_s", [1, 7, 60, 599])
+def test_any_ten_minutes_allow_at_most_one_ping_per_second_and_a_burst(quota_file: str, pause_s: int) -> None:
+    clock = Clock()
+    quota, taken = Quota(quota_file, clock=clock), []
+    for _ in range(0, 3 * 3600, pause_s):
+        for size in (5000, 2000, 500, 60, 1):
+            try:
+                quota.charge([1] * size)
+            except (TooManyPings, BatchTooLarge):
+                continue
+            taken.append((clock.now, size))
+        clock.now += pause_s
+    for since, _ in taken:
+        assert sum(size for at, size in taken if since <= at < since + 600) <= BURST + 600
+
+
+def test_a_batch_larger_than_a_bucket_is_always_refused(quota_file: str) -> None:
+    with pytest.raises(BatchTooLarge, match="3600 are allowed"):
+        Quota(quota_file, clock=Clock()).charge([1] * (BURST + 1))
+
+
+def test_full_buckets_are_deleted_and_others_kept(quota_file: str) -> None:
+    clock = Clock()
+    quota = Quota(quota_file, clock=clock)
+    quota.MAX_NEW = 100
+    quota.charge([7] * BURST)
+    for person_id in range(1000, 2000):
+        quota.charge([person_id])
+        clock.now += 1
+    with sqlite3.connect(quota_file) as database:
+        assert database.execute("SELECT count(*) FROM bucket").fetchone()[0] <= 102
+    with pytest.raises(TooManyPings):
+        quota.charge([7] * BURST)
+
+
+def test_processes_share_the_buckets_of_a_file(quota_file: str) -> None:
+    """Each of four processes sends until it is refused; together they send one burst."""
+    charge_until_refused = f"""
+from locations.quota import PER_SECOND, Quota, TooManyPings
+quota, count = Quota({quota_file!r}, clock=lambda: 1000.0), 0
+try:
+    while True:
+        quota.charge([1])
+        count += 1
+except TooManyPings:
+    print(count)
+"""
+    command = [sys.executable, "-c", charge_until_refused]
+    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) for _ in range(4)]
+    counts = [int(process.communicate(timeout=60)[0]) for process in processes]
+    assert sum(counts) == BURST
+    with pytest.raises(TooManyPings):
+        Quota(quota_file, clock=Clock()).charge([1])
