@@ -20,9 +20,11 @@ from locations.pings import parse_person_id
 TARGETS = {"database": "local", "grpc": "grpc", "kafka": "kafka"}  # --to: the scheme of PINGS_URL
 
 _EPILOG = """
-CSV      a first line with the columns person_id, latitude, longitude, creation_time, in any order
-GPX      the track points; a point without a time is refused
-GeoJSON  a FeatureCollection of Point features with the properties person_id and creation_time
+CSV      a first line with the columns person_id, latitude, longitude, creation_time and optionally accuracy,
+         in any order
+GPX      the track points; a point without a time is refused; hdop is no accuracy in metres and is ignored
+GeoJSON  a FeatureCollection of Point features with the properties person_id, creation_time and optionally
+         accuracy
 
 A ping that is stored already is a repeat, so it is safe to run this command again.
 
