@@ -80,7 +80,7 @@ def ping(who: dict[str, Any], time: str, latitude: str) -> dict[str, Any]:
 
 def location(sent: dict[str, Any]) -> dict[str, Any]:
     moment = datetime.fromisoformat(sent["creation_time"]).astimezone(UTC)
-    return {"id": f"{sent['person_id']}-{int(moment.timestamp()) * 1_000_000}", **sent}
+    return {"id": f"{sent['person_id']}-{int(moment.timestamp()) * 1_000_000}", "accuracy": None, **sent}
 
 
 def send(*pings: dict[str, Any]) -> Iterator[Call]:
@@ -191,12 +191,15 @@ def connections() -> Iterator[Call]:
     yield make(FINN, "person_id")
     yield make(DAVID, "other_id")
     near = [ping(DAVID, "10:00:20", BESIDE), ping(DAVID, "10:01:00", BESIDE), ping(DAVID, "11:00:00", BOOTH)]
+    near[0]["accuracy"] = 40
     own = [ping(FINN, "10:00:00", BOOTH), ping(FINN, "10:01:05", BOOTH), ping(FINN, "11:00:00", BOOTH)]
     yield from send(*own, *near)
     met = [{"location": location(one), "person": DAVID} for one in near]
     yield Call("listConnections", "Where David was near", query=DAY | {"within": 60}, equals=met)
     page = DAY | {"distance": 0.5, "limit": 1}
     yield Call("listConnections", "Where he was very near", query=page, equals=met[2:])
+    page = DAY | {"max_accuracy": 20}
+    yield Call("listConnections", "Where he was near, without the worst ping", query=page, equals=met[1:])
     long, short = (
         encounter("10:00:20", "10:01:00", duration_s=40, pings=2, min_distance_m=1),
         encounter("11:00:00", "11:00:00", duration_s=0, pings=1, min_distance_m=0),

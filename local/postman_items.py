@@ -118,12 +118,13 @@ def plain(node: Any) -> Any:
         return node
     if "$ref" in node:
         return plain(schema()["components"]["schemas"][node["$ref"].rpartition("/")[2]])
-    words = {"description", "example", "format", "readOnly"}
-    return {
+    words = {"description", "example", "format", "readOnly", "nullable"}
+    found = {
         name: {each: plain(inner) for each, inner in one.items()} if name == "properties" else plain(one)
         for name, one in node.items()
         if name not in words
     }
+    return {"anyOf": [found, {"type": "null"}]} if node.get("nullable") else found
 
 
 def shown(operation_id: str, status: str = "200", example: str = "", form: str = JSON) -> Any:
