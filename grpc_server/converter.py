@@ -128,7 +128,8 @@ def _fast_path(location: pb.Location) -> Ping | None:
         return None
     if not (SMALLEST_DEGREES <= fabs(latitude) <= 90 and SMALLEST_DEGREES <= fabs(longitude) <= 180):
         return None
-    return Ping(person_id, _EPOCH + timedelta(0, seconds, nanos // 1000), latitude, longitude, accuracy)
+    time = _EPOCH + timedelta(0, seconds, nanos // 1000)
+    return tuple.__new__(Ping, (person_id, time, latitude, longitude, accuracy))  # twice as fast as Ping(…)
 
 
 def to_pings(locations: Iterable[pb.Location]) -> tuple[list[Ping], list[int], list[Refusal]]:

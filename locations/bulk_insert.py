@@ -7,13 +7,12 @@ the partitions of all pings, and a transaction around them.
 import io
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connection
 
-from connect.wire_format import to_microseconds
 from locations.pings import COLUMNS, FIELDS, Ping
 
 COPY_FROM = 100  # pings; a smaller batch does not save enough to pay for the INSERT after a repeat
@@ -26,21 +25,27 @@ _HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = struct.pack("!h", -1)
 _CHUNK = 500  # pings packed at a time
 _READ = 2**20  # bytes that the driver reads at a time
-_EPOCH = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))  # PostgreSQL's
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class _Format(NamedTuple):
-    """How a SQL type is sent: as text in an array of INSERT, and packed in 8 bytes for COPY."""
+    """How a SQL type is sent: as text in an array of INSERT, and packed in 8 bytes for COPY.
+
+    `packable` gives what is packed instead of the values of a column.
+    """
 
     text: Callable[[Any], str]
     code: str  # of struct
-    packed: Callable[[Any], Any] | None = None  # what is packed instead of the value
+    packable: Callable[[Sequence[Any]], Sequence[Any]] = tuple
 
 
 _FORMATS = {
     "bigint": _Format(str, "q"),
     "timestamptz": _Format(
-        lambda moment: str(moment).replace(" ", "T"), "q", lambda moment: to_microseconds(moment) - _EPOCH
+        lambda moment: str(moment).replace(" ", "T"),
+        "q",
+        lambda moments: [(moment - _EPOCH) // _MICROSECOND for moment in moments],
     ),
     "float8": _Format(repr, "d"),
 }
@@ -118,7 +123,7 @@ def _packed(pings: Sequence[Ping]) -> bytes:
     columns = list(zip(*pings, strict=True))
     required: list[Any] = [repeat(len(columns))]
     for form, values in zip(_REQUIRED, columns, strict=False):
-        required += [repeat(8), map(form.packed, values) if form.packed else values]
+        required += [repeat(8), form.packable(values)]
     rows = map(_ROW.pack, *required)
     optional = [
         _packed_optional(form, values)
@@ -130,5 +135,6 @@ def _packed(pings: Sequence[Ping]) -> bytes:
 def _packed_optional(form: _Format, values: Sequence[Any]) -> Iterable[bytes]:
     if values.count(None) == len(values):
         return repeat(_NULL)
-    pack, convert = struct.Struct(f"!i{form.code}").pack, form.packed or (lambda value: value)
-    return [_NULL if value is None else pack(8, convert(value)) for value in values]
+    pack = struct.Struct(f"!i{form.code}").pack
+    known = iter(form.packable([value for value in values if value is not None]))
+    return [_NULL if value is None else pack(8, next(known)) for value in values]

@@ -16,8 +16,6 @@ DISTANCE_M = 5.0
 WITHIN_S = 60.0  # for encounters; connections have no default, so that any time counts
 MAX_GAP_S = 75.0  # badge studies use it
 
-_UNITS = {"m": "metres", "s": "seconds"}
-
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -42,10 +40,6 @@ class Parameter:
     @property
     def rest_name(self) -> str:
         return self.name.rpartition("_")[0]
-
-    @property
-    def unit(self) -> str:
-        return _UNITS[self.name.rpartition("_")[2]]
 
     def bounds(self, *, is_person: bool) -> tuple[float, float]:
         if not is_person:
@@ -100,15 +94,15 @@ class Parameter:
         if self.person_maximum is not None:
             persons = f" ({self.person_maximum:g} for a person's token)"
         if default is None:
-            return f"{self.description} {bounds}{persons}; {self.without}."
+            return f"{self.description}: {bounds}{persons}; {self.without}."
         own = self.default_for(is_person=True)
         own_default = "" if own == default else f", for a person's token {own:g}"
-        return f"{self.description} {bounds}{persons}; default {default:g}{own_default}."
+        return f"{self.description}: {bounds}{persons}; default {default:g}{own_default}."
 
 
 DISTANCE = Parameter(
     "distance_m",
-    "Maximum geodesic distance of the two pings in metres:",
+    "Maximum geodesic distance of the two pings in metres",
     maximum=10_000,
     default=DISTANCE_M,
     example=DISTANCE_M,
@@ -117,7 +111,7 @@ DISTANCE = Parameter(
 )
 WITHIN = Parameter(
     "within_s",
-    "Maximum time between the two pings of a pair in seconds,",
+    "Maximum time between the two pings of a pair in seconds",
     maximum=3_600,
     default=WITHIN_S,
     example=WITHIN_S,
@@ -125,7 +119,7 @@ WITHIN = Parameter(
 )
 MAX_GAP = Parameter(
     "max_gap_s",
-    "Maximum time between two pairs of an encounter in seconds,",
+    "Maximum time between two pairs of an encounter in seconds",
     maximum=86_400,
     default=MAX_GAP_S,
     example=MAX_GAP_S,
@@ -133,7 +127,7 @@ MAX_GAP = Parameter(
 )
 MIN_DURATION = Parameter(
     "min_duration_s",
-    "Minimum duration in seconds; shorter encounters are left out.",
+    "Minimum duration in seconds; shorter encounters are left out",
     maximum=10_000_000_000,  # longer than any range
     default=0.0,
     example=300,
@@ -142,7 +136,7 @@ MIN_DURATION = Parameter(
 )
 MAX_ACCURACY = Parameter(
     "max_accuracy_m",
-    "Leaves out the pings of either person whose accuracy is worse, that is, a larger radius in metres:",
+    "Leaves out the pings of either person whose accuracy is worse, that is, a larger radius in metres",
     maximum=MAX_ACCURACY_M,
     example=20,
     excludes_minimum=True,

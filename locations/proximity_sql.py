@@ -30,8 +30,6 @@ MAX_CHORD_M = 12_760_000  # longer than any chord between two points on earth
 _MAX_LOOK_BACK_S = (LATEST - EARLIEST).total_seconds()
 
 _LOCATION = ", ".join(COLUMNS)
-
-
 _IS_ACCURATE = "(accuracy <= %(max_accuracy_m)s) IS NOT FALSE"  # good or unknown
 
 
