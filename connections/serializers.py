@@ -3,42 +3,53 @@
 from datetime import datetime
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
+from drf_spectacular.drainage import set_override
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import exceptions, serializers
 
 from connect.web.query_parameters import Cursor, Number, PagedQuery, RangeBound, check_order
 from locations import limits
+from locations.serializers import LocationSerializer
 
 
-@extend_schema_field(
-    {
-        "type": "number",
-        "format": "double",
-        "minimum": 0,
-        "exclusiveMinimum": True,
-        "maximum": limits.MAX_DISTANCE_M,
-    }
-)
-class _Distance(Number):
+class _Number(Number):
+    """The field of a parameter of a question."""
+
+    def __init__(self, parameter: limits.Parameter):
+        self.parameter = parameter
+        # The default of a parameter that depends on the caller is known to the use case only.
+        depends = parameter.default != parameter.default_for(is_person=True)
+        options: dict[str, Any] = {"initial": parameter.example, "help_text": parameter.help_text}
+        if depends or parameter.default is None:
+            options["required"] = False
+        else:
+            options["default"] = parameter.default
+        if not parameter.excludes_minimum:
+            options["min_value"] = parameter.minimum
+        if not parameter.clamps:
+            options["max_value"] = parameter.maximum
+        super().__init__(**options)
+        if parameter.excludes_minimum:
+            bounds = {"minimum": parameter.minimum, "exclusiveMinimum": True, "maximum": parameter.maximum}
+            set_override(self, "field", {"type": "number", "format": "double", **bounds})
+
     def to_internal_value(self, data: Any) -> float:
-        metres = super().to_internal_value(data)
-        if metres <= 0:
-            raise exceptions.ValidationError("Must be more than 0.")
-        return metres
+        value = super().to_internal_value(data)
+        if self.parameter.excludes_minimum and value <= self.parameter.minimum:
+            raise exceptions.ValidationError(f"Must be more than {self.parameter.minimum:g}.")
+        return min(value, self.parameter.maximum) if self.parameter.clamps else value
 
 
-class _RangeQuery(PagedQuery):
+class QuestionQuery(PagedQuery):
+    """The range and the parameters of a question."""
+
+    parameters: tuple[limits.Parameter, ...] = ()
     start_date = RangeBound(is_end=False)
     end_date = RangeBound(is_end=True)
-    distance = _Distance(
-        default=limits.DISTANCE_M,
-        initial=limits.DISTANCE_M,
-        help_text=(
-            "Maximum geodesic distance of the two pings in metres: more than 0, at most 10,000 (10 for a "
-            "person's token); default 5."
-        ),
-        max_value=limits.MAX_DISTANCE_M,
-    )
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        fields = super().get_fields()
+        return fields | {each.rest_name: _Number(each) for each in self.parameters}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         check_order(self, attrs, "start_date", "end_date")
@@ -46,54 +57,21 @@ class _RangeQuery(PagedQuery):
             raise exceptions.ValidationError({"end_date": [error]})
         return attrs
 
+    @classmethod
+    def keywords(cls, query: dict[str, Any]) -> dict[str, Any]:
+        """The validated query as keywords of the use case."""
+        numbers = {each.name: query[each.rest_name] for each in cls.parameters}
+        return {"start": query["start_date"], "end": query["end_date"], "after": query["after"], **numbers}
 
-class ConnectionsQuery(_RangeQuery):
-    within = Number(
-        required=False,
-        min_value=0,
-        max_value=limits.MAX_WITHIN_S,
-        initial=limits.WITHIN_S,
-        help_text=(
-            "Maximum time between the two pings in seconds, 0 to 3,600; by default any time in the range."
-        ),
-    )
+
+class ConnectionsQuery(QuestionQuery):
+    parameters = limits.CONNECTIONS
     after = Cursor(shape=(datetime, int), required=False)
 
 
-class EncountersQuery(_RangeQuery):
-    within = Number(
-        default=limits.WITHIN_S,
-        min_value=0,
-        max_value=limits.MAX_WITHIN_S,
-        initial=limits.WITHIN_S,
-        help_text=(
-            "Maximum time between the two pings of a pair in seconds, 0 to 3,600 (60 for a person's token); "
-            "default 60."
-        ),
-    )
-    max_gap = Number(
-        default=limits.MAX_GAP_S,
-        min_value=0,
-        max_value=limits.LONGEST_GAP_S,
-        initial=limits.MAX_GAP_S,
-        help_text=(
-            "Maximum time between two pairs of an encounter in seconds, 0 to 86,400 (120 for a person's "
-            "token); default 75."
-        ),
-    )
-    min_duration = Number(
-        required=False,
-        min_value=0,
-        initial=300,
-        help_text=(
-            "Minimum duration in seconds; shorter encounters are left out. 0 or more, default 0; for a "
-            "person's token 60 or more, default 60."
-        ),
-    )
+class EncountersQuery(QuestionQuery):
+    parameters = limits.ENCOUNTERS
     after = Cursor(shape=(datetime, int, int), required=False)
-
-    def validate_min_duration(self, value: float) -> float:
-        return min(value, limits.MAX_DURATION_S)
 
 
 @extend_schema_serializer(component_name="PersonMet")
@@ -105,12 +83,8 @@ class _Person(serializers.Serializer):
 
 
 @extend_schema_serializer(component_name="LocationNear")
-class _Location(serializers.Serializer):
-    id = serializers.CharField()
-    person_id = serializers.IntegerField()
-    latitude = serializers.CharField(help_text="WGS84 degrees, 7 decimals.")
-    longitude = serializers.CharField(help_text="WGS84 degrees, 7 decimals.")
-    creation_time = serializers.CharField(help_text="UTC.")
+class _Location(LocationSerializer):
+    pass
 
 
 class ConnectionSerializer(serializers.Serializer):

@@ -4,7 +4,7 @@ Each checks the caller and the bounds, asks locations, and checks that the perso
 data: locations has the positions and times, persons the names.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -27,27 +27,20 @@ def connections(
     person_id: int,
     start: datetime,
     end: datetime,
-    distance_m: float = limits.DISTANCE_M,
-    within_s: float | None = None,
     after: tuple[datetime, int] | None = None,
     limit: int | None = None,
+    **parameters: float | None,
 ) -> Generator[Any, None, None]:
     """Locations of others near an own one, each once, ordered by creation_time, person.
 
-    Not for a person's token, since these are positions of others. Raises PermissionDenied, OutOfBounds,
-    UnknownPerson.
+    `parameters` are those of limits.CONNECTIONS; None means the default. Not for a person's token, since
+    these are positions of others. Raises PermissionDenied, OutOfBounds, UnknownPerson.
     """
     if caller.kind is Kind.PERSON:
         raise PermissionDenied("A person's token may ask about encounters, not about connections.")
-    _check(caller, person_id, start, end, distance_m=distance_m, within_s=within_s)
+    complete = _checked(caller, person_id, start, end, limits.CONNECTIONS, parameters)
     rows = neighbours.locations().connections(
-        person_id,
-        start=start,
-        end=end,
-        distance_m=distance_m,
-        within_s=within_s,
-        after=after,
-        limit=limit,
+        person_id, start=start, end=end, after=after, limit=limit, **complete
     )
     return _rows_of_existing_person(person_id, rows)
 
@@ -58,33 +51,25 @@ def encounters(
     person_id: int,
     start: datetime,
     end: datetime,
-    distance_m: float = limits.DISTANCE_M,
-    within_s: float = limits.WITHIN_S,
-    max_gap_s: float = limits.MAX_GAP_S,
-    min_duration_s: float | None = None,
     plausible_only: bool = False,
     after: tuple[datetime, int, int] | None = None,
     limit: int | None = None,
+    **parameters: float | None,
 ) -> Generator[Any, None, None]:
     """The encounters of a person, ordered by start, person.
 
-    For a person's token only plausible own pings count, and the bounds are narrow (limits.PERSON_BOUNDS).
-    Raises PermissionDenied, OutOfBounds, UnknownPerson.
+    `parameters` are those of limits.ENCOUNTERS; None means the default. For a person's token only plausible
+    own pings count, and the bounds are narrow. Raises PermissionDenied, OutOfBounds, UnknownPerson.
     """
-    is_person = caller.kind is Kind.PERSON
-    if min_duration_s is None:
-        min_duration_s = limits.PERSON_BOUNDS["min_duration_s"][0] if is_person else 0.0
-    asked = {"distance_m": distance_m, "within_s": within_s}
-    asked |= {"max_gap_s": max_gap_s, "min_duration_s": min_duration_s}
-    _check(caller, person_id, start, end, **asked)
+    complete = _checked(caller, person_id, start, end, limits.ENCOUNTERS, parameters)
     rows = neighbours.locations().encounters(
         person_id,
         start=start,
         end=end,
-        **asked,
         plausible_only=only_plausible(caller, asked=plausible_only),
         after=after,
         limit=limit,
+        **complete,
     )
     return _rows_of_existing_person(person_id, rows)
 
@@ -94,14 +79,23 @@ def only_plausible(caller: Caller, *, asked: bool) -> bool:
     return asked or caller.kind is Kind.PERSON
 
 
-def _check(caller: Caller, person_id: int, start: datetime, end: datetime, **asked: float | None) -> None:
+def _checked(
+    caller: Caller,
+    person_id: int,
+    start: datetime,
+    end: datetime,
+    known: Iterable[limits.Parameter],
+    parameters: Mapping[str, float | None],
+) -> dict[str, float | None]:
+    """All parameters of the question, if the caller may ask it."""
     if not caller.may(_MAY_ASK):
         raise PermissionDenied
     if not caller.speaks_for(person_id):
         raise UnknownPerson(person_id)
-    limits.check_bounds(is_person=caller.kind is Kind.PERSON, **asked)
+    complete = limits.complete(known, parameters, is_person=caller.kind is Kind.PERSON)
     if error := limits.range_error(start, end):
         raise OutOfBounds({"end": [error]})
+    return complete
 
 
 def _rows_of_existing_person(person_id: int, rows: Iterator[Row]) -> Generator[Row, None, None]:

@@ -6,12 +6,13 @@ import orjson
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework.metadata import SimpleMetadata
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from access.authentication import caller_of
-from access.callers import READERS
+from access.callers import READERS, Kind
 from connect.web.openapi import (
     DAVID,
     LINK_HEADER,
@@ -41,6 +42,7 @@ _CONNECTION = {
         "latitude": "52.5001609",
         "longitude": "13.4002631",
         "creation_time": "2026-05-11T09:07:55.857000Z",
+        "accuracy": None,
     },
     "person": DAVID,
 }
@@ -76,6 +78,24 @@ _FORMAT = OpenApiParameter(
 )
 
 
+class QuestionMetadata(SimpleMetadata):
+    """DRF's description of a path, and the parameters of its question as this caller may use them."""
+
+    def determine_metadata(self, request: Request, view: Any) -> dict[str, Any]:
+        is_person = caller_of(request).kind is Kind.PERSON
+        described = {}
+        for each in view.parameters:
+            minimum, maximum = each.bounds(is_person=is_person)
+            described[each.rest_name] = {
+                "default": each.default_for(is_person=is_person),
+                "minimum": minimum,
+                "exclusive_minimum": each.excludes_minimum,
+                "maximum": maximum,
+                "description": each.help_text,
+            }
+        return super().determine_metadata(request, view) | {"parameters": described}
+
+
 class Connections(APIView):
     """Locations of others near an own one, each once, with the person.
 
@@ -84,6 +104,8 @@ class Connections(APIView):
     """
 
     callers = {"GET": READERS}
+    metadata_class = QuestionMetadata  # type: ignore[assignment] # the stub expects an instance
+    parameters = ConnectionsQuery.parameters
 
     @extend_schema(
         operation_id="listConnections",
@@ -122,12 +144,8 @@ class Connections(APIView):
             lambda limit: services.connections(
                 caller_of(request),
                 person_id=person_id,
-                start=query["start_date"],
-                end=query["end_date"],
-                distance_m=query["distance"],
-                within_s=query["within"],
-                after=query["after"],
                 limit=limit,
+                **ConnectionsQuery.keywords(query),
             ),
             limit=query["limit"],
             to_wire=to_wire,
@@ -146,6 +164,8 @@ class Encounters(APIView):
 
     callers = {"GET": READERS}
     renderer_classes = [JsonRenderer, Page, GeoJson, Csv]
+    metadata_class = QuestionMetadata  # type: ignore[assignment] # the stub expects an instance
+    parameters = EncountersQuery.parameters
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
         """Answers as JSON or a page: the description of the path has no CSV or GeoJSON form."""
@@ -201,14 +221,8 @@ class Encounters(APIView):
             lambda limit: services.encounters(
                 caller_of(request),
                 person_id=person_id,
-                start=query["start_date"],
-                end=query["end_date"],
-                distance_m=query["distance"],
-                within_s=query["within"],
-                max_gap_s=query["max_gap"],
-                min_duration_s=query["min_duration"],
-                after=query["after"],
                 limit=limit,
+                **EncountersQuery.keywords(query),
             ),
             limit=query["limit"],
             to_wire=to_wire,

@@ -40,7 +40,7 @@ SELECT CASE WHEN is_called THEN last_value ELSE 0 END,
 _TERMINATE_FROZEN = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
  WHERE datname = current_database() AND state = 'active' AND wait_event = 'ClientRead'
-   AND query = %s AND query_start < now() - make_interval(secs => %s)
+   AND starts_with(query, %s) AND query_start < now() - make_interval(secs => %s)
 """
 
 logger = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ def _terminate_frozen_copies() -> None:
     This can hit a writer that is only slow. That writer loses nothing and retries.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_TERMINATE_FROZEN, [bulk_insert.COPY, FROZEN_S])
+        cursor.execute(_TERMINATE_FROZEN, [bulk_insert.COPY_HEAD, FROZEN_S])
         (count,) = cursor.fetchone()
     if count:
         logger.warning("Terminated %d sessions: their COPY waited %g s for its client.", count, FROZEN_S)

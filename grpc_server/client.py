@@ -40,6 +40,7 @@ Key = TypeVar("Key")
 _SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"].full_name
 # Statuses that a retry may change. A server that is shutting down answers new calls with CANCELLED.
 _TRANSIENT = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED]
+_CONFIRMED = {"plausible_only", "max_accuracy_m"}  # a response repeats the applied ones
 _HEALTH_TIMEOUT_S = 2.0
 _RETRY_DELAYS_S = [0.1, 0.2, 0.4, 0.8]  # plus or minus 20 % jitter
 # The library's own retries, for calls with one answer. With streams it has a bug: if the server of a stream
@@ -207,12 +208,15 @@ def connections(
     *,
     start: datetime,
     end: datetime,
-    distance_m: float,
-    within_s: float | None = None,
     after: tuple[datetime, int] | None = None,
     limit: int | None = None,
+    **parameters: Any,
 ) -> Iterator[Ping]:
-    """Others' locations in [start, end) near an own one, each once, ordered by creation_time, person."""
+    """Others' locations in [start, end) near an own one, each once, ordered by creation_time, person.
+
+    `parameters` are those of limits.CONNECTIONS. Raises NeighbourUnavailable if an older server ignored
+    `max_accuracy_m`.
+    """
     if not 0 < person_id <= MAX_ID:
         return iter([])
 
@@ -221,12 +225,12 @@ def connections(
             person_id=person_id,
             start=_moment(start),
             end=_moment(end),
-            distance_m=distance_m,
-            within_s=within_s,
             after=_location_key(after),
             **_limit_fields(limit),
+            **parameters,
         )
         for batch in _batches("FindConnections", request):
+            _check_applied(request, batch)
             yield from map(converter.from_location, batch.locations)
 
     return _pages(page, _location_place, after=after, limit=limit)
@@ -237,18 +241,15 @@ def encounters(
     *,
     start: datetime,
     end: datetime,
-    distance_m: float,
-    within_s: float,
-    max_gap_s: float,
-    min_duration_s: float = 0,
     plausible_only: bool = False,
     after: tuple[datetime, int, int] | None = None,
     limit: int | None = None,
+    **parameters: Any,
 ) -> Iterator[Encounter]:
     """A person's encounters in [start, end), ordered by start, person; `after` is (start, person, nth).
 
-    See locations.proximity.encounters. Raises NeighbourUnavailable if an older server ignored
-    `plausible_only`.
+    See locations.proximity.encounters; `parameters` are those of limits.ENCOUNTERS. Raises
+    NeighbourUnavailable if an older server ignored `plausible_only` or `max_accuracy_m`.
     """
     if not 0 < person_id <= MAX_ID:
         return iter([])
@@ -258,19 +259,13 @@ def encounters(
             person_id=person_id,
             start=_moment(start),
             end=_moment(end),
-            distance_m=distance_m,
-            within_s=within_s,
-            max_gap_s=max_gap_s,
-            min_duration_s=min_duration_s,
             plausible_only=plausible_only or None,
             after=_encounter_key(after),
             **_limit_fields(limit),
+            **parameters,
         )
         for batch in _batches("FindEncounters", request):
-            if plausible_only and not batch.plausible_only:
-                raise NeighbourUnavailable(
-                    "The gRPC server is of an older release: it ignores plausible_only."
-                )
+            _check_applied(request, batch)
             yield from map(converter.from_encounter, batch.encounters)
 
     return _pages(
@@ -279,6 +274,16 @@ def encounters(
         after=after,
         limit=limit,
     )
+
+
+def _check_applied(request: Any, batch: Any) -> None:
+    """Raises NeighbourUnavailable if the server did not apply a field that an older release does not know.
+
+    An answer without a batch needs no check: with the field it would be empty, too.
+    """
+    for name in _CONFIRMED & {field.name for field, _ in request.ListFields()}:
+        if not getattr(batch, name):
+            raise NeighbourUnavailable(f"The gRPC server is of an older release: it ignores {name}.")
 
 
 def _moment(moment: datetime | None) -> Timestamp | None:

@@ -10,12 +10,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from connect.wire_format import to_microseconds
 from grpc_server import locations_pb2 as pb
 from locations import pings
-from locations.pings import SMALLEST_DEGREES, Ping, Refusal, Refused
+from locations.limits import MAX_ACCURACY_M, MIN_ACCURACY_M
+from locations.pings import FIELDS, REQUIRED_FIELDS, SMALLEST_DEGREES, Ping, Refusal, Refused
 from locations.proximity import Encounter
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST_S, _LATEST_S = (to_microseconds(each) // 1_000_000 for each in (pings.EARLIEST, pings.LATEST))
-_FIELDS = ("person_id", "creation_time", "latitude", "longitude")
 # HTTP status of a refused ping, and the equivalent gRPC status.
 _CODES = {400: 3, 404: 5}
 _STATUSES = {code: status for status, code in _CODES.items()}
@@ -56,13 +56,14 @@ def _fields(ping: Ping) -> dict[str, Any]:
         "creation_time": {"seconds": seconds, "nanos": microseconds * 1000},
         "latitude": ping.latitude,
         "longitude": ping.longitude,
+        "accuracy": ping.accuracy,
     }
 
 
 def add_locations(target: Any, pings: Iterable[Ping], *, with_ids: bool) -> None:
     """Appends to a repeated field. Twice as fast as `to_location` for each, because nothing is copied."""
     add = target.add
-    for person_id, creation_time, latitude, longitude in pings:
+    for person_id, creation_time, latitude, longitude, accuracy in pings:
         since_1970 = to_microseconds(creation_time)
         seconds, microseconds = divmod(since_1970, 1_000_000)
         moment = {"seconds": seconds, "nanos": microseconds * 1000}
@@ -73,21 +74,32 @@ def add_locations(target: Any, pings: Iterable[Ping], *, with_ids: bool) -> None
                 creation_time=moment,
                 latitude=latitude,
                 longitude=longitude,
+                accuracy=accuracy,
             )
         else:
-            add(person_id=person_id, creation_time=moment, latitude=latitude, longitude=longitude)
+            add(
+                person_id=person_id,
+                creation_time=moment,
+                latitude=latitude,
+                longitude=longitude,
+                accuracy=accuracy,
+            )
 
 
 def from_location(location: pb.Location) -> Ping:
-    """The ping of a location that a server sent. Raises ValueError if its time is out of range."""
+    """The ping of a location that a server sent. Raises ValueError if time or accuracy is out of range."""
     return Ping(
-        location.person_id, from_timestamp(location.creation_time), location.latitude, location.longitude
+        location.person_id,
+        from_timestamp(location.creation_time),
+        location.latitude,
+        location.longitude,
+        pings.parse_accuracy(location.accuracy) if location.HasField("accuracy") else None,
     )
 
 
 def to_ping(location: pb.Location, *, now: datetime | None = None) -> Ping:
     """Validates an incoming ping; `now` replaces an absent time. Raises pings.Refused."""
-    if all(map(location.HasField, _FIELDS)):
+    if all(map(location.HasField, REQUIRED_FIELDS)):
         try:
             ping = from_location(location)
         except ValueError:
@@ -101,8 +113,14 @@ def to_ping(location: pb.Location, *, now: datetime | None = None) -> Ping:
 def _fast_path(location: pb.Location) -> Ping | None:
     """Converts nearly all valid messages, at half the cost; None means: use `to_ping`.
 
-    A field that is not 0 is present, so HasField is not needed. Tiny coordinates need `to_ping`.
+    A required field that is not 0 is present, so HasField is not needed. Tiny coordinates need `to_ping`.
     """
+    accuracy = None
+    if location.HasField("accuracy"):
+        accuracy = location.accuracy
+        if not MIN_ACCURACY_M <= accuracy <= MAX_ACCURACY_M:
+            return None
+        accuracy = pings.to_single(accuracy)
     person_id, moment = location.person_id, location.creation_time
     latitude, longitude = location.latitude, location.longitude
     seconds, nanos = moment.seconds, moment.nanos
@@ -110,7 +128,8 @@ def _fast_path(location: pb.Location) -> Ping | None:
         return None
     if not (SMALLEST_DEGREES <= fabs(latitude) <= 90 and SMALLEST_DEGREES <= fabs(longitude) <= 180):
         return None
-    return Ping(person_id, _EPOCH + timedelta(0, seconds, nanos // 1000), latitude, longitude)
+    time = _EPOCH + timedelta(0, seconds, nanos // 1000)
+    return tuple.__new__(Ping, (person_id, time, latitude, longitude, accuracy))  # twice as fast as Ping(…)
 
 
 def to_pings(locations: Iterable[pb.Location]) -> tuple[list[Ping], list[int], list[Refusal]]:
@@ -130,7 +149,7 @@ def to_pings(locations: Iterable[pb.Location]) -> tuple[list[Ping], list[int], l
 
 def _parse_by_rules(location: pb.Location, now: datetime | None) -> Ping:
     """Validates by the rules of locations.pings, which explain every error."""
-    fields: dict[str, Any] = {name: getattr(location, name) for name in _FIELDS if location.HasField(name)}
+    fields: dict[str, Any] = {name: getattr(location, name) for name in FIELDS if location.HasField(name)}
     time_errors: dict[str, list[str]] = {}
     if "creation_time" in fields:
         try:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bgrpc_server/locations.proto\x12\x14\x63onnect.locations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x01\n\x08Location\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\tperson_id\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x31\n\rcreation_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08latitude\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tlongitude\x18\x05 \x01(\x01H\x02\x88\x01\x01\x42\x0c\n\n_person_idB\x0b\n\t_latitudeB\x0c\n\n_longitude\"K\n\x16RecordLocationsRequest\x12\x31\n\tlocations\x18\x01 \x03(\x0b\x32\x1e.connect.locations.v1.Location\"{\n\x17RecordLocationsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12.\n\x07refused\x18\x02 \x03(\x0b\x32\x1d.connect.locations.v1.Refusal\x12\x13\n\x06stored\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\t\n\x07_stored\"S\n\x07Refusal\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12+\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x1b.connect.locations.v1.Fault\"&\n\x05\x46\x61ult\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\" \n\x12GetLocationRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x84\x03\n\x14ListLocationsRequest\x12\x16\n\tperson_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x06\x62ounds\x18\x04 \x01(\x0b\x32\x1c.connect.locations.v1.Bounds\x12\x12\n\x05limit\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x30\n\x05\x61\x66ter\x18\x06 \x01(\x0b\x32!.connect.locations.v1.LocationKey\x12?\n\x05order\x18\x07 \x01(\x0e\x32\x30.connect.locations.v1.ListLocationsRequest.Order\x12\x12\n\nlook_ahead\x18\x08 \x01(\x08\"\x1f\n\x05Order\x12\n\n\x06OLDEST\x10\x00\x12\n\n\x06NEWEST\x10\x01\x42\x0c\n\n_person_idB\x08\n\x06_limit\"J\n\x15ListLocationsResponse\x12\x31\n\tlocations\x18\x01 \x03(\x0b\x32\x1e.connect.locations.v1.Location\"|\n\x06\x42ounds\x12\x11\n\x04west\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05south\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04\x65\x61st\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05north\x18\x04 \x01(\x01H\x03\x88\x01\x01\x42\x07\n\x05_westB\x08\n\x06_southB\x07\n\x05_eastB\x08\n\x06_north\"f\n\x0bLocationKey\x12\x31\n\rcreation_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\tperson_id\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x0c\n\n_person_id\"\xc2\x02\n\x16\x46indConnectionsRequest\x12\x16\n\tperson_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\ndistance_m\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\x08within_s\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05limit\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x30\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32!.connect.locations.v1.LocationKey\x12\x12\n\nlook_ahead\x18\x08 \x01(\x08\x42\x0c\n\n_person_idB\r\n\x0b_distance_mB\x0b\n\t_within_sB\x08\n\x06_limit\"L\n\x17\x46indConnectionsResponse\x12\x31\n\tlocations\x18\x01 \x03(\x0b\x32\x1e.connect.locations.v1.Location\"\xc8\x03\n\x15\x46indEncountersRequest\x12\x16\n\tperson_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\ndistance_m\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\x08within_s\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x16\n\tmax_gap_s\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x1b\n\x0emin_duration_s\x18\x07 \x01(\x01H\x04\x88\x01\x01\x12\x12\n\x05limit\x18\x08 \x01(\x05H\x05\x88\x01\x01\x12\x31\n\x05\x61\x66ter\x18\t \x01(\x0b\x32\".connect.locations.v1.EncounterKey\x12\x1b\n\x0eplausible_only\x18\n \x01(\x08H\x06\x88\x01\x01\x12\x12\n\nlook_ahead\x18\x0b \x01(\x08\x42\x0c\n\n_person_idB\r\n\x0b_distance_mB\x0b\n\t_within_sB\x0c\n\n_max_gap_sB\x11\n\x0f_min_duration_sB\x08\n\x06_limitB\x11\n\x0f_plausible_only\"e\n\x16\x46indEncountersResponse\x12\x33\n\nencounters\x18\x01 \x03(\x0b\x32\x1f.connect.locations.v1.Encounter\x12\x16\n\x0eplausible_only\x18\x02 \x01(\x08\"\x84\x02\n\tEncounter\x12\x11\n\tperson_id\x18\x01 \x01(\x03\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nduration_s\x18\x04 \x01(\x01\x12\r\n\x05pings\x18\x05 \x01(\x03\x12\x16\n\x0emin_distance_m\x18\x06 \x01(\x01\x12\x15\n\x08latitude\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tlongitude\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0b\n\x03nth\x18\t \x01(\x03\x42\x0b\n\t_latitudeB\x0c\n\n_longitude\"y\n\x0c\x45ncounterKey\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\tperson_id\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x03nth\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x0c\n\n_person_idB\x06\n\x04_nth2\xfd\x04\n\x0fLocationService\x12P\n\x0eRecordLocation\x12\x1e.connect.locations.v1.Location\x1a\x1e.connect.locations.v1.Location\x12r\n\x0fRecordLocations\x12,.connect.locations.v1.RecordLocationsRequest\x1a-.connect.locations.v1.RecordLocationsResponse(\x01\x30\x01\x12W\n\x0bGetLocation\x12(.connect.locations.v1.GetLocationRequest\x1a\x1e.connect.locations.v1.Location\x12j\n\rListLocations\x12*.connect.locations.v1.ListLocationsRequest\x1a+.connect.locations.v1.ListLocationsResponse0\x01\x12p\n\x0f\x46indConnections\x12,.connect.locations.v1.FindConnectionsRequest\x1a-.connect.locations.v1.FindConnectionsResponse0\x01\x12m\n\x0e\x46indEncounters\x12+.connect.locations.v1.FindEncountersRequest\x1a,.connect.locations.v1.FindEncountersResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bgrpc_server/locations.proto\x12\x14\x63onnect.locations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x01\n\x08Location\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\tperson_id\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x31\n\rcreation_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08latitude\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tlongitude\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x15\n\x08\x61\x63\x63uracy\x18\x06 \x01(\x02H\x03\x88\x01\x01\x42\x0c\n\n_person_idB\x0b\n\t_latitudeB\x0c\n\n_longitudeB\x0b\n\t_accuracy\"K\n\x16RecordLocationsRequest\x12\x31\n\tlocations\x18\x01 \x03(\x0b\x32\x1e.connect.locations.v1.Location\"{\n\x17RecordLocationsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12.\n\x07refused\x18\x02 \x03(\x0b\x32\x1d.connect.locations.v1.Refusal\x12\x13\n\x06stored\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\t\n\x07_stored\"S\n\x07Refusal\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12+\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x1b.connect.locations.v1.Fault\"&\n\x05\x46\x61ult\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\" \n\x12GetLocationRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x84\x03\n\x14ListLocationsRequest\x12\x16\n\tperson_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x06\x62ounds\x18\x04 \x01(\x0b\x32\x1c.connect.locations.v1.Bounds\x12\x12\n\x05limit\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x30\n\x05\x61\x66ter\x18\x06 \x01(\x0b\x32!.connect.locations.v1.LocationKey\x12?\n\x05order\x18\x07 \x01(\x0e\x32\x30.connect.locations.v1.ListLocationsRequest.Order\x12\x12\n\nlook_ahead\x18\x08 \x01(\x08\"\x1f\n\x05Order\x12\n\n\x06OLDEST\x10\x00\x12\n\n\x06NEWEST\x10\x01\x42\x0c\n\n_person_idB\x08\n\x06_limit\"J\n\x15ListLocationsResponse\x12\x31\n\tlocations\x18\x01 \x03(\x0b\x32\x1e.connect.locations.v1.Location\"|\n\x06\x42ounds\x12\x11\n\x04west\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05south\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04\x65\x61st\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05north\x18\x04 \x01(\x01H\x03\x88\x01\x01\x42\x07\n\x05_westB\x08\n\x06_southB\x07\n\x05_eastB\x08\n\x06_north\"f\n\x0bLocationKey\x12\x31\n\rcreation_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\tperson_id\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x0c\n\n_person_id\"\xf2\x02\n\x16\x46indConnectionsRequest\x12\x16\n\tperson_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\ndistance_m\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\x08within_s\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05limit\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x30\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32!.connect.locations.v1.LocationKey\x12\x12\n\nlook_ahead\x18\x08 \x01(\x08\x12\x1b\n\x0emax_accuracy_m\x18\t \x01(\x01H\x04\x88\x01\x01\x42\x0c\n\n_person_idB\r\n\x0b_distance_mB\x0b\n\t_within_sB\x08\n\x06_limitB\x11\n\x0f_max_accuracy_m\"|\n\x17\x46indConnectionsResponse\x12\x31\n\tlocations\x18\x01 \x03(\x0b\x32\x1e.connect.locations.v1.Location\x12\x1b\n\x0emax_accuracy_m\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x11\n\x0f_max_accuracy_m\"\xf8\x03\n\x15\x46indEncountersRequest\x12\x16\n\tperson_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\ndistance_m\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\x08within_s\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x16\n\tmax_gap_s\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x1b\n\x0emin_duration_s\x18\x07 \x01(\x01H\x04\x88\x01\x01\x12\x12\n\x05limit\x18\x08 \x01(\x05H\x05\x88\x01\x01\x12\x31\n\x05\x61\x66ter\x18\t \x01(\x0b\x32\".connect.locations.v1.EncounterKey\x12\x1b\n\x0eplausible_only\x18\n \x01(\x08H\x06\x88\x01\x01\x12\x12\n\nlook_ahead\x18\x0b \x01(\x08\x12\x1b\n\x0emax_accuracy_m\x18\x0c \x01(\x01H\x07\x88\x01\x01\x42\x0c\n\n_person_idB\r\n\x0b_distance_mB\x0b\n\t_within_sB\x0c\n\n_max_gap_sB\x11\n\x0f_min_duration_sB\x08\n\x06_limitB\x11\n\x0f_plausible_onlyB\x11\n\x0f_max_accuracy_m\"\x95\x01\n\x16\x46indEncountersResponse\x12\x33\n\nencounters\x18\x01 \x03(\x0b\x32\x1f.connect.locations.v1.Encounter\x12\x16\n\x0eplausible_only\x18\x02 \x01(\x08\x12\x1b\n\x0emax_accuracy_m\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x11\n\x0f_max_accuracy_m\"\x84\x02\n\tEncounter\x12\x11\n\tperson_id\x18\x01 \x01(\x03\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nduration_s\x18\x04 \x01(\x01\x12\r\n\x05pings\x18\x05 \x01(\x03\x12\x16\n\x0emin_distance_m\x18\x06 \x01(\x01\x12\x15\n\x08latitude\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tlongitude\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0b\n\x03nth\x18\t \x01(\x03\x42\x0b\n\t_latitudeB\x0c\n\n_longitude\"y\n\x0c\x45ncounterKey\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\tperson_id\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x03nth\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x0c\n\n_person_idB\x06\n\x04_nth2\xfd\x04\n\x0fLocationService\x12P\n\x0eRecordLocation\x12\x1e.connect.locations.v1.Location\x1a\x1e.connect.locations.v1.Location\x12r\n\x0fRecordLocations\x12,.connect.locations.v1.RecordLocationsRequest\x1a-.connect.locations.v1.RecordLocationsResponse(\x01\x30\x01\x12W\n\x0bGetLocation\x12(.connect.locations.v1.GetLocationRequest\x1a\x1e.connect.locations.v1.Location\x12j\n\rListLocations\x12*.connect.locations.v1.ListLocationsRequest\x1a+.connect.locations.v1.ListLocationsResponse0\x01\x12p\n\x0f\x46indConnections\x12,.connect.locations.v1.FindConnectionsRequest\x1a-.connect.locations.v1.FindConnectionsResponse0\x01\x12m\n\x0e\x46indEncounters\x12+.connect.locations.v1.FindEncountersRequest\x1a,.connect.locations.v1.FindEncountersResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,39 +33,39 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'grpc_server.locations_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOCATION']._serialized_start=87
-  _globals['_LOCATION']._serialized_end=272
-  _globals['_RECORDLOCATIONSREQUEST']._serialized_start=274
-  _globals['_RECORDLOCATIONSREQUEST']._serialized_end=349
-  _globals['_RECORDLOCATIONSRESPONSE']._serialized_start=351
-  _globals['_RECORDLOCATIONSRESPONSE']._serialized_end=474
-  _globals['_REFUSAL']._serialized_start=476
-  _globals['_REFUSAL']._serialized_end=559
-  _globals['_FAULT']._serialized_start=561
-  _globals['_FAULT']._serialized_end=599
-  _globals['_GETLOCATIONREQUEST']._serialized_start=601
-  _globals['_GETLOCATIONREQUEST']._serialized_end=633
-  _globals['_LISTLOCATIONSREQUEST']._serialized_start=636
-  _globals['_LISTLOCATIONSREQUEST']._serialized_end=1024
-  _globals['_LISTLOCATIONSREQUEST_ORDER']._serialized_start=969
-  _globals['_LISTLOCATIONSREQUEST_ORDER']._serialized_end=1000
-  _globals['_LISTLOCATIONSRESPONSE']._serialized_start=1026
-  _globals['_LISTLOCATIONSRESPONSE']._serialized_end=1100
-  _globals['_BOUNDS']._serialized_start=1102
-  _globals['_BOUNDS']._serialized_end=1226
-  _globals['_LOCATIONKEY']._serialized_start=1228
-  _globals['_LOCATIONKEY']._serialized_end=1330
-  _globals['_FINDCONNECTIONSREQUEST']._serialized_start=1333
-  _globals['_FINDCONNECTIONSREQUEST']._serialized_end=1655
-  _globals['_FINDCONNECTIONSRESPONSE']._serialized_start=1657
-  _globals['_FINDCONNECTIONSRESPONSE']._serialized_end=1733
-  _globals['_FINDENCOUNTERSREQUEST']._serialized_start=1736
-  _globals['_FINDENCOUNTERSREQUEST']._serialized_end=2192
-  _globals['_FINDENCOUNTERSRESPONSE']._serialized_start=2194
-  _globals['_FINDENCOUNTERSRESPONSE']._serialized_end=2295
-  _globals['_ENCOUNTER']._serialized_start=2298
-  _globals['_ENCOUNTER']._serialized_end=2558
-  _globals['_ENCOUNTERKEY']._serialized_start=2560
-  _globals['_ENCOUNTERKEY']._serialized_end=2681
-  _globals['_LOCATIONSERVICE']._serialized_start=2684
-  _globals['_LOCATIONSERVICE']._serialized_end=3321
+  _globals['_LOCATION']._serialized_end=308
+  _globals['_RECORDLOCATIONSREQUEST']._serialized_start=310
+  _globals['_RECORDLOCATIONSREQUEST']._serialized_end=385
+  _globals['_RECORDLOCATIONSRESPONSE']._serialized_start=387
+  _globals['_RECORDLOCATIONSRESPONSE']._serialized_end=510
+  _globals['_REFUSAL']._serialized_start=512
+  _globals['_REFUSAL']._serialized_end=595
+  _globals['_FAULT']._serialized_start=597
+  _globals['_FAULT']._serialized_end=635
+  _globals['_GETLOCATIONREQUEST']._serialized_start=637
+  _globals['_GETLOCATIONREQUEST']._serialized_end=669
+  _globals['_LISTLOCATIONSREQUEST']._serialized_start=672
+  _globals['_LISTLOCATIONSREQUEST']._serialized_end=1060
+  _globals['_LISTLOCATIONSREQUEST_ORDER']._serialized_start=1005
+  _globals['_LISTLOCATIONSREQUEST_ORDER']._serialized_end=1036
+  _globals['_LISTLOCATIONSRESPONSE']._serialized_start=1062
+  _globals['_LISTLOCATIONSRESPONSE']._serialized_end=1136
+  _globals['_BOUNDS']._serialized_start=1138
+  _globals['_BOUNDS']._serialized_end=1262
+  _globals['_LOCATIONKEY']._serialized_start=1264
+  _globals['_LOCATIONKEY']._serialized_end=1366
+  _globals['_FINDCONNECTIONSREQUEST']._serialized_start=1369
+  _globals['_FINDCONNECTIONSREQUEST']._serialized_end=1739
+  _globals['_FINDCONNECTIONSRESPONSE']._serialized_start=1741
+  _globals['_FINDCONNECTIONSRESPONSE']._serialized_end=1865
+  _globals['_FINDENCOUNTERSREQUEST']._serialized_start=1868
+  _globals['_FINDENCOUNTERSREQUEST']._serialized_end=2372
+  _globals['_FINDENCOUNTERSRESPONSE']._serialized_start=2375
+  _globals['_FINDENCOUNTERSRESPONSE']._serialized_end=2524
+  _globals['_ENCOUNTER']._serialized_start=2527
+  _globals['_ENCOUNTER']._serialized_end=2787
+  _globals['_ENCOUNTERKEY']._serialized_start=2789
+  _globals['_ENCOUNTERKEY']._serialized_end=2910
+  _globals['_LOCATIONSERVICE']._serialized_start=2913
+  _globals['_LOCATIONSERVICE']._serialized_end=3550
 # @@protoc_insertion_point(module_scope)

@@ -11,18 +11,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Location(_message.Message):
-    __slots__ = ("id", "person_id", "creation_time", "latitude", "longitude")
+    __slots__ = ("id", "person_id", "creation_time", "latitude", "longitude", "accuracy")
     ID_FIELD_NUMBER: _ClassVar[int]
     PERSON_ID_FIELD_NUMBER: _ClassVar[int]
     CREATION_TIME_FIELD_NUMBER: _ClassVar[int]
     LATITUDE_FIELD_NUMBER: _ClassVar[int]
     LONGITUDE_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
     id: str
     person_id: int
     creation_time: _timestamp_pb2.Timestamp
     latitude: float
     longitude: float
-    def __init__(self, id: _Optional[str] = ..., person_id: _Optional[int] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., latitude: _Optional[float] = ..., longitude: _Optional[float] = ...) -> None: ...
+    accuracy: float
+    def __init__(self, id: _Optional[str] = ..., person_id: _Optional[int] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., latitude: _Optional[float] = ..., longitude: _Optional[float] = ..., accuracy: _Optional[float] = ...) -> None: ...
 
 class RecordLocationsRequest(_message.Message):
     __slots__ = ("locations",)
@@ -117,7 +119,7 @@ class LocationKey(_message.Message):
     def __init__(self, creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., person_id: _Optional[int] = ...) -> None: ...
 
 class FindConnectionsRequest(_message.Message):
-    __slots__ = ("person_id", "start", "end", "distance_m", "within_s", "limit", "after", "look_ahead")
+    __slots__ = ("person_id", "start", "end", "distance_m", "within_s", "limit", "after", "look_ahead", "max_accuracy_m")
     PERSON_ID_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -126,6 +128,7 @@ class FindConnectionsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     LOOK_AHEAD_FIELD_NUMBER: _ClassVar[int]
+    MAX_ACCURACY_M_FIELD_NUMBER: _ClassVar[int]
     person_id: int
     start: _timestamp_pb2.Timestamp
     end: _timestamp_pb2.Timestamp
@@ -134,16 +137,19 @@ class FindConnectionsRequest(_message.Message):
     limit: int
     after: LocationKey
     look_ahead: bool
-    def __init__(self, person_id: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., distance_m: _Optional[float] = ..., within_s: _Optional[float] = ..., limit: _Optional[int] = ..., after: _Optional[_Union[LocationKey, _Mapping]] = ..., look_ahead: _Optional[bool] = ...) -> None: ...
+    max_accuracy_m: float
+    def __init__(self, person_id: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., distance_m: _Optional[float] = ..., within_s: _Optional[float] = ..., limit: _Optional[int] = ..., after: _Optional[_Union[LocationKey, _Mapping]] = ..., look_ahead: _Optional[bool] = ..., max_accuracy_m: _Optional[float] = ...) -> None: ...
 
 class FindConnectionsResponse(_message.Message):
-    __slots__ = ("locations",)
+    __slots__ = ("locations", "max_accuracy_m")
     LOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    MAX_ACCURACY_M_FIELD_NUMBER: _ClassVar[int]
     locations: _containers.RepeatedCompositeFieldContainer[Location]
-    def __init__(self, locations: _Optional[_Iterable[_Union[Location, _Mapping]]] = ...) -> None: ...
+    max_accuracy_m: float
+    def __init__(self, locations: _Optional[_Iterable[_Union[Location, _Mapping]]] = ..., max_accuracy_m: _Optional[float] = ...) -> None: ...
 
 class FindEncountersRequest(_message.Message):
-    __slots__ = ("person_id", "start", "end", "distance_m", "within_s", "max_gap_s", "min_duration_s", "limit", "after", "plausible_only", "look_ahead")
+    __slots__ = ("person_id", "start", "end", "distance_m", "within_s", "max_gap_s", "min_duration_s", "limit", "after", "plausible_only", "look_ahead", "max_accuracy_m")
     PERSON_ID_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -155,6 +161,7 @@ class FindEncountersRequest(_message.Message):
     AFTER_FIELD_NUMBER: _ClassVar[int]
     PLAUSIBLE_ONLY_FIELD_NUMBER: _ClassVar[int]
     LOOK_AHEAD_FIELD_NUMBER: _ClassVar[int]
+    MAX_ACCURACY_M_FIELD_NUMBER: _ClassVar[int]
     person_id: int
     start: _timestamp_pb2.Timestamp
     end: _timestamp_pb2.Timestamp
@@ -166,15 +173,18 @@ class FindEncountersRequest(_message.Message):
     after: EncounterKey
     plausible_only: bool
     look_ahead: bool
-    def __init__(self, person_id: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., distance_m: _Optional[float] = ..., within_s: _Optional[float] = ..., max_gap_s: _Optional[float] = ..., min_duration_s: _Optional[float] = ..., limit: _Optional[int] = ..., after: _Optional[_Union[EncounterKey, _Mapping]] = ..., plausible_only: _Optional[bool] = ..., look_ahead: _Optional[bool] = ...) -> None: ...
+    max_accuracy_m: float
+    def __init__(self, person_id: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., distance_m: _Optional[float] = ..., within_s: _Optional[float] = ..., max_gap_s: _Optional[float] = ..., min_duration_s: _Optional[float] = ..., limit: _Optional[int] = ..., after: _Optional[_Union[EncounterKey, _Mapping]] = ..., plausible_only: _Optional[bool] = ..., look_ahead: _Optional[bool] = ..., max_accuracy_m: _Optional[float] = ...) -> None: ...
 
 class FindEncountersResponse(_message.Message):
-    __slots__ = ("encounters", "plausible_only")
+    __slots__ = ("encounters", "plausible_only", "max_accuracy_m")
     ENCOUNTERS_FIELD_NUMBER: _ClassVar[int]
     PLAUSIBLE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    MAX_ACCURACY_M_FIELD_NUMBER: _ClassVar[int]
     encounters: _containers.RepeatedCompositeFieldContainer[Encounter]
     plausible_only: bool
-    def __init__(self, encounters: _Optional[_Iterable[_Union[Encounter, _Mapping]]] = ..., plausible_only: _Optional[bool] = ...) -> None: ...
+    max_accuracy_m: float
+    def __init__(self, encounters: _Optional[_Iterable[_Union[Encounter, _Mapping]]] = ..., plausible_only: _Optional[bool] = ..., max_accuracy_m: _Optional[float] = ...) -> None: ...
 
 class Encounter(_message.Message):
     __slots__ = ("person_id", "start", "end", "duration_s", "pings", "min_distance_m", "latitude", "longitude", "nth")

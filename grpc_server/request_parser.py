@@ -3,8 +3,7 @@
 Raises locations.pings.Refused with all errors of all fields. The bounds are those of the REST paths.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -42,8 +41,7 @@ def connections(request: pb.FindConnectionsRequest) -> dict[str, Any]:
     """The keywords of connections.services.connections."""
     fields = _Fields(request)
     parameters = {
-        **_common_fields(fields),
-        "within_s": fields.seconds("within_s", default=None, maximum=limits.MAX_WITHIN_S),
+        **_common_fields(fields, limits.CONNECTIONS),
         "after": fields.nested("after", lambda key: _key(key, "creation_time", "person_id")),
     }
     return fields.checked(parameters)
@@ -53,18 +51,15 @@ def encounters(request: pb.FindEncountersRequest) -> dict[str, Any]:
     """The keywords of connections.services.encounters."""
     fields = _Fields(request)
     parameters = {
-        **_common_fields(fields),
-        "within_s": fields.seconds("within_s", default=limits.WITHIN_S, maximum=limits.MAX_WITHIN_S),
-        "max_gap_s": fields.seconds("max_gap_s", default=limits.MAX_GAP_S, maximum=limits.LONGEST_GAP_S),
-        "min_duration_s": fields.seconds("min_duration_s", default=None, maximum=None),
+        **_common_fields(fields, limits.ENCOUNTERS),
         "plausible_only": request.plausible_only,
         "after": fields.nested("after", lambda key: _key(key, "start", "person_id", "nth")),
     }
     return fields.checked(parameters)
 
 
-def _common_fields(fields: "_Fields") -> dict[str, Any]:
-    """The fields that connections and encounters share."""
+def _common_fields(fields: "_Fields", numbers: Iterable[limits.Parameter]) -> dict[str, Any]:
+    """The fields that connections and encounters share, and the numbers of either."""
     start, end = fields.range(required=True)
     if start is not None and end is not None and (error := limits.range_error(start, end)):
         fields.errors["end"] = [error]
@@ -72,8 +67,8 @@ def _common_fields(fields: "_Fields") -> dict[str, Any]:
         "person_id": fields.integer("person_id", required=True),
         "start": start,
         "end": end,
-        "distance_m": fields.distance(),
         "limit": fields.limit(),
+        **{each.name: fields.read(each.name, each.parse, required=False) for each in numbers},
     }
 
 
@@ -148,25 +143,3 @@ class _Fields:
         if order not in pb.ListLocationsRequest.Order.values():
             self.errors["order"] = [f"Must be one of {', '.join(pb.ListLocationsRequest.Order.keys())}."]
         return order == pb.ListLocationsRequest.NEWEST
-
-    def distance(self) -> float:
-        def read(distance_m: float) -> float:
-            if not 0 < distance_m <= limits.MAX_DISTANCE_M:
-                raise ValueError(f"Must be more than 0 and at most {limits.MAX_DISTANCE_M}.")
-            return distance_m
-
-        value = self.read("distance_m", read, required=False)
-        return limits.DISTANCE_M if value is None else value
-
-    def seconds(self, name: str, *, default: float | None, maximum: float | None) -> float | None:
-        """From 0 to `maximum`; without a maximum, any finite number from 0."""
-
-        def read(seconds: float) -> float:
-            if maximum is not None and not 0 <= seconds <= maximum:
-                raise ValueError(f"Must be from 0 to {maximum}.")
-            if not (math.isfinite(seconds) and seconds >= 0):
-                raise ValueError("Must be a finite number, at least 0.")
-            return min(seconds, limits.MAX_DURATION_S)
-
-        value = self.read(name, read, required=False)
-        return default if value is None else value

@@ -72,7 +72,7 @@ class LocationService(LocationServiceServicer):
             found = connections.connections(callers.current(), **parameters)
         with _translated_errors(), closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
-                response = pb.FindConnectionsResponse()
+                response = pb.FindConnectionsResponse(max_accuracy_m=parameters["max_accuracy_m"])
                 converter.add_locations(response.locations, batch, with_ids=True)
                 yield response
 
@@ -86,7 +86,9 @@ class LocationService(LocationServiceServicer):
         with _translated_errors(), closing(found) as rows:
             while batch := list(islice(rows, BLOCK)):
                 yield pb.FindEncountersResponse(
-                    encounters=map(converter.to_encounter, batch), plausible_only=plausible_only
+                    encounters=map(converter.to_encounter, batch),
+                    plausible_only=plausible_only,
+                    max_accuracy_m=parameters["max_accuracy_m"],
                 )
 
 

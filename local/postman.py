@@ -304,13 +304,14 @@ def json_schema(node: Any) -> Any:
         return node
     if "$ref" in node:
         return json_schema(SCHEMA["components"]["schemas"][node["$ref"].rpartition("/")[2]])
-    return {
+    found = {
         name: {each: json_schema(inner) for each, inner in one.items()}
         if name == "properties"
         else json_schema(one)
         for name, one in node.items()
-        if name not in {"description", "example", "format", "readOnly"}
+        if name not in {"description", "example", "format", "readOnly", "nullable"}
     }
+    return {"anyOf": [found, {"type": "null"}]} if node.get("nullable") else found
 
 
 def render() -> dict[str, str]:

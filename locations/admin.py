@@ -22,10 +22,9 @@ from connect import dashboard, neighbours
 from connect.dashboard import Figure
 from connect.errors import NeighbourUnavailable
 from connect.web.query_parameters import RangeBound
-from connect.wire_format import format_degrees
-from locations import storage
+from locations import limits, storage
 from locations.models import Location
-from locations.pings import Ping, parse_id, parse_person_id
+from locations.pings import COLUMNS, FIELDS, Field, Ping, parse_id, parse_person_id
 from locations.storage import MAX_ID
 
 PAGE = 100
@@ -35,9 +34,6 @@ QUESTIONS = ("connection", "encounters")
 # The extent of the map around a ping. Distance and time are the defaults of /api/persons/{id}/encounters.
 AROUND = timedelta(minutes=10)
 MAX_TRACK = 600  # own pings on either side
-DISTANCE_M = 5
-WITHIN_S = 60
-MAX_GAP_S = 75
 MAX_OTHERS = 3000
 MAX_ENCOUNTERS = 500
 
@@ -78,7 +74,7 @@ def find(
     direction = "ASC" if newer else "DESC"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {', '.join(storage.COLUMNS)} FROM locations_location WHERE {' AND '.join(conditions)} "
+            f"SELECT {', '.join(COLUMNS)} FROM locations_location WHERE {' AND '.join(conditions)} "
             f"ORDER BY creation_time {direction}, person_id {direction} LIMIT %s",
             [*values, limit],
         )
@@ -101,13 +97,16 @@ def find_people(person_ids: set[int]) -> dict[int, Any]:
 # --- rows and forms of the pages -----------------------------------------------------------------
 
 
+# The fields of a ping that have a column of their own; the others are in `Row.others`, in this order.
+_OTHERS = {name: field for name, field in FIELDS.items() if name not in ("person_id", "creation_time")}
+
+
 class Row(NamedTuple):
     id: str
     person_id: int
     person: str
     time: str
-    latitude: str
-    longitude: str
+    others: list[tuple[str, str]]  # label and text; an unknown value has none
 
 
 class EncounterRow(NamedTuple):
@@ -125,11 +124,14 @@ def to_rows(found: Sequence[Ping], known: Mapping[int, Any]) -> list[Row]:
             ping.person_id,
             full_name(ping.person_id, known),
             format_moment(ping.creation_time),
-            format_degrees(ping.latitude),
-            format_degrees(ping.longitude),
+            [(field.label, _text(field, getattr(ping, name))) for name, field in _OTHERS.items()],
         )
         for ping in found
     ]
+
+
+def _text(field: Field, value: Any) -> str:
+    return "" if value is None else str(field.format(value))
 
 
 def full_name(person_id: int, known: Mapping[int, Any]) -> str:
@@ -249,6 +251,7 @@ class LocationAdmin(admin.ModelAdmin):
             "title": "Locations",
             "form": form,
             "rows": to_rows(page, known),
+            "labels": [field.label for field in _OTHERS.values()],
             "filtered": any(filters.get(key) for key in ("person_id", "start", "end")),
             "person": known.get(person_id or 0),
             "newer": bool(filters.get("newer") or filters.get("older")),
@@ -266,17 +269,15 @@ class LocationAdmin(admin.ModelAdmin):
         later = find(**own, newer=identity, end=ping.creation_time + AROUND, limit=MAX_TRACK)
         earlier = find(**own, older=identity, start=ping.creation_time - AROUND, limit=MAX_TRACK)
         track = [*later, ping, *earlier]
+        near = {"distance_m": limits.DISTANCE_M, "within_s": limits.WITHIN_S}
         question: dict[str, Any] = {
             "start": track[-1].creation_time,
             "end": track[0].creation_time + _INSTANT,
-            "distance_m": DISTANCE_M,
-            "within_s": WITHIN_S,
+            **near,
         }
         others = list(storage.connections(ping.person_id, **question, limit=MAX_OTHERS))
         encounters = sorted(
-            storage.encounters(
-                ping.person_id, **question, max_gap_s=MAX_GAP_S, min_duration_s=0, limit=MAX_ENCOUNTERS
-            ),
+            storage.encounters(ping.person_id, **question, max_gap_s=limits.MAX_GAP_S, limit=MAX_ENCOUNTERS),
             key=lambda encounter: encounter.min_distance_m,
         )
         near_ids = {each.person_id for each in others} | {each.person_id for each in encounters}
@@ -305,8 +306,7 @@ class LocationAdmin(admin.ModelAdmin):
                 "others": _by_person(others, known),
                 "url": reverse("admin:locations_location_change", args=["LOCATION"]),
             },
-            "distance_m": DISTANCE_M,
-            "within_s": WITHIN_S,
+            **near,
             "around_min": int(AROUND.total_seconds() // 60),
         }
         return self._page(request, "detail", context)

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from connect import http
 from locations import internal_codec
-from locations.pings import Ping
+from locations.pings import COLUMNS, Ping
 from locations.proximity import Encounter
 from locations.storage import MAX_ID, Bounds
 
@@ -49,15 +49,17 @@ def connections(
     *,
     start: datetime,
     end: datetime,
-    distance_m: float,
-    within_s: float | None = None,
     after: tuple[datetime, int] | None = None,
     limit: int | None = None,
+    **parameters: float | None,
 ) -> Iterator[Ping]:
-    """Locations of others in [start, end) near an own one, each once, ordered by creation_time, person."""
-    question = {"person_id": person_id, "start": start, "end": end, "distance_m": distance_m}
-    question |= {"within_s": within_s, "after": after, "limit": limit}
-    return _ask("connections", internal_codec.unpack_ping, question)
+    """Locations of others in [start, end) near an own one, each once, ordered by creation_time, person.
+
+    `parameters` are those of limits.CONNECTIONS. A server of an older release refuses one that it does not
+    know.
+    """
+    question = {"person_id": person_id, "start": start, "end": end, "after": after, "limit": limit}
+    return _ask("connections", internal_codec.unpack_ping, question | parameters)
 
 
 def encounters(
@@ -65,30 +67,28 @@ def encounters(
     *,
     start: datetime,
     end: datetime,
-    distance_m: float,
-    within_s: float,
-    max_gap_s: float,
-    min_duration_s: float = 0,
     plausible_only: bool = False,
     after: tuple[datetime, int, int] | None = None,
     limit: int | None = None,
+    **parameters: float | None,
 ) -> Iterator[Encounter]:
     """A person's encounters in [start, end), ordered by start, person; `after` is (start, person, nth).
 
-    See locations.proximity.encounters.
+    See locations.proximity.encounters; `parameters` are those of limits.ENCOUNTERS. A server of an older
+    release refuses one that it does not know.
     """
-    question = {"person_id": person_id, "start": start, "end": end, "distance_m": distance_m}
-    question |= {"within_s": within_s, "max_gap_s": max_gap_s, "min_duration_s": min_duration_s}
-    if plausible_only:  # sent only if needed: a server of an older release does not know it and refuses it
+    question = {"person_id": person_id, "start": start, "end": end, "after": after, "limit": limit}
+    if plausible_only:
         question["plausible_only"] = True
-    return _ask("encounters", internal_codec.unpack_encounter, question | {"after": after, "limit": limit})
+    return _ask("encounters", internal_codec.unpack_encounter, question | parameters)
 
 
 def _ask(verb: str, unpack: Callable[[internal_codec.Row], Item], question: dict[str, Any]) -> Iterator[Item]:
     if not abs(question.get("person_id") or 0) <= MAX_ID:
         return  # no person has such an id, and orjson cannot encode it
     packed = orjson.dumps(internal_codec.pack(question)).decode()
-    for row in http.fetch_rows(f"{settings.LOCATIONS_URL}/internal/locations/{verb}", [("question", packed)]):
+    query = [("question", packed), ("ping_fields", str(len(COLUMNS)))]
+    for row in http.fetch_rows(f"{settings.LOCATIONS_URL}/internal/locations/{verb}", query):
         yield unpack(row)
 
 

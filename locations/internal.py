@@ -1,11 +1,14 @@
 """Locations for other processes over HTTP, on /internal/ paths that no proxy route reaches.
 
-`/internal/locations/VERB?question={…}`: the verbs of locations.storage, for locations.http_client only.
+`/internal/locations/VERB?question={…}&ping_fields=5`: the verbs of locations.storage, for
+locations.http_client only. `ping_fields` is the number of fields of a ping that the client knows.
+
 Answers are newline-delimited JSON. Each row is an array of exact values; the last line has the number of
 rows, so that the client detects a truncated answer.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import orjson
@@ -72,6 +75,9 @@ class Verb(APIView):
         fetch, pack = _VERBS[verb]
         try:
             question = internal_codec.unpack(orjson.loads(request.query_params["question"]))
+            if pack is internal_codec.pack_ping:
+                known = request.query_params.get("ping_fields", internal_codec.FIRST_FIELDS)
+                pack = partial(internal_codec.pack_ping, fields=int(known))
             rows = fetch(**question)
             if question.get("person_id") is not None:
                 audit.set_people(request, [question["person_id"]])

@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from connect.wire_format import from_microseconds, to_microseconds
-from locations.pings import Ping
+from locations.pings import COLUMNS, Ping
 from locations.proximity import Encounter
 from locations.storage import Bounds
+
+FIRST_FIELDS = 4  # fields of a ping that a client of the first release, which does not say so, knows
 
 Row = list[Any]
 
@@ -35,13 +37,17 @@ def unpack(packed: Mapping[str, Any]) -> dict[str, Any]:
     return question
 
 
-def pack_ping(ping: Ping) -> Row:
-    return [ping.person_id, to_microseconds(ping.creation_time), ping.latitude, ping.longitude]
+def pack_ping(ping: Ping, fields: int = len(COLUMNS)) -> Row:
+    """The first `fields` fields: what the other process knows. A later release has more, at the end."""
+    row: Row = [*ping[:fields]]
+    row[1] = to_microseconds(ping.creation_time)
+    return row
 
 
 def unpack_ping(row: Row) -> Ping:
-    person_id, microseconds, latitude, longitude = row
-    return Ping(person_id, from_microseconds(microseconds), latitude, longitude)
+    """Fields that the other process does not know yet are None."""
+    person_id, microseconds, *others = row
+    return Ping(person_id, from_microseconds(microseconds), *others)
 
 
 def pack_newest(item: tuple[int, datetime]) -> Row:

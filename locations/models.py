@@ -16,6 +16,7 @@ class Location(models.Model):
     creation_time = models.DateTimeField()
     latitude = models.FloatField(help_text="WGS84 degrees, as sent.")
     longitude = models.FloatField(help_text="WGS84 degrees, as sent.")
+    accuracy = models.FloatField(help_text="The radius of the fix in metres.", null=True)
 
     class Meta:
         ordering = ["creation_time", "person_id"]

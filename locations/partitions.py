@@ -142,7 +142,7 @@ def _has_rows(name: str) -> bool:
 
 def truncate(name: str) -> None:
     """Deletes all rows of a partition. Blocks readers and writers of this partition only. Raises Busy."""
-    _execute_with_retries(f"TRUNCATE {name}")
+    execute_with_retries(f"TRUNCATE {name}")
 
 
 def drop(name: str) -> bool:
@@ -151,7 +151,7 @@ def drop(name: str) -> bool:
     Blocks all readers of locations, at most LOCK_TIMEOUT_MS per try.
     """
     if _is_month(name):
-        _execute_with_retries(f"DROP TABLE {name}")
+        execute_with_retries(f"DROP TABLE {name}")
     return _is_month(name)
 
 
@@ -191,9 +191,9 @@ def _is_month(name: str) -> bool:
     return _MONTH.fullmatch(name) is not None
 
 
-def _execute_with_retries(statement: str) -> None:
+def execute_with_retries(statement: str, *, tries: int = TRIES) -> None:
     """Executes a statement that needs an exclusive lock; each try waits at most LOCK_TIMEOUT_MS for it."""
-    for _ in range(TRIES):
+    for _ in range(tries):
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute("SET LOCAL lock_timeout = %s", [LOCK_TIMEOUT_MS])

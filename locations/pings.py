@@ -6,9 +6,11 @@ process can compute it.
 
 import math
 import re
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from connect.wire_format import (
@@ -18,6 +20,7 @@ from connect.wire_format import (
     parse_instant,
     to_microseconds,
 )
+from locations.limits import MAX_ACCURACY_M, MIN_ACCURACY_M
 
 MAX_BATCH = 10_000
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
@@ -34,12 +37,17 @@ NOT_NULL = "This field may not be null."
 
 
 class Ping(NamedTuple):
-    """A person's position at a time: WGS84 degrees as sent, an aware UTC time. Also a stored location."""
+    """A person's position at a time: WGS84 degrees as sent, an aware UTC time. Also a stored location.
+
+    FIELDS describes each field. The required ones come first: the order is that of the columns in every
+    statement and of the values between processes, so a new field goes to the end.
+    """
 
     person_id: int
     creation_time: datetime
     latitude: float
     longitude: float
+    accuracy: float | None = None  # the radius of the fix in metres; None is unknown
 
     @property
     def id(self) -> str:
@@ -47,13 +55,14 @@ class Ping(NamedTuple):
 
     def to_wire(self) -> dict[str, Any]:
         """The ping as REST shows it."""
-        person_id, creation_time, latitude, longitude = self
+        person_id, creation_time, latitude, longitude, accuracy = self
         return {
             "id": make_id(person_id, creation_time),
             "person_id": person_id,
             "latitude": format_degrees(latitude),
             "longitude": format_degrees(longitude),
             "creation_time": format_time(creation_time),
+            "accuracy": accuracy,
         }
 
 
@@ -114,18 +123,23 @@ def parse_person_id(value: Any) -> int:
 def parse_degrees(value: Any, *, limit: int) -> float:
     """A finite number or a decimal string, from -limit to limit; below SMALLEST_DEGREES it becomes 0."""
     allowed = f"Must be a number from -{limit} to {limit}."
+    degrees = _parse_number(value, allowed)
+    if not math.fabs(degrees) <= limit:  # NaN compares false
+        raise ValueError(allowed)
+    return flush_to_zero(degrees)
+
+
+def _parse_number(value: Any, allowed: str) -> float:
+    """A number or a decimal string as a double, which may be infinite. `allowed` is the error text."""
     if isinstance(value, str):
         if not _DECIMAL.fullmatch(value.strip()):
             raise ValueError(allowed)
     elif isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(allowed)
     try:
-        degrees = float(value)
+        return float(value)
     except OverflowError:
         raise ValueError(allowed) from None
-    if not math.fabs(degrees) <= limit:  # NaN compares false
-        raise ValueError(allowed)
-    return flush_to_zero(degrees)
 
 
 def flush_to_zero(degrees: float) -> float:
@@ -140,6 +154,133 @@ def parse_creation_time(value: Any) -> datetime:
     return moment
 
 
+def parse_accuracy(value: Any) -> float:
+    """A number or a decimal string, more than 0 and at most MAX_ACCURACY_M, rounded by `to_single`."""
+    allowed = f"Must be a number, more than 0 and at most {MAX_ACCURACY_M}."
+    metres = _parse_number(value, allowed)
+    if not 0 < metres <= MAX_ACCURACY_M:
+        raise ValueError(allowed)
+    return to_single(max(metres, MIN_ACCURACY_M))
+
+
+@lru_cache(maxsize=4096)  # devices report few different values
+def to_single(value: float) -> float:
+    """The number with the fewest digits that has the same single-precision value.
+
+    Protobuf sends an accuracy in single precision. Every door rounds in this way, so that 3.3 is 3.3 and not
+    3.299999952 whatever way it took.
+    """
+    single = _single(value)
+    return next(
+        number for digits in range(6, 10) if _single(number := float(f"{single:.{digits}g}")) == single
+    )
+
+
+def _single(value: float) -> float:
+    (rounded,) = struct.unpack("f", struct.pack("f", value))
+    return float(rounded)
+
+
+# --- the fields ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a ping: statements, files, the wires between processes and the schema derive from it.
+
+    `parse` raises ValueError with what is allowed. `accepts` and `shown` are its JSON schemas in a ping and
+    in a location.
+    """
+
+    parse: Callable[[Any], Any]
+    column: str  # the SQL type: locations.bulk_insert has the formats
+    label: str
+    accepts: Mapping[str, Any]
+    shown: Mapping[str, Any]
+    help_text: str
+    shown_help_text: str
+    example: Any
+    format: Callable[[Any], Any] = str  # for people
+    required: bool = True
+
+
+def _number_or_text(pattern: str, kind: str = "number", **bounds: Any) -> Mapping[str, Any]:
+    return {"oneOf": [{"type": kind, **bounds}, {"type": "string", "pattern": pattern}]}
+
+
+LATITUDE = r"[+-]?(90(\.0*)?|[0-8]?[0-9](\.[0-9]*)?)"
+LONGITUDE = r"[+-]?(180(\.0*)?|(1[0-7][0-9]|[0-9]{1,2})(\.[0-9]*)?)"
+_ACCURACY = rf"({MAX_ACCURACY_M}(\.0*)?|[1-9][0-9]{{0,4}}(\.[0-9]*)?|0?\.[0-9]*[1-9][0-9]*)"
+_TEXT = {"type": "string"}
+
+# By name, in the order of REST and of files.
+FIELDS: dict[str, Field] = {
+    "person_id": Field(
+        parse=parse_person_id,
+        column="bigint",
+        label="Person id",
+        accepts=_number_or_text("^[+-]?[0-9]{1,40}$", "integer", minimum=-(2**63), maximum=2**63 - 1),
+        shown={"type": "integer"},
+        help_text="The id of the person; must exist, else 404.",
+        shown_help_text="The id of the person.",
+        example=1,
+    ),
+    "latitude": Field(
+        parse=lambda value: parse_degrees(value, limit=90),
+        column="float8",
+        label="Latitude",
+        accepts=_number_or_text(f"^{LATITUDE}$", minimum=-90, maximum=90),
+        shown=_TEXT,
+        help_text="WGS84 degrees, -90 to 90, a string or a number with any number of decimals.",
+        shown_help_text="WGS84 degrees, 7 decimals.",
+        example="52.5200080",
+        format=format_degrees,
+    ),
+    "longitude": Field(
+        parse=lambda value: parse_degrees(value, limit=180),
+        column="float8",
+        label="Longitude",
+        accepts=_number_or_text(f"^{LONGITUDE}$", minimum=-180, maximum=180),
+        shown=_TEXT,
+        help_text="WGS84 degrees, -180 to 180, a string or a number with any number of decimals.",
+        shown_help_text="WGS84 degrees, 7 decimals.",
+        example="13.4049540",
+        format=format_degrees,
+    ),
+    "creation_time": Field(
+        parse=parse_creation_time,
+        column="timestamptz",
+        label="Time (UTC)",
+        accepts={"type": "string", "format": "date-time"},
+        shown=_TEXT,
+        help_text=(
+            "ISO 8601 from 1900-01-01 to before 2100-01-01; UTC if there is no offset; truncated to "
+            "microseconds. Required in an array; a single ping without it gets the current time."
+        ),
+        shown_help_text="UTC, microseconds only where there are any.",
+        example="2026-05-11T09:30:00Z",
+        format=format_time,
+    ),
+    "accuracy": Field(
+        parse=parse_accuracy,
+        column="float8",
+        label="Accuracy (m)",
+        accepts=_number_or_text(f"^{_ACCURACY}$", minimum=0, exclusiveMinimum=True, maximum=MAX_ACCURACY_M),
+        shown={"type": "number", "format": "double"},
+        help_text=(
+            f"The radius of the fix in metres, more than 0 and at most {MAX_ACCURACY_M:,}, a string or a "
+            "number; rounded to single precision. Absent or null is unknown."
+        ),
+        shown_help_text="The radius of the fix in metres; null is unknown.",
+        example=12.5,
+        required=False,
+    ),
+}
+COLUMNS = Ping._fields
+REQUIRED_FIELDS = tuple(name for name, field in FIELDS.items() if field.required)
+OPTIONAL_FIELDS = tuple(name for name, field in FIELDS.items() if not field.required)
+
+
 # --- a whole ping --------------------------------------------------------------------------------
 
 
@@ -151,15 +292,10 @@ def is_valid(ping: Ping) -> bool:
         and flush_to_zero(ping.longitude) == ping.longitude
         and math.fabs(ping.latitude) <= 90
         and math.fabs(ping.longitude) <= 180
+        and (ping.accuracy is None or MIN_ACCURACY_M <= ping.accuracy <= MAX_ACCURACY_M)
     )
 
 
-_PARSERS = {
-    "person_id": parse_person_id,
-    "latitude": lambda value: parse_degrees(value, limit=90),
-    "longitude": lambda value: parse_degrees(value, limit=180),
-    "creation_time": parse_creation_time,
-}
 _IGNORED = {"id"}  # so that clients can send the answer of a GET back
 
 
@@ -172,22 +308,19 @@ def parse(fields: Any, *, now: datetime | None = None) -> Ping:
         raise Refused({"non_field_errors": ["Must be an object with person_id, latitude and longitude."]})
     values: dict[str, Any] = {}
     errors: dict[str, list[str]] = {}
-    for name, parser in _PARSERS.items():
-        if name not in fields:
-            if name == "creation_time" and now is not None:
-                values[name] = now
-            else:
-                errors[name] = [REQUIRED]
-            continue
-        value = fields[name]
+    for name, field in FIELDS.items():
+        value = fields.get(name)
         if value is None:
-            errors[name] = [NOT_NULL]
+            if name == "creation_time" and now is not None and name not in fields:
+                values[name] = now
+            elif field.required:
+                errors[name] = [NOT_NULL if name in fields else REQUIRED]
             continue
         try:
-            values[name] = parser(value)
+            values[name] = field.parse(value)
         except ValueError as fault:
             errors[name] = [str(fault)]
-    for name in fields.keys() - _PARSERS.keys() - _IGNORED:
+    for name in fields.keys() - FIELDS.keys() - _IGNORED:
         errors[str(name)] = ["Unknown field."]
     if errors:
         raise Refused(errors)
@@ -207,9 +340,12 @@ def parse_fast(fields: Any) -> Ping | None:
     try:
         person_id, moment = fields["person_id"], fields["creation_time"]
         latitude, longitude = fields["latitude"], fields["longitude"]
-        if len(fields) != 4 or not _COMMON_FORM.fullmatch(f"{person_id},{latitude},{longitude},{moment}"):
+        if not _COMMON_FORM.fullmatch(f"{person_id},{latitude},{longitude},{moment}"):
             return None
-        ping = Ping(int(person_id), datetime.fromisoformat(moment), float(latitude), float(longitude))
+        optional = _parse_optional(fields) if len(fields) > len(REQUIRED_FIELDS) else {}
+        ping = Ping(
+            int(person_id), datetime.fromisoformat(moment), float(latitude), float(longitude), **optional
+        )
     except (KeyError, TypeError, ValueError):
         return None
     in_bounds = (
@@ -217,6 +353,14 @@ def parse_fast(fields: Any) -> Ping | None:
         and SMALLEST_DEGREES <= math.fabs(ping.longitude) <= 180
     )
     return ping if in_bounds and EARLIEST <= ping.creation_time < LATEST else None
+
+
+def _parse_optional(fields: Any) -> dict[str, Any]:
+    """The optional fields of a mapping that has all required ones. Raises ValueError, also for others."""
+    given = [name for name in OPTIONAL_FIELDS if name in fields]
+    if len(fields) != len(REQUIRED_FIELDS) + len(given):
+        raise ValueError("Other fields.")
+    return {name: FIELDS[name].parse(value) for name in given if (value := fields[name]) is not None}
 
 
 def parse_batch(items: list[Any]) -> tuple[list[Ping], list[int], list[Refusal]]:

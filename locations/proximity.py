@@ -36,6 +36,7 @@ def connections(
     end: datetime,
     distance_m: float,
     within_s: float | None = None,
+    max_accuracy_m: float | None = None,
     after: tuple[datetime, int] | None = None,
     limit: int | None = None,
 ) -> Iterator[Ping]:
@@ -46,6 +47,7 @@ def connections(
         end=end,
         distance_m=distance_m,
         within_s=within_s,
+        max_accuracy_m=max_accuracy_m,
         after=after,
         limit=limit,
     )
@@ -62,6 +64,7 @@ def encounters(
     within_s: float,
     max_gap_s: float,
     min_duration_s: float = 0,
+    max_accuracy_m: float | None = None,
     plausible_only: bool = False,
     after: tuple[datetime, int, int] | None = None,
     limit: int | None = None,
@@ -78,6 +81,7 @@ def encounters(
         within_s=within_s,
         max_gap_s=max_gap_s,
         min_duration_s=min_duration_s,
+        max_accuracy_m=max_accuracy_m,
         max_speed_m_s=settings.MAX_SPEED_M_S if plausible_only else None,
         after=after,
         limit=limit,

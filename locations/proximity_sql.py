@@ -12,7 +12,7 @@ from typing import Any
 
 from locations import distance_sql, person_rows
 from locations.distance_sql import TINY
-from locations.pings import EARLIEST, LATEST
+from locations.pings import COLUMNS, EARLIEST, LATEST, to_single
 
 CELL_M = 32  # edge of the indexed cubes: migration 0001
 CELLS_UP_TO_M = 40  # measured: beyond it a scan of the time range is faster than a lookup of the cubes
@@ -29,15 +29,30 @@ OWN_PER_SLICE_LENGTH = 1000  # own pings; each full 1000 add the basic length to
 MAX_CHORD_M = 12_760_000  # longer than any chord between two points on earth
 _MAX_LOOK_BACK_S = (LATEST - EARLIEST).total_seconds()
 
-_OWN = """
+_LOCATION = ", ".join(COLUMNS)
+_IS_ACCURATE = "(accuracy <= %(max_accuracy_m)s) IS NOT FALSE"  # good or unknown
+
+
+def _accurate_only(values: dict[str, Any], max_accuracy_m: float | None) -> str:
+    """The condition on the pings of both people, with AND, and its parameter. Empty without a maximum."""
+    if max_accuracy_m is None:
+        return ""
+    values["max_accuracy_m"] = to_single(max_accuracy_m)  # like every stored accuracy
+    return f"AND {_IS_ACCURATE}"
+
+
+def _own(accurate: str) -> str:
+    """CTE `own`: the pings of the person."""
+    return f"""
 own AS MATERIALIZED (
     SELECT creation_time, latitude, longitude, x, y, z, row_number() OVER before AS nth,
            lag(creation_time) OVER before AS before_time,
            lag(x) OVER before AS before_x, lag(y) OVER before AS before_y, lag(z) OVER before AS before_z
       FROM locations_location
-     WHERE person_id = %(person_id)s AND creation_time >= %(start)s AND creation_time < %(end)s
+     WHERE person_id = %(person_id)s AND creation_time >= %(start)s AND creation_time < %(end)s {accurate}
     WINDOW before AS (ORDER BY creation_time)
 )"""
+
 
 # `own` for a person's token: own pings may be forged. A ping counts if it is at least a second after the
 # previous stored ping, and reachable from it at MAX_SPEED_M_S. The previous ping need not count itself, so
@@ -48,26 +63,40 @@ own AS MATERIALIZED (
 # through everybody's pings. Pings that do not count are marked, not filtered out: otherwise the planner would
 # expect very few rows and join them in nested loops.
 _COLUMNS = "creation_time, latitude, longitude, x, y, z"
-_PLAUSIBLE_OWN = f"""
-own AS MATERIALIZED (
-    SELECT {_COLUMNS}, nth, creation_time >= %(start)s AND (passed_s IS NULL OR (passed_s >= 1 AND
+
+
+def _plausible_own(name: str = "own", columns: str = _COLUMNS) -> str:
+    return f"""
+{name} AS MATERIALIZED (
+    SELECT {columns}, nth, creation_time >= %(start)s AND (passed_s IS NULL OR (passed_s >= 1 AND
            {distance_sql.square("judged", "before_")} <= (%(max_speed_m_s)s * passed_s) ^ 2)) AS counts
       FROM (
-        SELECT {_COLUMNS}, row_number() OVER before AS nth,
+        SELECT {columns}, row_number() OVER before AS nth,
                extract(epoch FROM creation_time - lag(creation_time) OVER before)::float8 AS passed_s,
                lag(x) OVER before AS before_x, lag(y) OVER before AS before_y, lag(z) OVER before AS before_z
           FROM (
-            (SELECT {_COLUMNS} FROM locations_location
+            (SELECT {columns} FROM locations_location
               WHERE (person_id, creation_time) >= (%(person_id)s, %(look_back)s)
                 AND (person_id, creation_time) < (%(person_id)s, %(start)s)
                 AND creation_time >= %(look_back)s AND creation_time < %(start)s
               ORDER BY person_id DESC, creation_time DESC LIMIT 1)
             UNION ALL
-            SELECT {_COLUMNS} FROM locations_location
+            SELECT {columns} FROM locations_location
              WHERE person_id = %(person_id)s AND creation_time >= %(start)s AND creation_time < %(end)s
           ) AS stored
         WINDOW before AS (ORDER BY creation_time)
       ) AS judged
+)"""
+
+
+# The same with a maximum accuracy, which comes after the judgement: a forger must not be able to hide a jump
+# by calling it inaccurate. An inaccurate ping is left out only if it is plausible: then the pings around it
+# are reachable from each other without it, so leaving it out gives what never sending it would give. An
+# implausible one still counts against each meeting around it.
+_PLAUSIBLE_ACCURATE_OWN = f"""{_plausible_own("judged_own", f"{_COLUMNS}, accuracy")},
+own AS MATERIALIZED (
+    SELECT {_COLUMNS}, row_number() OVER (ORDER BY creation_time) AS nth, counts AND {_IS_ACCURATE} AS counts
+      FROM judged_own WHERE {_IS_ACCURATE} OR NOT counts
 )"""
 
 # `own` has the range, too; it is repeated on the others' pings so that the planner prunes other months.
@@ -85,7 +114,7 @@ location.creation_time <= own.before_time + %(within_s)s * interval '1 second' A
 {distance_sql.square("location", "own.before_")} <= %(inner_squared)s"""
 
 
-def _pairs(chords: dict[str, float], *, every_pair: bool, own: str = "own") -> str:
+def _pairs(chords: dict[str, float], accurate: str, *, every_pair: bool, own: str = "own") -> str:
     """CTE `pairs`: each own ping with the pings of findable others that are near it in space and time.
 
     Without `every_pair` a pair is left out if the other ping is near the previous own ping, too. That saves
@@ -97,11 +126,10 @@ pairs AS (
     SELECT other.*, own.creation_time AS own_time, own.nth AS own_nth
       FROM {own} {distance_sql.cells("own", chords["outer_m"], CELL_M) if near else ""}
      CROSS JOIN LATERAL (
-        SELECT person_id, creation_time, latitude, longitude,
-               {distance_sql.square("location", "own.")} AS square
+        SELECT {_LOCATION}, {distance_sql.square("location", "own.")} AS square
           FROM locations_location AS location
          WHERE {f"locations_cell(x, y, z, {CELL_M}) = near.cell AND" if near else ""}
-               {_IN_RANGE} AND {_WITHIN} AND person_id <> %(person_id)s
+               {_IN_RANGE} AND {_WITHIN} AND person_id <> %(person_id)s {accurate}
                AND abs(x - own.x) <= %(outer_m)s
                AND {distance_sql.square("location", "own.")} <= %(outer_squared)s
                {"" if every_pair else f"AND ({_NEAR_PREVIOUS}) IS NOT TRUE"}
@@ -119,6 +147,7 @@ def connections_sql(
     end: datetime,
     distance_m: float,
     within_s: float | None,
+    max_accuracy_m: float | None = None,
     after: tuple[datetime, int] | None,
     limit: int | None,
 ) -> tuple[str, dict[str, Any]]:
@@ -126,24 +155,25 @@ def connections_sql(
     chords = distance_sql.chords(distance_m)
     values: dict[str, Any] = {"person_id": person_id, "start": start, "end": end, "within_s": within_s}
     values |= chords
+    accurate = _accurate_only(values, max_accuracy_m)
     page = "true"
     if after is not None:
         page = "(creation_time, person_id) > (%(after_time)s, %(after_person)s)"
         values |= {"after_time": after[0], "after_person": after[1]}
     if within_s is not None:
         sql = f"""
-WITH {_OWN}, {_pairs(chords, every_pair=False)}
-SELECT DISTINCT ON (creation_time, person_id) person_id, creation_time, latitude, longitude
+WITH {_own(accurate)}, {_pairs(chords, accurate, every_pair=False)}
+SELECT DISTINCT ON (creation_time, person_id) {_LOCATION}
   FROM pairs WHERE {page}
  ORDER BY creation_time, person_id"""
     else:
-        sql = _any_time_sql(chords, page)
+        sql = _any_time_sql(chords, accurate, page)
         first = start if after is None else max(start, after[0])
         values |= {"first": first, "slice": max((end - first) / MAX_SLICES, MIN_SLICE)}
     return _limited(sql, values, limit)
 
 
-def _any_time_sql(chords: dict[str, float], page: str) -> str:
+def _any_time_sql(chords: dict[str, float], accurate: str, page: str) -> str:
     """Connections without a time tolerance: each candidate once, kept if it is near any own ping.
 
     The time range is read in slices, so that the first rows arrive long before the last. More own pings make
@@ -168,7 +198,7 @@ def _any_time_sql(chords: dict[str, float], page: str) -> str:
     middle = distance_sql.square("other", "spot.")
     spot = ", ".join(f"floor(({axis} + {TINY}) / {spot_m})" for axis in "xyz")
     return f"""
-WITH {_OWN},
+WITH {_own(accurate)},
 spots AS (
     SELECT {_middle("x")} AS x, {_middle("y")} AS y, {_middle("z")} AS z,
            sqrt({_squared_width("x")} + {_squared_width("y")} + {_squared_width("z")}) / 2 + 1e-7 AS radius,
@@ -195,13 +225,13 @@ slices AS (
                      WHERE creation_time >= begins AND creation_time < ends AND {_IN_RANGE} LIMIT 1) AS one
      ORDER BY begins
 )
-SELECT person_id, creation_time, latitude, longitude
+SELECT {_LOCATION}
   FROM slices CROSS JOIN LATERAL (
-    SELECT person_id, creation_time, latitude, longitude
+    SELECT {_LOCATION}
       FROM (
         SELECT location.* FROM {area} LATERAL (
             SELECT * FROM locations_location AS location
-             WHERE {in_area} AND creation_time >= begins AND creation_time < ends AND {_IN_RANGE}
+             WHERE {in_area} AND creation_time >= begins AND creation_time < ends AND {_IN_RANGE} {accurate}
             OFFSET 0
         ) AS location
         OFFSET 0
@@ -241,13 +271,14 @@ def encounters_sql(
     within_s: float,
     max_gap_s: float,
     min_duration_s: float,
+    max_accuracy_m: float | None = None,
     max_speed_m_s: float | None = None,
     after: tuple[datetime, int, int] | None,
     limit: int | None,
 ) -> tuple[str, dict[str, Any]]:
     """The statement of `encounters` and its parameters.
 
-    With `max_speed_m_s` only plausible own pings count (_PLAUSIBLE_OWN), and a meeting needs at least half of
+    With `max_speed_m_s` only plausible own pings count (_plausible_own), and a meeting needs at least half of
     the stored own pings from its first to its last one. To count these, own pings get runs of their own.
 
     Pairs are first grouped into runs. A run is all pairs of one ping of another person: no gap can be between
@@ -266,11 +297,12 @@ def encounters_sql(
         "min_duration_s": min_duration_s,
     }
     values |= chords
+    accurate = _accurate_only(values, max_accuracy_m)
     page = "true"
     if after is not None:
         page = "(start, person_id, meeting) > (%(after_start)s, %(after_person)s, %(after_nth)s)"
         values |= {"after_start": after[0], "after_person": after[1], "after_nth": after[2]}
-    own, counting = _OWN, "own"
+    own, counting = _own(accurate), "own"
     run = "creation_time, person_id"  # time first: pairs are almost in its order, so the sort is faster
     more_of_run, count, having = "", "count(*)", ""
     their_first = their_last = "creation_time"
@@ -280,7 +312,8 @@ def encounters_sql(
         # Within this time any place on earth can be reached, so an older ping excludes nothing.
         look_back = timedelta(seconds=min(MAX_CHORD_M / max_speed_m_s, _MAX_LOOK_BACK_S))
         values |= {"max_speed_m_s": max_speed_m_s, "look_back": max(start, EARLIEST + look_back) - look_back}
-        own, counting = _PLAUSIBLE_OWN, "(SELECT * FROM own WHERE counts) AS own"
+        own = _PLAUSIBLE_ACCURATE_OWN if accurate else _plausible_own()
+        counting = "(SELECT * FROM own WHERE counts) AS own"
         more_of_run = ", own_time, min(own_nth) AS nth_first, max(own_nth) AS nth_last"
         their_first, their_last = "min(creation_time)", "max(creation_time)"
         count_own = "count(DISTINCT own_time)"
@@ -290,7 +323,7 @@ def encounters_sql(
             count, count_own = "count(creation_time)", "count(own_time)"
         having = f"HAVING 2 * {count_own} >= max(nth_last) - min(nth_first) + 1"
     sql = f"""
-WITH {own}, {_pairs(chords, every_pair=True, own=counting)},
+WITH {own}, {_pairs(chords, accurate, every_pair=True, own=counting)},
 runs AS (
     SELECT person_id, creation_time, min(own_time) AS own_first, max(own_time) AS own_last,
            {their_first} AS their_first, {their_last} AS their_last,
@@ -315,7 +348,7 @@ meetings AS (
            sqrt(min(square)) AS chord_m, min(nearest) & ((1 << 26) - 1) AS own_nth
       FROM numbered GROUP BY person_id, meeting {having}
 )
-SELECT person_id, start, greatest(start, last), pings, round(100 * {_nearest_m()}) / 100,
+SELECT person_id, start, greatest(start, last), pings, round(100 * {_nearest_m(accurate)}) / 100,
        latitude, longitude, meeting
   FROM meetings JOIN own ON own.nth = own_nth
  WHERE greatest(start, last) - start >= %(min_duration_s)s * interval '1 second' AND {page}
@@ -323,7 +356,7 @@ SELECT person_id, start, greatest(start, last), pings, round(100 * {_nearest_m()
     return _limited(sql, values, limit)
 
 
-def _nearest_m() -> str:
+def _nearest_m(accurate: str) -> str:
     """The geodesic distance in metres between the two pings of the shortest pair of a meeting.
 
     Up to a metre, chord and geodesic differ by 1e-15 m. Up to a kilometre the formula for a sphere is exact
@@ -333,7 +366,7 @@ def _nearest_m() -> str:
 CASE WHEN chord_m < 1 THEN chord_m
      WHEN chord_m < 1000 THEN chord_m + chord_m ^ 3 / (24 * 6371000.0 ^ 2)
      ELSE (SELECT min({distance_sql.geodesic("own", "location")}) FROM locations_location AS location
-            WHERE location.person_id = meetings.person_id AND {_IN_RANGE} AND {_WITHIN}
+            WHERE location.person_id = meetings.person_id AND {_IN_RANGE} AND {_WITHIN} {accurate}
                   AND {distance_sql.square("location", "own.")} >= (chord_m - 1e-6) ^ 2) END"""
 
 

@@ -1,9 +1,10 @@
 """Locations in REST, and the parameters of their list. Pings are validated by locations.pings."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, serializers
 
@@ -13,72 +14,47 @@ from locations import pings
 from locations.storage import Bounds
 
 
-def _or_string(pattern: str, kind: str = "integer", **limits: int) -> dict[str, Any]:
-    return {"oneOf": [{"type": kind, **limits}, {"type": "string", "pattern": pattern}]}
-
-
-@extend_schema_field(_or_string("^[+-]?[0-9]{1,40}$", minimum=-(2**63), maximum=2**63 - 1))
-class _PersonId(serializers.Field):
-    pass
-
-
-_LATITUDE = r"[+-]?(90(\.0*)?|[0-8]?[0-9](\.[0-9]*)?)"
-_LONGITUDE = r"[+-]?(180(\.0*)?|(1[0-7][0-9]|[0-9]{1,2})(\.[0-9]*)?)"
-
-
-@extend_schema_field(_or_string(f"^{_LATITUDE}$", "number", minimum=-90, maximum=90))
-class _Latitude(serializers.Field):
-    pass
-
-
-@extend_schema_field(_or_string(f"^{_LONGITUDE}$", "number", minimum=-180, maximum=180))
-class _Longitude(serializers.Field):
-    pass
-
-
-@extend_schema_field(OpenApiTypes.DATETIME)
-class _Time(serializers.CharField):
-    pass
+def _described(schema: Mapping[str, Any], **options: Any) -> serializers.Field:
+    """A field that only describes: locations.pings validates and formats."""
+    made: serializers.Field = serializers.Field(**options)
+    set_override(made, "field", dict(schema))
+    return made
 
 
 class PingSerializer(serializers.Serializer):
     """A ping on its way in."""
 
-    person_id = _PersonId(initial=1, help_text="The id of the person; must exist, else 404.")
-    latitude = _Latitude(
-        initial="52.5200080",
-        help_text="WGS84 degrees, -90 to 90, a string or a number with any number of decimals.",
-    )
-    longitude = _Longitude(
-        initial="13.4049540",
-        help_text="WGS84 degrees, -180 to 180, a string or a number with any number of decimals.",
-    )
-    creation_time = _Time(
-        required=False,
-        initial="2026-05-11T09:30:00Z",
-        help_text=(
-            "ISO 8601 from 1900-01-01 to before 2100-01-01; UTC if there is no offset; truncated to "
-            "microseconds. Required in an array; a single ping without it gets the current time."
-        ),
-    )
+    requires_time = False
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        return {
+            name: _described(
+                field.accepts,
+                required=field.required and (name != "creation_time" or self.requires_time),
+                allow_null=not field.required,
+                initial=field.example,
+                help_text=field.help_text,
+            )
+            for name, field in pings.FIELDS.items()
+        }
 
 
 class TimedPingSerializer(PingSerializer):
     """A ping in an array: its time is required."""
 
-    creation_time = _Time(
-        help_text="ISO 8601 from 1900-01-01 to before 2100-01-01; UTC if there is no offset. Required."
-    )
+    requires_time = True
 
 
 class LocationSerializer(serializers.Serializer):
     """An accepted ping or a stored location."""
 
     id = serializers.CharField(help_text="The person and the time in microseconds since 1970.")
-    person_id = serializers.IntegerField()
-    latitude = serializers.CharField(help_text="WGS84 degrees, 7 decimals.")
-    longitude = serializers.CharField(help_text="WGS84 degrees, 7 decimals.")
-    creation_time = serializers.CharField(help_text="UTC, microseconds only where there are any.")
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        return super().get_fields() | {
+            name: _described(field.shown, allow_null=not field.required, help_text=field.shown_help_text)
+            for name, field in pings.FIELDS.items()
+        }
 
 
 class ResultSerializer(serializers.Serializer):
@@ -99,7 +75,9 @@ class BatchSerializer(serializers.Serializer):
     )
 
 
-@extend_schema_field({"type": "string", "pattern": f"^{_LONGITUDE},{_LATITUDE},{_LONGITUDE},{_LATITUDE}$"})
+@extend_schema_field(
+    {"type": "string", "pattern": f"^{pings.LONGITUDE},{pings.LATITUDE},{pings.LONGITUDE},{pings.LATITUDE}$"}
+)
 class BoundingBox(serializers.CharField):
     """west,south,east,north in degrees, borders included; west > east crosses the 180th meridian."""
 

@@ -11,7 +11,7 @@ from connect.database import stream_blocks
 from locations import bulk_insert, partitions, person_rows
 from locations.models import Location
 from locations.person_rows import MAX_ID
-from locations.pings import Ping, Refusal, unknown_person
+from locations.pings import COLUMNS, Ping, Refusal, unknown_person
 from locations.proximity import connections, encounters
 
 __all__ = [
@@ -28,8 +28,6 @@ __all__ = [
     "record_prepared",
     "submit",
 ]
-
-COLUMNS = ("person_id", "creation_time", "latitude", "longitude")
 
 
 @dataclass(frozen=True, slots=True)

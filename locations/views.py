@@ -42,6 +42,7 @@ _PING = {
     "latitude": "52.520008",
     "longitude": "13.404954",
     "creation_time": "2026-05-11T09:30:00Z",
+    "accuracy": 12.5,
 }
 _ACCEPTED = {
     "id": "1000001-1778491800000000",
@@ -55,6 +56,7 @@ _LOCATION = {
     "latitude": "52.4999544",
     "longitude": "13.4016121",
     "creation_time": "2026-05-11T09:00:34.343000Z",
+    "accuracy": None,
 }
 
 

@@ -9,6 +9,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -23,15 +24,13 @@ from connect import neighbours
 from connect.wire_format import format_time
 from consumers.models import RejectedPing
 from grpc_server import locations_pb2 as pb
+from locations.pings import FIELDS
 from persons import services as persons
 from persons.models import Person
 from privacy.models import ErasureReceipt
 
 CHUNK = 64 * 1024  # bytes of the archive per chunk, at least
 BLOCK = 1000  # lines compressed at a time
-
-# import_locations can read these columns. repr() of a double is exact.
-COLUMNS = ("person_id", "latitude", "longitude", "creation_time")
 
 README = """All data that Connect has about person {person_id}.
 
@@ -114,9 +113,11 @@ def _person(person_id: int) -> Iterator[str]:
 def _locations(person_id: int) -> Iterator[str]:
     line = io.StringIO()
     write = csv.writer(line, lineterminator="\n").writerow
-    write(COLUMNS)
+    write(FIELDS)
     for ping in neighbours.locations().list_between(person_id=person_id):
-        write([ping.person_id, repr(ping.latitude), repr(ping.longitude), format_time(ping.creation_time)])
+        values = (getattr(ping, name) for name in FIELDS)
+        # The writer uses repr() of a double, which is exact, and nothing for None.
+        write([format_time(each) if isinstance(each, datetime) else each for each in values])
         yield line.getvalue()
         line.seek(0)
         line.truncate()

@@ -175,6 +175,18 @@ def test_the_criteria_change_the_list_of_encounters(event: System, page: Page) -
     expect(page).to_have_url(re.compile("distance=2&"))  # an invalid value is not applied
 
 
+def test_the_criteria_have_the_defaults_and_bounds_of_the_api(event: System, page: Page) -> None:
+    open_person(page, event)
+    described = event.ask("OPTIONS", f"/api/persons/{FINN}/encounters").json()["parameters"]
+    for name, bounds in described.items():
+        field = page.locator(f".criteria input[name={name}]")
+        assert float(field.get_attribute("max") or 0) == bounds["maximum"], name
+        if not bounds["exclusive_minimum"]:
+            assert float(field.get_attribute("min") or -1) == bounds["minimum"], name
+        if name != "min_duration":  # the app leaves out passers-by
+            expect(field).to_have_value(f"{bounds['default'] or 0:g}".removeprefix("0"))
+
+
 def test_the_list_the_map_and_the_bars_mark_the_same_encounter(event: System, page: Page) -> None:
     open_person(page, event, "&min_duration=1500")
     rows, bars = page.locator(".list li"), page.locator(".bars i")

@@ -268,6 +268,38 @@ def test_unusual_names_and_a_track_over_the_180th_meridian(event: System, page: 
         event.ask("DELETE", f"/api/persons/{person}")
 
 
+def test_an_accuracy_is_shown_and_bad_ones_are_left_out_on_request(event: System, page: Page) -> None:
+    names = {"first_name": "Ida", "last_name": "Noddack", "company_name": "Rhenium"}
+    ids = [event.ask("POST", "/api/persons", json=names).json()["id"] for _ in range(2)]
+    pings = [
+        {"person_id": person, "latitude": 52.5, "longitude": 13.4, "accuracy": accuracy}
+        | {"creation_time": f"2026-06-02T10:{minute:02}:00Z"}
+        for person, accuracy in zip(ids, (3.3, 42.5), strict=True)
+        for minute in range(10)
+    ]
+    assert event.ask("POST", "/api/locations", json=pings).status_code == 202
+    event.settle()
+    page.goto(event.url(f"/people/{ids[0]}?start=2026-06-02&end=2026-06-03", APP))
+    encounters = page.locator(".list h2")
+    expect(encounters).to_contain_text("1 encounter")
+    for accuracy, count in (("42.5", 1), ("42", 0), ("", 1)):
+        page.get_by_label("Maximum accuracy in metres").fill(accuracy)
+        page.keyboard.press("Tab")
+        expect(encounters).to_contain_text(f"{count} encounter")
+        assert (f"max_accuracy={accuracy}" in page.url) == bool(accuracy)
+        wait_until_idle(page)
+
+    page.goto(event.url("/crowd?start=2026-06-02&end=2026-06-03&at=2026-06-02T10:09:00Z", APP))
+    expect(page.locator(".near")).to_contain_text("2 people")
+    page.mouse.click(*page.evaluate(FIND_POINT, False))
+    expect(page.locator(".leaflet-popup-content")).to_contain_text(re.compile(r"Accuracy: (3\.3|42\.5) m"))
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    assert "3.3" in Path(download.value.path()).read_text().splitlines()[1].split(",")[-1]
+    for person in ids:
+        event.ask("DELETE", f"/api/persons/{person}")
+
+
 # --- the status ----------------------------------------------------------------------------------
 
 

@@ -103,6 +103,9 @@ def at(person_id: int, second: float, *, latitude: float = 1.0, longitude: float
     return Ping(person_id, NOON + timedelta(seconds=second), latitude, longitude)
 
 
+# As the doors give them: the shortest numbers of single precision.
+ACCURACIES = [None, 0.001, 3.3, 12.5, 16777.215, 99999.99, 100_000.0]
+
 # --- submit --------------------------------------------------------------------------------------
 
 
@@ -124,9 +127,10 @@ def test_what_is_sent_is_stored_to_the_last_bit_and_microsecond(taken: Callable)
         Ping(1, EARLIEST, 90.0, -180.0),
         Ping(1, LATEST - timedelta(microseconds=1), 1e-9, -179.99999999999997),
         Ping(1, datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), 0.1 + 2e-17, 0.30000000000000004),
+        *(at(1, n)._replace(accuracy=accuracy) for n, accuracy in enumerate(ACCURACIES)),
     ]
 
-    assert taken(sent).stored == 3
+    assert taken(sent).stored == len(sent)
     assert sorted(storage.list_between(person_id=1)) == sorted(sent)
 
 
@@ -163,7 +167,10 @@ def test_one_location_by_person_and_time(locations: ModuleType):
         assert locations.get(nobody, NOON + timedelta(microseconds=1)) is None
 
 
-STORED = [at(1 + n % 3, n // 2, latitude=n - 10, longitude=n * 18 - 179.5) for n in range(20)]
+STORED = [
+    at(1 + n % 3, n // 2, latitude=n - 10, longitude=n * 18 - 179.5)._replace(accuracy=ACCURACIES[n % 7])
+    for n in range(20)
+]
 
 
 QUESTIONS: list[dict[str, Any]] = [
@@ -240,6 +247,20 @@ def test_connections_are_those_near_in_space_and_time(locations: ModuleType):
     assert list(locations.connections(1, **NEAR, limit=10_001)) == [near, late]
 
 
+def test_pings_of_a_worse_accuracy_are_left_out_of_either_person(locations: ModuleType):
+    own = [at(1, n)._replace(accuracy=accuracy) for n, accuracy in ((0, None), (1, 3.3), (500, 20.0))]
+    good = [at(2, n)._replace(accuracy=accuracy) for n, accuracy in ((0, None), (1, 3.3))]
+    storage.record([*own, *good, at(2, 2)._replace(accuracy=3.4), at(2, 500), at(3, 500)])
+    asked = {"max_accuracy_m": 3.3}
+
+    assert list(locations.connections(1, **NEAR, **asked, within_s=60)) == good
+    assert list(locations.connections(1, **NEAR, **asked)) == [*good, at(2, 500), at(3, 500)]
+    for plausible_only in (False, True):
+        [met] = locations.encounters(1, **MET, **asked, plausible_only=plausible_only)
+        assert (met.person_id, met.pings, met.duration_s) == (2, 2, 1.0)
+    assert len(list(locations.encounters(1, **MET))) == 3
+
+
 def test_encounters_come_whole_and_in_pages(locations: ModuleType):
     storage.record([at(1, n * 30) for n in range(10)])
     storage.record([at(2, n * 30 + 1, latitude=1.00001) for n in range(4)])
@@ -299,6 +320,7 @@ def test_nobody_has_met_anybody(locations: ModuleType):
 @given(
     distance_m=st.floats(min_value=5e-324, max_value=10_000),
     within_s=st.none() | st.floats(min_value=0, max_value=3600),
+    max_accuracy_m=st.none() | st.floats(min_value=5e-324, max_value=100_000),
     start=st.datetimes(timezones=st.just(UTC)),
     end=st.datetimes(timezones=st.just(UTC)),
     limit=st.none() | st.integers(1, 10_000),
@@ -307,6 +329,7 @@ def test_any_question_has_the_same_answer(
     locations: ModuleType,
     distance_m: float,
     within_s: float | None,
+    max_accuracy_m: float | None,
     start: datetime,
     end: datetime,
     limit: int | None,
@@ -317,6 +340,7 @@ def test_any_question_has_the_same_answer(
         "end": max(start, end),
         "distance_m": distance_m,
         "within_s": within_s,
+        "max_accuracy_m": max_accuracy_m,
         "limit": limit,
     }
 

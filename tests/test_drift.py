@@ -11,7 +11,6 @@ from connect.neighbours import neighbour_settings
 from connect.urls import MOUNTS
 from local import manifests
 from local.instance import CHECKOUT, Instance
-from locations.limits import PERSON_BOUNDS
 from tests.renderings import (
     NEIGHBOURS,
     PLACE,
@@ -206,15 +205,3 @@ def test_the_proxy_in_the_cluster_knows_everyone_whom_the_routes_name(stage: str
     ports = {one.name: one.port for one in as_read(stage).services}
     for name in {line.split()[1] for line in routes.splitlines() if not line.startswith("#")}:
         assert known[name] == f"{name}.connect.svc.cluster.local:{ports[name]}"
-
-
-def test_the_app_asks_within_the_bounds_of_a_persons_token() -> None:
-    text = (CHECKOUT / "webapp/static/webapp/person.js").read_text()
-    [table] = re.findall(r"const OWN_BOUNDS = \{(.*)\};", text)
-    bounds = {
-        name: (float(least), float(most.replace("_", "")))
-        for name, least, most in re.findall(r"(\w+): \[([\d.]+), ([\d_]+)\]", table)
-    }
-    for field, name in (("distance", "distance_m"), ("within", "within_s"), ("max_gap", "max_gap_s")):
-        assert bounds[field][1] == PERSON_BOUNDS[name][1]
-    assert bounds["min_duration"][0] == PERSON_BOUNDS["min_duration_s"][0]

@@ -12,6 +12,8 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
+from access import services as access
+from access.callers import Kind
 from connections.tests.scenario import DAY, METRE, NINE, ask, stand, to_wire
 from locations import storage
 from locations.pings import Ping
@@ -39,6 +41,7 @@ def test_a_location_of_another_person_is_returned_once_with_the_person(
             "latitude": "0.0000000",
             "longitude": f"{3 * METRE:.7f}",
             "creation_time": "2026-05-11T09:01:31.500000Z",
+            "accuracy": None,
         },
         "person": to_wire(bo),
     }
@@ -98,6 +101,73 @@ def test_a_hidden_person_is_in_no_answer_and_still_gets_own_answers(
     assert {each["person_id"] for each in api.get("/api/locations?limit=100").json()} == {ann.pk}
     api.put(f"/api/persons/{bo.pk}/consent", {"findable": True})
     assert len(ask(api, ann, "connection").json()) == 5
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_pings_of_a_worse_accuracy_are_left_out(api: APIClient, ann: Person, bo: Person, path: str) -> None:
+    for person, accuracy in ((ann, 3.3), (bo, 20.0)):
+        storage.record([Ping(person.pk, NINE, 0.0, 0.0, accuracy)])
+    for query, count in (("", 1), ("&max_accuracy=20", 1), ("&max_accuracy=19.9", 0), ("&max_accuracy=3", 0)):
+        assert len(ask(api, ann, path, DAY + query).json()) == count, query
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("0", "Must be more than 0."),
+        ("-1", "Must be more than 0."),
+        ("100001", "Ensure this value is less than or equal to 100000."),
+        ("good", "A valid number is required."),
+        ("nan", "A valid number is required."),
+    ],
+)
+def test_the_maximum_accuracy_has_bounds(
+    api: APIClient, ann: Person, path: str, value: str, text: str
+) -> None:
+    answer = ask(api, ann, path, f"{DAY}&max_accuracy={value}")
+    assert (answer.status_code, answer.json()) == (400, {"max_accuracy": [text]})
+
+
+# --- OPTIONS -------------------------------------------------------------------------------------
+
+
+def bounds(api: APIClient, person: Person, path: str, **headers: str) -> dict[str, tuple[Any, ...]]:
+    answer = api.options(
+        f"/api/persons/{person.pk}/{path}", headers={"accept": "application/json", **headers}
+    )
+    assert answer.status_code == 200
+    names = ("default", "minimum", "maximum", "exclusive_minimum")
+    return {name: tuple(each[key] for key in names) for name, each in answer.json()["parameters"].items()}
+
+
+def test_options_list_the_parameters_with_their_defaults_and_bounds(api: APIClient, ann: Person) -> None:
+    assert bounds(api, ann, "connection") == {
+        "distance": (5, 0, 10_000, True),
+        "within": (None, 0, 3_600, False),
+        "max_accuracy": (None, 0, 100_000, True),
+    }
+    assert bounds(api, ann, "encounters") == {
+        "distance": (5, 0, 10_000, True),
+        "within": (60, 0, 3_600, False),
+        "max_gap": (75, 0, 86_400, False),
+        "min_duration": (0, 0, 10_000_000_000, False),
+        "max_accuracy": (None, 0, 100_000, True),
+    }
+
+
+def test_options_list_the_narrower_bounds_of_a_persons_token(
+    api: APIClient, ann: Person, settings: Any
+) -> None:
+    settings.ACCESS = "tokens"
+    token = access.make(name="Ann's", kind=Kind.PERSON, first_person_id=ann.pk, last_person_id=ann.pk)[1]
+    assert bounds(api, ann, "encounters", authorization=f"Bearer {token}") == {
+        "distance": (5, 0, 10, True),
+        "within": (60, 0, 60, False),
+        "max_gap": (75, 0, 120, False),
+        "min_duration": (60, 60, 10_000_000_000, False),
+        "max_accuracy": (None, 0, 100_000, True),
+    }
 
 
 # --- encounters ----------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from consumers import topic
 from consumers.tests.conftest import at
 from grpc_server import converter
 from grpc_server import locations_pb2 as pb
-from locations.pings import EARLIEST, LATEST, Ping, flush_to_zero, is_valid
+from locations.limits import MAX_ACCURACY_M, MIN_ACCURACY_M
+from locations.pings import EARLIEST, LATEST, Ping, flush_to_zero, is_valid, to_single
 
 LAST = LATEST - timedelta(microseconds=1)
 PINGS = st.builds(
@@ -26,6 +27,7 @@ PINGS = st.builds(
     st.datetimes(EARLIEST.replace(tzinfo=None), LAST.replace(tzinfo=None), timezones=st.just(UTC)),
     st.floats(-90, 90).map(flush_to_zero),
     st.floats(-180, 180).map(flush_to_zero),
+    st.none() | st.floats(MIN_ACCURACY_M, MAX_ACCURACY_M).map(to_single),
 )
 
 

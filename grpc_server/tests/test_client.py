@@ -202,11 +202,14 @@ def test_the_fast_path_agrees_with_the_rules(
 class _OlderRelease(LocationServiceServicer):
     """A server of an older release, which ignores unknown fields."""
 
+    def FindConnections(self, request: Any, context: Any) -> Any:  # noqa: N802 - the name in the proto
+        yield pb.FindConnectionsResponse(locations=[pb.Location(person_id=2)])
+
     def FindEncounters(self, request: Any, context: Any) -> Any:  # noqa: N802 - the name in the proto
         yield pb.FindEncountersResponse(encounters=[pb.Encounter(person_id=2)])
 
 
-def test_an_older_server_that_ignores_plausible_only_is_an_error(settings: Any):
+def test_an_older_server_that_ignores_a_field_is_an_error(settings: Any):
     server = grpc.server(ThreadPoolExecutor(2))
     add_LocationServiceServicer_to_server(_OlderRelease(), server)
     settings.LOCATIONS_URL = f"grpc://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
@@ -214,7 +217,12 @@ def test_an_older_server_that_ignores_plausible_only_is_an_error(settings: Any):
     question = {"start": NOON, "end": NOON, "distance_m": 5, "within_s": 60, "max_gap_s": 75}
     try:
         assert [each.person_id for each in client.encounters(1, **question)] == [2]
-        with pytest.raises(NeighbourUnavailable):
-            list(client.encounters(1, **question, plausible_only=True))
+        for asked in ({"plausible_only": True}, {"max_accuracy_m": 20.0}):
+            with pytest.raises(NeighbourUnavailable, match="older release"):
+                list(client.encounters(1, **question, **asked))
+        near = {"start": NOON, "end": NOON, "distance_m": 5}
+        assert [each.person_id for each in client.connections(1, **near)] == [2]
+        with pytest.raises(NeighbourUnavailable, match="older release"):
+            list(client.connections(1, **near, max_accuracy_m=20.0))
     finally:
         server.stop(None).wait(20)

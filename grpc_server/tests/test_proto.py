@@ -13,7 +13,7 @@ GENERATED = ("locations_pb2.py", "locations_pb2.pyi", "locations_pb2_grpc.py")
 
 # Only add fields: older clients must keep working.
 NUMBERS = {
-    "Location": "id person_id creation_time latitude longitude",
+    "Location": "id person_id creation_time latitude longitude accuracy",
     "RecordLocationsRequest": "locations",
     "RecordLocationsResponse": "accepted refused stored",
     "Refusal": "index code faults",
@@ -23,13 +23,15 @@ NUMBERS = {
     "ListLocationsResponse": "locations",
     "Bounds": "west south east north",
     "LocationKey": "creation_time person_id",
-    "FindConnectionsRequest": "person_id start end distance_m within_s limit after look_ahead",
-    "FindConnectionsResponse": "locations",
+    "FindConnectionsRequest": (
+        "person_id start end distance_m within_s limit after look_ahead max_accuracy_m"
+    ),
+    "FindConnectionsResponse": "locations max_accuracy_m",
     "FindEncountersRequest": (
         "person_id start end distance_m within_s max_gap_s min_duration_s limit after plausible_only "
-        "look_ahead"
+        "look_ahead max_accuracy_m"
     ),
-    "FindEncountersResponse": "encounters plausible_only",
+    "FindEncountersResponse": "encounters plausible_only max_accuracy_m",
     "Encounter": "person_id start end duration_s pings min_distance_m latitude longitude nth",
     "EncounterKey": "start person_id nth",
 }

@@ -1,4 +1,4 @@
-"""CSV: one ping per line, with the columns person_id, latitude, longitude, creation_time in any order."""
+"""CSV: one ping per line. The columns are the fields of a ping, in any order; optional ones can be absent."""
 
 import csv
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from typing import Any
 
 from connect.files import Source
 from locations.formats import Item, Unreadable
+from locations.pings import FIELDS, OPTIONAL_FIELDS, REQUIRED_FIELDS
 
 UNIT = "line"
-COLUMNS = ("person_id", "latitude", "longitude", "creation_time")
 _IGNORED = {"id"}  # exports have it; it is made of person_id and creation_time
 
 
@@ -34,16 +34,17 @@ def _cells(line: str) -> list[str]:
     try:
         return next(csv.reader([line], strict=True), [])
     except csv.Error:
-        return [line, *COLUMNS]  # more cells than any valid line has
+        return [line, *FIELDS]  # more cells than any valid line has
 
 
 def _header(line: str, *, optional: set[str]) -> list[str]:
     names = [cell.strip() for cell in _cells(line)]
-    missing = set(COLUMNS) - set(names) - optional
-    unknown = set(names) - set(COLUMNS) - _IGNORED
+    missing = FIELDS.keys() - set(names) - optional - set(OPTIONAL_FIELDS)
+    unknown = set(names) - FIELDS.keys() - _IGNORED
     if missing or unknown or len(set(names)) < len(names):
         found = line.strip().encode("ascii", "backslashreplace").decode()[:200]
         raise Unreadable(
-            f"line 1 must name the columns {', '.join(COLUMNS)}, in any order, with commas; it is {found!r}"
+            f"line 1 must name the columns {', '.join(REQUIRED_FIELDS)}, and may name "
+            f"{', '.join(OPTIONAL_FIELDS)}, in any order, with commas; it is {found!r}"
         )
     return names

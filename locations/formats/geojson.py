@@ -1,4 +1,4 @@
-"""GeoJSON: a FeatureCollection of points with the properties person_id and creation_time."""
+"""GeoJSON: a FeatureCollection of points; the other fields of a ping are properties."""
 
 import codecs
 import json
@@ -7,6 +7,7 @@ from typing import Any
 
 from connect.files import Source
 from locations.formats import Item, Unreadable
+from locations.pings import FIELDS
 
 UNIT = "feature"
 FEATURE_LIMIT = 1024 * 1024  # characters of one value; bounds the memory, since values are read one by one
@@ -134,7 +135,7 @@ def _fields(feature: Any, default: dict[str, Any]) -> dict[str, Any] | str:
         case {"geometry": {"type": "Point", "coordinates": [longitude, latitude, *_]}, **rest}:
             properties = rest.get("properties")
             given = properties if isinstance(properties, dict) else {}
-            known = {name: given[name] for name in ("person_id", "creation_time") if name in given}
+            known = {name: given[name] for name in FIELDS if name in given}
             fields = {**default, **known, "latitude": latitude, "longitude": longitude}
             if all(map(_is_short, fields.values())):
                 return fields

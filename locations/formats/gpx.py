@@ -1,4 +1,7 @@
-"""GPX: the track points. Waypoints and routes are plans, so they are ignored."""
+"""GPX: the track points. Waypoints and routes are plans, so they are ignored.
+
+`hdop` is ignored, too: it is a dilution of precision, not an accuracy in metres.
+"""
 
 import codecs
 import io

@@ -16,9 +16,15 @@ def distance_m(a: Ping, b: Ping) -> float:
     return line["s12"]
 
 
-def pairs(pings, person_id, start, end, within_s, hidden=frozenset()):
+def is_accurate(ping: Ping, max_accuracy_m) -> bool:
+    return max_accuracy_m is None or ping.accuracy is None or ping.accuracy <= max_accuracy_m
+
+
+def pairs(pings, person_id, start, end, within_s, hidden=frozenset(), max_accuracy_m=None):
     """(own, other) pairs, both in [start, end) and near in time, without other people who are hidden."""
-    in_range = [ping for ping in pings if start <= ping.creation_time < end]
+    in_range = [
+        ping for ping in pings if start <= ping.creation_time < end and is_accurate(ping, max_accuracy_m)
+    ]
     own = [ping for ping in in_range if ping.person_id == person_id]
     others = [ping for ping in in_range if ping.person_id not in {person_id, *hidden}]
     for o, p in product(own, others):
@@ -43,9 +49,17 @@ def is_ambiguous(pings, person_id, start, end, d) -> bool:
 
 
 def connections(
-    pings, person_id, *, start: datetime, end: datetime, distance_m: float, within_s=None, hidden=frozenset()
+    pings,
+    person_id,
+    *,
+    start: datetime,
+    end: datetime,
+    distance_m: float,
+    within_s=None,
+    max_accuracy_m=None,
+    hidden=frozenset(),
 ):
-    near = pairs(pings, person_id, start, end, within_s, hidden)
+    near = pairs(pings, person_id, start, end, within_s, hidden, max_accuracy_m)
     found = {p for o, p in near if _near(o, p, distance_m)}
     return sorted(found, key=lambda p: (p.creation_time, p.person_id))
 
@@ -60,6 +74,7 @@ def encounters(
     within_s,
     max_gap_s,
     min_duration_s=0,
+    max_accuracy_m=None,
     max_speed_m_s=None,
     hidden=frozenset(),
 ) -> list[tuple]:
@@ -68,8 +83,9 @@ def encounters(
     counting = stored
     if max_speed_m_s is not None:
         counting = plausible(pings, person_id, start, end, max_speed_m_s)
+        stored = [p for p in stored if is_accurate(p, max_accuracy_m) or p not in counting]
     by_person = defaultdict(list)
-    for o, p in pairs(pings, person_id, start, end, within_s, hidden):
+    for o, p in pairs(pings, person_id, start, end, within_s, hidden, max_accuracy_m):
         if _near(o, p, distance_m) and o in counting:
             by_person[p.person_id].append((max(o.creation_time, p.creation_time), o, p))
     rows = []
@@ -92,7 +108,7 @@ def _near(o: Ping, p: Ping, d: float) -> bool:
 
 
 def _is_mostly_together(run, stored) -> bool:
-    """Whether at least half of the stored own pings from the first to the last of the run are in it."""
+    """Whether at least half of the given own pings from the first to the last of the run are in it."""
     together = {o.creation_time for _, o, _ in run}
     meanwhile = [p for p in stored if min(together) <= p.creation_time <= max(together)]
     return 2 * len(together) >= len(meanwhile)

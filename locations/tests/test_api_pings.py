@@ -46,6 +46,7 @@ def test_a_ping_is_answered_in_wire_form_with_its_id(api: APIClient, ann: Person
         "latitude": "37.5534410",
         "longitude": "-122.2905240",
         "creation_time": "2020-08-18T10:37:06Z",
+        "accuracy": None,
     }
     assert answer["Location"] == f"/api/locations/{ann.pk}-1597747026000000"
     stored = api.get(answer["Location"])

@@ -83,6 +83,19 @@ def test_a_csv_with_byte_order_mark_crlf_and_another_order(tmp_path: Path) -> No
     assert location.creation_time == datetime(2020, 8, 18, 8, 37, 6, tzinfo=UTC)
 
 
+def test_a_csv_may_have_the_accuracy(tmp_path: Path) -> None:
+    rows = [
+        "3.3,5,1.5,2.5,2020-08-18T10:37:06Z",
+        ",5,1.5,2.5,2020-08-18T10:37:07Z",
+        "0,5,1.5,2.5,2020-08-18T10:37:08Z",
+    ]
+    file = write_file(tmp_path, "walk.csv", "\n".join([f"accuracy,{HEADER}", *rows, ""]))
+    assert "1 refused: accuracy: Must be a number, more than 0 and at most 100000.; line 4" in fails(
+        file, status=1
+    )
+    assert list(Location.objects.values_list("accuracy", flat=True)) == [3.3, None]
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -315,6 +328,17 @@ def test_points_of_a_geojson_are_stored(tmp_path: Path) -> None:
     assert "; feature 2, feature 3, feature 5" in output
     location = Location.objects.earliest("creation_time")
     assert (location.latitude, location.longitude) == (1.5, 2.5)
+
+
+def test_a_geojson_may_have_the_accuracy(tmp_path: Path) -> None:
+    features = [
+        feature(
+            n, properties={"person_id": 5, "creation_time": f"2020-08-18T10:37:{n:02}Z", "accuracy": accuracy}
+        )
+        for n, accuracy in enumerate([3.3, None, "12.5"])
+    ]
+    import_files(write_file(tmp_path, "walk.geojson", collection(*features)))
+    assert list(Location.objects.values_list("accuracy", flat=True)) == [3.3, None, 12.5]
 
 
 def test_a_geojson_of_one_person(tmp_path: Path) -> None:

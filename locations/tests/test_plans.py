@@ -16,10 +16,11 @@ APRIL, MONTH = "locations_location_2026_04", "locations_location_2026_05"
 MILLION = """
 INSERT INTO persons_person (id, first_name, last_name, company_name)
 SELECT id, 'A', 'B', 'C' FROM generate_series(1, 1000) AS id;
-INSERT INTO locations_location (person_id, creation_time, latitude, longitude)
+INSERT INTO locations_location (person_id, creation_time, latitude, longitude, accuracy)
 SELECT id, timestamptz '2026-05-11 09:00Z' + day * interval '1 day'
            + n * interval '57 s' + id * interval '50 ms',
-       52.5 + (booth / 10 * 33 + 4 * random()) / 111250, 13.4 + (booth % 10 * 30 + 4 * random()) / 67800
+       52.5 + (booth / 10 * 33 + 4 * random()) / 111250, 13.4 + (booth % 10 * 30 + 4 * random()) / 67800,
+       10 * nullif(n % 4, 0)
   FROM generate_series(0, 1) AS day, generate_series(0, 499) AS n, generate_series(1, 1000) AS id,
        LATERAL (SELECT abs(hashint8(id * 1000 + n / 20 + day * 77)) % 60 AS booth) AS place;
 ANALYZE persons_person;
@@ -84,12 +85,21 @@ def test_plans_use_the_indexes_at_a_million_rows(statistics):
             cursor.execute(statistics)
     page = {"after": None, "limit": None}
     met = {"within_s": 60, "max_gap_s": 75, "min_duration_s": 0}
-    near = proximity_sql.connections_sql(17, **DAY, distance_m=5, within_s=60, **page)
+    near, far, any_time, far_any_time = (
+        proximity_sql.connections_sql(17, **DAY, distance_m=distance_m, within_s=within_s, **page)
+        for within_s in (60, None)
+        for distance_m in (5, 100)
+    )
     all_encounters = proximity_sql.encounters_sql(17, **DAY, distance_m=5, **met, **page)
     plausible = proximity_sql.encounters_sql(17, **NEXT_DAY, distance_m=5, **met, max_speed_m_s=10, **page)
-    far = proximity_sql.connections_sql(17, **DAY, distance_m=100, within_s=60, **page)
-    any_time = proximity_sql.connections_sql(17, **DAY, distance_m=5, within_s=None, **page)
-    far_any_time = proximity_sql.connections_sql(17, **DAY, distance_m=100, within_s=None, **page)
+    good = {"distance_m": 5, "max_accuracy_m": 20, **page}
+    good_near, good_any_time = (
+        proximity_sql.connections_sql(17, **DAY, within_s=within_s, **good) for within_s in (60, None)
+    )
+    good_encounters, good_plausible = (
+        proximity_sql.encounters_sql(17, **day, **met, **good, max_speed_m_s=speed)
+        for day, speed in ((DAY, None), (NEXT_DAY, 10))
+    )
 
     by_cell = {"pkey", "locations_cell_creation_time_idx", "person_hidden"}
     by_time = {"pkey", "creation_time_person_id_idx", "person_hidden"}
@@ -100,14 +110,20 @@ def test_plans_use_the_indexes_at_a_million_rows(statistics):
         (far, by_time),
         (any_time, by_cell | by_time),
         (far_any_time, by_time),
+        (good_near, by_cell),
+        (good_encounters, by_cell),
+        (good_plausible, by_cell),
+        (good_any_time, by_cell | by_time),
     ):
         plan = explain(*question)
         assert indexes_used(plan) == indexes
         assert plan[0]["Actual Rows"] > 100
-        months = {MONTH, APRIL} if question is plausible else {MONTH}  # April: the own ping before the range
+        # April: the own ping before the range.
+        months = {MONTH, APRIL} if question in (plausible, good_plausible) else {MONTH}
         assert tables_touched(plan) == months | {"persons_person"}
         assert not [node for node in plan if node["Node Type"] == "Seq Scan"]
     check_plausible_plan(proximity_sql.encounters_sql(17, **NEXT_DAY, distance_m=5, **met, **page), plausible)
+    check_plausible_plan(proximity_sql.encounters_sql(17, **NEXT_DAY, **met, **good), good_plausible)
     # A page of the list is read from an index in its order, forward or backward.
     order = {"creation_time_person_id_idx"}
     noon = datetime(2026, 5, 11, 12, tzinfo=UTC)

@@ -66,6 +66,7 @@ def events(draw) -> list[Ping]:
     spread = draw(st.sampled_from([3, 12, 60, 400, 5000]))
     metres = st.integers(-4, 4).map(lambda n: n * spread / 4)
     seconds = st.integers(0, 60).map(lambda n: n * 5.0) | st.floats(0, 300).map(lambda s: round(s, 3))
+    accuracies = st.sampled_from([None, 3.3, 12.5, 40.0])
     pings = []
     for person_id in range(1, draw(st.integers(2, 4)) + 1):
         for _ in range(draw(st.integers(1, 10))):
@@ -75,7 +76,7 @@ def events(draw) -> list[Ping]:
             if not longitude and draw(st.booleans()):
                 longitude = draw(st.sampled_from([-1, 1])) * draw(st.sampled_from(TINY_LONGITUDES))
             moment = NOON + timedelta(seconds=draw(seconds))
-            pings.append(Ping(person_id, moment, latitude, longitude))
+            pings.append(Ping(person_id, moment, latitude, longitude, draw(accuracies)))
     return pings
 
 
@@ -87,6 +88,7 @@ ranges = st.sampled_from(
         {"start": NOON, "end": NOON},
     ]
 )
+max_accuracies = st.sampled_from([None, 1, 3.3, 12.5, 39.9, 100_000])
 some_hidden = st.just(frozenset()) | st.frozensets(st.integers(1, 4))
 distances = st.sampled_from([0.5, 1, 5, 25, 40, 41, 100, 1000, 10_000])
 many_examples = settings(
@@ -95,14 +97,17 @@ many_examples = settings(
 
 
 @many_examples
-@given(events(), ranges, distances, st.sampled_from([None, 0, 0.5, 10, 60, 3600]), some_hidden)
-def test_connections_equal_the_brute_force(event, between, d, within_s, hidden):
+@given(
+    events(), ranges, distances, st.sampled_from([None, 0, 0.5, 10, 60, 3600]), max_accuracies, some_hidden
+)
+def test_connections_equal_the_brute_force(event, between, d, within_s, max_accuracy_m, hidden):
     stored = replace_all(event, hidden)
     assume(not brute_force.is_ambiguous(stored, 1, **between, d=d))
 
-    found = list(storage.connections(1, **between, distance_m=d, within_s=within_s))
+    question = {**between, "distance_m": d, "within_s": within_s, "max_accuracy_m": max_accuracy_m}
 
-    question = {**between, "distance_m": d, "within_s": within_s}
+    found = list(storage.connections(1, **question))
+
     assert found == brute_force.connections(stored, 1, **question, hidden=hidden)
 
 
@@ -126,9 +131,12 @@ def test_connections_by_large_cubes_equal_the_brute_force(monkeypatch, event, be
     st.sampled_from([0, 5, 60, 3600]),
     st.sampled_from([0, 5, 30, 75]),
     st.sampled_from([0, 1, 30]),
+    max_accuracies,
     some_hidden,
 )
-def test_encounters_equal_the_brute_force(event, between, d, within_s, max_gap_s, min_duration_s, hidden):
+def test_encounters_equal_the_brute_force(
+    event, between, d, within_s, max_gap_s, min_duration_s, max_accuracy_m, hidden
+):
     stored = replace_all(event, hidden)
     assume(not brute_force.is_ambiguous(stored, 1, **between, d=d))
     question = {
@@ -137,6 +145,7 @@ def test_encounters_equal_the_brute_force(event, between, d, within_s, max_gap_s
         "within_s": within_s,
         "max_gap_s": max_gap_s,
         "min_duration_s": min_duration_s,
+        "max_accuracy_m": max_accuracy_m,
     }
 
     found = list(storage.encounters(1, **question))
@@ -157,16 +166,17 @@ def test_encounters_equal_the_brute_force(event, between, d, within_s, max_gap_s
     st.sampled_from([0, 5, 30, 75]),
     st.sampled_from([0, 1, 30]),
     st.sampled_from([0.1, 0.7, 10, 200]),
+    max_accuracies,
     some_hidden,
 )
 def test_plausible_encounters_equal_the_brute_force(
-    settings, event, between, d, within_s, max_gap_s, min_duration_s, speed, hidden
+    settings, event, between, d, within_s, max_gap_s, min_duration_s, speed, max_accuracy_m, hidden
 ):
     settings.MAX_SPEED_M_S = speed
     stored = replace_all(event, hidden)
     assume(not brute_force.is_ambiguous(stored, 1, **between, d=d))
     question = {**between, "distance_m": d, "within_s": within_s}
-    question |= {"max_gap_s": max_gap_s, "min_duration_s": min_duration_s}
+    question |= {"max_gap_s": max_gap_s, "min_duration_s": min_duration_s, "max_accuracy_m": max_accuracy_m}
 
     found = list(storage.encounters(1, **question, plausible_only=True))
     expected = brute_force.encounters(stored, 1, **question, max_speed_m_s=speed, hidden=hidden)

@@ -35,7 +35,7 @@ times = (
 )
 fields = st.fixed_dictionaries(
     {"person_id": ids, "latitude": numbers, "longitude": numbers, "creation_time": times},
-    optional={"id": st.just("x"), "speed": st.just(1)},
+    optional={"id": st.just("x"), "speed": st.just(1), "accuracy": numbers},
 )
 
 

@@ -25,7 +25,7 @@ from consumers.models import RejectedPing
 from grpc_server import locations_pb2 as pb
 from locations import storage as locations
 from locations.models import Location
-from locations.pings import Ping
+from locations.pings import COLUMNS, Ping
 from persons import services as persons
 from persons.models import Person
 from privacy import archive
@@ -43,11 +43,14 @@ ODD = [
     (89.99999999999999, -179.99999999999997),
     (1 / 3, 100 / 3),
 ]
+ACCURACIES = [None, 3.3, 100_000.0]
 
 
 def walk(person_id: int, count: int = len(ODD)) -> list[Ping]:
     return [
-        Ping(person_id, NOON + timedelta(seconds=n, microseconds=n % 3), *ODD[n % len(ODD)])
+        Ping(
+            person_id, NOON + timedelta(seconds=n, microseconds=n % 3), *ODD[n % len(ODD)], ACCURACIES[n % 3]
+        )
         for n in range(count)
     ]
 
@@ -66,7 +69,7 @@ def export(person_id: int, folder: Path) -> dict[str, str]:
 
 
 def rows() -> list[tuple[Any, ...]]:
-    return list(Location.objects.order_by("creation_time").values_list(*locations.COLUMNS))
+    return list(Location.objects.order_by("creation_time").values_list(*COLUMNS))
 
 
 def test_it_has_the_names_the_consent_and_the_pings_of_this_person_only(
@@ -116,7 +119,8 @@ def test_it_has_changes_by_staff_and_earlier_erasures(admin_client: Client, ann:
 def test_import_locations_restores_the_same_rows(ann: Person, tmp_path: Path):
     locations.record(walk(ann.id, 1200))
     tiny = (5e-324, -0.0)
-    before = [(*row[:2], *((0.0, 0.0) if row[2:] == tiny else row[2:])) for row in rows()]
+    before = [(*row[:2], *((0.0, 0.0) if row[2:4] == tiny else row[2:4]), row[4]) for row in rows()]
+    assert {row[4] for row in before} == set(ACCURACIES)
     text = export(ann.id, tmp_path)["locations.csv"]
     assert text.count(",5e-324,-0.0,") == 1200 / len(ODD)  # the archive has the stored values
     (tmp_path / "locations.csv").write_text(text)

@@ -63,15 +63,18 @@ CALLS = (
 PARAMETERS_OF = {
     "/api/persons": ("id", "search", "limit", "after"),
     "/api/locations": ("person_id", "start", "end", "bbox", "limit", "after", "order"),
-    "/api/persons/{id}/connection": ("start_date", "end_date", "distance", "within", "limit", "after"),
+    "/api/persons/{id}/connection": (
+        *("start_date", "end_date", "distance", "within"),
+        *("max_accuracy", "limit", "after"),
+    ),
     "/api/persons/{id}/encounters": (
         *("start_date", "end_date", "distance", "within"),
-        *("max_gap", "min_duration", "limit", "after"),
+        *("max_gap", "min_duration", "max_accuracy", "limit", "after"),
     ),
 }
 FIELDS = {
     "consent": ("findable",),
-    "locations": ("person_id", "latitude", "longitude", "creation_time"),
+    "locations": ("person_id", "latitude", "longitude", "creation_time", "accuracy"),
     "persons": ("first_name", "last_name", "company_name"),
 }
 ACCEPTS = ["application/json"] * 6 + [
@@ -342,6 +345,7 @@ def item(chance: Random, fields: tuple[str, ...], words: Vocabulary) -> str:
         "latitude": f'"{chance.choice((0.0, 52.52)) + chance.uniform(-1e-5, 1e-5)}"',
         "longitude": str(chance.choice((0.0, 13.405)) + chance.uniform(-1e-5, 1e-5)),
         "creation_time": as_json(chance.choice(TIMES[:5])),
+        "accuracy": str(chance.choice((3.3, 12.5, "null"))),
         "findable": chance.choice(("true", "false")),
     }
     values = {name: good.get(name, '"Ann"') for name in fields}

@@ -15,14 +15,16 @@ from connect import gc_tuning, neighbours
 from connect.errors import NeighbourUnavailable
 from locations.file_import import Summary, import_file
 from locations.formats import Unreadable
-from locations.pings import parse_person_id
+from locations.pings import OPTIONAL_FIELDS, REQUIRED_FIELDS, parse_person_id
 
 TARGETS = {"database": "local", "grpc": "grpc", "kafka": "kafka"}  # --to: the scheme of PINGS_URL
 
-_EPILOG = """
-CSV      a first line with the columns person_id, latitude, longitude, creation_time, in any order
-GPX      the track points; a point without a time is refused
-GeoJSON  a FeatureCollection of Point features with the properties person_id and creation_time
+_EPILOG = f"""
+CSV      a first line with the columns {", ".join(REQUIRED_FIELDS)},
+         in any order; it may also name {", ".join(OPTIONAL_FIELDS)}
+GPX      the track points; a point without a time is refused; hdop is ignored, as it is no accuracy in metres
+GeoJSON  a FeatureCollection of Point features with the properties person_id and creation_time, and perhaps
+         {", ".join(OPTIONAL_FIELDS)}
 
 A ping that is stored already is a repeat, so it is safe to run this command again.
 

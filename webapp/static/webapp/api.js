@@ -63,6 +63,13 @@ export async function get(path, query = {}, signal = undefined) {
   return parseJson(await request(buildUrl(path, query), signal), signal);
 }
 
+/** The parameters of a path, with `default`, `minimum`, `exclusive_minimum` and `maximum` for this caller. */
+export async function getParameters(path, signal) {
+  const { parameters } = await parseJson(await request(API + path, signal, { method: "OPTIONS" }), signal);
+  if (!parameters) throw new ApiError("The API is of an older release than this page.");
+  return parameters;
+}
+
 /** GET with another credential than the stored one. */
 export async function getWithCredential(credential, path) {
   return parseJson(await request(buildUrl(path, {}), undefined, { credential }));

@@ -6,7 +6,7 @@ import { Empty, ErrorNote, Loading, nameOf } from "./components.js";
 import { drawHeat, drawPeople } from "./crowd_map.js";
 import { allPings, CrowdPositions, HEAT_LIMIT, MAX_AGE_MS } from "./crowd_positions.js";
 import { csv, geojson, save } from "./export.js";
-import { addDays, clock, count, dayAndClock, plural, span, stamp, startOfDay } from "./format.js";
+import { addDays, clock, count, dayAndClock, metres, plural, span, stamp, startOfDay } from "./format.js";
 import { MapView } from "./map.js";
 import { Player, timeForAddress } from "./player.js";
 import { buildPath, navigate } from "./router.js";
@@ -85,7 +85,7 @@ function Snapshot({ map, pingSpan, live, query, change }) {
     <//>
     ${state.error ? html`<${ErrorNote} key=${state.error} error=${state.error} reload=${() => { crowd.clear(); onFrame(time.current); }}/>` : null}
     ${state.truncated ? html`<p class="note">There are too many pings in these minutes: some people are not shown.</p>` : null}
-    <${Download} name=${name} rows=${() => state.positions.map(({ id, lat, lng, ms }) => [id, isoTime(ms), lat, lng])}/>`;
+    <${Download} name=${name} rows=${() => state.positions.map(toRow)}/>`;
 }
 
 function HeatMap({ map, pingSpan, query }) {
@@ -123,20 +123,22 @@ function HeatMap({ map, pingSpan, query }) {
     <p role="status">${loading ? `Loading… ${count(pings.length)} pings, up to ${last ? dayAndClock(last.ms) : clock(pingSpan.start)}` : `${plural(pings.length, "ping", "pings")}, ${span({ start: pingSpan.start, end: pingSpan.end })}`}</p>
     ${error ? html`<${ErrorNote} key=${error} error=${error} reload=${() => setRetries(retries + 1)}/>` : null}
     ${pings.length >= HEAT_LIMIT && !loading ? html`<p class="note">The map shows the first ${count(pings.length)} pings, up to ${dayAndClock(last.ms)}. Choose fewer days to see the rest.</p>` : null}
-    <${Download} name=${`connect-pings-${stamp(pingSpan.start).slice(0, 10)}`} rows=${() => pings.map(({ id, lat, lng, ms }) => [id, isoTime(ms), lat, lng])}/>`;
+    <${Download} name=${`connect-pings-${stamp(pingSpan.start).slice(0, 10)}`} rows=${() => pings.map(toRow)}/>`;
 }
 
+const toRow = ({ id, lat, lng, ms, accuracy }) => [id, isoTime(ms), lat, lng, accuracy];
+
 function Download({ name, rows }) {
-  const columns = ["person_id", "creation_time", "latitude", "longitude"];
-  const features = () => rows().map(([id, time, lat, lng]) => ["Point", [lng, lat], { person_id: id, creation_time: time }]);
+  const columns = ["person_id", "creation_time", "latitude", "longitude", "accuracy"];
+  const features = () => rows().map(([id, time, lat, lng, accuracy]) => ["Point", [lng, lat], { person_id: id, creation_time: time, accuracy }]);
   return html`<p class="actions">Download:
     <button type="button" onClick=${() => save(csv(columns, rows()), `${name}.csv`)}>CSV</button>
     <button type="button" onClick=${() => save(geojson(features()), `${name}.geojson`)}>GeoJSON</button>
   </p>`;
 }
 
-/** The content of a point's popup: the person's name, with a link to their day, and the company. */
-async function popupContent(id, ms) {
+/** The content of a point's popup: the person's name, with a link to their day, the company, and the accuracy if known. */
+async function popupContent(id, ms, accuracy) {
   const person = await get(`/api/persons/${id}`);
   const day = startOfDay(ms);
   const link = document.createElement("a");
@@ -144,5 +146,6 @@ async function popupContent(id, ms) {
   link.textContent = nameOf(person);
   const content = document.createElement("p");
   content.append(link, document.createElement("br"), person.company_name);
+  if (accuracy !== null) content.append(document.createElement("br"), `Accuracy: ${metres(accuracy)}`);
   return content;
 }

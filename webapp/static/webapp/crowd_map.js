@@ -10,18 +10,19 @@ const HOTTEST_QUANTILE = 0.98; // cells from this quantile on have the hottest c
 const fit = (map, points) =>
   moveByApp(map, () => map.fitBounds(L.latLngBounds(points).pad(0.1), { maxZoom: 20, animate: false }));
 
-/** `popupContent(id, ms)` resolves to the content of a point's popup. With `keepView` the map does not move. */
+/** `popupContent(id, ms, accuracy)` resolves to the content of a point's popup. With `keepView` the map does not move. */
 export function drawPeople(map, popupContent, keepView) {
   const renderer = L.canvas({ padding: 0.2 });
   const group = L.layerGroup().addTo(map);
   const style = () => ({ color: cssColour("--ground"), fillColor: cssColour("--accent") });
   const markers = new Map(); // by person id
+  const accuracies = new Map(); // by person id
   let originLng = null; // of the first point; all others are unwrapped to it
   let now = 0;
   const unsubscribe = onThemeChange(() => markers.forEach((marker) => marker.setStyle(style())));
   const openPopup = async (id, marker) => {
     marker.unbindPopup().bindPopup("…").openPopup();
-    marker.setPopupContent(await popupContent(id, now).catch((error) => error.message));
+    marker.setPopupContent(await popupContent(id, now, accuracies.get(id)).catch((error) => error.message));
   };
   return {
     show(people) {
@@ -29,8 +30,9 @@ export function drawPeople(map, popupContent, keepView) {
       const look = { renderer, radius: people.length > 2000 ? 3 : 5, weight: 1, fillOpacity: 0.9, ...style() };
       const first = originLng === null && people.length > 0;
       if (first) originLng = people[0].lng;
-      for (const { id, lat, lng, ms } of people) {
+      for (const { id, lat, lng, ms, accuracy } of people) {
         now = ms;
+        accuracies.set(id, accuracy);
         gone.delete(id);
         const at = [lat, unwrapLongitude(lng, originLng)];
         if (markers.has(id)) {
@@ -44,6 +46,7 @@ export function drawPeople(map, popupContent, keepView) {
       for (const id of gone) {
         group.removeLayer(markers.get(id));
         markers.delete(id);
+        accuracies.delete(id);
       }
       if (first && !keepView) fit(map, [...markers.values()].map((marker) => marker.getLatLng()));
     },

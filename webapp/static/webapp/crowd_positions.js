@@ -13,6 +13,7 @@ const toPing = (row) => ({
   ms: Date.parse(row.creation_time),
   lat: Number(row.latitude),
   lng: Number(row.longitude),
+  accuracy: row.accuracy,
 });
 
 /** Batches of the pings of a span in time order, at most `limit` pings in all. */
@@ -37,7 +38,8 @@ export class CrowdPositions {
     this._chunks = new Map();
   }
 
-  /** `{positions, error, truncated, loading}`. `positions`: one `{id, ms, lat, lng}` per person, null until loaded. */
+  /** `{positions, error, truncated, loading}`. `positions`: one `{id, ms, lat, lng, accuracy}` per person, null until
+   * loaded. */
   at(ms) {
     const index = Math.floor(ms / CHUNK_MS);
     this._abortLoads((each) => each !== index && each !== index + 1);
@@ -103,7 +105,8 @@ export class CrowdPositions {
   }
 }
 
-/** Interpolated between two pings that are at most MAX_AGE_MS apart; otherwise the last ping. */
+/** Interpolated between two pings that are at most MAX_AGE_MS apart; otherwise the last ping. The accuracy is that of
+ * the last ping. */
 function positionsAt(tracks, ms) {
   const positions = [];
   for (const track of tracks.values()) {
@@ -113,7 +116,7 @@ function positionsAt(tracks, ms) {
     const part = next && next.ms - last.ms <= MAX_AGE_MS ? (ms - last.ms) / (next.ms - last.ms) : 0;
     const lat = part ? last.lat + part * (next.lat - last.lat) : last.lat;
     const lng = part ? last.lng + part * (unwrapLongitude(next.lng, last.lng) - last.lng) : last.lng;
-    positions.push({ id: last.id, ms, lat, lng: unwrapLongitude(lng, 0) });
+    positions.push({ id: last.id, ms, lat, lng: unwrapLongitude(lng, 0), accuracy: last.accuracy });
   }
   return positions;
 }

@@ -50,8 +50,8 @@ export class NearbyPositions {
     const from = Math.max(Date.parse(this._parameters.start_date), index * CHUNK_MS - this._marginMs);
     const to = Math.min(Date.parse(this._parameters.end_date), (index + 1) * CHUNK_MS + this._marginMs);
     if (from >= to) return;
-    const { distance, within } = this._parameters;
-    const query = { start_date: isoTime(from), end_date: isoTime(to), distance, within };
+    const { distance, within, max_accuracy } = this._parameters;
+    const query = { start_date: isoTime(from), end_date: isoTime(to), distance, within, max_accuracy };
     try {
       for await (const rows of getPages(this._path, query, this._abort.signal)) {
         for (const { location, person } of rows) {

@@ -1,6 +1,6 @@
 /** One person's view: a calendar, a map, playback and the list of encounters, which mark each other's entries. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { get, getPages, includesNow, isoTime, LIVE_POLL_S, useLoaded, usePolling } from "./api.js";
+import { get, getPages, getParameters, includesNow, isoTime, LIVE_POLL_S, useLoaded, usePolling } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { useCaller } from "./caller.js";
 import { Empty, ErrorNote, Loading, nameOf } from "./components.js";
@@ -15,23 +15,27 @@ import { buildPath, navigate } from "./router.js";
 import { useTimeRange } from "./time_range.js";
 
 const TRACK_LIMIT = 50_000; // pings
-/** What counts as an encounter, by parameter of the API: name, default, least, most, step, label, and the words around
- * the number. */
+/** What counts as an encounter, by parameter of the API: name, step, label, and the words around the number. */
 const CRITERIA = [
-  ["distance", 5, 0.1, 10_000, "any", "Maximum distance in metres", "Count as near within", "metres"],
-  ["within", 60, 0, 3600, 1, "Maximum time difference in seconds", "and", "seconds."],
-  ["max_gap", 75, 0, 86_400, 1, "Maximum gap in seconds", "A gap of up to", "seconds does not end an encounter."],
-  ["min_duration", 60, 0, 86_400, 1, "Minimum duration in seconds", "Leave out encounters shorter than", "seconds."],
+  ["distance", "any", "Maximum distance in metres", "Count as near within", "metres"],
+  ["within", 1, "Maximum time difference in seconds", "and", "seconds."],
+  ["max_gap", 1, "Maximum gap in seconds", "A gap of up to", "seconds does not end an encounter."],
+  ["min_duration", 1, "Minimum duration in seconds", "Leave out encounters shorter than", "seconds."],
+  ["max_accuracy", "any", "Maximum accuracy in metres; empty for any", "Accuracy at most", "metres."],
 ];
-/** The narrower bounds of a person's token: the least and the most. */
-const OWN_BOUNDS = { distance: [0.1, 10], within: [0, 60], max_gap: [0, 120], min_duration: [60, 86_400] };
+const DEFAULTS = { min_duration: 60 }; // of the app, where they differ from those of the API: no passers-by
+const LEAST = 0.1; // where the API takes only numbers above its minimum
 
-function criteriaFor({ kind }) {
-  if (kind !== "person") return CRITERIA;
-  return CRITERIA.map(([name, fallback, , , ...rest]) => [name, fallback, ...OWN_BOUNDS[name], ...rest]);
+/** The criteria with the defaults and bounds that the API has for this caller. */
+function criteriaFrom(parameters) {
+  return CRITERIA.map(([name, step, label, before, after]) => {
+    const { default: fallback, minimum, maximum: max, exclusive_minimum: exclusive } = parameters[name];
+    return { name, step, label, before, after, fallback: DEFAULTS[name] ?? fallback ?? "", min: exclusive ? minimum + LEAST : minimum, max };
+  });
 }
 
-const clamp = (value, min, max) => (value > max ? max : value < min ? min : value);
+/** A number of the address within its bounds. No number stays none. */
+const clamp = (value, { min, max }) => (value === "" ? value : value > max ? max : value < min ? min : value);
 
 export function PersonView({ id, query }) {
   const isOwn = useCaller().kind === "person";
@@ -39,20 +43,21 @@ export function PersonView({ id, query }) {
   const path = `/people/${id}`;
   const change = (changes, options) => navigate(buildPath(path, { ...query, ...changes }), options);
   const { range, newest } = useTimeRange(query, { person_id: id }, change);
+  const parameters = useLoaded((signal) => getParameters(`/api/persons/${id}/encounters`, signal), []);
   useEffect(() => {
     if (person.value) document.title = `${nameOf(person.value)} · Connect`;
   }, [person.value]);
 
   const name = person.value ? nameOf(person.value) : `Person ${id}`;
-  const error = person.error ?? newest.error;
-  if (error) return html`<main><h1 tabindex="-1">${name}</h1><${ErrorNote} key=${error} error=${error} reload=${person.error ? person.reload : newest.reload}/></main>`;
+  const failed = [person, newest, parameters].find((each) => each.error);
+  if (failed) return html`<main><h1 tabindex="-1">${name}</h1><${ErrorNote} key=${failed.error} ...${failed}/></main>`;
   return html`<main class="person">
     <div class="title">
       <h1 tabindex="-1">${name}</h1>
       <p class="soft">${person.value?.company_name}</p>
     </div>
-    ${range
-      ? html`<${PersonInRange} key=${id} id=${id} name=${name} range=${range} query=${query} change=${change}/>`
+    ${range && parameters.value
+      ? html`<${PersonInRange} key=${id} id=${id} name=${name} range=${range} criteria=${criteriaFrom(parameters.value)} query=${query} change=${change}/>`
       : newest.value === false
         ? html`<div class="stage">${isOwn
             ? html`<${Empty} title="You have no positions yet.">They appear here when your device sends them.<//>`
@@ -63,15 +68,13 @@ export function PersonView({ id, query }) {
   </main>`;
 }
 
-function PersonInRange({ id, name, range, query, change }) {
-  const caller = useCaller();
-  const isOwn = caller.kind === "person";
-  const criteria = criteriaFor(caller);
-  const values = criteria.map(([name, fallback, min, max]) => clamp(query[name] ?? fallback, min, max));
+function PersonInRange({ id, name, range, criteria, query, change }) {
+  const isOwn = useCaller().kind === "person";
+  const values = criteria.map((each) => clamp(query[each.name] ?? each.fallback, each));
   const parameters = {
     start_date: isoTime(range.start),
     end_date: isoTime(range.end),
-    ...Object.fromEntries(criteria.map(([name], index) => [name, values[index]])),
+    ...Object.fromEntries(criteria.map(({ name }, index) => [name, values[index]])),
   };
   const key = JSON.stringify(parameters);
   const track = useLoaded((signal) => loadTrack(id, range, signal), [id, range.start, range.end]);
@@ -175,8 +178,8 @@ const toBar = (each) => ({ start: each.from, end: each.to, label: `${nameOf(each
 
 function Criteria({ criteria, values, change }) {
   return html`<section class="criteria" aria-label="What counts as an encounter"><p>${criteria.map(
-    ([name, , min, max, step, label, before, after], index) => html`${before} <label class="bare"><span class="hidden">${label}</span>
-      <${Criterion} ...${{ name, min, max, step }} value=${values[index]} change=${change}/></label> ${after} `,
+    ({ name, min, max, step, label, before, after, fallback }, index) => html`${before} <label class="bare"><span class="hidden">${label}</span>
+      <${Criterion} ...${{ name, min, max, step }} required=${fallback !== ""} placeholder=${fallback === "" ? "any" : ""} value=${values[index]} change=${change}/></label> ${after} `,
   )}</p></section>`;
 }
 
@@ -187,5 +190,5 @@ function Criterion({ value, change, ...attributes }) {
   const apply = (event) => {
     if (event.target.reportValidity()) change({ [attributes.name]: event.target.value, at: undefined });
   };
-  return html`<input type="number" required ...${attributes} value=${text} onInput=${(event) => setText(event.target.value)} onChange=${apply}/>`;
+  return html`<input type="number" ...${attributes} value=${text} onInput=${(event) => setText(event.target.value)} onChange=${apply}/>`;
 }
