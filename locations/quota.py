@@ -55,6 +55,9 @@ class Quota:
         self._full_at: dict[int, float] = {}
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        return len(self._full_at)
+
     def charge(self, person_ids: Iterable[int]) -> Charge:
         """Counts one ping per id. Raises TooManyPings or BatchTooLarge, and then counts none."""
         counts = Counter(person_ids)

@@ -171,6 +171,6 @@ def test_the_number_of_buckets_is_bounded_and_the_emptiest_are_kept() -> None:
     quota.charge([7] * BURST)
     for person_id in range(1000, 2000):
         quota.charge([person_id])
-    assert len(quota._full_at) <= 100
+    assert len(quota) <= 100
     with pytest.raises(TooManyPings):
         quota.charge([7])
