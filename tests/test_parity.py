@@ -17,7 +17,7 @@ SHOWN = 400  # lines of a difference
 
 
 def replay(system: System) -> list[Answer]:
-    system.empty()
+    system.empty(restart_ids=True)
     return list(Replay(system).run())
 
 
