@@ -4,12 +4,16 @@ import os
 import signal
 import subprocess
 import tomllib
+from collections.abc import Mapping
 
 from local.instance import VENV, Instance, say
 from local.kafka import throwaway_broker
 from local.postgis import throwaway_cluster
+from local.seed import collect_static
 
 BIN = VENV / "bin"
+# One more than the two processors of a small machine: tests wait for processes half of their time.
+WORKERS = "3"
 LINTERS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
@@ -34,9 +38,9 @@ def lint(instance: Instance) -> int:
 
 
 def every_test(instance: Instance) -> int:
-    """The tests of apps with two workers, then the tests of whole systems with the machine to themselves."""
-    apps = ["-n", "2", *test_paths(instance, without={"tests"})]
-    return max(on_throwaway(instance, ["pytest", *each]) for each in (apps, ["tests"]))
+    """The tests of apps, then those of whole systems; ends after the part that fails first."""
+    apps, systems = test_paths(instance, without={"tests"}), ["tests"]
+    return on_throwaway(instance, *(["pytest", "-n", WORKERS, *paths] for paths in (apps, systems)))
 
 
 def fast_tests(instance: Instance, arguments: list[str]) -> int:
@@ -51,10 +55,11 @@ def test_paths(instance: Instance, without: set[str]) -> list[str]:
     return [path for path in found if path not in without]
 
 
-def on_throwaway(instance: Instance, module: list[str], *, durable: bool = False) -> int:
-    """Runs `python -m module` on a cluster and a broker of its own, beside whatever runs.
+def on_throwaway(instance: Instance, *modules: list[str], durable: bool = False) -> int:
+    """Runs `python -m module` on a throw-away cluster and broker, one module after the other.
 
-    Gives its exit status. The broker's address goes by a name that is no setting: only who asks has it.
+    Ends after the first that fails; returns the exit status of the last that ran. The broker's address has a
+    name that is no setting, so that only tests that ask for it use it.
     """
     with throwaway_cluster(durable=durable) as cluster, throwaway_broker() as broker:
         environ = os.environ | {
@@ -67,14 +72,27 @@ def on_throwaway(instance: Instance, module: list[str], *, durable: bool = False
             "SERVICE_TOKENS": "",
         }
         # Web processes of the tests serve pages, whose files have hashed names only once they are collected.
-        collect = [str(BIN / "python"), "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
-        subprocess.run(collect, cwd=instance.checkout, env=environ, check=True)
-        process = subprocess.Popen([BIN / "python", "-m", *module], cwd=instance.checkout, env=environ)
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            return process.wait()  # Ctrl-C reached it too, and it ends in its own way
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)  # on SIGTERM pytest would leave its systems running
-                process.wait(60)
+        collect_static(instance, environ, run_here)
+        status = 0
+        for module in modules:
+            if status == 0:
+                status = run_module(instance, module, environ)
+        return status
+
+
+def run_here(instance: Instance, _name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> str:
+    program = [str(BIN / command[0]), *command[1:]]
+    done = subprocess.run(program, cwd=instance.checkout, env=environ, stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode()
+
+
+def run_module(instance: Instance, module: list[str], environ: Mapping[str, str]) -> int:
+    process = subprocess.Popen([BIN / "python", "-m", *module], cwd=instance.checkout, env=environ)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return process.wait()  # Ctrl-C reached it too, and it ends in its own way
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)  # on SIGTERM pytest would leave its systems running
+            process.wait(60)
