@@ -4,12 +4,16 @@ import os
 import signal
 import subprocess
 import tomllib
+from collections.abc import Mapping
 
 from local.instance import VENV, Instance, say
 from local.kafka import throwaway_broker
 from local.postgis import throwaway_cluster
+from local.seed import collect_static
 
 BIN = VENV / "bin"
+# One more than the two processors of a small machine: tests wait for processes half of their time.
+WORKERS = "3"
 LINTERS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
@@ -33,9 +37,9 @@ def lint(instance: Instance) -> int:
 
 
 def every_test(instance: Instance) -> int:
-    """The tests of apps with two workers, then the tests of whole systems with the machine to themselves."""
-    apps = ["-n", "2", *test_paths(instance, without={"tests"})]
-    return max(on_throwaway(instance, ["pytest", *each]) for each in (apps, ["tests"]))
+    """The tests of apps, then those of whole systems; ends after the part that fails first."""
+    apps, systems = test_paths(instance, without={"tests"}), ["tests"]
+    return on_throwaway(instance, *(["pytest", "-n", WORKERS, *paths] for paths in (apps, systems)))
 
 
 def fast_tests(instance: Instance, arguments: list[str]) -> int:
@@ -50,8 +54,8 @@ def test_paths(instance: Instance, without: set[str]) -> list[str]:
     return [path for path in found if path not in without]
 
 
-def on_throwaway(instance: Instance, module: list[str], *, durable: bool = False) -> int:
-    """Runs `python -m module` with its own cluster and broker; returns its exit status.
+def on_throwaway(instance: Instance, *modules: list[str], durable: bool = False) -> int:
+    """Runs each `python -m module` with one own cluster and broker, until one fails; returns its exit status.
 
     TEST_KAFKA_URL is not a setting, so only tests that ask for the broker use it.
     """
@@ -67,14 +71,26 @@ def on_throwaway(instance: Instance, module: list[str], *, durable: bool = False
             "QUOTA_FILE": ":memory:",  # each process has its own
         }
         # Web processes of the tests serve static files, which must be collected to have hashed names.
-        collect = [str(BIN / "python"), "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
-        subprocess.run(collect, cwd=instance.checkout, env=environ, check=True)
-        process = subprocess.Popen([BIN / "python", "-m", *module], cwd=instance.checkout, env=environ)
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            return process.wait()  # it got Ctrl-C, too
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)  # after SIGTERM pytest would leave its systems running
-                process.wait(60)
+        collect_static(instance, environ, run_here)
+        for module in modules:
+            if status := run_module(instance, module, environ):
+                return status
+        return 0
+
+
+def run_here(instance: Instance, _name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> str:
+    program = [str(BIN / command[0]), *command[1:]]
+    done = subprocess.run(program, cwd=instance.checkout, env=environ, stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode()
+
+
+def run_module(instance: Instance, module: list[str], environ: Mapping[str, str]) -> int:
+    process = subprocess.Popen([BIN / "python", "-m", *module], cwd=instance.checkout, env=environ)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return process.wait()  # it got Ctrl-C, too
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)  # after SIGTERM pytest would leave its systems running
+            process.wait(60)

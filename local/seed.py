@@ -1,10 +1,11 @@
 """Fills a new system: static files, the staff user, and people at a simulated event."""
 
+import fcntl
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from local.instance import Instance, kept_secret, say, write
+from local.instance import Instance, kept_secret, private_directory, say, write
 from local.source_digest import digest
 
 STAFF_USER = "admin"
@@ -48,10 +49,16 @@ def seed(instance: Instance, secrets: Mapping[str, str], run: Run) -> None:
 
 
 def collect_static(instance: Instance, environ: Mapping[str, str], run: Run) -> None:
-    """Only for changed sources, because hashing and compressing takes seconds."""
-    stamp = instance.state / "static"
-    sources = digest(instance.checkout)
-    made = (instance.checkout / "staticfiles" / "staticfiles.json").exists()
-    if not made or not stamp.exists() or stamp.read_text() != sources:
-        run(instance, "collectstatic", ("python", "manage.py", "collectstatic", "--noinput"), environ)
-        write(stamp, sources)
+    """Hashing and compressing takes seconds, so it is done for new sources only, once for all systems.
+
+    The files and the digest of their sources belong to the checkout; systems that start together take turns.
+    """
+    folder = private_directory(instance.checkout / ".local")
+    stamp = folder / "static"
+    with (folder / "static.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sources = digest(instance.checkout)
+        made = (instance.checkout / "staticfiles" / "staticfiles.json").exists()
+        if not made or not stamp.exists() or stamp.read_text() != sources:
+            run(instance, "collectstatic", ("python", "manage.py", "collectstatic", "--noinput"), environ)
+            write(stamp, sources)

@@ -1,12 +1,60 @@
-"""One whole system for all tests that walk through the stages: what is asked at a stage is asked together."""
+"""Two whole systems for the tests that visit stages. Each goes through the stages once, for all its tests."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.browser import a_browser, a_page
 from tests.system import API, APP, STAGES, System, a_system
+
+# Which tests use which shared system. One worker of pytest-xdist gets all tests of a system.
+SHARED = {
+    "system": "app app_edges app_live app_states docs drawings hosts journey postman unreadable_requests",
+    "guarded": "access app_access fuzz parity",
+}
+# Modules whose tests start systems of their own, the longest first.
+LONG = ("attacks", "faults", "walk", "leaving_kafka", "secrets", "tls")
+SYSTEM_OF = {f"test_{module}.py": system for system, modules in SHARED.items() for module in modules.split()}
+
+
+class BySystem(LoadScopeScheduling):
+    """Gives a worker all tests of a shared system, or all tests of another module."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return SYSTEM_OF.get(Path(module).name, module)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySystem | None:
+    if config.option.dist != "load":
+        return None
+    config.option.loadscopereorder = False  # the order is that of the collection, see below
+    return BySystem(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Sorts by shared system, then by stage: each system visits each stage once. The longest begin first."""
+    yield
+    long = [*SHARED, *(f"test_{module}.py" for module in LONG)]
+
+    def key(item: pytest.Item) -> tuple[int, int]:
+        group = SYSTEM_OF.get(item.path.name, item.path.name)
+        return long.index(group) if group in long else len(long), stage_number(item)
+
+    items.sort(key=key)
+
+
+def stage_number(item: pytest.Item) -> int:
+    """The number of the stage that a test of a shared system visits; the last one if it names none."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or item.path.name not in SYSTEM_OF:
+        return len(STAGES)
+    return next((STAGES.index(each) for each in callspec.params.values() if each in STAGES), len(STAGES))
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +74,13 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def stage(request: pytest.FixtureRequest, system: System) -> str:
     """The name of the stage that the system is at."""
     system.go(request.param)
+    return str(request.param)
+
+
+@pytest.fixture(scope="session", params=STAGES)
+def guarded_stage(request: pytest.FixtureRequest, guarded: System) -> str:
+    """The name of the stage that the guarded system is at."""
+    guarded.go(request.param)
     return str(request.param)
 
 

@@ -123,11 +123,12 @@ class System(Addresses):
         with at(self.database_url) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
 
-    def empty(self) -> None:
-        """Nobody, nowhere; the next person has the id 1."""
+    def empty(self, *, restart_ids: bool = False) -> None:
+        """Nobody, nowhere; the next person has a new id, or the id 1 again."""
         self.settle()
-        self.sql("TRUNCATE persons_person, locations_location, rejected_pings RESTART IDENTITY")
-        if "location-writer" in self.processes():
+        identity = "RESTART IDENTITY" if restart_ids else ""
+        self.sql(f"TRUNCATE persons_person, locations_location, rejected_pings {identity}")
+        if restart_ids and "location-writer" in self.processes():
             self.restart("locations", "locations-rest")
 
     def processes(self) -> dict[str, Generation]:

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,12 +17,32 @@ from consumers.models import RejectedPing
 from consumers.state_file import STUCK_S, WriterState, read, write
 from consumers.tests.conftest import at
 from consumers.tests.process import WriterProcess
-from consumers.writer import BATCH_SIZE
 from local import kafka as local_kafka
+from locations.pings import Ping
 from tests.gunicorn_server import database_url, until
 from tests.system import at as database_at
 
 pytestmark = pytest.mark.usefixtures("people")
+
+
+MANY, POISON = 90, 10  # messages
+
+
+def pings(number: int) -> list[Ping]:
+    """The pings of one batch of several."""
+    return [at(1 + n % 9, MANY * number + n) for n in range(MANY)]
+
+
+def poison(number: int) -> list[tuple[bytes, bytes]]:
+    return [(b"7", b"\xff%d" % n) for n in range(POISON * number, POISON * (number + 1))]
+
+
+@contextmanager
+def blocked_table() -> Iterator[None]:
+    """A writer that stores a batch waits until the end."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE locations_location IN EXCLUSIVE MODE")
+        yield
 
 
 def count() -> int:
@@ -34,28 +55,35 @@ def count() -> int:
 def test_a_signal_stops_a_writer_after_its_current_batch(
     send: Callable, observer: Observer, number: signal.Signals
 ):
-    send(*(at(1 + n % 9, n) for n in range(BATCH_SIZE + 5000)))  # at least two batches
     with WriterProcess() as writer:
-        until(count)
-        writer.process.send_signal(number)
+        with blocked_table():
+            send(*pings(0))
+            until(is_any_lock_awaited)  # the current batch
+            send(*pings(1))
+            writer.process.send_signal(number)
         assert writer.wait_for_exit() == 0, writer.output()
         assert "Stopped." in writer.output()
+    assert 0 < count() <= MANY
     # All stored messages are committed, and no others.
-    assert count() + observer.look().unwritten == BATCH_SIZE + 5000
+    assert count() + observer.look().unwritten == 2 * MANY
 
 
 def test_a_killed_writer_loses_and_duplicates_nothing(send: Callable, observer: Observer):
-    # Several batches, so that messages are unwritten when the first are stored.
-    send(*(at(1 + n % 9, n) for n in range(2 * BATCH_SIZE)), *((b"7", b"\xff%d" % n) for n in range(100)))
     with WriterProcess() as writer:
-        until(count)
-        writer.process.kill()
+        send(*pings(0), *poison(0))
+        until(lambda: count() == MANY)
+        with blocked_table():
+            send(*pings(1), *poison(1))
+            until(is_any_lock_awaited)
+            writer.process.kill()
+            writer.process.wait()
+    assert observer.look().unwritten >= 1
     with WriterProcess() as writer:
         writer.until_output("Writing.")
         until(lambda: not observer.look().unwritten, at_most_s=40)
         assert writer.stop() == 0
-    assert count() == 2 * BATCH_SIZE
-    assert RejectedPing.objects.count() == 100
+    assert count() == 2 * MANY
+    assert RejectedPing.objects.count() == 2 * POISON
 
 
 def test_until_empty_ends_when_everything_is_written(send: Callable, observer: Observer):
@@ -182,8 +210,7 @@ def test_a_writer_stops_although_the_broker_died_before_it_answered_a_commit(
         with local_kafka.running(broker) as process, WriterProcess() as writer:
             topic.ensure(3)
             writer.until_output("Writes the partitions [0, 1, 2].")
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("LOCK TABLE locations_location IN EXCLUSIVE MODE")
+            with blocked_table():
                 sender()(at(1, 0))
                 until(is_any_lock_awaited)
                 process.send_signal(signal.SIGSTOP)

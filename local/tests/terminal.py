@@ -16,7 +16,7 @@ from local.seed import STAFF_USER
 
 @contextlib.contextmanager
 def an_instance(folder: Path) -> Iterator[Instance]:
-    base = next(base for base in iter(lambda: random.randrange(31000, 32700), None) if all_free(base))
+    base = next(base for base in iter(lambda: random.choice(port_bases()), None) if all_free(base))
     instance = Instance(state=folder / "state", port_base=base)
     instance.make()
     try:
@@ -24,6 +24,12 @@ def an_instance(folder: Path) -> Iterator[Instance]:
     finally:
         runner.down(instance)
         shutil.rmtree(postgis.home_of(instance), ignore_errors=True)
+
+
+def port_bases() -> range:
+    """Each worker of pytest has a range of its own: a base is free until its system listens."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return range(31000 + 200 * (worker % 8), 31000 + 200 * (worker % 8 + 1), NODE_PORTS)
 
 
 def all_free(base: int) -> bool:
@@ -79,7 +85,7 @@ class Terminal:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
-            timeout=180,
+            timeout=300,
             check=False,
         )
 

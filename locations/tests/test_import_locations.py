@@ -17,6 +17,7 @@ from django.db import connection
 from connect.files import Source
 from locations.formats import geojson, gpx
 from locations.models import Location
+from locations.pings import MAX_BATCH
 
 pytestmark = pytest.mark.django_db
 
@@ -130,12 +131,21 @@ def test_a_missing_or_unknown_column_is_an_error_and_nothing_is_stored(tmp_path:
 def test_one_invalid_row_is_refused_with_its_line_and_all_others_are_stored(
     tmp_path: Path, row: str, reason: str
 ) -> None:
-    rows = seconds(11_000)
-    rows.insert(10_500, row)  # in the second batch
+    rows = seconds(20)
+    rows.insert(15, row)
     output = fails(write_file(tmp_path, "walk.csv", table(*rows)), status=1)
-    assert "11,001 read, 11,000 stored, 0 repeats, 1 refused" in output
+    assert "21 read, 20 stored, 0 repeats, 1 refused" in output
     assert f"1 refused: {reason}" in output
-    assert "line 10502" in output
+    assert "line 17" in output
+
+
+def test_the_lines_of_the_second_batch_go_on_from_the_first(tmp_path: Path) -> None:
+    rows = seconds(MAX_BATCH + 10)
+    rows.insert(MAX_BATCH + 5, "5,91,2.5,2020-08-18T10:37:06Z")
+    output = fails(write_file(tmp_path, "walk.csv", table(*rows)), status=1)
+    assert f"{MAX_BATCH + 11:,} read, {MAX_BATCH + 10:,} stored, 0 repeats, 1 refused" in output
+    assert "1 refused: latitude" in output
+    assert f"line {MAX_BATCH + 7}" in output
 
 
 def test_invalid_utf_8_spoils_only_its_own_row(tmp_path: Path) -> None:

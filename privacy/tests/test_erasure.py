@@ -18,6 +18,7 @@ from access.callers import Kind
 from access.models import Token
 from consumers import producer
 from consumers.batch_store import Tally
+from consumers.lag import Observer
 from consumers.models import RejectedPing
 from consumers.writer import Writer
 from grpc_server import locations_pb2 as pb
@@ -248,10 +249,27 @@ def test_a_person_is_erased_while_the_broker_is_away(ann: Person, settings: Any,
     assert not Person.objects.exists()
 
 
-def test_a_recreated_topic_counts_as_passed():
-    ends = {"0": 100, "1": 5}
-    passed = erasure._passed
-    assert not passed(ends, {0: (99, 200), 1: (5, 5)})
-    assert passed(ends, {0: (100, 200), 1: (5, 5)})
-    assert passed(ends, {0: (0, 3), 1: (0, 0)})
-    assert passed(ends, {})
+@pytest.mark.django_db(transaction=True)
+def test_a_recreated_topic_counts_as_passed(
+    ann: Person, kafka: str, send: Callable[..., None], observer: Observer, write_all: Callable[[], Tally]
+):
+    """Its ends are before those that the receipt has, or it lacks the partition."""
+    send(*walk(ann.id, 5))
+    [partition] = [number for number, (_, end) in observer.positions().items() if end]
+
+    def receipt(topic_ends: dict[str, int]) -> int:
+        counts = {"pings": 0, "rejected_pings": 0, "tokens": 0}
+        return ErasureReceipt.objects.create(person_id=1, erased_at=NOON, topic_ends=topic_ends, **counts).pk
+
+    unwritten = {receipt({str(partition): end}) for end in (1, 5)}
+    recreated = {receipt({str(partition): 6}), receipt({"7": 1}), receipt({})}
+
+    erasure.update_receipts()
+    assert passed_receipts() == recreated
+    write_all()
+    erasure.update_receipts()
+    assert passed_receipts() == recreated | unwritten
+
+
+def passed_receipts() -> set[int]:
+    return set(ErasureReceipt.objects.exclude(passed_at=None).values_list("id", flat=True))
