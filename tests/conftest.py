@@ -29,6 +29,7 @@ class BySystem(LoadScopeScheduling):
         return SYSTEM_OF.get(Path(module).name, module)
 
 
+@pytest.hookimpl(optionalhook=True)  # there is none with `-p no:xdist`
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySystem | None:
     if config.option.dist != "load":
         return None
