@@ -11,7 +11,7 @@ from consumers import batch_store
 from consumers.batch_store import Batch, Tally, store
 from consumers.store_workers import StoreWorkers
 from consumers.tests.conftest import at, stored
-from locations import bulk_insert
+from locations import bulk_insert, partitions
 from locations.storage import prepare
 from tests.gunicorn_server import until
 
@@ -46,6 +46,7 @@ def test_a_session_frozen_in_a_copy_is_terminated(people: None, monkeypatch: pyt
     monkeypatch.setattr(batch_store, "FROZEN_S", 1)
     pings = [at(1 + n % 9, n) for n in range(5000)]
     batch = prepare(pings)
+    partitions.ensure(batch.months)
     source = FrozenCopySource(bulk_insert.pack_rows(batch.in_order)[:-2])
 
     def copy() -> None:
