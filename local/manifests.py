@@ -175,7 +175,7 @@ def services(objects: list[dict[str, Any]], answering: Mapping[str, str | None])
         name, selected = one["metadata"]["name"], one["spec"]["selector"][NAME_LABEL]
         if selected in answering and not name.endswith(DOOR):
             for port in one["spec"]["ports"]:
-                is_public = port["targetPort"] == PUBLIC_PORT
+                is_public = port.get("targetPort") == PUBLIC_PORT
                 node_port = port.get("nodePort")
                 if is_public or len(one["spec"]["ports"]) == 1:
                     node_port = doors.pop(name, node_port)
