@@ -63,6 +63,7 @@ def on_throwaway(instance: Instance, *modules: list[str], durable: bool = False)
         environ = os.environ | {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "DATABASE_URL": cluster.url,
+            "CONNECT_STATE_DIR": str(cluster.home),  # not the settings of a system of this checkout
             "TEST_KAFKA_URL": broker.url,
             "SECRET_KEY": "for-tests-only",
             "ACCESS": "open",  # tests of access set it themselves

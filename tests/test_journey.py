@@ -49,7 +49,7 @@ def until_visible(system: System, location_id: str) -> None:
 def send(system: System, sent: dict[str, object]) -> None:
     answer = system.ask("POST", "/api/locations", json=sent)
     assert answer.status_code == 202, answer.text
-    assert answer.json() == {"id": answer.json()["id"], **sent}
+    assert answer.json() == {"id": answer.json()["id"], **sent, "accuracy": None}
     until(lambda: system.get(answer.headers["Location"]).ok)
     assert system.get(answer.headers["Location"]).json() == answer.json()
 
@@ -131,7 +131,7 @@ def test_pings_come_in_by_grpc_where_it_is(fresh: System, stage: str) -> None:
         assert locations.GetLocation(pb.GetLocationRequest(id=recorded.id), timeout=10) == recorded
     assert [(one.accepted, [fault.index for fault in one.refused]) for one in answers] == [(1, [1])] * 2
     assert fresh.get(f"/api/locations?person_id={ann}").json() == [
-        {"id": recorded.id, **ping(ann, "10:00:00", BOOTH)}
+        {"id": recorded.id, **ping(ann, "10:00:00", BOOTH), "accuracy": None}
     ]
 
 
