@@ -24,6 +24,7 @@ from bench.doors import Question
 from bench.event import WITHIN_S, Event, rows
 from bench.report import Part, Spread, alternately, seconds
 from connect.errors import NeighbourUnavailable
+from connect.request_body import BODIES_PER_CALLER
 from consumers import topic
 from consumers.lag import Observer
 from consumers.tests.process import WriterProcess
@@ -150,11 +151,11 @@ def send(address: str, requests: Sequence[pb.RecordLocationsRequest]) -> float:
     return sum(len(each.locations) for each in requests) / seconds(both)
 
 
-def post(port: int, bodies: Sequence[bytes]) -> float:
+def post(port: int, bodies: Sequence[bytes], clients: int = CLIENTS) -> float:
     """Acknowledged requests per second."""
     requests = [("POST", "/api/locations", body) for body in bodies]
-    clients = [Http(port, None, keep=True) for _ in range(CLIENTS)]
-    return len(bodies) / seconds(lambda: closed_loop(clients, requests))
+    connections = [Http(port, None, keep=True) for _ in range(clients)]
+    return len(bodies) / seconds(lambda: closed_loop(connections, requests))
 
 
 def as_json(pings: Iterator[Ping], count: int) -> bytes:
@@ -214,7 +215,9 @@ def doors(system: System) -> Part:
                 {
                     "gRPC, two streams of batches of 1,000": lambda: send(door.address, requests),
                     "REST, single pings, eight clients": lambda: post(web.port, singles),
-                    "REST, arrays of 1,000, eight clients": lambda: post(web.port, bulks) * BATCH,
+                    "REST, arrays of 1,000, three clients": lambda: (
+                        post(web.port, bulks, BODIES_PER_CALLER) * BATCH
+                    ),
                 },
                 ROUNDS,
             )
