@@ -161,7 +161,7 @@ PERSON_TIMEOUT_S = env.float("PERSON_TIMEOUT_S", default=20.0)
 
 # --- the gRPC server of locations and its clients (grpc_server/) ---------------------------------
 
-# For neighbours, and for clients, whose address refuses the tokens of Connect's own processes.
+# GRPC_ADDRESS is for neighbours. GRPC_PUBLIC_ADDRESS is for clients and refuses service tokens.
 _HOST = "127.0.0.1" if ACCESS == "open" else "0.0.0.0"  # noqa: S104 - a pod's own network
 GRPC_ADDRESS = env.str("GRPC_ADDRESS", default=f"{_HOST}:50051")
 GRPC_PUBLIC_ADDRESS = env.str("GRPC_PUBLIC_ADDRESS", default=f"{_HOST}:50052")

@@ -36,7 +36,7 @@ PLACE_TIMEOUT_S = 5.0  # for a place of the long answers
 MAX_DEADLINE_S = 120.0  # a person's own token has PERSON_TIMEOUT_S
 MAX_OPEN_CALLS = 64  # of one caller at the same time; neighbours have no limit
 IDENTITY_THREADS = 4  # for tokens that are cached
-LOOKUP_THREADS = 2  # for other tokens
+LOOKUP_THREADS = 2  # for tokens that are not cached
 SMALL_PAGE = 200  # rows; a page of that size counts as a short answer
 
 logger = logging.getLogger(__name__)

@@ -59,7 +59,7 @@ def encounters(request: pb.FindEncountersRequest) -> dict[str, Any]:
 
 
 def _common_fields(fields: "_Fields", numbers: Iterable[limits.Parameter]) -> dict[str, Any]:
-    """The fields that connections and encounters share, and the numbers of either."""
+    """The fields that connections and encounters share, and the parameters of either."""
     start, end = fields.range(required=True)
     if start is not None and end is not None and (error := limits.range_error(start, end)):
         fields.errors["end"] = [error]

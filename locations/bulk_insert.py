@@ -32,7 +32,7 @@ _MICROSECOND = timedelta(microseconds=1)
 class _Format(NamedTuple):
     """How a SQL type is sent: as text in an array of INSERT, and packed in 8 bytes for COPY.
 
-    `packable` gives what is packed instead of the values of a column.
+    `packable` converts the values of a column for struct.
     """
 
     text: Callable[[Any], str]

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from connect.errors import OutOfBounds
 
-MIN_ACCURACY_M = 0.001  # a smaller accuracy becomes this one; single precision has no room for all of them
+MIN_ACCURACY_M = 0.001  # smaller values are raised to it: single precision cannot hold all of them
 MAX_ACCURACY_M = 100_000
 
 DISTANCE_M = 5.0

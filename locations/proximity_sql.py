@@ -91,8 +91,8 @@ def _plausible_own(name: str = "own", columns: str = _COLUMNS) -> str:
 
 # The same with a maximum accuracy, which comes after the judgement: a forger must not be able to hide a jump
 # by calling it inaccurate. An inaccurate ping is left out only if it is plausible: then the pings around it
-# are reachable from each other without it, so leaving it out gives what never sending it would give. An
-# implausible one still counts against each meeting around it.
+# are reachable from each other without it. An implausible one still counts against each meeting around it, as
+# does an accurate one that follows an inaccurate one in less than a second.
 _PLAUSIBLE_ACCURATE_OWN = f"""{_plausible_own("judged_own", f"{_COLUMNS}, accuracy")},
 own AS MATERIALIZED (
     SELECT {_COLUMNS}, row_number() OVER (ORDER BY creation_time) AS nth, counts AND {_IS_ACCURATE} AS counts

@@ -22,13 +22,17 @@ from connect.errors import NeighbourUnavailable
 
 BURST = 3_600
 PER_SECOND = 1.0
-TIMEOUT_S = 5.0  # for the lock of the file
+# An empty bucket is full after this time. A row that is further ahead is from before the clock was set back,
+# and is ignored.
+LONGEST_S = BURST / PER_SECOND + 1
+TIMEOUT_S = 5.0  # for the lock between threads, and for that of the file
 
 _CREATE = "CREATE TABLE IF NOT EXISTS bucket (person_id INTEGER PRIMARY KEY, full_at REAL NOT NULL)"
 _SELECT = "SELECT person_id, full_at FROM bucket WHERE person_id IN (SELECT value FROM json_each(?))"
 _UPSERT = """
     INSERT INTO bucket VALUES (:person_id, :now + :seconds)
-    ON CONFLICT DO UPDATE SET full_at = max(full_at, :now) + :seconds
+    ON CONFLICT DO UPDATE
+    SET full_at = CASE WHEN full_at BETWEEN :now AND :now + :longest THEN full_at ELSE :now END + :seconds
 """
 
 
@@ -66,13 +70,13 @@ class Charge:
 class Quota:
     """The buckets, thread-safe. A row stores the time at which a person's bucket is full again."""
 
-    MAX_NEW = 10_000  # charged people, after which the rows of full buckets are deleted
+    CLEAN_EVERY = 10_000  # charged people; then the rows of full buckets are deleted
 
     def __init__(self, path: str, *, clock: Callable[[], float] = time.time):
         """Raises sqlite3.Error if the file is not usable."""
         self._clock = clock
         self._lock = threading.Lock()  # between threads; SQLite locks the file between processes
-        self._new = 0
+        self._charged = 0
         self._database = sqlite3.connect(
             path, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
@@ -88,7 +92,8 @@ class Quota:
         with self._transaction() as cursor:
             now = self._clock()
             for person_id, full_at in cursor.execute(_SELECT, [json.dumps([*counts])]):
-                missing = max(0.0, full_at - now) * PER_SECOND + counts[person_id] - BURST
+                used = (full_at - now) * PER_SECOND if now < full_at <= now + LONGEST_S else 0.0
+                missing = used + counts[person_id] - BURST
                 if missing > 0:
                     raise TooManyPings(person_id, math.ceil(missing / PER_SECOND))
             self._add(cursor, counts, now)
@@ -99,26 +104,31 @@ class Quota:
             self._add(cursor, counts, self._clock())
 
     def _add(self, cursor: sqlite3.Cursor, counts: Counter[int], now: float) -> None:
-        self._new += len(counts)
-        if self._new > self.MAX_NEW:
-            self._new = 0
+        self._charged += len(counts)
+        if self._charged > self.CLEAN_EVERY:
+            self._charged = 0
             cursor.execute("DELETE FROM bucket WHERE full_at <= ?", [now])
         rows = (
-            {"person_id": person_id, "seconds": count / PER_SECOND, "now": now}
+            {"person_id": person_id, "seconds": count / PER_SECOND, "now": now, "longest": LONGEST_S}
             for person_id, count in counts.items()
         )
         cursor.executemany(_UPSERT, rows)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        with self._lock, closing(self._database.cursor()) as cursor:
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                yield cursor
-            except BaseException:
-                cursor.execute("ROLLBACK")
-                raise
-            cursor.execute("COMMIT")
+        if not self._lock.acquire(timeout=TIMEOUT_S):
+            raise sqlite3.OperationalError("The quota file is locked.")
+        try:
+            with closing(self._database.cursor()) as cursor:
+                cursor.execute("BEGIN IMMEDIATE")
+                try:
+                    yield cursor
+                except BaseException:
+                    cursor.execute("ROLLBACK")
+                    raise
+                cursor.execute("COMMIT")
+        finally:
+            self._lock.release()
 
 
 @cache

@@ -3,7 +3,9 @@
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,7 +69,7 @@ def test_a_batch_larger_than_a_bucket_is_always_refused(quota_file: str) -> None
 def test_full_buckets_are_deleted_and_others_kept(quota_file: str) -> None:
     clock = Clock()
     quota = Quota(quota_file, clock=clock)
-    quota.MAX_NEW = 100
+    quota.CLEAN_EVERY = 100
     quota.charge([7] * BURST)
     for person_id in range(1000, 2000):
         quota.charge([person_id])
@@ -76,6 +78,33 @@ def test_full_buckets_are_deleted_and_others_kept(quota_file: str) -> None:
         assert database.execute("SELECT count(*) FROM bucket").fetchone()[0] <= 102
     with pytest.raises(TooManyPings):
         quota.charge([7] * BURST)
+
+
+def test_a_clock_that_is_set_back_locks_nobody_out(quota_file: str) -> None:
+    clock = Clock()
+    quota = Quota(quota_file, clock=clock)
+    quota.charge([1] * BURST)
+    clock.now -= 86_400
+    quota.charge([1] * BURST)
+    with pytest.raises(TooManyPings) as raised:
+        quota.charge([1])
+    assert raised.value.wait_s == 1
+
+
+def test_a_file_that_another_process_locks_is_an_outage_for_all_threads_at_once(
+    quota_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("locations.quota.TIMEOUT_S", 0.2)
+    quota = Quota(quota_file)
+    with sqlite3.connect(quota_file, isolation_level=None) as other, ThreadPoolExecutor(8) as threads:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        charges = [threads.submit(quota.charge, [person_id]) for person_id in range(8)]
+        assert {type(charge.exception()) for charge in charges} == {sqlite3.OperationalError}
+        waited = time.monotonic() - began
+        other.execute("ROLLBACK")
+    assert waited < 8 * 0.2  # not one after the other
+    quota.charge([1])
 
 
 def test_processes_share_the_buckets_of_a_file(quota_file: str) -> None:

@@ -23,7 +23,7 @@ _EPILOG = f"""
 CSV      a first line with the columns {", ".join(REQUIRED_FIELDS)},
          in any order; it may also name {", ".join(OPTIONAL_FIELDS)}
 GPX      the track points; a point without a time is refused; hdop is ignored, as it is no accuracy in metres
-GeoJSON  a FeatureCollection of Point features with the properties person_id and creation_time, and perhaps
+GeoJSON  a FeatureCollection of Point features with the properties person_id and creation_time, and optionally
          {", ".join(OPTIONAL_FIELDS)}
 
 A ping that is stored already is a repeat, so it is safe to run this command again.

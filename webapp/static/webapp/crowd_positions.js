@@ -13,7 +13,7 @@ const toPing = (row) => ({
   ms: Date.parse(row.creation_time),
   lat: Number(row.latitude),
   lng: Number(row.longitude),
-  accuracy: row.accuracy,
+  accuracy: row.accuracy ?? null, // an older API has none
 });
 
 /** Batches of the pings of a span in time order, at most `limit` pings in all. */
