@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -22,8 +22,8 @@ from connect.errors import NeighbourUnavailable
 
 BURST = 3_600
 PER_SECOND = 1.0
-# An empty bucket is full after this time. A row that is further ahead is from before the clock was set back,
-# and is ignored.
+# An empty bucket is full after this time, with a second for rounding. A row that is further ahead is from
+# before the clock was set back, and is ignored.
 LONGEST_S = BURST / PER_SECOND + 1
 TIMEOUT_S = 5.0  # for the lock between threads, and for that of the file
 
@@ -89,44 +89,39 @@ class Quota:
         for person_id, count in counts.items():
             if count > BURST:
                 raise BatchTooLarge(person_id, count)
-        with self._transaction() as cursor:
+        with self._transaction() as database:
             now = self._clock()
-            for person_id, full_at in cursor.execute(_SELECT, [json.dumps([*counts])]):
+            for person_id, full_at in database.execute(_SELECT, [json.dumps([*counts])]):
                 used = (full_at - now) * PER_SECOND if now < full_at <= now + LONGEST_S else 0.0
                 missing = used + counts[person_id] - BURST
                 if missing > 0:
                     raise TooManyPings(person_id, math.ceil(missing / PER_SECOND))
-            self._add(cursor, counts, now)
+            self._add(database, counts, now)
         return Charge(self, counts)
 
     def add(self, counts: Counter[int]) -> None:
-        with self._transaction() as cursor:
-            self._add(cursor, counts, self._clock())
+        with self._transaction() as database:
+            self._add(database, counts, self._clock())
 
-    def _add(self, cursor: sqlite3.Cursor, counts: Counter[int], now: float) -> None:
+    def _add(self, database: sqlite3.Connection, counts: Counter[int], now: float) -> None:
         self._charged += len(counts)
         if self._charged > self.CLEAN_EVERY:
             self._charged = 0
-            cursor.execute("DELETE FROM bucket WHERE full_at <= ?", [now])
+            database.execute("DELETE FROM bucket WHERE full_at <= ?", [now])
         rows = (
             {"person_id": person_id, "seconds": count / PER_SECOND, "now": now, "longest": LONGEST_S}
             for person_id, count in counts.items()
         )
-        cursor.executemany(_UPSERT, rows)
+        database.executemany(_UPSERT, rows)
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         if not self._lock.acquire(timeout=TIMEOUT_S):
             raise sqlite3.OperationalError("The quota file is locked.")
         try:
-            with closing(self._database.cursor()) as cursor:
-                cursor.execute("BEGIN IMMEDIATE")
-                try:
-                    yield cursor
-                except BaseException:
-                    cursor.execute("ROLLBACK")
-                    raise
-                cursor.execute("COMMIT")
+            with self._database:  # commits at the end; rolls back on an error, also one of the commit
+                self._database.execute("BEGIN IMMEDIATE")
+                yield self._database
         finally:
             self._lock.release()
 
