@@ -66,7 +66,7 @@ class Cluster:
 
     @property
     def binaries(self) -> Path:
-        """Of the version that made the data; for new data of the newest version that has PostGIS."""
+        """The folder of programs of the version that made the data; for new data, the newest with PostGIS."""
         made_by = self.data / "PG_VERSION"
         version = (
             int(made_by.read_text()) if made_by.exists() else next(filter(has_postgis, postgresql_versions()))

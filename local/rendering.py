@@ -17,7 +17,7 @@ def directories(instance: Instance) -> list[Path]:
 
 
 def kustomize(directory: Path) -> str:
-    """What `kubectl apply -k` would apply."""
+    """The manifests that `kubectl apply -k` would apply."""
     command = [str(VENV / "bin" / "kubectl"), "kustomize", str(directory)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:

@@ -80,7 +80,7 @@ def manage_py(instance: Instance) -> str:
 
 
 def staff(instance: Instance) -> str:
-    """Who can log in to the admin site."""
+    """The login of the admin site: the user, and where the password is."""
     file = password_file(instance)
     if not file.exists():
         return "with a staff user of the given database"

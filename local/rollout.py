@@ -269,7 +269,7 @@ def programs_of(supervisor: Supervisor, names: Collection[str]) -> set[str]:
 
 
 def state_file(instance: Instance, program: str) -> Path:
-    """Where a worker records that it is alive, and its lag."""
+    """The file in which a worker records that it is alive, and its lag."""
     return instance.sockets() / f"{program}.json"
 
 

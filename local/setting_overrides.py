@@ -88,5 +88,5 @@ def certificate(instance: Instance) -> str | None:
 
 
 def public_address(instance: Instance) -> str:
-    """Where HAProxy listens for clients: on every address only with tokens and TLS."""
+    """The address on which HAProxy listens for clients: every one with tokens and TLS, else loopback."""
     return "*" if instance.access == "tokens" and certificate(instance) is not None else "127.0.0.1"

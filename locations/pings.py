@@ -213,6 +213,21 @@ LONGITUDE = r"[+-]?(180(\.0*)?|(1[0-7][0-9]|[0-9]{1,2})(\.[0-9]*)?)"
 _ACCURACY = rf"({MAX_ACCURACY_M}(\.0*)?|[1-9][0-9]{{0,4}}(\.[0-9]*)?|0?\.[0-9]*[1-9][0-9]*)"
 _TEXT = {"type": "string"}
 
+
+def _degrees(label: str, limit: int, pattern: str, *, example: str) -> Field:
+    return Field(
+        parse=lambda value: parse_degrees(value, limit=limit),
+        column="float8",
+        label=label,
+        accepts=_number_or_text(f"^{pattern}$", minimum=-limit, maximum=limit),
+        shown=_TEXT,
+        help_text=f"WGS84 degrees, -{limit} to {limit}, a string or a number with any number of decimals.",
+        shown_help_text="WGS84 degrees, 7 decimals.",
+        example=example,
+        format=format_degrees,
+    )
+
+
 # By name, in the order of REST and of files.
 FIELDS: dict[str, Field] = {
     "person_id": Field(
@@ -225,28 +240,8 @@ FIELDS: dict[str, Field] = {
         shown_help_text="The id of the person.",
         example=1,
     ),
-    "latitude": Field(
-        parse=lambda value: parse_degrees(value, limit=90),
-        column="float8",
-        label="Latitude",
-        accepts=_number_or_text(f"^{LATITUDE}$", minimum=-90, maximum=90),
-        shown=_TEXT,
-        help_text="WGS84 degrees, -90 to 90, a string or a number with any number of decimals.",
-        shown_help_text="WGS84 degrees, 7 decimals.",
-        example="52.5200080",
-        format=format_degrees,
-    ),
-    "longitude": Field(
-        parse=lambda value: parse_degrees(value, limit=180),
-        column="float8",
-        label="Longitude",
-        accepts=_number_or_text(f"^{LONGITUDE}$", minimum=-180, maximum=180),
-        shown=_TEXT,
-        help_text="WGS84 degrees, -180 to 180, a string or a number with any number of decimals.",
-        shown_help_text="WGS84 degrees, 7 decimals.",
-        example="13.4049540",
-        format=format_degrees,
-    ),
+    "latitude": _degrees("Latitude", 90, LATITUDE, example="52.5200080"),
+    "longitude": _degrees("Longitude", 180, LONGITUDE, example="13.4049540"),
     "creation_time": Field(
         parse=parse_creation_time,
         column="timestamptz",

@@ -500,7 +500,7 @@ class Stream:
         self._thread.shutdown()
 
     def wait(self) -> None:
-        """Until all requests are acknowledged."""
+        """Waits until all requests are acknowledged."""
         self._done.result()
 
     def _run(self) -> None:
