@@ -10,7 +10,8 @@ Readiness only reports; it does not steer traffic. HAProxy and the readiness pro
 rest.
 
 Each dependency is checked in a thread of its own, at most once per EVERY_S and only on request. A caller
-waits at most TIMEOUT_S for a check, and not at all for one that has already timed out.
+waits at most TIMEOUT_S for a check, and not at all for one that has already timed out. The first check of a
+process may take FIRST_TIMEOUT_S, because it also opens the connections.
 """
 
 import os
@@ -26,6 +27,7 @@ from connect import neighbours
 
 EVERY_S = 1.0
 TIMEOUT_S = 1.0
+FIRST_TIMEOUT_S = 5.0
 # A result is returned up to this age while the next check runs; an older one counts as out of reach.
 STALE_S = 5.0
 
@@ -53,7 +55,8 @@ class Need:
                 self._ended.clear()
                 threading.Thread(target=self._run, name="need", daemon=True).start()
         if time.monotonic() - self._seen > STALE_S:
-            self._ended.wait(max(0.0, self._began + TIMEOUT_S - time.monotonic()))
+            patience_s = TIMEOUT_S if self._seen > 0 else FIRST_TIMEOUT_S
+            self._ended.wait(max(0.0, self._began + patience_s - time.monotonic()))
         return self._found and time.monotonic() - self._seen <= STALE_S
 
     def _run(self) -> None:

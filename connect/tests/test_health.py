@@ -14,7 +14,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from connect import __version__
-from connect.needs import Need
+from connect.needs import TIMEOUT_S, Need
 from tests.gunicorn_server import Server, until
 
 DAY = "start_date=2026-05-11&end_date=2026-05-11"
@@ -147,6 +147,12 @@ def test_callers_wait_only_once_for_a_hanging_check() -> None:
     assert len(runs) == 1
     hangs.set()
     until(need.is_met)
+
+
+def test_the_first_check_of_a_process_may_be_slow() -> None:
+    """It opens the connections, which takes more than a second on a busy machine."""
+    need = Need(lambda: not threading.Event().wait(1.5 * TIMEOUT_S))
+    assert need.is_met()
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
