@@ -19,14 +19,14 @@ class Bearer(BaseAuthentication):
     """`Authorization: Bearer …`. With ACCESS=open any caller passes. `request.auth` is the Caller."""
 
     def authenticate(self, request: Request) -> tuple[None, Caller] | None:
-        authorization = request.headers.get("Authorization")
+        authorization = self.authorization(request)
         if settings.ACCESS != "open" and authorization is None:
             return None
         allowed = allowed_kinds((request.parser_context or {}).get("view"), request.method or "")
         caller = callers.identify_authorization(
             authorization or "",
             request.headers.get(NOTED, ""),
-            sends_pings=request.method == "POST" and allowed == SENDERS,
+            sends_pings=allowed == SENDERS,
         )
         if caller is None:
             raise exceptions.AuthenticationFailed("This token is not valid.")
@@ -36,6 +36,10 @@ class Bearer(BaseAuthentication):
         if caller.kind is Kind.PERSON:
             request_context.shorten(settings.PERSON_TIMEOUT_S)
         return None, caller
+
+    def authorization(self, request: Request) -> str | None:
+        """The value with the token; None if the caller sends none."""
+        return request.headers.get("Authorization")
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="Connect"'

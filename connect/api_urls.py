@@ -8,6 +8,7 @@ from connect.web.entry_points import EntryPoints
 from connections import urls as connections
 from locations import urls as locations
 from persons import urls as persons
+from phones import urls as phones
 from privacy import urls as privacy
 
 
@@ -21,7 +22,7 @@ APPS: dict[str, list[URLPattern | URLResolver]] = {
     "connections": [*connections.urlpatterns, readiness_path("connections")],
     # The persons process stores the tokens and erases people.
     "persons": [*persons.urlpatterns, *privacy.urlpatterns, *access.urlpatterns],
-    "locations": [*locations.urlpatterns, readiness_path("locations")],
+    "locations": [*locations.urlpatterns, *phones.urlpatterns, readiness_path("locations")],
 }
 # The only API path with a trailing slash.
 ENTRY: list[URLPattern | URLResolver] = [path("api/", EntryPoints.as_view(), name="entry-points")]

@@ -35,6 +35,7 @@ from connect.request_body import (
     Message,
     Receive,
 )
+from phones import credentials
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
@@ -304,9 +305,21 @@ def _environ(scope: Message) -> Environ:
 def _credentials(environ: Environ) -> tuple[str, str]:
     """The Authorization header or, without one, the session key; empty strings if absent."""
     authorization: str = environ.get("HTTP_AUTHORIZATION", "")
+    if credentials.is_phone(environ["PATH_INFO"]):
+        authorization = credentials.authorization(environ, _body_so_far(environ))
     if authorization:
         return authorization, ""
     return "", session_key(environ.get("HTTP_COOKIE", ""))
+
+
+def _body_so_far(environ: Environ) -> bytes:
+    """A small body that was received; the token of some phones is in it. Empty before."""
+    file = environ.get("wsgi.input")
+    if file is None or not 0 < int(environ["CONTENT_LENGTH"]) <= SMALL_BODY:
+        return b""
+    body: bytes = file.read()
+    file.seek(0)
+    return body
 
 
 def _application() -> Application:
@@ -325,7 +338,9 @@ def _application() -> Application:
             return None
         authorization, session_key = _credentials(environ)
         caller = access.callers.identify_authorization(
-            authorization, sends_pings=environ["PATH_INFO"] == "/api/locations"
+            authorization,
+            sends_pings=environ["PATH_INFO"] == "/api/locations"
+            or credentials.is_phone(environ["PATH_INFO"]),
         )
         return access.callers.identify_session(session_key) if caller is None and session_key else caller
 
@@ -346,9 +361,9 @@ def _application() -> Application:
         """
         if settings.ACCESS == "open":
             return "anybody", settings.WEB_THREADS
-        credentials = _credentials(environ)
-        caller = access.callers.cached_caller(*credentials)
-        if caller is None and any(credentials):
+        shown = _credentials(environ)
+        caller = access.callers.cached_caller(*shown)
+        if caller is None and any(shown):
             with suppress(NeighbourUnavailable):
                 caller = await identified(environ)
         if caller is None:

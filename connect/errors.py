@@ -14,6 +14,18 @@ class QuestionTooLarge(Exception):
         )
 
 
+class TooMany(Exception):
+    """More than a limit per time allows. A retry after `wait_s` seconds helps."""
+
+    def __init__(self, text: str, wait_s: int):
+        super().__init__(text)
+        self.wait_s = wait_s
+
+
+class RequestTooLarge(ValueError):
+    """More than one call may send. A retry does not help."""
+
+
 class OutOfBounds(ValueError):
     """A parameter exceeds its bound. `errors` maps keyword arguments of the seam's verbs to messages."""
 

@@ -28,6 +28,8 @@ ACCESS = {
     "local": "access.services",
     "http": "access.http_client",
 }  # identify_tokens, token_changes, identify_session, note
+# It also stores the counts of refused points.
+PHONES = {"local": "phones.refusals", "http": "phones.http_client"}  # count
 
 # The neighbours that each app calls. PERSONS_URL is also needed to check tokens and, for the producer, to
 # check that a person exists before it sends a ping to the topic. The web app calls none; every other app uses
@@ -74,16 +76,21 @@ def pings() -> ModuleType:
 
 
 def access() -> ModuleType:
-    return _implementation("PERSONS_URL", settings.PERSONS_URL, tokens=True)
+    return _implementation("PERSONS_URL", settings.PERSONS_URL, "access")
+
+
+def phones() -> ModuleType:
+    return _implementation("PERSONS_URL", settings.PERSONS_URL, "phones")
 
 
 _SCHEMES = {"PERSONS_URL": PERSONS, "LOCATIONS_URL": LOCATIONS, "PINGS_URL": PINGS}
+_OTHERS = {"access": ACCESS, "phones": PHONES}  # what the persons process stores besides
 
 
 @cache
-def _implementation(setting: str, url: str, *, tokens: bool = False) -> ModuleType:
+def _implementation(setting: str, url: str, other: str = "") -> ModuleType:
     scheme = url.partition(":")[0]
-    schemes = ACCESS if tokens else _SCHEMES[setting]
+    schemes = _OTHERS[other] if other else _SCHEMES[setting]
     if scheme not in schemes:
         raise ImproperlyConfigured(f"{setting}={url!r}: the scheme must be one of {sorted(schemes)}.")
     if scheme in ("http", "grpc"):

@@ -225,6 +225,7 @@ INSTALLED_APPS = [
     "connections",
     "grpc_server",
     "consumers",
+    "phones",
     "privacy",
     "simulation",
     "webapp",

@@ -13,6 +13,7 @@ from connect.api_urls import APPS, ENTRY, HEALTH
 from connect.web.entry_points import Schema, root
 from locations import urls as locations
 from persons import urls as persons
+from phones import urls as phones
 from webapp import urls as webapp
 
 neighbours.check()
@@ -38,7 +39,11 @@ DOCS = [
 
 # Paths for other processes of Connect, by the app that serves them.
 INTERNAL: dict[str, list[URLPattern | URLResolver]] = {
-    "persons": [*persons.internal_urlpatterns, *access.internal_urlpatterns],
+    "persons": [
+        *persons.internal_urlpatterns,
+        *access.internal_urlpatterns,
+        *phones.internal_urlpatterns,
+    ],
     "locations": locations.internal_urlpatterns,
 }
 

@@ -123,13 +123,13 @@ def parse_person_id(value: Any) -> int:
 def parse_degrees(value: Any, *, limit: int) -> float:
     """A finite number or a decimal string, from -limit to limit; below SMALLEST_DEGREES it becomes 0."""
     allowed = f"Must be a number from -{limit} to {limit}."
-    degrees = _parse_number(value, allowed)
+    degrees = parse_number(value, allowed)
     if not math.fabs(degrees) <= limit:  # NaN compares false
         raise ValueError(allowed)
     return flush_to_zero(degrees)
 
 
-def _parse_number(value: Any, allowed: str) -> float:
+def parse_number(value: Any, allowed: str) -> float:
     """A number or a decimal string as a double, which may be infinite. `allowed` is the error text."""
     if isinstance(value, str):
         if not _DECIMAL.fullmatch(value.strip()):
@@ -157,7 +157,7 @@ def parse_creation_time(value: Any) -> datetime:
 def parse_accuracy(value: Any) -> float:
     """A number or a decimal string, more than 0 and at most MAX_ACCURACY_M, rounded by `to_single`."""
     allowed = f"Must be a number, more than 0 and at most {MAX_ACCURACY_M}."
-    metres = _parse_number(value, allowed)
+    metres = parse_number(value, allowed)
     if not 0 < metres <= MAX_ACCURACY_M:
         raise ValueError(allowed)
     return to_single(max(metres, MIN_ACCURACY_M))

@@ -18,7 +18,7 @@ from functools import cache
 
 from django.conf import settings
 
-from connect.errors import NeighbourUnavailable
+from connect.errors import NeighbourUnavailable, RequestTooLarge, TooMany
 
 BURST = 3_600
 PER_SECOND = 1.0
@@ -36,18 +36,18 @@ _UPSERT = """
 """
 
 
-class TooManyPings(Exception):
+class TooManyPings(TooMany):
     """More pings of one person than the quota allows. None was accepted."""
 
     def __init__(self, person_id: int, wait_s: int):
         super().__init__(
             f"Too many pings of person {person_id}: 1 a second and {BURST} at once are allowed. "
-            f"Expected available in {wait_s} seconds."
+            f"Expected available in {wait_s} seconds.",
+            wait_s,
         )
-        self.wait_s = wait_s
 
 
-class BatchTooLarge(ValueError):
+class BatchTooLarge(RequestTooLarge):
     """A batch has more pings of one person than a full bucket. Sending it again does not help."""
 
     def __init__(self, person_id: int, count: int):

@@ -27,7 +27,6 @@ from connect.web.rest import TooLarge
 from connect.web.streaming import answer
 from connect.wire_format import format_time
 from locations import pings, services
-from locations.quota import BatchTooLarge, TooManyPings
 from locations.serializers import (
     BatchSerializer,
     LocationSerializer,
@@ -35,7 +34,6 @@ from locations.serializers import (
     PingSerializer,
     TimedPingSerializer,
 )
-from locations.storage import Receipt
 
 _PING = {
     "person_id": 1000001,
@@ -214,29 +212,12 @@ class OneLocation(APIView):
         return Response(location.to_wire())
 
 
-class TooMany(exceptions.Throttled):
-    """A 429. DRF makes the header Retry-After from `wait`."""
-
-    def __init__(self, text: str, wait_s: int):
-        super().__init__(wait_s)
-        self.detail = exceptions.ErrorDetail(text, self.default_code)
-
-
-def _submit(caller: Caller, good: list[pings.Ping]) -> Receipt:
-    try:
-        return services.submit(caller, good)
-    except TooManyPings as fault:
-        raise TooMany(str(fault), fault.wait_s) from None
-    except BatchTooLarge as fault:
-        raise TooLarge(str(fault)) from None
-
-
 def _submit_one(fields: Any, caller: Caller) -> Response:
     try:
         ping = pings.parse(fields, now=datetime.now(UTC))
     except pings.Refused as refused:
         raise exceptions.ValidationError(refused.errors) from None
-    for refusal in _submit(caller, [ping]).refused:
+    for refusal in services.submit(caller, [ping]).refused:
         if refusal.status == status.HTTP_404_NOT_FOUND:
             raise exceptions.NotFound(refusal.errors["person_id"][0])
         raise exceptions.ValidationError(refusal.errors)
@@ -249,7 +230,7 @@ def _submit_batch(items: list[Any], caller: Caller) -> Response:
     if len(items) > pings.MAX_BATCH:
         raise TooLarge(f"The array has {len(items)} items; {pings.MAX_BATCH} are allowed.")
     good, indexes, refusals = pings.parse_batch(items)
-    receipt = _submit(caller, good)
+    receipt = services.submit(caller, good)
     refused = {refusal.index: refusal for refusal in refusals}
     refused |= {indexes[refusal.index]: refusal for refusal in receipt.refused}
     accepted = len(items) - len(refused)

@@ -27,6 +27,7 @@ from grpc_server import locations_pb2 as pb
 from locations.pings import FIELDS
 from persons import services as persons
 from persons.models import Person
+from phones.models import RefusedPoints
 from privacy.models import ErasureReceipt
 
 CHUNK = 64 * 1024  # bytes of the archive per chunk, at least
@@ -40,6 +41,7 @@ rejected_pings.jsonl  pings that could not be stored: reason, time, the original
                       can be decoded, their content
 tokens.jsonl          the tokens of this person, without their secrets
 sign_in_links.jsonl   the sign-in links of this person, without their secrets
+refused_points.jsonl  how many points of this person's phones were refused, by day, app and reason
 questions.jsonl       questions about this person: caller, time, range and outcome; `people` is the number of
                       people asked about. For more than 500 people only the lowest and the highest id are
                       stored; such a question is listed if this person's id is in that range
@@ -162,6 +164,11 @@ def _sign_in_links(person_id: int) -> Iterator[str]:
     return _lines(found.values(*names).iterator(chunk_size=BLOCK))
 
 
+def _refused_points(person_id: int) -> Iterator[str]:
+    found = RefusedPoints.objects.filter(person_id=person_id).order_by("day", "id")
+    return _lines(found.values("day", "app", "reason", "count", "last_at").iterator(chunk_size=BLOCK))
+
+
 def _questions(person_id: int) -> Iterator[str]:
     found = Question.objects.filter(access.may_be_about(person_id)).order_by("at", "id")
     names = ("at", "kind", "caller", "what", "people", "range_start", "range_end", "outcome")
@@ -183,6 +190,7 @@ MEMBERS: Mapping[str, Callable[[int], Iterator[str]]] = {
     "rejected_pings.jsonl": _rejected_pings,
     "tokens.jsonl": _tokens,
     "sign_in_links.jsonl": _sign_in_links,
+    "refused_points.jsonl": _refused_points,
     "questions.jsonl": _questions,
     "admin_log.jsonl": _admin_log,
     "erasures.jsonl": _erasures,

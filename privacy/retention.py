@@ -15,6 +15,7 @@ from access.models import Question
 from consumers.models import RejectedPing
 from locations import partitions
 from locations.models import Location
+from phones.models import RefusedPoints
 
 BLOCK = 10_000  # rows per transaction
 MAX_CLOCK_SKEW = timedelta(days=1)  # for example a wrong time zone
@@ -98,3 +99,12 @@ def drop_rejected(moment: datetime) -> int:
     while ids := list(old.values_list("id", flat=True)[:BLOCK]):
         dropped += RejectedPing.objects.filter(id__in=ids).delete()[0]
     return dropped
+
+
+def refused_points_before(moment: datetime) -> int:
+    return RefusedPoints.objects.filter(last_at__lt=moment).count()
+
+
+def drop_refused_points(moment: datetime) -> int:
+    """Deletes counts of refused points. Returns the number of rows."""
+    return RefusedPoints.objects.filter(last_at__lt=moment).delete()[0]

@@ -13,8 +13,9 @@ from tests.system import API, APP, STAGES, System, a_system
 
 # Which tests use which shared system. One worker of pytest-xdist gets all tests of a system.
 SHARED = {
-    "system": "app app_edges app_live app_states docs drawings hosts journey postman unreadable_requests",
-    "guarded": "access app_access fuzz parity",
+    "system": "app app_edges app_live app_states docs drawings hosts journey phone_samples postman "
+    "unreadable_requests",
+    "guarded": "access app_access fuzz parity phones",
 }
 # Modules whose tests start systems of their own, the longest first.
 LONG = ("attacks", "faults", "walk", "leaving_kafka", "secrets", "tls")

@@ -15,6 +15,7 @@ APPS = [
     "grpc_server",
     "locations",
     "persons",
+    "phones",
     "privacy",
     "simulation",
     "webapp",

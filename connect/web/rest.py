@@ -13,7 +13,14 @@ from rest_framework import exceptions, parsers, renderers, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from connect.errors import NeighbourUnavailable, OutOfBounds, QuestionTooLarge, UnknownPerson
+from connect.errors import (
+    NeighbourUnavailable,
+    OutOfBounds,
+    QuestionTooLarge,
+    RequestTooLarge,
+    TooMany,
+    UnknownPerson,
+)
 
 RETRY_AFTER_S = 2
 
@@ -31,6 +38,14 @@ class TooLarge(exceptions.APIException):
     default_code = "too_large"
 
 
+class _Throttled(exceptions.Throttled):
+    """A 429 with this text. DRF makes the header Retry-After from `wait`."""
+
+    def __init__(self, text: str, wait_s: int):
+        super().__init__(wait_s)
+        self.detail = exceptions.ErrorDetail(text, self.default_code)
+
+
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler, extended by the exceptions of the use cases and of the database.
 
@@ -38,8 +53,10 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     """
     if isinstance(exc, NeighbourUnavailable | OperationalError | InterfaceError):
         exc = Unavailable()
-    elif isinstance(exc, QuestionTooLarge):
+    elif isinstance(exc, QuestionTooLarge | RequestTooLarge):
         exc = TooLarge(str(exc))
+    elif isinstance(exc, TooMany):
+        exc = _Throttled(str(exc), exc.wait_s)
     elif isinstance(exc, OutOfBounds):
         exc = exceptions.ValidationError(
             {name.removesuffix("_m").removesuffix("_s"): texts for name, texts in exc.errors.items()}

@@ -18,6 +18,7 @@ from locations import partitions, storage
 from locations.models import Location
 from locations.pings import Ping
 from persons.models import Person
+from phones.models import RefusedPoints
 from tests.gunicorn_server import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,6 +99,7 @@ def test_months_that_are_wholly_too_old_are_dropped(ann: Person):
     for number, days in enumerate((DAYS + 1, DAYS - 1)):
         RejectedPing.objects.create(reason="-", partition=0, offset=number, sent_ms=0, rejected_at=ago(days))
         Question.objects.create(kind="staff", caller="-", what="-", at=ago(days))
+        RefusedPoints.objects.create(day=ago(days), app="-", reason="-", count=1, last_at=ago(days))
     before = months()
 
     dry = drop("--dry-run")
@@ -107,7 +109,8 @@ def test_months_that_are_wholly_too_old_are_dropped(ann: Person):
 
     assert said == dry.replace("would be dropped", "dropped")
     assert f"{month_of(ago(OLD))}: 2 pings dropped" in said
-    assert "2 months, 3 pings, 1 rejected pings and 1 lines of the audit log dropped." in said
+    counts = "2 months, 3 pings, 1 rejected pings, 1 counts of refused points and 1 lines"
+    assert f"{counts} of the audit log dropped." in said
     assert sorted(Location.objects.values_list("creation_time", flat=True)) == sorted(
         Location.objects.filter(creation_time__gte=ago(AT_THE_LIMIT + 1)).values_list(
             "creation_time", flat=True
@@ -119,7 +122,9 @@ def test_months_that_are_wholly_too_old_are_dropped(ann: Person):
     }  # the partition before all months is only emptied
     assert RejectedPing.objects.get().offset == 1
     assert Question.objects.get().at > ago(DAYS)
-    assert "0 months, 0 pings, 0 rejected pings and 0 lines of the audit log dropped." in drop()
+    assert RefusedPoints.objects.get().last_at > ago(DAYS)
+    counts = "0 months, 0 pings, 0 rejected pings, 0 counts of refused points and 0 lines"
+    assert f"{counts} of the audit log dropped." in drop()
 
 
 def test_with_retention_0_everything_is_kept(ann: Person, settings: Any):

@@ -75,8 +75,12 @@ class Command(BaseCommand):
             self.stdout.write(f"{len(empty)} months without a ping {would}")
         rejected = retention.rejected_before(moment) if dry_run else retention.drop_rejected(moment)
         questions = retention.questions_before(moment) if dry_run else retention.drop_questions(moment)
+        if dry_run:
+            refused = retention.refused_points_before(moment)
+        else:
+            refused = retention.drop_refused_points(moment)
         self.stdout.write(
-            f"{months} months, {pings:,} pings, {rejected:,} rejected pings and {questions:,} lines of the "
-            f"audit log {would}."
+            f"{months} months, {pings:,} pings, {rejected:,} rejected pings, {refused:,} counts of refused "
+            f"points and {questions:,} lines of the audit log {would}."
         )
         return busy

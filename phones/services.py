@@ -1,0 +1,64 @@
+"""The use case of phones: what an app sends becomes pings, and what is refused is counted by reason."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from access.callers import Caller
+from connect import neighbours
+from locations import services
+from locations.pings import parse_person_id
+from phones import gpslogger, osmand, overland, owntracks
+from phones.reading import NoPerson, PhoneRequest, Reading, reason_of
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The protocol of an app: `read` fills a Reading from a request, and `answer` lets its queue go on."""
+
+    name: str
+    read: Callable[[PhoneRequest, Reading], None]
+    answer: Any
+
+
+APPS = {
+    name: App(name, module.read, module.ANSWER)
+    for name, module in {
+        "owntracks": owntracks,
+        "overland": overland,
+        "osmand": osmand,
+        "gpslogger": gpslogger,
+    }.items()
+}
+
+
+def take(app: App, request: PhoneRequest, caller: Caller) -> Any:
+    """Stores the positions of a request, counts its refused ones, and returns the answer for the app.
+
+    All are durable when it returns. Raises NoPerson, NeighbourUnavailable and what locations.services.submit
+    raises: then the app keeps its positions and sends them again.
+    """
+    reading = Reading(partial(_person_of, caller))
+    app.read(request, reading)
+    refused = Counter(reading.refused)
+    if reading.pings:
+        receipt = services.submit(caller, reading.pings)
+        refused.update((reading.pings[each.index].person_id, reason_of(each)) for each in receipt.refused)
+    if refused:
+        neighbours.phones().count(app.name, refused)
+    return app.answer
+
+
+def _person_of(caller: Caller, device: Any) -> int:
+    """The person of a phone: the token's. For a caller with several people the app names the person."""
+    if caller.people is not None and caller.people[0] == caller.people[1]:
+        return caller.people[0]
+    try:
+        return parse_person_id(device)
+    except ValueError:
+        raise NoPerson(
+            "Whose position is this? Use a token of one person, or set the person's id as the user name "
+            "(OwnTracks, GPSLogger) or as the device id (Overland, OsmAnd, Traccar Client)."
+        ) from None
