@@ -13,6 +13,11 @@ from locations.pings import parse_person_id
 from phones import gpslogger, osmand, overland, owntracks
 from phones.reading import NoPerson, PhoneRequest, Reading, reason_of
 
+WHOSE = (
+    "Whose position is this? Use a token of one person, or set the person's id as the user name (OwnTracks, "
+    "GPSLogger) or as the device id (Overland, OsmAnd, Traccar Client)."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class App:
@@ -58,7 +63,4 @@ def _person_of(caller: Caller, device: Any) -> int:
     try:
         return parse_person_id(device)
     except ValueError:
-        raise NoPerson(
-            "Whose position is this? Use a token of one person, or set the person's id as the user name "
-            "(OwnTracks, GPSLogger) or as the device id (Overland, OsmAnd, Traccar Client)."
-        ) from None
+        raise NoPerson(WHOSE) from None

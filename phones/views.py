@@ -11,18 +11,34 @@ from rest_framework.views import APIView
 
 from access.authentication import Bearer, caller_of
 from access.callers import SENDERS
-from connect.web.openapi import UNAVAILABLE, errors, response_spec
+from connect.web.openapi import UNAVAILABLE, Detail, errors, response_spec
 from connect.web.rest import JsonRenderer
 from phones import credentials, services
 from phones.authentication import BasicToken, DeviceToken
 from phones.reading import NoPerson
-from phones.services import APPS, App
+from phones.services import APPS, WHOSE, App
 
 _ANY_OBJECT = {"type": "object", "additionalProperties": True}
 _REFUSED = (
     "A point that breaks a rule is counted in the admin site under *Refused points*, and the app gets the "
     "same answer, so that its queue goes on."
 )
+
+
+# The doors ignore unknown parameters, Accept and Content-Type, except values that Connect refuses everywhere
+# (connect.middleware).
+_ERRORS = {
+    (code, "application/json"): response_spec(Detail, description, {"refused": {"detail": detail}})
+    for code, description, detail in (
+        (400, "The token is of several people, and the app names none of them.", WHOSE),
+        (406, "The header Accept is too long.", "Could not satisfy the request Accept header."),
+        (
+            415,
+            "The header Content-Type is too long or unreadable.",
+            'Unsupported charset "x" in request Content-Type header.',
+        ),
+    )
+}
 
 
 class _AlwaysJson(BaseContentNegotiation):
@@ -53,9 +69,19 @@ class _Door(APIView):
             raise exceptions.ParseError(str(fault)) from None
 
 
-def _described(app: App, summary: str, description: str, request: Any, example: Any, **options: Any) -> Any:
+def _described(
+    app: App,
+    operation_id: str,
+    summary: str,
+    description: str,
+    request: Any,
+    example: Any = None,
+    **options: Any,
+) -> Any:
     """The description of a door in the schema."""
+    examples = [OpenApiExample("a position", value=example, request_only=True)] if example else []
     return extend_schema(
+        operation_id=operation_id,
         tags=["phones"],
         summary=summary,
         description=f"{description} {_REFUSED}",
@@ -64,11 +90,12 @@ def _described(app: App, summary: str, description: str, request: Any, example: 
             200: response_spec(
                 {"type": "array", "items": {}} if isinstance(app.answer, list) else _ANY_OBJECT,
                 "The positions are durable.",
-                {} if isinstance(app.answer, list) else {"what the app expects": app.answer},
+                {"what the app expects": app.answer},
             ),
             **errors(UNAVAILABLE, body=True),
+            **_ERRORS,
         },
-        examples=[OpenApiExample("a position", value=example, request_only=True)] if example else [],
+        examples=examples + options.pop("examples", []),
         **options,
     )
 
@@ -81,6 +108,7 @@ class OwnTracks(_Door):
 
     @_described(
         app,
+        "sendOwnTracks",
         "Send a position with OwnTracks",
         "The token is the password; with ACCESS=open the user name is the person's id. Messages that are no "
         "positions, such as waypoints, are answered and not stored.",
@@ -98,6 +126,7 @@ class Overland(_Door):
 
     @_described(
         app,
+        "sendOverland",
         "Send a batch of positions with Overland",
         "The token is a Bearer token; with ACCESS=open `device_id` is the person's id.",
         {"application/json": _ANY_OBJECT},
@@ -128,10 +157,10 @@ class OsmAnd(_Door):
 
     @_described(
         app,
+        "sendOsmAndQuery",
         "Send a position with OsmAnd or Traccar Client, in the query",
         "`id` (or `deviceid`, `device_id`) is the token; with ACCESS=open the person's id. The time is now "
         "unless `timestamp` is given. Other parameters are ignored.",
-        None,
         None,
         parameters=[
             OpenApiParameter(name, description=text, examples=[OpenApiExample("a position", value=value)])
@@ -149,6 +178,7 @@ class OsmAnd(_Door):
 
     @_described(
         app,
+        "sendOsmAnd",
         "Send a position with OsmAnd or Traccar Client, in the body",
         "A form, or the JSON of Traccar Client 9 and later. `device_id` (in a form also `id` or "
         "`deviceid`) is the token; with ACCESS=open the person's id.",
@@ -160,6 +190,14 @@ class OsmAnd(_Door):
             },
             "device_id": "1000001",
         },
+        examples=[
+            OpenApiExample(
+                "a form",
+                value={"id": "1000001", "lat": 52.520008, "lon": 13.404954, "timestamp": 1778491800},
+                request_only=True,
+                media_type="application/x-www-form-urlencoded",
+            )
+        ],
     )
     def post(self, request: Request) -> Response:
         return self.take(request)
@@ -173,6 +211,7 @@ class GpsLogger(_Door):
 
     @_described(
         app,
+        "sendGpsLogger",
         "Send a position with GPSLogger",
         "The token is a Bearer token or the password; with ACCESS=open the user name is the person's id. "
         "`lat`, `lon` and `tst` are required; numbers may be texts. JSON, a form or the query.",

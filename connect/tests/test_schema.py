@@ -44,6 +44,11 @@ STATUSES = {
     "GET /api/persons/{person_id}/export": {"200", "400", "404", "406", "503"},
     "POST /api/locations": {"202", "207", "400", "404", "406", "413", "415", "503"},
     "GET /api/locations/{location_id}": {"200", "400", "404", "406", "503"},
+    "POST /api/phones/owntracks": {"200", "400", "406", "413", "415", "503"},
+    "POST /api/phones/overland": {"200", "400", "406", "413", "415", "503"},
+    "GET /api/phones/osmand": {"200", "400", "406", "413", "415", "503"},
+    "POST /api/phones/osmand": {"200", "400", "406", "413", "415", "503"},
+    "POST /api/phones/gpslogger": {"200", "400", "406", "413", "415", "503"},
     "GET /api/persons/{person_id}/connection": {"200", "400", "404", "406", "413", "503"},
     "GET /api/persons/{person_id}/encounters": {"200", "400", "404", "406", "413", "503"},
     "GET /api/": {"200", "400", "406"},
@@ -102,7 +107,7 @@ def test_a_response_has_a_description_and_an_example(operation: str, status: str
     assert spec["description"]
     assert bool(spec.get("content")) == (status != "204")
     for form in spec.get("content", {}).values():
-        assert example(form)
+        assert example(form) is not None
     for header in spec.get("headers", {}).values():
         assert header["description"]
         assert example(header)

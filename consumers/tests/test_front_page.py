@@ -17,7 +17,7 @@ from locations import storage
 from tests.gunicorn_server import until
 
 PAGE, FRAGMENT = "/admin/", "/admin/figures/"
-ALL_KEYS = ("people", "locations", "newest", "stored", "unwritten", "rejected")
+ALL_KEYS = ("people", "locations", "newest", "stored", "unwritten", "rejected", "refused-points")
 
 MANY = """
 INSERT INTO locations_location (person_id, creation_time, latitude, longitude)
@@ -175,7 +175,7 @@ def test_the_page_loads_without_a_figure_whose_query_times_out(
             found = figures(admin_client)
     finally:
         locker.close()
-    assert tuple(found) == (*ALL_KEYS[:-1], "no-rejectedping")
+    assert tuple(found) == (*ALL_KEYS[:-2], "no-rejectedping", "refused-points")
     assert found["no-rejectedping"].note == "The database did not answer in time."
 
 
