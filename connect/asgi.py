@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 from weakref import WeakValueDictionary
 
@@ -37,6 +37,9 @@ from connect.request_body import (
 )
 from phones import credentials
 
+if TYPE_CHECKING:
+    from connect.quick_lane import QuickLane
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
 Send = Callable[[Message], Awaitable[None]]
@@ -57,12 +60,14 @@ class Application:
         timeout_s: float,
         bodies: BodyReceiver,
         sender: Callable[[Environ], Awaitable[tuple[str, int]]],
+        quick_lane: "QuickLane",
     ):
         """`sender` returns the caller of a request and its maximum number of threads."""
         self._wsgi = wsgi
         self._timeout_s = timeout_s
         self._bodies = bodies
         self._sender = sender
+        self._quick_lane = quick_lane
         self._threads = ThreadPoolExecutor(threads, "request")
         self._semaphores: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._capacity = threads + MAX_QUEUED
@@ -84,11 +89,25 @@ class Application:
         if body.known:
             scope[DRAIN] = KNOWN_DRAIN
         try:
-            await self._respond(environ, receive, send)
+            if body.refused or not await self._respond_quickly(environ, send):
+                await self._respond(environ, receive, send)
         except ClientGone:
             return
         finally:
             body.file.close()
+
+    async def _respond_quickly(self, environ: Environ, send: Send) -> bool:
+        """Whether the quick lane answered."""
+        if self._quick_lane.door(environ) is None:
+            return False
+        try:
+            answer = await self._quick_lane.answer(environ, _body_so_far(environ))
+        except NeighbourUnavailable:
+            answer = _BUSY
+        if answer is None:
+            return False
+        await _send_whole(send, *answer)
+        return True
 
     async def _respond(self, environ: Environ, receive: Receive, send: Send) -> None:
         if self._in_progress >= self._capacity:
@@ -106,6 +125,8 @@ class Application:
         if isinstance(answer, _File):
             await answer.send(send)
         elif answer is not None:
+            status, headers, _ = answer
+            self._quick_lane.learn(environ, status, headers)
             await _send_whole(send, *answer)
 
     async def _semaphore(self, environ: Environ) -> asyncio.Semaphore:
@@ -330,6 +351,10 @@ def _application() -> Application:
 
     get_resolver().url_patterns  # noqa: B018 - loads the URLs now, so that an error stops the start
 
+    from connect.quick_lane import QuickLane  # noqa: PLC0415
+    from locations import quick as locations  # noqa: PLC0415
+    from phones import quick as phones  # noqa: PLC0415
+
     threads = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
     serves_only_pages = {*settings.SERVED_APPS} <= {"webapp"}  # no process to check a session cookie with
 
@@ -381,6 +406,7 @@ def _application() -> Application:
         timeout_s=settings.REQUEST_TIMEOUT_S,
         bodies=BodyReceiver(known),
         sender=sender,
+        quick_lane=QuickLane(locations.DOORS | phones.DOORS if "locations" in settings.SERVED_APPS else {}),
     )
 
 

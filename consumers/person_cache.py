@@ -44,6 +44,10 @@ class PersonCache:
         self._cache.replace(expired, dict.fromkeys(existing), now)
         return wanted - (expired - existing)
 
+    def is_known(self, person_id: int) -> bool:
+        """Whether the cache says that this person exists. Asks nobody."""
+        return person_id in self._cache.get_many([person_id], max_age_s=TTL_S)
+
     def _query(self, person_ids: set[int]) -> set[int] | None:
         """None if the persons service is unavailable."""
         if self._cache.source_is_away:

@@ -5,6 +5,7 @@ unavailable, or the persons service is and an id is not cached. Part of the batc
 it again is safe.
 """
 
+import asyncio
 import atexit
 import contextlib
 import logging
@@ -79,6 +80,21 @@ def submit(pings: Sequence[Ping]) -> Receipt:
     return Receipt(None, refused)
 
 
+async def submit_at_once(ping: Ping) -> bool:
+    """Sends one ping without blocking the event loop, and awaits its acknowledgement.
+
+    False, and nothing is sent, if it is not known that the person exists or if the send buffer is full.
+    Raises NeighbourUnavailable.
+    """
+    if not 0 < ping.person_id <= MAX_ID or not person_cache.is_known(ping.person_id):
+        return False
+    acknowledged = _producer_for(topic.brokers()).send_soon(ping)
+    if acknowledged is None:
+        return False
+    await acknowledged
+    return True
+
+
 def is_alive(_url: str) -> bool:
     """Whether the brokers answer and have the topic.
 
@@ -146,6 +162,31 @@ class _PollingProducer:
             raise NeighbourUnavailable(f"{self._brokers}: no acknowledgement in time.")
         if reports.error is not None:
             raise topic.unavailable(reports.error)
+
+    def send_soon(self, ping: Ping) -> "asyncio.Future[None] | None":
+        """A future that ends with the ping's delivery report; None if the send buffer is full.
+
+        librdkafka gives each message a report, at the latest after `message.timeout.ms`.
+        """
+        loop = asyncio.get_running_loop()
+        acknowledged: asyncio.Future[None] = loop.create_future()
+
+        def end(error: KafkaError | None) -> None:
+            if acknowledged.done():  # its request was cancelled
+                return
+            if error is None:
+                acknowledged.set_result(None)
+            else:
+                acknowledged.set_exception(topic.unavailable(error))
+
+        def take(error: KafkaError | None, _message: Message) -> None:
+            """Called by the polling thread."""
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
+                loop.call_soon_threadsafe(end, error)
+
+        key, value = topic.encode(ping)
+        produce = partial(self._producer.produce, settings.KAFKA_TOPIC, on_delivery=take)
+        return acknowledged if self._enqueue(produce, key, value) else None
 
     def _enqueue(self, produce: partial[None], key: bytes, value: bytes) -> bool:
         """False if the send buffer is full."""

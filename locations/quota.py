@@ -26,6 +26,7 @@ PER_SECOND = 1.0
 # before the clock was set back, and is ignored.
 LONGEST_S = BURST / PER_SECOND + 1
 TIMEOUT_S = 5.0  # for the lock between threads, and for that of the file
+AT_ONCE_S = 0.02  # the same for callers that must not wait
 
 _CREATE = "CREATE TABLE IF NOT EXISTS bucket (person_id INTEGER PRIMARY KEY, full_at REAL NOT NULL)"
 _SELECT = "SELECT person_id, full_at FROM bucket WHERE person_id IN (SELECT value FROM json_each(?))"
@@ -77,19 +78,21 @@ class Quota:
         self._clock = clock
         self._lock = threading.Lock()  # between threads; SQLite locks the file between processes
         self._charged = 0
-        self._database = sqlite3.connect(
-            path, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
+        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._set_patience(TIMEOUT_S)
         for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", _CREATE):
             self._database.execute(statement)
 
-    def charge(self, person_ids: Iterable[int]) -> Charge:
-        """Counts one ping per id. Raises TooManyPings or BatchTooLarge, and then counts none."""
+    def charge(self, person_ids: Iterable[int], patience_s: float = TIMEOUT_S) -> Charge:
+        """Counts one ping per id. Raises TooManyPings or BatchTooLarge, and then counts none.
+
+        Raises sqlite3.OperationalError if the file stays locked for `patience_s`.
+        """
         counts = Counter(person_ids)
         for person_id, count in counts.items():
             if count > BURST:
                 raise BatchTooLarge(person_id, count)
-        with self._transaction() as database:
+        with self._transaction(patience_s) as database:
             now = self._clock()
             for person_id, full_at in database.execute(_SELECT, [json.dumps([*counts])]):
                 used = (full_at - now) * PER_SECOND if now < full_at <= now + LONGEST_S else 0.0
@@ -114,11 +117,17 @@ class Quota:
         )
         database.executemany(_UPSERT, rows)
 
+    def _set_patience(self, seconds: float) -> None:
+        self._database.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        self._patience_s = seconds
+
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        if not self._lock.acquire(timeout=TIMEOUT_S):
+    def _transaction(self, patience_s: float = TIMEOUT_S) -> Iterator[sqlite3.Connection]:
+        if not self._lock.acquire(timeout=patience_s):
             raise sqlite3.OperationalError("The quota file is locked.")
         try:
+            if self._patience_s != patience_s:
+                self._set_patience(patience_s)
             with self._database:  # commits at the end; rolls back on an error, also one of the commit
                 self._database.execute("BEGIN IMMEDIATE")
                 yield self._database
@@ -131,9 +140,9 @@ def _quota(path: str) -> Quota:
     return Quota(path)
 
 
-def charge(person_ids: Iterable[int]) -> Charge:
+def charge(person_ids: Iterable[int], patience_s: float = TIMEOUT_S) -> Charge:
     """Counts pings in QUOTA_FILE. Raises TooManyPings, BatchTooLarge or NeighbourUnavailable."""
     try:
-        return _quota(settings.QUOTA_FILE).charge(person_ids)
+        return _quota(settings.QUOTA_FILE).charge(person_ids, patience_s)
     except sqlite3.Error as fault:
         raise NeighbourUnavailable("The quota of pings cannot be read.") from fault

@@ -14,7 +14,7 @@ from django.core.exceptions import PermissionDenied
 
 from access.callers import PROCESSES, READERS, SENDERS, Caller, Kind
 from connect import neighbours
-from connect.errors import UnknownPerson
+from connect.errors import NeighbourUnavailable, UnknownPerson
 from locations import quota
 from locations.pings import Ping, Refusal, unknown_person
 from locations.storage import Bounds, Receipt
@@ -49,6 +49,31 @@ def submit(caller: Caller, pings: Sequence[Ping]) -> Receipt:
     except BaseException:
         charge.give_back()  # the client will send them again
         raise
+
+
+async def submit_at_once(caller: Caller, ping: Ping) -> bool:
+    """`submit` in an event loop, for the usual case: one good ping, and nothing to wait for but the broker.
+
+    False if it is not that case: then nothing was done, and `submit` decides. Raises NeighbourUnavailable.
+    """
+    submit_one = getattr(neighbours.pings(), "submit_at_once", None)
+    if submit_one is None or not caller.may(_MAY_SEND) or not caller.speaks_for(ping.person_id):
+        return False
+    if caller.kind is not Kind.INGEST:
+        return bool(await submit_one(ping))
+    if _refuse_by_time([ping]):
+        return False
+    try:
+        charge = quota.charge([ping.person_id], quota.AT_ONCE_S)
+    except (quota.TooManyPings, NeighbourUnavailable):
+        return False
+    is_submitted = False
+    try:
+        is_submitted = bool(await submit_one(ping))
+    finally:
+        if not is_submitted:
+            charge.give_back()
+    return is_submitted
 
 
 def _refuse_by_time(pings: Sequence[Ping]) -> dict[int, Refusal]:

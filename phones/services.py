@@ -45,7 +45,7 @@ def take(app: App, request: PhoneRequest, caller: Caller) -> Any:
     All are durable when it returns. Raises NoPerson, NeighbourUnavailable and what locations.services.submit
     raises: then the app keeps its positions and sends them again.
     """
-    reading = Reading(partial(_person_of, caller))
+    reading = Reading(partial(person_of, caller))
     app.read(request, reading)
     refused = Counter(reading.refused)
     if reading.pings:
@@ -56,7 +56,7 @@ def take(app: App, request: PhoneRequest, caller: Caller) -> Any:
     return app.answer
 
 
-def _person_of(caller: Caller, device: Any) -> int:
+def person_of(caller: Caller, device: Any) -> int:
     """The person of a phone: the token's. For a caller with several people the app names the person."""
     if caller.people is not None and caller.people[0] == caller.people[1]:
         return caller.people[0]
