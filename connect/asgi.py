@@ -353,7 +353,11 @@ def _application() -> Application:
 
     from connect.quick_lane import QuickLane  # noqa: PLC0415
     from locations import quick as locations  # noqa: PLC0415
+    from persons import quick as persons  # noqa: PLC0415
     from phones import quick as phones  # noqa: PLC0415
+
+    doors_of = {"locations": locations.DOORS | phones.DOORS, "persons": persons.DOORS}
+    doors = {path: door for app in settings.SERVED_APPS for path, door in doors_of.get(app, {}).items()}
 
     threads = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
     serves_only_pages = {*settings.SERVED_APPS} <= {"webapp"}  # no process to check a session cookie with
@@ -406,7 +410,7 @@ def _application() -> Application:
         timeout_s=settings.REQUEST_TIMEOUT_S,
         bodies=BodyReceiver(known),
         sender=sender,
-        quick_lane=QuickLane(locations.DOORS | phones.DOORS if "locations" in settings.SERVED_APPS else {}),
+        quick_lane=QuickLane(doors),
     )
 
 

@@ -1,8 +1,10 @@
-"""Combines calls that several threads make at the same time into one call."""
+"""Combines calls that several threads or tasks make at the same time into one call."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 MAX_KEYS = 500  # per batch
@@ -61,3 +63,33 @@ class _Batch(Generic[Key, Answer]):
         except Exception as error:  # noqa: BLE001 - every thread with a key in this batch raises it
             self.error = error
         self.is_done = True
+
+
+class AsyncCoalescer(Generic[Key, Answer]):
+    """As Coalescer, for the tasks of one event loop. The batches run in a thread of their own."""
+
+    def __init__(self, fetch: Fetch[Key, Answer]):
+        self._fetch = fetch
+        self._thread = ThreadPoolExecutor(1, "batch")
+        self._next: tuple[set[Key], asyncio.Future[Mapping[Key, Answer]]] | None = None
+        self._runner: asyncio.Task[None] | None = None
+
+    async def __call__(self, keys: AbstractSet[Key]) -> Mapping[Key, Answer]:
+        """The answers of the whole batch, which may contain other keys too."""
+        if self._next is None:
+            self._next = set(), asyncio.get_running_loop().create_future()
+        collected, answers = self._next
+        collected |= keys
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run())
+        return await asyncio.shield(answers)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._next is not None:
+            (keys, answers), self._next = self._next, None
+            try:
+                answers.set_result(await loop.run_in_executor(self._thread, self._fetch, keys))
+            except Exception as error:  # noqa: BLE001 - every call with a key in this batch raises it
+                answers.set_exception(error)
+        self._runner = None

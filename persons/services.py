@@ -47,6 +47,12 @@ def get_many(ids: Iterable[int]) -> dict[int, Person]:
     return {row[0]: Person(*row) for row in rows}
 
 
+def findable(ids: Iterable[int]) -> dict[int, Person]:
+    """As `get_many`, without people who are not findable."""
+    rows = models.Person.objects.filter(id__in=ids, findable=True).values_list(*FIELDS)
+    return {row[0]: Person(*row) for row in rows}
+
+
 def get(caller: Caller, person_id: int) -> Person | None:
     """The person with this id; None if unknown, or if the caller is another person."""
     return get_many([person_id]).get(person_id) if caller.speaks_for(person_id) else None

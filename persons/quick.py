@@ -1,0 +1,52 @@
+"""`GET /api/persons` with ids and nothing else, in the event loop (connect.quick_lane).
+
+Concurrent calls share one query. Only with ACCESS=open: a call of staff is first written to the audit log, which
+takes a thread.
+"""
+
+import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+import orjson
+
+from access.callers import Caller, Kind
+from connect import stale_cache
+from connect.coalescing import AsyncCoalescer
+from connect.quick_lane import Answer, Door
+from connect.request_body import Environ
+from persons import services
+
+MAX_IDS = 20
+_IDS = re.compile(rf"id=[0-9]{{1,18}}(&id=[0-9]{{1,18}}){{0,{MAX_IDS - 1}}}", re.ASCII)
+
+
+def _is_usual(environ: Environ) -> bool:
+    is_json = environ.get("HTTP_ACCEPT", "*/*") in ("*/*", "application/json")
+    return is_json and _IDS.fullmatch(environ["QUERY_STRING"]) is not None
+
+
+def _find(ids: AbstractSet[int]) -> Mapping[int, services.Person]:
+    return stale_cache.fetch(lambda: services.findable(ids))
+
+
+_people = AsyncCoalescer(_find)
+
+
+async def _take(environ: Environ, _body: bytes, caller: Caller) -> Answer | None:
+    if caller.kind is not Kind.OPEN:
+        return None
+    ids = {int(each.removeprefix("id=")) for each in environ["QUERY_STRING"].split("&")}
+    found = await _people(ids)
+    return Answer(orjson.dumps([found[each].to_wire() for each in sorted(ids) if each in found]))
+
+
+DOORS = {
+    "/api/persons": Door(
+        methods=("GET",),
+        status=200,
+        is_usual=_is_usual,
+        authorization=lambda environ, _body: environ.get("HTTP_AUTHORIZATION", ""),
+        take=_take,
+    )
+}
