@@ -1,7 +1,7 @@
 """`GET /api/persons` with ids and nothing else, in the event loop (connect.quick_lane).
 
-Concurrent calls share one query. Only with ACCESS=open: a call of staff is first written to the audit log, which
-takes a thread.
+Concurrent calls share one query. Only with ACCESS=open: a call of staff is first written to the audit log,
+which takes a thread.
 """
 
 import re

@@ -36,7 +36,8 @@ def read(request: PhoneRequest, reading: Reading) -> None:
 
 
 def _is_json(request: PhoneRequest) -> bool:
-    return request.content_type.partition(";")[0].strip().lower() == "application/json"
+    """Some clients send this Content-Type without a body."""
+    return bool(request.body) and request.content_type.partition(";")[0].strip().lower() == "application/json"
 
 
 def _parameters_of(request: PhoneRequest) -> dict[str, str]:
