@@ -4,10 +4,10 @@ Also makes tokens and sign-in links.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.contrib.auth import get_user
@@ -96,22 +96,85 @@ class CodeRefused(Exception):
     """A sign-in code gives no token. The text says why."""
 
 
+class Link(NamedTuple):
+    """A sign-in link and the names of its person."""
+
+    person_id: int
+    first_name: str
+    last_name: str
+    company_name: str
+    url: str
+
+
+MAX_LINKS = 10_000  # at once
+
+
 def make_link(person_id: int, *, name: str, expires: datetime, made_with: Token | None = None) -> str:
     """The URL of a sign-in link with a new one-time code. Raises ValidationError."""
-    code = SignInCode(name=name, person_id=person_id, expiry_date=expires, made_with=made_with)
-    key = SignInCode.objects.assign_key(code)
-    code.full_clean()
+    links = make_links([(person_id, person_id)], name=name, expires=expires, made_with=made_with)
+    if not links:
+        raise ValidationError({"person_id": f"There is no person {person_id}."})
+    return links[0].url
+
+
+def make_links(
+    ranges: Sequence[tuple[int, int]],
+    *,
+    expires: datetime,
+    name: str = "",
+    made_with: Token | None = None,
+) -> list[Link]:
+    """A sign-in link for each person in these disjoint ranges of ids, ordered by id, in one transaction.
+
+    Without a `name` a code has the name of its person. Raises ValidationError for more than MAX_LINKS people.
+    """
+    codes, links = [], []
     with transaction.atomic():
-        if not _lock_person(person_id):
-            raise ValidationError({"person_id": f"There is no person {person_id}."})
-        code.save()
-    return f"{settings.APP_URL.rstrip('/')}/#code={key}"
+        people = _lock_people(ranges, MAX_LINKS + 1)
+        if len(people) > MAX_LINKS:
+            raise ValidationError(f"At most {MAX_LINKS:,} sign-in links can be made at once.")
+        for person_id, first_name, last_name, company_name in people:
+            code = SignInCode(
+                name=name or f"{first_name} {last_name}"[:50],
+                person_id=person_id,
+                expiry_date=expires,
+                made_with=made_with,
+            )
+            key = SignInCode.objects.assign_key(code)
+            code.clean_fields()
+            codes.append(code)
+            url = f"{settings.APP_URL.rstrip('/')}/#code={key}"
+            links.append(Link(person_id, first_name, last_name, company_name, url))
+        SignInCode.objects.bulk_create(codes, batch_size=1000)
+    return links
 
 
-def exchange(code_key: str) -> tuple[Token, str]:
-    """A token for the person of a sign-in code, and the token's key. Raises CodeRefused.
+def _lock_people(ranges: Sequence[tuple[int, int]], limit: int) -> list[tuple[int, str, str, str]]:
+    """The people in these ranges of ids, locked against deletion until the transaction ends."""
+    firsts, lasts = [first for first, _ in ranges], [last for _, last in ranges]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, first_name, last_name, company_name "
+            "FROM unnest(%s::bigint[], %s::bigint[]) AS range (first, last) "
+            "JOIN persons_person ON id BETWEEN first AND last "
+            "ORDER BY id LIMIT %s FOR KEY SHARE OF persons_person",
+            [firsts, lasts, limit],
+        )
+        return list(cursor.fetchall())
 
-    One transaction marks the code as used and makes the token. So a crash leaves the code unused, and of two
+
+class SignedIn(NamedTuple):
+    """What a sign-in code gives: the token that reads, and the keys of both tokens."""
+
+    token: Token
+    key: str
+    ingest_key: str
+
+
+def exchange(code_key: str) -> SignedIn:
+    """Two tokens for the person of a sign-in code: one reads, the other sends pings. Raises CodeRefused.
+
+    One transaction marks the code as used and makes the tokens. So a crash leaves the code unused, and of two
     concurrent calls one is refused.
     """
     try:
@@ -134,11 +197,12 @@ def exchange(code_key: str) -> tuple[Token, str]:
                 "If you did not use it yourself, tell the organiser."
             )
         SignInCode.objects.filter(pk=code.pk).update(used_at=timezone.now())
-        token, token_key = make(
-            name=code.name, kind=Kind.PERSON, first_person_id=code.person_id, expiry_date=code.expiry_date
+        (token, key), (_, ingest_key) = (
+            make(name=code.name, kind=kind, first_person_id=code.person_id, expiry_date=code.expiry_date)
+            for kind in (Kind.PERSON, Kind.INGEST)
         )
         note(_caller(token), Question("POST exchange", People.of([code.person_id]), outcome="201"))
-    return token, token_key
+    return SignedIn(token, key, ingest_key)
 
 
 def _lock_person(person_id: int) -> bool:

@@ -56,6 +56,7 @@ class WhoAmI(APIView):
 _CODE = "31415926.53589793238462643383279502884197"
 _SIGNED_IN = {
     "token": "27182818.28459045235360287471352662497757",
+    "ingest_token": "14142135.62373095048801688724209698078569",
     "person_id": FINN["id"],
     "expires": "2026-06-10T09:00:00Z",
 }
@@ -70,12 +71,15 @@ class _CodeSerializer(StrictSerializer):
 @extend_schema_serializer(component_name="SignedIn")
 class _SignedIn(serializers.Serializer):
     token = serializers.CharField(help_text="A token of the kind `person`. No other answer contains it.")
+    ingest_token = serializers.CharField(
+        help_text="A token of the kind `ingest` that sends this person's pings. No other answer contains it."
+    )
     person_id = serializers.IntegerField()
-    expires = serializers.DateTimeField(help_text="When the token expires, UTC.")
+    expires = serializers.DateTimeField(help_text="When both tokens expire, UTC.")
 
 
 class Exchange(APIView):
-    """Exchanges the one-time code of a sign-in link for a token."""
+    """Exchanges the one-time code of a sign-in link for two tokens."""
 
     authentication_classes: list[Any] = []  # the code is the credential
     permission_classes: list[Any] = []
@@ -84,9 +88,10 @@ class Exchange(APIView):
     @extend_schema(
         operation_id="exchangeCode",
         tags=["access"],
-        summary="Exchange a sign-in code for a token",
+        summary="Exchange a sign-in code for tokens",
         description=(
-            "The code of a sign-in link can be exchanged once for a token of its person. The code is in the "
+            "The code of a sign-in link can be exchanged once for two tokens of its person: one reads the "
+            "person's data, the other sends the person's pings. The code is in the "
             "fragment of the link, which browsers do not send to a server, so the client sends it here. No "
             "token is needed."
         ),
@@ -94,7 +99,7 @@ class Exchange(APIView):
         responses={
             201: response_spec(
                 _SignedIn,
-                "The token is valid now. The code is not valid any more.",
+                "The tokens are valid now. The code is not valid any more.",
                 {"a person": _SIGNED_IN},
             ),
             **errors(
@@ -113,12 +118,13 @@ class Exchange(APIView):
         serializer = _CodeSerializer(data=object_body(request))
         serializer.is_valid(raise_exception=True)
         try:
-            token, token_key = services.exchange(serializer.validated_data["code"])
+            found = services.exchange(serializer.validated_data["code"])
         except services.CodeRefused as refused:
             raise exceptions.NotFound(str(refused)) from None
         signed_in = {
-            "token": token_key,
-            "person_id": token.first_person_id,
-            "expires": format_time(token.expiry_date),
+            "token": found.key,
+            "ingest_token": found.ingest_key,
+            "person_id": found.token.first_person_id,
+            "expires": format_time(found.token.expiry_date),
         }
         return Response(signed_in, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})

@@ -22,8 +22,9 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from access import audit
+from access import audit, badges
 from access.audit import MAX_IDS, People
+from access.services import MAX_LINKS
 from connect import dashboard
 from connect.dashboard import Figure
 from persons.csv_import import FINDABLE, Summary, WrongColumns, import_rows
@@ -171,7 +172,7 @@ class PersonAdmin(admin.ModelAdmin):
     search_help_text = "Parts of the first name, last name and company, in any order; or a person's id."
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions = ("export_selected",)
+    actions = ("export_selected", "make_badges")
     # With a callable default, Django detects changes by a hidden form field. A client can forge that field to
     # hide a change of `findable` from the change log.
     formfield_overrides = {models.BooleanField: {"show_hidden_initial": False}}
@@ -291,6 +292,17 @@ class PersonAdmin(admin.ModelAdmin):
     def export_selected(self, request: HttpRequest, queryset: QuerySet[Person]) -> HttpResponseBase:
         audit.set_people(request, audited_people(queryset))
         return download(queryset)
+
+    # --- badges
+
+    def has_badges_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request) and badges.may_make(request)
+
+    @admin.action(description="Make badges with sign-in codes", permissions=["badges"])
+    def make_badges(self, request: HttpRequest, queryset: QuerySet[Person]) -> HttpResponse:
+        audit.set_people(request, audited_people(queryset))
+        ids = queryset.order_by("id").values_list("id", flat=True)[: MAX_LINKS + 1]
+        return badges.respond(self, request, list(ids))
 
     # --- deleting
 

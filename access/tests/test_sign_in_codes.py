@@ -46,24 +46,27 @@ def exchange(api: APIClient) -> Callable[[str], Any]:
 
 
 @pytest.mark.django_db
-def test_a_code_is_exchanged_once_for_a_token(exchange: Callable[[str], Any], ann: Person) -> None:
+def test_a_code_is_exchanged_once_for_two_tokens(exchange: Callable[[str], Any], ann: Person) -> None:
     code = make_code(ann.id)
     answer = exchange(code)
     assert answer.status_code == 201, answer.content
     assert answer["Cache-Control"] == "no-store"
-    token = Token.objects.get()
+    token = Token.objects.get(kind=Kind.PERSON)
     assert answer.json()["person_id"] == ann.id
     key = answer.json()["token"]
     assert services.identify_tokens([key])[key] == Caller(
         Kind.PERSON, f"token {token.prefix}", (ann.id, ann.id), token.expiry_date.timestamp()
     )
-    assert token.expiry_date == SignInCode.objects.get().expiry_date
+    sender = services.identify_tokens([answer.json()["ingest_token"]])[answer.json()["ingest_token"]]
+    assert (sender.kind, sender.people) == (Kind.INGEST, (ann.id, ann.id))
+    expiry = SignInCode.objects.get().expiry_date
+    assert {each.expiry_date for each in Token.objects.all()} == {expiry}
     assert list(Question.objects.values_list("what", "person_id")) == [("POST exchange", ann.id)]
 
     second = exchange(code)
     assert second.status_code == 404
     assert "used before" in second.json()["detail"]
-    assert Token.objects.count() == 1
+    assert Token.objects.count() == 2
 
 
 @pytest.mark.django_db
@@ -169,4 +172,4 @@ def test_only_one_of_many_concurrent_exchanges_succeeds(server: Server, ann: Per
     for thread in threads:
         thread.join()
     assert sorted(one.status_code for one in answers) == [201] + [404] * 7
-    assert Token.objects.count() == 1
+    assert Token.objects.count() == 2

@@ -1,5 +1,6 @@
-"""`manage.py tokens make | link | list | revoke`: tokens and sign-in links without the admin site."""
+"""`manage.py tokens make | link | links | list | revoke`: tokens and sign-in links without the admin site."""
 
+import csv
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -71,6 +72,18 @@ class Command(BaseCommand):
             default=DEFAULT_DAYS,
             help="days until the link and its token expire, 1 to 3660 (default: %(default)s)",
         )
+        links = verbs.add_parser(
+            "links", help="make a sign-in link for each of some people and print them with the names, as CSV"
+        )
+        links.add_argument(
+            "--people", type=people, metavar="ID[-ID]", required=True, help="the first and last id"
+        )
+        links.add_argument(
+            "--days",
+            type=days,
+            default=DEFAULT_DAYS,
+            help="days until the links and their tokens expire, 1 to 3660 (default: %(default)s)",
+        )
         listing = verbs.add_parser(
             "list", help="print all tokens and links, newest first, without their secrets"
         )
@@ -82,6 +95,7 @@ class Command(BaseCommand):
         verbs: dict[str, Callable[..., None]] = {
             "make": self._make,
             "link": self._link,
+            "links": self._links,
             "list": self._list,
             "revoke": self._revoke,
         }
@@ -117,6 +131,17 @@ class Command(BaseCommand):
         except ValidationError as fault:
             raise CommandError(" ".join(fault.messages)) from None
         self.stdout.write(url)
+
+    def _links(self, *, people: tuple[int, int], days: int, **_: Any) -> None:
+        try:
+            links = services.make_links([people], expires=timezone.now() + timedelta(days=days))
+        except ValidationError as fault:
+            raise CommandError(" ".join(fault.messages)) from None
+        if not links:
+            raise CommandError(f"There is no person from {people[0]} to {people[1]}.")
+        table = csv.writer(self.stdout, lineterminator="\n")
+        table.writerow(services.Link._fields)
+        table.writerows(links)
 
     def _list(self, *, usable: bool, **_: Any) -> None:
         self.stdout.write(f"{'prefix':<10}{'kind':<9}{'state':<9}{'expires':<12}{'last used':<12}name")

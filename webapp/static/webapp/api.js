@@ -3,9 +3,9 @@ import { useEffect, useRef, useState } from "../vendor/htm/standalone.module.js"
 import { authOptions, reportRefused, getCredential } from "./credentials.js";
 
 export const API = document.documentElement.dataset.api;
+const EARLIEST = "1900-01-01T00:00:00Z"; // the API accepts no earlier ping
 const LATEST_MS = Date.parse("2100-01-01T00:00:00Z"); // the API accepts no later ping
 const SECOND = 1000;
-const LOOK_BACK_S = [10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400, 126 * 365 * 86_400];
 
 export class ApiError extends Error {
   /** `retryAfter`: seconds from the header Retry-After, if the response has one. */
@@ -116,29 +116,11 @@ export async function firstPingTime(filter, from, to, signal) {
   return row && creationTime(row);
 }
 
-/** Time in ms of the last ping before an instant; undefined if there is none.
- * Uses only requests in ascending order: a binary search finds the last second, one page its last ping. */
+/** Time in ms of the last ping before an instant; undefined if there is none. */
 export async function lastPingTime(filter, before, signal) {
-  let low;
-  let high = before;
-  const now = Math.min(Date.now(), before);
-  if ((low = await firstPingTime(filter, now, before, signal)) === undefined) {
-    high = now;
-    for (const seconds of LOOK_BACK_S) {
-      if ((low = await firstPingTime(filter, now - seconds * SECOND, high, signal)) !== undefined) break;
-      high = now - seconds * SECOND;
-    }
-  }
-  if (low === undefined) return undefined;
-  while (high - low > SECOND) {
-    const middle = Math.floor((low + high) / 2);
-    const found = await firstPingTime(filter, middle, high, signal);
-    if (found === undefined) high = middle;
-    else low = found;
-  }
-  const span = { start: isoTime(low), end: isoTime(high) };
-  const { rows } = await getPage("/api/locations", { ...filter, ...span, limit: 10_000 }, signal);
-  return Math.max(low, ...rows.map(creationTime));
+  const span = { start: EARLIEST, end: isoTime(before) };
+  const [row] = await get("/api/locations", { ...filter, ...span, order: "newest", limit: 1 }, signal);
+  return row && creationTime(row);
 }
 
 /** Time in ms of the newest ping. Pings in the future (a phone with a wrong clock) count only if there are no others. */

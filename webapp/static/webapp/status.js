@@ -1,6 +1,6 @@
 /** The status page: what each API process reports as ready, and the age of the newest ping. */
 import { html } from "../vendor/htm/standalone.module.js";
-import { API, get, hasNewerPing, newestPingTime, useLoaded, usePolling } from "./api.js";
+import { API, get, newestPingTime, useLoaded, usePolling } from "./api.js";
 import { ErrorNote, Loading } from "./components.js";
 import { ago, full } from "./format.js";
 
@@ -9,12 +9,7 @@ const TIMEOUT_MS = 5000;
 // Different processes may serve people, locations and connections, so each has a health check of its own.
 const HEALTH_CHECKS = { people: "/health/ready", locations: "/health/ready/locations", connections: "/health/ready/connections" };
 
-let newest; // cached between polls: a check for newer pings takes one request, a search takes many
-
-async function newestOfAll(signal) {
-  if (newest === undefined || (await hasNewerPing(newest, signal))) newest = await newestPingTime({}, signal);
-  return newest ?? null;
-}
+const newestOfAll = async (signal) => (await newestPingTime({}, signal)) ?? null;
 
 /** The state of each need by name. A process that does not answer is itself reported as out of reach. */
 async function needsOf(process, signal) {
