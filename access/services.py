@@ -21,6 +21,7 @@ from access import second_factor
 from access.audit import MAX_IDS, People, Question
 from access.callers import TOKEN_FORM, Caller, Kind, staff_caller
 from access.models import NEVER, SignInCode, Token
+from access.models import Question as AuditRow
 
 # The admin rights that a staff user needs for the other doors, which have no finer permissions.
 STAFF_RIGHTS = (
@@ -297,6 +298,12 @@ def may_be_about(person_id: int) -> Q:
     """Matches the rows of the audit log with this person's id, or with a range of ids that contains it."""
     in_range = Q(people__gt=MAX_IDS, first_person_id__lte=person_id, last_person_id__gte=person_id)
     return Q(person_id=person_id) | in_range
+
+
+def questions_about(person_id: int, limit: int) -> list[AuditRow]:
+    """The newest rows of the audit log about this person, newest first, without those of persons."""
+    rows = AuditRow.objects.filter(may_be_about(person_id)).exclude(kind=Kind.PERSON)
+    return list(rows.order_by("-at", "-id")[:limit])
 
 
 def _is_staff(user: Any) -> bool:

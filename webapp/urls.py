@@ -7,4 +7,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("people/<int:person_id>", views.page, name="person"),
     path("crowd", views.page, name="crowd"),
     path("status", views.page, name="status"),
+    path("share", views.page, name="share"),
 ]

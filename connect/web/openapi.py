@@ -147,8 +147,8 @@ def retry_after(result: Any, **_: Any) -> Any:
 def strict_bodies(result: Any, **_: Any) -> Any:
     """A drf-spectacular hook: a POST requires a body, and bodies allow no unknown fields but `id`."""
     for path in result["paths"].values():
-        if "post" in path:
-            path["post"]["requestBody"]["required"] = True
+        if body := path.get("post", {}).get("requestBody"):
+            body["required"] = True
     for name, component in result["components"]["schemas"].items():
         if name.endswith("Request") and component.get("type") == "object":
             component["additionalProperties"] = False

@@ -83,8 +83,14 @@ const sendJson = (method) => async (path, body, options = {}) => {
 export const put = sendJson("PUT");
 const post = sendJson("POST");
 
-/** Exchanges a one-time sign-in code for a token. */
-export const exchangeCode = async (code) => (await post("/api/caller/exchange", { code }, { credential: null })).token;
+/** Exchanges a one-time sign-in code for `{token, ingest_token}`. */
+export const exchangeCode = (code) => post("/api/caller/exchange", { code }, { credential: null });
+
+/** Sends a ping, or an array of pings. */
+export const sendPings = (pings, credential) => post("/api/locations", pings, { credential });
+
+/** Deletes a person. Resolves with the receipt. */
+export const erase = (id) => post(`/api/persons/${id}/erasure`, {});
 
 export async function getBlob(path) {
   return (await request(API + path, undefined, { headers: { Accept: "*/*" } })).blob();
@@ -126,11 +132,6 @@ export async function lastPingTime(filter, before, signal) {
 /** Time in ms of the newest ping. Pings in the future (a phone with a wrong clock) count only if there are no others. */
 export async function newestPingTime(filter, signal) {
   return (await lastPingTime(filter, nearFuture(), signal)) ?? (await lastPingTime(filter, LATEST_MS, signal));
-}
-
-/** Whether there is a ping newer than `ms`. */
-export async function hasNewerPing(ms, signal) {
-  return (await firstPingTime({}, ms + 1, Math.max(nearFuture(), ms + 2), signal)) !== undefined;
 }
 
 const nearFuture = () => Date.now() + 3_600_000;

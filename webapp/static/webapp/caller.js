@@ -3,6 +3,7 @@ import { createContext, html, useContext, useEffect, useRef, useState } from "..
 import { API, exchangeCode, getWithCredential } from "./api.js";
 import { nameOf } from "./components.js";
 import { getCredential, OPEN_ACCESS, SESSION, setCredential, subscribe, takeLinkFromAddress } from "./credentials.js";
+import { forgetSharing } from "./sharing.js";
 
 const INGEST_TOKEN = "This token is for a device: it can send pings, but it cannot read anything.";
 const SERVICE_TOKEN = "This token is for Connect’s own processes, not for people.";
@@ -40,7 +41,7 @@ async function callerOf(credential) {
 }
 
 /** State: `caller` once it is known; `signedOut`, perhaps with a `reason`; `replacement` if a link would replace the
- * caller; `brokenLink` if a link does not work; `loading`; `error`. Actions: `signIn`, `signOut`, `retry`, `decide`. */
+ * caller; `brokenLink` if a link does not work; `receipt` after the erasure of a person; `loading`; `error`. Actions: `signIn`, `signOut`, `retry`, `decide`. */
 export function useSignIn() {
   const [state, setState] = useState(OPEN_ACCESS ? { caller: { kind: "open" } } : { loading: true });
   const attempts = useRef(0);
@@ -78,17 +79,19 @@ export function useSignIn() {
     setState((old) => ({ loading: true, signedOut: old.signedOut }));
     try {
       if (link.code) {
-        link.credential = await exchangeCode(link.code);
+        const { token, ingest_token } = await exchangeCode(link.code);
+        link.credential = token;
+        link.ingestToken = ingest_token;
         link.code = null; // a code works once; a retry uses the credential
       }
       const [current, offered] = [await callerOf(getCredential()), await callerOf(link.credential)];
       if (current && offered && !isSame(current, offered)) {
         const names = { current: await displayName(getCredential(), current), offered: await displayName(link.credential, offered) };
-        return finish({ replacement: { ...names, credential: link.credential } });
+        return finish({ replacement: { ...names, link } });
       }
       pendingLink.current = null;
       if (current && !offered) return loadCaller(); // the offered session does not exist; the current caller stays
-      setCredential(link.credential);
+      setCredential(link.credential, link.ingestToken);
       return loadCaller();
     } catch (error) {
       const refused = link.code && [400, 404].includes(error.status);
@@ -105,21 +108,29 @@ export function useSignIn() {
     return loadCaller();
   };
   const retry = () => (pendingLink.current ? openLink(pendingLink.current) : loadCaller());
-  /** Answers a `replacement`; null keeps the current caller. */
-  const decide = (credential) => {
+  /** Answers a `replacement` with its link; null keeps the current caller. */
+  const decide = (link) => {
     pendingLink.current = null;
-    if (credential) setCredential(credential);
+    if (link) {
+      forgetSharing();
+      setCredential(link.credential, link.ingestToken);
+    }
     return loadCaller();
   };
   const signOut = () => {
     const reason = getCredential() === SESSION ? SESSION_REMAINS : undefined;
+    forgetSharing();
     setCredential(null);
     setState({ signedOut: true, reason });
   };
 
   useEffect(() => {
     const given = takeLinkFromAddress();
-    if (OPEN_ACCESS) return undefined;
+    const onErased = (receipt) => {
+      if (!OPEN_ACCESS) setCredential(null);
+      setState({ receipt });
+    };
+    if (OPEN_ACCESS) return subscribe(() => {}, onErased, () => {});
     if (given) openLink(given);
     else loadCaller();
     const onRefused = (credential) => {
@@ -134,7 +145,7 @@ export function useSignIn() {
       const link = takeLinkFromAddress();
       if (link) openLink(link);
     };
-    const unsubscribe = subscribe(onRefused, retry);
+    const unsubscribe = subscribe(onRefused, onErased, retry);
     addEventListener("hashchange", onHashChange);
     return () => {
       unsubscribe();

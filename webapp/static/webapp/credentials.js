@@ -2,29 +2,38 @@
  * their session of the admin site instead. Scripts cannot read its cookie, so only the word SESSION is stored. */
 
 const KEY = "connect.shown";
+const INGEST_KEY = "connect.sends"; // the token that sends this person's positions, if a sign-in link gave one
 
 export const OPEN_ACCESS = document.documentElement.dataset.access === "open"; // no caller needs a credential
 export const SESSION = "session";
 
-let fallback = null; // for browsers that block localStorage; lost when the page is closed
+const fallback = {}; // for browsers that block localStorage; lost when the page is closed
 
-export function getCredential() {
+function read(key) {
   try {
-    return localStorage.getItem(KEY);
+    return localStorage.getItem(key);
   } catch {
-    return fallback;
+    return fallback[key] ?? null;
   }
 }
 
-/** `null` removes the credential. */
-export function setCredential(credential) {
-  fallback = credential;
+function write(key, value) {
+  fallback[key] = value;
   try {
-    if (credential) localStorage.setItem(KEY, credential);
-    else localStorage.removeItem(KEY);
+    if (value) localStorage.setItem(key, value);
+    else localStorage.removeItem(key);
   } catch {
     // The fallback has it.
   }
+}
+
+export const getCredential = () => read(KEY);
+export const getIngestToken = () => read(INGEST_KEY);
+
+/** `null` removes the credential. Another credential's token for sending positions goes with it. */
+export function setCredential(credential, ingestToken = null) {
+  write(KEY, credential);
+  write(INGEST_KEY, ingestToken);
 }
 
 /** The sign-in link in the address: `{code}`, or `{credential}` if it comes from the admin site. It is in the fragment,
@@ -53,14 +62,20 @@ const events = new EventTarget();
 /** Tells the subscribers that the API refused a credential. */
 export const reportRefused = (credential) => events.dispatchEvent(new CustomEvent("refused", { detail: credential }));
 
-/** Calls `onRefused(credential)`, and `onChanged()` when another tab stores a credential. Returns the unsubscribe function. */
-export function subscribe(onRefused, onChanged) {
+/** Tells the subscribers that a person was erased, with the receipt. */
+export const reportErased = (receipt) => events.dispatchEvent(new CustomEvent("erased", { detail: receipt }));
+
+/** Calls `onErased(receipt)`, `onRefused(credential)`, and `onChanged()` when another tab stores a credential. Returns the unsubscribe function. */
+export function subscribe(onRefused, onErased, onChanged) {
+  const erased = (event) => onErased(event.detail);
   const refused = (event) => onRefused(event.detail);
   const stored = (event) => (event.key === KEY || event.key === null) && onChanged();
   events.addEventListener("refused", refused);
+  events.addEventListener("erased", erased);
   addEventListener("storage", stored);
   return () => {
     events.removeEventListener("refused", refused);
+    events.removeEventListener("erased", erased);
     removeEventListener("storage", stored);
   };
 }

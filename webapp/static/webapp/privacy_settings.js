@@ -1,13 +1,16 @@
-/** A person's privacy settings: whether others may find them, and the download of their data. */
+/** A person's privacy settings: whether others may find them, who looked at them, the download and the deletion of their data. */
 import { html, useState } from "../vendor/htm/standalone.module.js";
-import { get, getBlob, put, useLoaded } from "./api.js";
+import { erase, get, getBlob, put, useLoaded } from "./api.js";
 import { ErrorNote, Loading } from "./components.js";
+import { reportErased } from "./credentials.js";
 import { save } from "./export.js";
+import { dayAndClock, full } from "./format.js";
+import { forgetSharing } from "./sharing.js";
 
 export function PrivacySettings({ id }) {
   const path = `/api/persons/${id}`;
   const consent = useLoaded((signal) => get(`${path}/consent`, {}, signal), [id]);
-  const [{ busy, error: actionError }, setState] = useState({});
+  const [{ busy, error: actionError, confirming }, setState] = useState({});
   const attempt = (action) => async () => {
     setState({ busy: true });
     try {
@@ -23,6 +26,10 @@ export function PrivacySettings({ id }) {
     consent.reload();
   });
   const download = attempt(async () => save(await getBlob(`${path}/export`), `connect-person-${id}.zip`));
+  const eraseAll = attempt(async () => {
+    forgetSharing();
+    reportErased(await erase(id));
+  });
   const error = consent.error ?? actionError;
   return html`<section class="privacy" aria-labelledby="privacy">
     <h2 id="privacy">What others see of you</h2>
@@ -34,6 +41,40 @@ export function PrivacySettings({ id }) {
           <p class="soft">The change takes effect at once. The organisers always see your day.</p>`
       : error ? null : html`<${Loading}/>`}
     ${error ? html`<${ErrorNote} key=${error} error=${error} reload=${consent.error ? consent.reload : () => setState({})}/>` : null}
-    <p><button type="button" disabled=${busy} onClick=${download}>Download everything about me</button></p>
+    <${WhoLooked} id=${id}/>
+    <p class="actions"><button type="button" disabled=${busy} onClick=${download}>Download everything about me</button>
+      ${confirming ? null : html`<button type="button" disabled=${busy} onClick=${() => setState({ confirming: true })}>Delete everything about me</button>`}</p>
+    ${confirming ? html`<div class="note error" role="group" aria-labelledby="erase">
+      <p id="erase"><strong>Delete everything about you?</strong> Your name, all your positions, your encounters, your settings and your
+        access go at once, also from what others see. Nobody can undo this. A receipt with your number and no name stays.</p>
+      <p class="actions"><button type="button" disabled=${busy} onClick=${eraseAll}>Delete everything now</button>
+        <button type="button" autofocus onClick=${() => setState({})}>Keep my data</button></p></div>` : null}
   </section>`;
 }
+
+/** The audit log's questions about this person. */
+function WhoLooked({ id }) {
+  const [open, setOpen] = useState(false);
+  const questions = useLoaded(async (signal) => (open ? get(`/api/persons/${id}/questions`, {}, signal) : null), [id, open]);
+  const rows = questions.value;
+  return html`<details onToggle=${(event) => setOpen(event.target.open)}>
+    <summary>Who looked at me</summary>
+    ${questions.error ? html`<${ErrorNote} key=${questions.error} error=${questions.error} reload=${questions.reload}/>` : null}
+    ${open && questions.loading ? html`<${Loading}/>` : null}
+    ${rows?.length === 0 ? html`<p>Nobody asked about you alone. Organisers may have looked at everybody together.</p>` : null}
+    ${rows?.length ? html`<ul class="questions">${rows.map((each) => html`<li>
+      <b>${each.caller.replace(/^user /, "")}</b> ${ASKED[each.what] ?? each.what}${each.start ? ` from ${dayAndClock(Date.parse(each.start))}` : ""}
+      ${" "}<span class="soft">${full(Date.parse(each.at))}</span></li>`)}</ul>` : null}
+  </details>`;
+}
+
+const ASKED = {
+  "GET person": "looked at your name",
+  "GET people": "found you in a search",
+  "GET encounters": "looked at whom you met",
+  "GET connection": "looked at who was near you",
+  "GET locations": "looked at your positions",
+  "GET location": "looked at one of your positions",
+  "GET consent": "looked at your settings",
+  "GET export": "downloaded your data",
+};

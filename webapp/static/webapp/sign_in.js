@@ -2,6 +2,7 @@
 import { html, useState } from "../vendor/htm/standalone.module.js";
 import { API } from "./api.js";
 import { parseField } from "./credentials.js";
+import { full, plural } from "./format.js";
 
 export function SignIn({ reason, busy, signIn, returnTo }) {
   const [text, setText] = useState("");
@@ -34,7 +35,7 @@ export function SignIn({ reason, busy, signIn, returnTo }) {
 }
 
 /** Asks before a link replaces the caller who is signed in. */
-export function ConfirmReplace({ replacement: { current, offered, credential }, decide }) {
+export function ConfirmReplace({ replacement: { current, offered, link }, decide }) {
   return html`<main class="sign-in">
     <h1 tabindex="-1">Sign in as ${offered}?</h1>
     <p>You are signed in as <b>${current}</b>. The link that you opened signs in <b>${offered}</b>.</p>
@@ -42,7 +43,7 @@ export function ConfirmReplace({ replacement: { current, offered, credential }, 
       instead of your own.</p>
     <p class="choices">
       <button type="button" onClick=${() => decide(null)}>Stay signed in as ${current}</button>
-      <button type="button" onClick=${() => decide(credential)}>Sign in as ${offered}</button>
+      <button type="button" onClick=${() => decide(link)}>Sign in as ${offered}</button>
     </p>
     <p class="soft small">A link works once. This one is now used.</p>
   </main>`;
@@ -55,5 +56,16 @@ export function BrokenLink({ reason, retry }) {
     <p class="note error" role="alert">${reason}</p>
     <p>You are still signed in as before.</p>
     <p><button type="button" onClick=${retry}>Continue</button></p>
+  </main>`;
+}
+
+/** What follows the erasure of a person. */
+export function Receipt({ receipt }) {
+  return html`<main class="sign-in">
+    <h1 tabindex="-1">Everything about person ${receipt.person_id} is deleted</h1>
+    <p role="status">Deleted at ${full(Date.parse(receipt.erased_at))}: ${plural(receipt.pings, "position", "positions")},
+      ${" "}${plural(receipt.rejected_pings, "rejected position", "rejected positions")} and ${plural(receipt.tokens, "token", "tokens")}.</p>
+    <p>Positions that were on their way are dropped when they arrive. This receipt, with the number and without a name, stays at the organiser.</p>
+    <p><a class="button" href="/" target="_self">Close</a></p>
   </main>`;
 }
