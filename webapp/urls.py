@@ -8,4 +8,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("crowd", views.page, name="crowd"),
     path("status", views.page, name="status"),
     path("share", views.page, name="share"),
+    path("share.webmanifest", views.manifest, name="manifest"),
+    path("sw.js", views.service_worker, name="service-worker"),
 ]

@@ -1,13 +1,16 @@
 """The Connect APP: one page for all its paths. Its scripts read all data from the public REST API."""
 
+import hashlib
+import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 from csp.decorators import csp
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.templatetags.static import static
 from django.views.decorators.http import require_safe
 
 from connect import __version__, loopback
@@ -21,12 +24,51 @@ CSP_POLICY = {
     "default-src": [NONE],
     "script-src": [SELF],
     "style-src": [SELF],
+    "manifest-src": [SELF],
+    "worker-src": [SELF],
     "connect-src": [SELF, *loopback.origins(settings.API_URL)],
     "img-src": [SELF, "data:", *([f"{_TILES.scheme}://{_TILES.netloc}"] if _TILES.netloc else [])],
     "base-uri": [NONE],
     "form-action": [SELF],
     "frame-ancestors": [NONE],
 }
+# The files of the page, which a phone keeps for when it has no network (webapp/sw.js).
+FILES = [
+    "vendor/htm/standalone.module.js",
+    "vendor/leaflet/leaflet.css",
+    "vendor/leaflet/leaflet.js",
+    "vendor/leaflet.heat/leaflet-heat.js",
+    "webapp/app.css",
+    "webapp/icon.svg",
+    *MODULES,
+]
+
+
+@require_safe
+def manifest(request: HttpRequest) -> JsonResponse:
+    """Lets a phone install the page that shares its position."""
+    content = {
+        "name": "Connect",
+        "short_name": "Connect",
+        "description": "Share your position at an event and see whom you meet.",
+        "start_url": "/share",
+        "scope": "/",
+        "display": "standalone",
+        "background_color": "#fbfaf7",
+        "theme_color": "#0b6e63",
+        "icons": [{"src": static("webapp/icon.svg"), "sizes": "any", "type": "image/svg+xml"}],
+    }
+    return JsonResponse(content, content_type="application/manifest+json")
+
+
+@csp(CSP_POLICY)
+@require_safe
+def service_worker(request: HttpRequest) -> HttpResponse:
+    """The script that keeps the page's files. A change of any file gives it another name for its store."""
+    files = [static(name) for name in FILES]
+    digest = hashlib.sha256(json.dumps([__version__, *files]).encode()).hexdigest()[:12]
+    context = {"files": json.dumps(files), "digest": digest}
+    return render(request, "webapp/sw.js", context, content_type="text/javascript")
 
 
 @csp(CSP_POLICY)

@@ -20,11 +20,17 @@ async function loadCompany(id, signal) {
   return found.filter((each) => Date.parse(each.end) > now - TOGETHER_MS);
 }
 
+/** Keeps the page for a phone without a network. Browsers allow it on localhost and over TLS. */
+function keepPage() {
+  navigator.serviceWorker?.register("/sw.js").catch(() => {}); // the page works without it
+}
+
 export function Share({ id }) {
   const sharing = useSharing(id);
   const [agreed, setAgreed] = useState(isSharing(id));
   const company = useLoaded((signal) => loadCompany(id, signal), [id]);
   usePolling([company], POLL_S, sharing.on);
+  useEffect(keepPage, []);
   const canSend = OPEN_ACCESS || getIngestToken();
   const begin = () => {
     setAgreed(true);
@@ -42,7 +48,7 @@ export function Share({ id }) {
     ${sharing.problem ? html`<p class="note error" role="alert">${sharing.problem}</p>` : null}
     <section aria-labelledby="company">
       <h2 id="company">With me now</h2>
-      <${Company} company=${company} on=${sharing.on}/>
+      <${Company} company=${company} sharing=${sharing}/>
     </section>
     <p><a class="button" href=${`/people/${id}`}>My day: whom I met, where and when</a></p>
     <${PrivacySettings} id=${id}/>
@@ -65,7 +71,8 @@ function Switch({ sharing }) {
     ${on ? html`<p class="soft small">Keep this page open: a browser shares nothing in the background. The screen stays on.</p>` : null}`;
 }
 
-function Company({ company: { value, error, reload }, on }) {
+function Company({ company: { value, error, reload }, sharing: { on, problem } }) {
+  if (error && problem) return null; // one cause, reported above
   if (error) return html`<${ErrorNote} key=${error} error=${error} reload=${reload}/>`;
   if (!value) return html`<${Loading}/>`;
   if (!value.length) return html`<p class="soft" role="status">${on ? "Nobody yet. People appear here when you are together for a minute and both may be found." : "Turn sharing on to see whom you are with."}</p>`;

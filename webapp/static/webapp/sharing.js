@@ -92,11 +92,15 @@ class Sender {
   }
 
   async take({ coords, timestamp }) {
+    const now = Date.now();
+    // The position is at most PERIOD_MS old, because it was asked for so. Some browsers give the time when the phone
+    // moved last instead.
+    const time = now - PERIOD_MS < timestamp && timestamp <= now ? timestamp : now;
     const ping = {
       person_id: this.id,
       latitude: coords.latitude,
       longitude: coords.longitude,
-      creation_time: new Date(timestamp).toISOString(),
+      creation_time: new Date(time).toISOString(),
       ...(coords.accuracy > 0 ? { accuracy: Math.min(coords.accuracy, 100_000) } : {}),
     };
     await queue.add(this.id, ping);
