@@ -64,7 +64,7 @@ def respond(model_admin: ModelAdmin, request: HttpRequest, person_ids: list[int]
     if form.is_valid():
         end = datetime.combine(form.cleaned_data["valid_until"], time.max, UTC)
         try:
-            links = services.make_links([(each, each) for each in person_ids], expires=end)
+            links = services.make_links([(each, each) for each in person_ids], expires=end, page="share")
         except ValidationError as fault:
             form.add_error(None, fault)
         else:

@@ -123,11 +123,13 @@ def make_links(
     *,
     expires: datetime,
     name: str = "",
+    page: str = "",
     made_with: Token | None = None,
 ) -> list[Link]:
     """A sign-in link for each person in these disjoint ranges of ids, ordered by id, in one transaction.
 
-    Without a `name` a code has the name of its person. Raises ValidationError for more than MAX_LINKS people.
+    Without a `name` a code has the name of its person. `page` is the page of the app that the link opens,
+    such as `share`. Raises ValidationError for more than MAX_LINKS people.
     """
     codes, links = [], []
     with transaction.atomic():
@@ -144,7 +146,7 @@ def make_links(
             key = SignInCode.objects.assign_key(code)
             code.clean_fields()
             codes.append(code)
-            url = f"{settings.APP_URL.rstrip('/')}/#code={key}"
+            url = f"{settings.APP_URL.rstrip('/')}/{page}#code={key}"
             links.append(Link(person_id, first_name, last_name, company_name, url))
         SignInCode.objects.bulk_create(codes, batch_size=1000)
     return links

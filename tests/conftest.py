@@ -15,7 +15,7 @@ from tests.system import API, APP, STAGES, System, a_system
 SHARED = {
     "system": "app app_edges app_live app_states docs drawings hosts journey phone_samples postman "
     "unreadable_requests",
-    "guarded": "access app_access fuzz parity phones",
+    "guarded": "access app_access fuzz organisers_hour parity phones",
 }
 # Modules whose tests start systems of their own, the longest first.
 LONG = ("attacks", "faults", "walk", "leaving_kafka", "secrets", "tls")

@@ -45,7 +45,7 @@ FILES = [
 
 
 @require_safe
-def manifest(request: HttpRequest) -> JsonResponse:
+def manifest(_request: HttpRequest) -> JsonResponse:
     """Lets a phone install the page that shares its position."""
     content = {
         "name": "Connect",

@@ -134,7 +134,8 @@ class Command(BaseCommand):
 
     def _links(self, *, people: tuple[int, int], days: int, **_: Any) -> None:
         try:
-            links = services.make_links([people], expires=timezone.now() + timedelta(days=days))
+            expires = timezone.now() + timedelta(days=days)
+            links = services.make_links([people], expires=expires, page="share")
         except ValidationError as fault:
             raise CommandError(" ".join(fault.messages)) from None
         if not links:

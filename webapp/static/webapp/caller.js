@@ -2,7 +2,7 @@
 import { createContext, html, useContext, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { API, exchangeCode, getWithCredential } from "./api.js";
 import { nameOf } from "./components.js";
-import { getCredential, OPEN_ACCESS, SESSION, setCredential, subscribe, takeLinkFromAddress } from "./credentials.js";
+import { getCredential, OPEN_ACCESS, rememberCaller, rememberedCaller, SESSION, setCredential, subscribe, takeLinkFromAddress } from "./credentials.js";
 import { forgetSharing } from "./sharing.js";
 
 const INGEST_TOKEN = "This token is for a device: it can send pings, but it cannot read anything.";
@@ -60,10 +60,15 @@ export function useSignIn() {
     setState((old) => ({ loading: true, signedOut: old.signedOut })); // keeps the sign-in form and its text
     try {
       const caller = await getWithCredential(credential, "/api/caller");
-      if (caller.kind !== "ingest") return finish({ caller });
+      if (caller.kind !== "ingest") {
+        rememberCaller(caller);
+        return finish({ caller });
+      }
       setCredential(null);
       finish({ signedOut: true, reason: INGEST_TOKEN });
     } catch (error) {
+      const remembered = error.status ? null : rememberedCaller();
+      if (remembered) return finish({ caller: remembered }); // without a network
       if (![401, 403].includes(error.status)) return finish({ error });
       if (getCredential() === credential) setCredential(null);
       // This call answers with 403 only to service tokens.

@@ -2,6 +2,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { get, put, useLoaded } from "./api.js";
 import { ErrorNote, Loading, nameOf } from "./components.js";
+import { isSharing } from "./sharing.js";
 
 /** Shows its children once the person has decided. */
 export function ConsentGate({ id, signOut, children }) {
@@ -13,7 +14,8 @@ export function ConsentGate({ id, signOut, children }) {
   useEffect(() => {
     if (wasAsked.current) document.querySelector("h1")?.focus({ preventScroll: true });
   }, [undecided]);
-  if (consent.value && !undecided) return children;
+  const decidedBefore = consent.error && isSharing(id); // without a network
+  if ((consent.value && !undecided) || decidedBefore) return children;
   if (undecided) return html`<${Question} id=${id} path=${path} signOut=${signOut} onDecided=${consent.reload}/>`;
   return html`<main class="sign-in">${consent.error
     ? html`<h1 tabindex="-1">Connect</h1><${ErrorNote} key=${consent.error} error=${consent.error} reload=${consent.reload}/>`

@@ -7,6 +7,7 @@ const INGEST_KEY = "connect.sends"; // the token that sends this person's positi
 export const OPEN_ACCESS = document.documentElement.dataset.access === "open"; // no caller needs a credential
 export const SESSION = "session";
 
+const CALLER_KEY = "connect.caller"; // who the credential belongs to, for a page that is opened without a network
 const fallback = {}; // for browsers that block localStorage; lost when the page is closed
 
 function read(key) {
@@ -34,7 +35,12 @@ export const getIngestToken = () => read(INGEST_KEY);
 export function setCredential(credential, ingestToken = null) {
   write(KEY, credential);
   write(INGEST_KEY, ingestToken);
+  write(CALLER_KEY, null);
 }
+
+export const rememberCaller = (caller) => write(CALLER_KEY, JSON.stringify(caller));
+/** The caller of the stored credential when the API was last reached; null if it never was. */
+export const rememberedCaller = () => JSON.parse(read(CALLER_KEY));
 
 /** The sign-in link in the address: `{code}`, or `{credential}` if it comes from the admin site. It is in the fragment,
  * which browsers send to no server, and is removed from the address at once. */
