@@ -42,6 +42,8 @@ STATUSES = {
     "POST /api/caller/exchange": {"201", "400", "404", "406", "413", "415", "503"},
     "GET /api/locations": {"200", "400", "404", "406", "413", "503"},
     "GET /api/persons/{person_id}/export": {"200", "400", "404", "406", "503"},
+    "POST /api/persons/{person_id}/erasure": {"200", "400", "404", "406", "503"},
+    "GET /api/persons/{person_id}/questions": {"200", "400", "404", "406", "503"},
     "POST /api/locations": {"202", "207", "400", "404", "406", "413", "415", "503"},
     "GET /api/locations/{location_id}": {"200", "400", "404", "406", "503"},
     "POST /api/phones/owntracks": {"200", "400", "406", "413", "415", "503"},
