@@ -1,9 +1,7 @@
 """People in the admin site: search, import, export, and deletion with their pings."""
 
-import csv
 import io
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from django import forms
@@ -27,11 +25,11 @@ from access.audit import MAX_IDS, People
 from access.services import MAX_LINKS
 from connect import dashboard
 from connect.dashboard import Figure
-from persons.csv_import import FINDABLE, Summary, WrongColumns, import_rows
+from persons.csv_export import csv_blocks
+from persons.csv_import import Summary, WrongColumns, import_rows
 from persons.models import Person
-from persons.services import FIELDS, MAX_ID
+from persons.services import MAX_ID
 
-BLOCK = 2000  # rows that an export holds in memory
 SUGGESTIONS = 20
 MAX_NAMED = 20  # people listed by name in a deletion's confirmation
 LINE_LIMIT = 64 * 1024  # characters; no valid row is longer
@@ -85,33 +83,6 @@ class CompanyFilter(admin.ListFilter):
 
 
 # --- CSV -----------------------------------------------------------------------------------------
-
-
-class _Buffer(io.StringIO):
-    """A text buffer that reading empties."""
-
-    def take(self) -> str:
-        text = self.getvalue()
-        self.seek(0)
-        self.truncate()
-        return text
-
-
-def csv_blocks(people: QuerySet[Person]) -> Iterator[str]:
-    """A table that import_rows can read, in blocks from one snapshot.
-
-    Names are not changed, even if a spreadsheet would read them as formulas: an escape such as a leading
-    apostrophe would be imported as part of the name. The import page explains how to open the file.
-    """
-    buffer = _Buffer()
-    writer = csv.writer(buffer)
-    writer.writerow((*FIELDS, FINDABLE))
-    rows = people.order_by("id").values_list(*FIELDS, FINDABLE).iterator(chunk_size=BLOCK)
-    while block := list(islice(rows, BLOCK)):
-        writer.writerows([*names, "true" if findable else "false"] for *names, findable in block)
-        yield buffer.take()
-    if rest := buffer.take():
-        yield rest
 
 
 def download(people: QuerySet[Person]) -> StreamingHttpResponse:

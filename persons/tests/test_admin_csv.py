@@ -178,10 +178,10 @@ def test_a_large_upload_is_read_from_disk(admin_client: Client, settings: Any) -
     [
         (None, "Choose a file."),
         (b"", "The file is empty."),
-        ("id;first_name;last_name;company_name\n5;A;B;C\n", "The columns must be id, first_name"),
+        ("first_name;last_name;company_name;age\nA;B;C;5\n", "company_name, age."),
         ("id,first_name,last_name\n5,A,B\n", "The columns must be id, first_name"),
         ("\n\n\n", "no such line was found"),
-        ((HEADER + "5,A,B,C\n").encode("utf-16"), "The columns must be id, first_name"),
+        ((HEADER + "5,A,B,C\n").encode("utf-16"), "Save it as CSV UTF-8"),
         (b"PK\x03\x04\x14\x00\x06\x00", "The columns must be id, first_name"),
         (b"\x00" * 1000, "The columns must be id, first_name"),
     ],
