@@ -25,6 +25,7 @@ from access.audit import MAX_IDS, People
 from access.services import MAX_LINKS
 from connect import dashboard
 from connect.dashboard import Figure
+from persons import id_ranges
 from persons.csv_export import csv_blocks
 from persons.csv_import import Summary, WrongColumns, import_rows
 from persons.models import Person
@@ -32,6 +33,7 @@ from persons.services import MAX_ID
 
 SUGGESTIONS = 20
 MAX_NAMED = 20  # people listed by name in a deletion's confirmation
+MAX_RANGES = 5000  # in the form for the people of an import; bounds the page
 LINE_LIMIT = 64 * 1024  # characters; no valid row is longer
 
 VIEW_LOCATIONS = "locations.view_location"
@@ -184,6 +186,7 @@ class PersonAdmin(admin.ModelAdmin):
         wrap = self.admin_site.admin_view
         return [
             path("import/", wrap(self.import_view), name="persons_person_import"),
+            path("imported/", wrap(self.imported_view), name="persons_person_imported"),
             path("export/", wrap(self.export_view), name="persons_person_export"),
             path("companies/", wrap(self.companies_view), name="persons_person_companies"),
             *super().get_urls(),
@@ -244,9 +247,31 @@ class PersonAdmin(admin.ModelAdmin):
             "form": form,
             "summary": summary,
             "more_refused": summary.refused_count - len(summary.refused) if summary else 0,
+            **(self._ids(request, summary) if summary else {}),
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/persons/person/import.html", context)
+
+    def _ids(self, request: HttpRequest, summary: Summary) -> dict[str, Any]:
+        """The ids of an import: texts to show, and if the user may download the people, a text to post."""
+        ranges = id_ranges.of(summary.ids)
+        may_download = self.has_view_permission(request) and 0 < len(ranges) <= MAX_RANGES
+        return {
+            "people": id_ranges.summary(summary.ids),
+            "assigned": id_ranges.summary(summary.assigned),
+            "posted_ids": id_ranges.text(ranges) if may_download else "",
+        }
+
+    def imported_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Exports the people of one import, whose ids the page of its result posts."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            people = id_ranges.people(id_ranges.parse(request.POST.get("ids", "")))
+        except ValueError:
+            return redirect("admin:persons_person_changelist")
+        audit.set_people(request, audited_people(people))
+        return download(people)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """Exports all people that the list with the same query shows, from all its pages."""
