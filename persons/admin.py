@@ -1,9 +1,7 @@
 """People in the admin site: search, import, export, and deletion with their pings."""
 
-import csv
 import io
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from django import forms
@@ -27,13 +25,15 @@ from access.audit import MAX_IDS, People
 from access.services import MAX_LINKS
 from connect import dashboard
 from connect.dashboard import Figure
-from persons.csv_import import FINDABLE, Summary, WrongColumns, import_rows
+from persons import id_ranges
+from persons.csv_export import csv_blocks
+from persons.csv_import import Summary, WrongColumns, import_rows
 from persons.models import Person
-from persons.services import FIELDS, MAX_ID
+from persons.services import MAX_ID
 
-BLOCK = 2000  # rows that an export holds in memory
 SUGGESTIONS = 20
 MAX_NAMED = 20  # people listed by name in a deletion's confirmation
+MAX_RANGES = 5000  # in the form for the people of an import; bounds the page
 LINE_LIMIT = 64 * 1024  # characters; no valid row is longer
 
 VIEW_LOCATIONS = "locations.view_location"
@@ -85,33 +85,6 @@ class CompanyFilter(admin.ListFilter):
 
 
 # --- CSV -----------------------------------------------------------------------------------------
-
-
-class _Buffer(io.StringIO):
-    """A text buffer that reading empties."""
-
-    def take(self) -> str:
-        text = self.getvalue()
-        self.seek(0)
-        self.truncate()
-        return text
-
-
-def csv_blocks(people: QuerySet[Person]) -> Iterator[str]:
-    """A table that import_rows can read, in blocks from one snapshot.
-
-    Names are not changed, even if a spreadsheet would read them as formulas: an escape such as a leading
-    apostrophe would be imported as part of the name. The import page explains how to open the file.
-    """
-    buffer = _Buffer()
-    writer = csv.writer(buffer)
-    writer.writerow((*FIELDS, FINDABLE))
-    rows = people.order_by("id").values_list(*FIELDS, FINDABLE).iterator(chunk_size=BLOCK)
-    while block := list(islice(rows, BLOCK)):
-        writer.writerows([*names, "true" if findable else "false"] for *names, findable in block)
-        yield buffer.take()
-    if rest := buffer.take():
-        yield rest
 
 
 def download(people: QuerySet[Person]) -> StreamingHttpResponse:
@@ -213,6 +186,7 @@ class PersonAdmin(admin.ModelAdmin):
         wrap = self.admin_site.admin_view
         return [
             path("import/", wrap(self.import_view), name="persons_person_import"),
+            path("imported/", wrap(self.imported_view), name="persons_person_imported"),
             path("export/", wrap(self.export_view), name="persons_person_export"),
             path("companies/", wrap(self.companies_view), name="persons_person_companies"),
             *super().get_urls(),
@@ -273,9 +247,31 @@ class PersonAdmin(admin.ModelAdmin):
             "form": form,
             "summary": summary,
             "more_refused": summary.refused_count - len(summary.refused) if summary else 0,
+            **(self._ids(request, summary) if summary else {}),
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/persons/person/import.html", context)
+
+    def _ids(self, request: HttpRequest, summary: Summary) -> dict[str, Any]:
+        """The ids of an import: texts to show, and if the user may download the people, a text to post."""
+        ranges = id_ranges.of(summary.ids)
+        may_download = self.has_view_permission(request) and 0 < len(ranges) <= MAX_RANGES
+        return {
+            "people": id_ranges.summary(summary.ids),
+            "assigned": id_ranges.summary(summary.assigned),
+            "posted_ids": id_ranges.text(ranges) if may_download else "",
+        }
+
+    def imported_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Exports the people of one import, whose ids the page of its result posts."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            people = id_ranges.people(id_ranges.parse(request.POST.get("ids", "")))
+        except ValueError:
+            return redirect("admin:persons_person_changelist")
+        audit.set_people(request, audited_people(people))
+        return download(people)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """Exports all people that the list with the same query shows, from all its pages."""

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,9 +13,12 @@ from django.db import connection, transaction
 
 from persons.services import FIELDS
 
-FINDABLE = "findable"  # the column may be missing, and a cell may be empty
+FINDABLE = "findable"
+COLUMNS = (*FIELDS, FINDABLE)
+OPTIONAL = ("id", FINDABLE)  # these columns may be missing, and their cells may be empty
 
 BATCH = 5000
+MAX_WITHOUT_ID = 100_000  # rows of a file; they are held in memory until the rows with ids are stored
 MAX_EXAMPLES = 20
 MAX_NAME = 255
 MAX_IMPORTED_ID = 2**53 - 1  # leaves room in the sequence, and JavaScript reads it exactly
@@ -22,10 +26,12 @@ MAX_IMPORTED_ID = 2**53 - 1  # leaves room in the sequence, and JavaScript reads
 _MAX_EXTRA_LINES = 12
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": None}
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
+_SEPARATORS = ",;\t"
+_UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")  # its byte order marks, as bytes that are not UTF-8
 
 
 class WrongColumns(ValueError):
-    """The columns are not FIELDS and optionally FINDABLE. Nothing was written."""
+    """The columns are not COLUMNS, of which those in OPTIONAL may be missing. Nothing was written."""
 
 
 class Refusal(NamedTuple):
@@ -45,6 +51,10 @@ class Summary:
     repeats: int = 0
     refused_count: int = 0
     refused: list[Refusal] = field(default_factory=list)  # the first MAX_EXAMPLES
+    # The ids of all people of the import; of rows without an id, the new ids and those of existing people.
+    ids: "array[int]" = field(default_factory=lambda: array("q"), compare=False)
+    assigned: "array[int]" = field(default_factory=lambda: array("q"), compare=False)
+    recognised: "array[int]" = field(default_factory=lambda: array("q"), compare=False)
 
     def refuse(self, line: int, reason: str) -> None:
         self.refused_count += 1
@@ -73,21 +83,30 @@ def import_rows(
 ) -> Summary:
     """Stores the people of a CSV table under their ids. Raises WrongColumns.
 
-    The id of an erased person is refused, unless `restore_erased` is set. `lines` are the lines of a text
-    file opened with errors="surrogateescape", so that a row with bytes that are not UTF-8 is refused with its
-    line. Each batch is one transaction: an interrupted import can be run again, and a given `summary` is
-    correct after each batch.
+    A row without an id means a person with these names whom no other row means; if there is none, a new
+    person with the next id. The id of an erased person is refused, unless `restore_erased` is set.
+
+    `lines` are the lines of a text file opened with errors="surrogateescape", so that a row with bytes that
+    are not UTF-8 is refused with its line. Each batch is one transaction: an interrupted import can be run
+    again, and a given `summary` is correct after each batch.
     """
     summary = Summary() if summary is None else summary
     records = _records(lines)
     order = _order(records)
     batch: dict[int, _Row] = {}
+    # Stored last: a new id must not be one of the file, and rows with ids come first in the choice of people.
+    without_id: list[tuple[Names, bool | None]] = []
     for line, cells in records:
         try:
             person_id, names, findable = _person(cells, order)
+            if person_id is None and len(without_id) == MAX_WITHOUT_ID:
+                raise ValueError(f"A file may have {MAX_WITHOUT_ID:,} rows without an id; split the file.")
         except ValueError as fault:
             summary.read += 1
             summary.refuse(line, str(fault))
+            continue
+        if person_id is None:
+            without_id.append((names, findable))
             continue
         known = batch.get(person_id)
         if known is not None and (known.names, known.findable) == (names, findable):
@@ -98,6 +117,8 @@ def import_rows(
             batch = {}
         batch[person_id] = _Row(names, findable, [line])
     _store(batch, update=update, restore_erased=restore_erased, summary=summary)
+    for start in range(0, len(without_id), BATCH):
+        _store_without_id(without_id[start : start + BATCH], update=update, summary=summary)
     return summary
 
 
@@ -105,7 +126,10 @@ def import_rows(
 
 
 def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | None]]:
-    """The rows that are not blank, each with its line; None instead of cells if a row is not valid CSV."""
+    """The rows that are not blank, each with its line; None instead of cells if a row is not valid CSV.
+
+    The first of them is the header, whose separator is that of the table.
+    """
     source = iter(lines)
     pushed_back: deque[str] = deque()
 
@@ -113,8 +137,12 @@ def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | None]]:
         return pushed_back.popleft() if pushed_back else next(source, "")
 
     number = 0
+    separator = ""
     while text := next_line():
         number += 1
+        if number == 1 and text.startswith(_UTF_16):
+            raise WrongColumns("The file is in UTF-16. Save it as CSV UTF-8 and import that file.")
+        delimiter = separator or _separator(text)
         extra_lines: list[str] = []
         if '"' in text:
             while text.count('"') % 2 and len(extra_lines) < _MAX_EXTRA_LINES and (more := next_line()):
@@ -125,46 +153,66 @@ def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | None]]:
                 pushed_back.extendleft(reversed(extra_lines))
                 continue
             try:
-                cells = next(csv.reader([text], strict=True), [])
+                cells = next(csv.reader([text], delimiter=delimiter, strict=True), [])
             except csv.Error:
                 yield number, None
                 pushed_back.extendleft(reversed(extra_lines))
                 continue
         else:
-            cells = text.rstrip("\r\n").split(",")
+            cells = text.rstrip("\r\n").split(delimiter)
         if any(map(str.strip, cells)):
+            separator = delimiter
             yield number, cells
         number += len(extra_lines)
 
 
+def _separator(header: str) -> str:
+    """The separator with which a line names the most columns."""
+
+    def columns(separator: str) -> tuple[int, int]:
+        return sum(_column(cell) in COLUMNS for cell in header.split(separator)), header.count(separator)
+
+    return max(_SEPARATORS, key=columns)
+
+
+def _column(cell: str) -> str:
+    """The name of a column from its cell in the header: `First name` is first_name."""
+    name = re.sub(r'[\s"\ufeff-]+', "_", cell).strip("_").lower()
+    return "company_name" if name == "company" else name
+
+
 def _order(records: Iterator[tuple[int, list[str] | None]]) -> list[int]:
-    """The positions of FIELDS, and of FINDABLE if present, from the header row."""
-    cells = next(records, (0, []))[1] or []
-    names = [cell.strip().removeprefix("\ufeff") for cell in cells]
-    wanted = ", ".join(FIELDS)
+    """The positions of COLUMNS from the header row; -1 for a missing one."""
+    line, cells = next(records, (0, None))
+    names = [_column(cell) for cell in cells or []]
     if not names:
-        raise WrongColumns(f"The first line must name the columns {wanted}; no such line was found.")
-    missing = [name for name in FIELDS if name not in names]
-    unknown = [name for name in names if name not in (*FIELDS, FINDABLE)]
-    if missing or unknown or len(names) > len(set(names)):
-        found = ", ".join(name.encode("ascii", "backslashreplace").decode()[:40] for name in names[:20])
         raise WrongColumns(
-            f"The columns must be {wanted} and optionally {FINDABLE}, in any order, separated by commas; "
-            f"found: {found}."
+            f"The first line must name the columns {', '.join(COLUMNS)}; no such line was found."
         )
-    return [names.index(name) for name in (*FIELDS, FINDABLE) if name in names]
+    missing = [name for name in COLUMNS if name not in (*names, *OPTIONAL)]
+    unknown = [name for name in names if name not in COLUMNS]
+    if missing or unknown or len(names) > len(set(names)):
+        found = ", ".join(
+            cell.strip().encode("ascii", "backslashreplace").decode()[:40] for cell in (cells or [])[:20]
+        )
+        raise WrongColumns(
+            f"The columns must be {', '.join(COLUMNS)}, in any order, separated by commas, semicolons or "
+            f"tabs; {' and '.join(OPTIONAL)} may be missing. Found in line {line}: {found}."
+        )
+    return [names.index(name) if name in names else -1 for name in COLUMNS]
 
 
-def _person(cells: list[str] | None, order: list[int]) -> tuple[int, Names, bool | None]:
+def _person(cells: list[str] | None, order: list[int]) -> tuple[int | None, Names, bool | None]:
     if cells is None:
         raise ValueError("A quotation mark is not closed, or is inside a cell.")
-    if len(cells) != len(order):
-        raise ValueError(f"The row has {len(cells)} cells instead of {len(order)}.")
-    person_id, *names = (cells[i].strip() for i in order)
-    findable = names.pop().lower() if len(order) > len(FIELDS) else ""
-    if findable not in _BOOLEANS:
+    width = len(order) - order.count(-1)
+    if len(cells) != width:
+        raise ValueError(f"The row has {len(cells)} cells instead of {width}.")
+    cells.append("")  # a missing column is at -1
+    person_id, *names, findable = (cells[i].strip() for i in order)
+    if findable.lower() not in _BOOLEANS:
         raise ValueError(f"{FINDABLE}: must be true or false, or empty.")
-    if not _DIGITS.fullmatch(person_id) or not 1 <= int(person_id) <= MAX_IMPORTED_ID:
+    if person_id and not (_DIGITS.fullmatch(person_id) and 1 <= int(person_id) <= MAX_IMPORTED_ID):
         raise ValueError(f"id: must be a whole number from 1 to {MAX_IMPORTED_ID}.")
     for name, value in zip(FIELDS[1:], names, strict=True):
         if not 1 <= len(value) <= MAX_NAME:
@@ -173,14 +221,15 @@ def _person(cells: list[str] | None, order: list[int]) -> tuple[int, Names, bool
             raise ValueError(f"{name}: must not contain the character NUL.")
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise ValueError(f"{name}: must be text in UTF-8.")
-    return int(person_id), (names[0], names[1], names[2]), _BOOLEANS[findable]
+    number = int(person_id) if person_id else None
+    return number, (names[0], names[1], names[2]), _BOOLEANS[findable.lower()]
 
 
 # --- writing -------------------------------------------------------------------------------------
 
-# Blocks other writers of people for a few milliseconds per batch; reading people and storing pings is not
-# blocked. So no writer takes an id from the sequence that this batch stores, and the sequence, which is read
-# and then set, never goes backwards.
+# Blocks other writers of people for a few milliseconds per batch, or with rows without ids and 500,000 people
+# for up to half a second. Reading people and storing pings is not blocked. So no writer takes an id from the
+# sequence that this batch stores, and the sequence, which is read and then set, never goes backwards.
 _LOCK = "LOCK TABLE persons_person IN SHARE ROW EXCLUSIVE MODE"
 
 _MOVE_SEQUENCE = """
@@ -262,4 +311,72 @@ def _store(batch: dict[int, _Row], *, update: bool, restore_erased: bool, summar
             for line in row.lines:
                 summary.refuse(line, f"id: person {person_id} exists with other names.")
             continue
+        summary.ids.append(person_id)
         summary.repeats += len(row.lines) - 1
+
+
+# Under the lock, the new ids of a batch are one range, and two imports of the same people create them once.
+# Batches of two imports may alternate, so the ids of an import may be several ranges.
+_WRITE_WITHOUT_ID = """
+WITH sent AS MATERIALIZED (
+    SELECT *, row_number() OVER (PARTITION BY first_name, last_name, company_name ORDER BY position) AS nth
+      FROM unnest(%(first)s::text[], %(last)s::text[], %(company)s::text[], %(findable)s::boolean[])
+           WITH ORDINALITY AS sent (first_name, last_name, company_name, findable, position)
+),
+known AS MATERIALIZED ( -- people with these names whom no earlier row of the file means
+    SELECT id, first_name, last_name, company_name, findable,
+           row_number() OVER (PARTITION BY first_name, last_name, company_name ORDER BY id) AS nth
+      FROM persons_person
+     WHERE company_name = ANY(%(companies)s) -- implied by the next line, but this one has an index
+       AND (first_name, last_name, company_name) IN (SELECT first_name, last_name, company_name FROM sent)
+       AND id NOT IN (SELECT unnest(%(taken)s::bigint[]))
+),
+person AS MATERIALIZED ( -- the inner query sorts: ids are assigned in the order of the rows
+    SELECT coalesce(known_id, nextval(pg_get_serial_sequence('persons_person', 'id'))) AS id, ordered.*
+      FROM (SELECT sent.*, known.id AS known_id,
+                   coalesce(sent.findable <> known.findable, false) AS changes_findable
+              FROM sent LEFT JOIN known USING (first_name, last_name, company_name, nth)
+             ORDER BY position) AS ordered
+),
+created AS (
+    INSERT INTO persons_person (id, first_name, last_name, company_name, findable)
+    SELECT id, first_name, last_name, company_name, coalesce(findable, %(by_default)s)
+      FROM person WHERE known_id IS NULL
+),
+updated AS (
+    UPDATE persons_person SET findable = person.findable
+      FROM person WHERE persons_person.id = known_id AND changes_findable AND %(update)s
+)
+SELECT id, known_id IS NULL, changes_findable FROM person ORDER BY position
+"""
+
+
+def _store_without_id(rows: list[tuple[Names, bool | None]], *, update: bool, summary: Summary) -> None:
+    names, findable = zip(*rows, strict=True)
+    first, last, company = zip(*names, strict=True)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_LOCK)
+        cursor.execute(
+            _WRITE_WITHOUT_ID,
+            {
+                "first": list(first),
+                "last": list(last),
+                "company": list(company),
+                "companies": list(set(company)),
+                "findable": list(findable),
+                "taken": list(summary.ids),
+                "by_default": settings.FINDABLE_BY_DEFAULT,
+                "update": update,
+            },
+        )
+        found = cursor.fetchall()
+    summary.read += len(found)
+    for person_id, is_new, changes_findable in found:
+        summary.ids.append(person_id)
+        (summary.assigned if is_new else summary.recognised).append(person_id)
+        if is_new:
+            summary.created += 1
+        elif update and changes_findable:
+            summary.updated += 1
+        else:
+            summary.repeats += 1

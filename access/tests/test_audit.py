@@ -207,7 +207,7 @@ def test_a_list_in_the_admin_is_noted_with_its_people_however_it_is_filtered(
     assert log(people) == [("GET admin persons_person_changelist", "bo", "200")]
 
 
-@pytest.mark.parametrize("chosen", ["selected", "all"])
+@pytest.mark.parametrize("chosen", ["selected", "imported", "all"])
 def test_a_bulk_export_is_logged_with_all_its_people(
     staff: Client, people: dict[str, int], chosen: str
 ) -> None:
@@ -215,6 +215,10 @@ def test_a_bulk_export_is_logged_with_all_its_people(
     if chosen == "selected":
         form = {"action": "export_selected", "_selected_action": list(people.values())}
         answer = staff.post("/admin/persons/person/", form)
+    elif chosen == "imported":
+        what = "POST admin persons_person_imported"
+        ids = ", ".join(map(str, sorted(people.values())))
+        answer = staff.post("/admin/persons/person/imported/", {"ids": ids})
     else:
         what = "GET admin persons_person_export"
         answer = staff.get("/admin/persons/person/export/")

@@ -16,7 +16,7 @@ from persons.models import Person
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/persons/person/"
-PAGES = [LIST, f"{LIST}add/", f"{LIST}import/", f"{LIST}export/", f"{LIST}companies/"]
+PAGES = [LIST, f"{LIST}add/", f"{LIST}import/", f"{LIST}export/", f"{LIST}imported/", f"{LIST}companies/"]
 
 
 @pytest.fixture(autouse=True)

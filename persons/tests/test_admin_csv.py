@@ -1,11 +1,13 @@
 """Export and import of people as CSV in the admin site."""
 
+import re
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from persons import admin
 from persons.csv_import import MAX_EXAMPLES, Refusal
 from persons.models import Person
 from privacy.models import ErasureReceipt
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.django_db
 
 LIST = "/admin/persons/person/"
 IMPORT = f"{LIST}import/"
+IMPORTED = f"{LIST}imported/"
 EXPORT = f"{LIST}export/"
 HEADER = "id,first_name,last_name,company_name\n"
 EXPORTED = "id,first_name,last_name,company_name,findable\r\n"
@@ -129,8 +132,50 @@ def test_an_export_has_the_people_of_the_list(admin_client: Client) -> None:
     assert admin_client.post(LIST, chosen).getvalue().decode() == head + line(ann) + line(cy)
 
 
+def posted_ids(answer: Any) -> str:
+    [ids] = re.findall(r'name="ids" value="([^"]*)"', answer.content.decode())
+    return ids
+
+
+def test_the_people_of_an_import_without_ids_are_downloaded_with_their_ids(admin_client: Client) -> None:
+    others = [Person.objects.create(first_name=n, last_name="L", company_name="X") for n in "AB"]
+    text = "\ufeffFirst name;Last name;Company\r\nB;L;X\r\nAnn;Lee;Acme, Inc.\r\nCy;Fo;Cera\r\n"
+    answer = upload(admin_client, text)
+    first = others[1].id + 1
+    assert f"import: {others[1].id}-{first + 1}. New: {first}-{first + 1}." in answer.content.decode()
+    Person.objects.create(first_name="D", last_name="L", company_name="X")
+    table = admin_client.post(IMPORTED, {"ids": posted_ids(answer)}).getvalue().decode()
+    assert table == (
+        f'{EXPORTED}{others[1].id},B,L,X,true\r\n{first},Ann,Lee,"Acme, Inc.",true\r\n'
+        f"{first + 1},Cy,Fo,Cera,true\r\n"
+    )
+    for content in (text, table):
+        again = upload(admin_client, content)
+        assert again.context["summary"].repeats == 3
+        assert posted_ids(again) == posted_ids(answer)
+        assert "New: " not in again.content.decode()
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_ids_that_the_page_did_not_write_lead_to_the_list(admin_client: Client, method: str) -> None:
+    answer = getattr(admin_client, method)(IMPORTED, {"ids": "2-1"})
+    assert (answer.status_code, answer["Location"]) == (302, LIST)
+
+
+def test_an_import_of_too_many_ranges_offers_no_download(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin, "MAX_RANGES", 2)
+    rows = [f"{n},A,B,C\n" for n in (1, 3, 5)]
+    assert posted_ids(upload(admin_client, HEADER + "".join(rows[:2]))) == "1, 3"
+    page = upload(admin_client, HEADER + "".join(rows)).content.decode()
+    assert "import: 1, 3, 5." in page
+    assert 'name="ids"' not in page
+
+
 def test_the_import_page_has_an_example(admin_client: Client) -> None:
     page = admin_client.get(IMPORT).content.decode()
+    assert "First name,Last name,Company\nAda,Lovelace,Engines Ltd" in page
     assert "id,first_name,last_name,company_name" in page
     assert "5,Ada,Lovelace,Engines Ltd" in page
 
@@ -178,10 +223,10 @@ def test_a_large_upload_is_read_from_disk(admin_client: Client, settings: Any) -
     [
         (None, "Choose a file."),
         (b"", "The file is empty."),
-        ("id;first_name;last_name;company_name\n5;A;B;C\n", "The columns must be id, first_name"),
+        ("first_name;last_name;company_name;age\nA;B;C;5\n", "company_name, age."),
         ("id,first_name,last_name\n5,A,B\n", "The columns must be id, first_name"),
         ("\n\n\n", "no such line was found"),
-        ((HEADER + "5,A,B,C\n").encode("utf-16"), "The columns must be id, first_name"),
+        ((HEADER + "5,A,B,C\n").encode("utf-16"), "Save it as CSV UTF-8"),
         (b"PK\x03\x04\x14\x00\x06\x00", "The columns must be id, first_name"),
         (b"\x00" * 1000, "The columns must be id, first_name"),
     ],
