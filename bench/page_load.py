@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -11,7 +13,7 @@ from django.test import Client
 
 from bench.doors import rest_path
 from bench.event import Event, rows
-from bench.report import Part, Spread
+from bench.report import Part, Spread, alternately
 from connect.wire_format import format_time
 from locations.pings import make_id
 from tests.gunicorn_server import Server
@@ -56,25 +58,26 @@ def views(event: Event) -> Iterator[View]:
 
 def parts(event: Event) -> Iterator[Part]:
     lasting_s = 0.5 + 2.5 * event.share
-    rates: dict[str, list[float]] = {}
     times: dict[str, list[float]] = {}
+
+    def ask(view: View, lasting_s: float) -> list[float]:
+        clients = [
+            Http(server.port, None, keep=True, accept=view.accept, cookie=view.cookie)
+            for _ in range(view.clients)
+        ]
+        return closed_loop(clients, repeat(("GET", view.path, b"")), lasting_s=lasting_s)
+
+    def rate(view: View) -> float:
+        took = ask(view, lasting_s)
+        times.setdefault(view.name, []).extend(took)
+        return view.clients * len(took) / sum(took)
+
+    asked = list(views(event))
     served = "persons,locations,connections,admin,webapp"
     with Server(ACCESS="open", SERVED_APPS=served, WEB_WORKERS=str(WORKERS)) as server:
-
-        def ask(view: View, lasting_s: float) -> list[float]:
-            clients = [
-                Http(server.port, None, keep=True, accept=view.accept, cookie=view.cookie)
-                for _ in range(view.clients)
-            ]
-            return closed_loop(clients, iter(lambda: ("GET", view.path, b""), None), lasting_s=lasting_s)
-
-        asked = list(views(event))
         for view in asked:
             ask(view, lasting_s / 4)  # connects every thread to the database
-        for view in asked * ROUNDS:
-            took = ask(view, lasting_s)
-            rates.setdefault(view.name, []).append(view.clients * len(took) / sum(took))
-            times.setdefault(view.name, []).extend(took)
+        rates = alternately({view.name: partial(rate, view) for view in asked}, ROUNDS)
     part = Part("Pages and short calls")
     part.text(
         f"{WORKERS} gunicorn workers; {CLIENTS} kept connections, each of which asks again as soon as it has "
@@ -82,20 +85,15 @@ def parts(event: Event) -> Iterator[Part]:
         f"share the machine. {ROUNDS} rounds of {lasting_s:g} s, alternately. The older systems had {FEW} "
         f"people and {WORKERS} workers, too, but were measured on another day, so the ratio is rough."
     )
-    first = Spread(next(iter(rates.values()))).median
+    first = rates[asked[0].name].median
     what = f"{asked[0].name}, beside the older systems' {OLDER}/s"
     part.target(what, "more", f"{first:,.0f}/s: {first / OLDER:.2f} x", met=first > OLDER)
-    part.table(
-        ("what", "requests per second (least to most)", "median", "p99"),
-        [
-            (
-                name,
-                Spread(rates[name]).rate(),
-                *(f"{took * 1e3:,.1f} ms" for took in (found.median, found.quantile(0.99))),
-            )
-            for name, found in ((name, Spread(took)) for name, took in times.items())
-        ],
-    )
+    lines = []
+    for name, spread in rates.items():
+        took = Spread(times[name])
+        median, p99 = f"{took.median * 1e3:,.1f} ms", f"{took.quantile(0.99) * 1e3:,.1f} ms"
+        lines.append((name, spread.rate(), median, p99))
+    part.table(("what", "requests per second (least to most)", "median", "p99"), lines)
     yield part
 
 

@@ -485,7 +485,6 @@ class Stream:
     ) -> None:
         self.address, self.requests, self.per_s = address, requests, per_s
         self.taken = 0  # acknowledged pings
-        self.latest: tuple[float, pb.Location] | None = None  # the last acknowledged one, and when
         self.late_s = 0.0  # the largest delay behind the rate
         self._ending = threading.Event()
 
@@ -525,4 +524,3 @@ class Stream:
                         f"{answer.accepted} of {len(request.locations)} pings were accepted."
                     )
                 self.taken += answer.accepted
-                self.latest = time.monotonic(), request.locations[-1]
