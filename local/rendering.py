@@ -26,7 +26,7 @@ def kustomize(directory: Path) -> str:
 
 
 def render(instance: Instance) -> int:
-    """Also updates the drawings and figures in docs/migration.md, which are made from the renderings."""
+    """Also updates the drawings and differences in docs/migration.md, which are made from the renderings."""
     texts = {one.name: kustomize(one) for one in directories(instance)}
     for path in instance.rendered.glob("*.yaml"):
         if path.stem not in texts:
