@@ -45,7 +45,8 @@ def fetch(folder: Path = FOLDER, *options: str) -> None:
     with download(folder, pins(), "the jars of the broker, Apache Kafka, 44 MB") as unfinished:
         command = ["mvn", "-q", "-B", "-f", str(NAMED), "dependency:copy-dependencies", *options]
         command += ["-DincludeScope=runtime", f"-DoutputDirectory={unfinished}"]
-        run(command, unfinished, "Maven could not fetch the broker's jars; is a Maven repository reachable?")
+        failure = "Maven could not fetch the broker's jars; is a Maven repository reachable?"
+        run(command, folder.with_suffix(".log"), failure)
         if wrong := unpinned(unfinished):
             raise Refused(f"These jars of the broker are not those of {PINNED}: {', '.join(wrong)}.")
 
