@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import tomllib
 from collections.abc import Mapping
 
 from local.instance import VENV, Instance, say
@@ -38,20 +37,15 @@ def lint(instance: Instance) -> int:
 
 def every_test(instance: Instance) -> int:
     """The tests of apps, then those of whole systems; ends after the part that fails first."""
-    apps, systems = test_paths(instance, without={"tests"}), ["tests"]
-    return on_throwaway(instance, *(["pytest", "-n", WORKERS, *paths] for paths in (apps, systems)))
+    return on_throwaway(
+        instance, ["pytest", "-n", WORKERS, "--ignore=tests"], ["pytest", "-n", WORKERS, "tests"]
+    )
 
 
 def fast_tests(instance: Instance, arguments: list[str]) -> int:
     """The tests of apps that start no process and no browser."""
-    paths = test_paths(instance, without={"tests", "local"})
-    return on_throwaway(instance, ["pytest", "-q", "-n", "2", "-m", "not processes", *paths, *arguments])
-
-
-def test_paths(instance: Instance, without: set[str]) -> list[str]:
-    with (instance.checkout / "pyproject.toml").open("rb") as file:
-        found = tomllib.load(file)["tool"]["pytest"]["ini_options"]["testpaths"]
-    return [path for path in found if path not in without]
+    chosen = ["-m", "not processes", "--ignore=tests", "--ignore=local"]
+    return on_throwaway(instance, ["pytest", "-q", "-n", "2", *chosen, *arguments])
 
 
 def on_throwaway(instance: Instance, *modules: list[str], durable: bool = False) -> int:
@@ -72,17 +66,12 @@ def on_throwaway(instance: Instance, *modules: list[str], durable: bool = False)
             "QUOTA_FILE": ":memory:",  # each process has its own
         }
         # Web processes of the tests serve static files, which must be collected to have hashed names.
-        collect_static(instance, environ, run_here)
+        instance.make()
+        collect_static(instance, environ)
         for module in modules:
             if status := run_module(instance, module, environ):
                 return status
         return 0
-
-
-def run_here(instance: Instance, _name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> str:
-    program = [str(BIN / command[0]), *command[1:]]
-    done = subprocess.run(program, cwd=instance.checkout, env=environ, stdout=subprocess.PIPE, check=True)
-    return done.stdout.decode()
 
 
 def run_module(instance: Instance, module: list[str], environ: Mapping[str, str]) -> int:

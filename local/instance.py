@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import stat
 import sys
@@ -143,17 +142,8 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
 
 
-def kept_secret(path: Path, length: int = 32) -> str:
-    """The secret in the file; the first call generates it from so many random bytes."""
-    return _kept(path, secrets.token_urlsafe(length))
-
-
-def kept_token(path: Path) -> str:
-    """The same in the form of a token (access/services.py)."""
-    return _kept(path, f"{secrets.token_hex(4)}.{secrets.token_hex(32)}")
-
-
-def _kept(path: Path, new: str) -> str:
+def kept_secret(path: Path, new: str) -> str:
+    """The secret in the file; the first call stores the new one."""
     if not path.exists():
         write(path, new + "\n")
     return path.read_text().strip()

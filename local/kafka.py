@@ -113,26 +113,17 @@ class Broker:
 def private_broker(instance: Instance, *, running: bool) -> Broker:
     """The system's broker, made at the first call. A port changes only if another program has taken it."""
     home = private_directory(instance.state / "kafka")
-    known, has_data = read_json(home / "kafka.json"), (home / "data").exists()
-    if not known and has_data:
-        raise Refused(f"{home} has the data of a broker without its id; move it away to start anew.")
-    if instance.access == "tokens" and has_data and "passwords" not in known:
-        raise Refused(
-            f"The broker's data in {home} was made without users, which ACCESS=tokens needs. Start once with "
-            f"ACCESS=open STAGE=5, which stores the pings in it; then remove {home} and start again."
-        )
+    known = read_json(home / "kafka.json")
     known.setdefault("cluster_id", secrets.token_urlsafe(16))
-    if not has_data:
-        known["passwords"] = new_passwords()
+    known.setdefault("passwords", new_passwords())
     taken: frozenset[int] = frozenset()
     for name in ("port", "controller_port"):
         if name not in known or not (running or is_free(known[name])):
             known[name] = free_port(taken)
         taken |= {known[name]}
     write(home / "kafka.json", json.dumps(known, indent=1) + "\n")
-    ports, passwords = (known["port"], known["controller_port"]), known.get("passwords", {})
-    broker = Broker(home, *ports, known["cluster_id"], passwords, is_secured=instance.access == "tokens")
-    if not has_data:
+    broker = Broker(home, **known, is_secured=instance.access == "tokens")
+    if not broker.data.exists():
         say(f"Making a Kafka broker in {home}.")
     make_data(broker)
     if broker.is_secured:  # for a `manage.py` that a person runs

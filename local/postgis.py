@@ -115,14 +115,12 @@ def private_cluster(instance: Instance, *, running: bool) -> Cluster:
     home = home_of(instance)
     own_directory(home)
     known = read_json(home / "cluster.json")
-    if not known and (home / "data").exists():
-        raise Refused(f"{home} has a cluster without its passwords; move it away to start with a new one.")
     known.setdefault("password", secrets.token_urlsafe(24))
     known.setdefault("admin_password", secrets.token_urlsafe(24))
     if "port" not in known or not (running or is_free(known["port"])):
         known["port"] = free_port()
     write(home / "cluster.json", json.dumps(known, indent=1) + "\n")
-    cluster = Cluster(home, known["port"], known["password"], known["admin_password"])
+    cluster = Cluster(home, **known)
     if not cluster.data.exists():
         say(f"Making a PostGIS cluster in {home}.")
     make_data(cluster, settings())

@@ -4,17 +4,15 @@ Each step of `make up` does only what is missing, so the next run completes an i
 """
 
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
+from secrets import token_hex, token_urlsafe
 
 from local import kafka, manifests, postgis, setting_overrides
 from local.instance import (
-    VENV,
     Instance,
     Refused,
     given,
     kept_secret,
-    kept_token,
     private_directory,
     read_json,
     write,
@@ -25,7 +23,7 @@ from local.polling import poll
 from local.postgis import Cluster
 from local.rollout import move, native_environ, node_ports, pending_tasks, running_file, wait_whole
 from local.seed import seed
-from local.supervision import MARK, Program, Supervisor, end_leftovers, inherited, tail
+from local.supervision import Program, Supervisor, end_leftovers, run, tail
 
 
 def up(instance: Instance, wanted: str | None = None) -> None:
@@ -59,7 +57,7 @@ def up(instance: Instance, wanted: str | None = None) -> None:
             own |= {kafka.NAME} & {*stage.stateful}
         for job in stage.jobs:
             run(instance, job.name, job.command, native_environ(instance, stage, job))
-        seed(instance, secrets, run)
+        seed(instance, secrets)
 
         def finish(name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> None:
             """Runs a pending task with the current addresses of database and broker."""
@@ -86,14 +84,15 @@ def choose_database(instance: Instance, programs: set[str]) -> tuple[Cluster | N
         write(instance.state / "cluster", f"{cluster.home}\n")
     secrets = {
         "DATABASE_URL": url or (cluster.url if cluster else ""),
-        "SECRET_KEY": given("SECRET_KEY") or kept_secret(instance.state / "secret-key", length=48),
+        "SECRET_KEY": given("SECRET_KEY") or kept_secret(instance.state / "secret-key", token_urlsafe(48)),
     }
     of_proxy = setting_overrides.for_proxy(instance)
     # For a `manage.py` that a person runs.
     settings = secrets | {"ACCESS": instance.access, "APP_URL": of_proxy["APP_URL"]}
     write(env_file, "".join(f"{key}={value}\n" for key, value in settings.items()))
     tokens = private_directory(instance.state / "service-tokens")
-    secrets |= {key: kept_token(tokens / key) for key in manifests.token_keys(instance)}
+    for key in manifests.token_keys(instance):  # in the form of access/services.py
+        secrets[key] = kept_secret(tokens / key, f"{token_hex(4)}.{token_hex(32)}")
     return cluster, secrets | {"PROXY_SECRET": of_proxy["PROXY_SECRET"]}
 
 
@@ -127,26 +126,6 @@ def check_ports(instance: Instance, stage: Stage) -> None:
                 f"Port {port} is taken by another program. Stop it, or choose other ports, "
                 f"for example: make up CONNECT_PORT_BASE={instance.port_base + 1000}"
             )
-
-
-def run(instance: Instance, name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> str:
-    """Runs a command to its end; returns what it printed."""
-    log = instance.logs / f"{name}.log"
-    with log.open("w") as errors:
-        result = subprocess.run(
-            [str(VENV / "bin" / command[0]), *command[1:]],
-            cwd=instance.checkout,
-            env=inherited() | {MARK: str(instance.state), "ACCESS": instance.access} | dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            check=False,
-        )
-    if result.returncode != 0:
-        printed = "\n".join(result.stdout.splitlines()[-10:])
-        raise Refused(f"{' '.join(command)} failed. The end of its output:\n{printed}\n{tail(log)}")
-    return result.stdout
 
 
 def down(instance: Instance) -> bool:

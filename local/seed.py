@@ -2,11 +2,13 @@
 
 import fcntl
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_urlsafe
 
 from local.instance import Instance, kept_secret, private_directory, say, write
 from local.source_digest import digest
+from local.supervision import run
 
 STAFF_USER = "admin"
 PRESENT = """
@@ -18,20 +20,18 @@ staff = get_user_model().objects.filter(is_staff=True).exists()
 print(json.dumps({"staff": staff, "persons": Person.objects.exists()}))
 """
 
-Run = Callable[[Instance, str, tuple[str, ...], Mapping[str, str]], str]
-
 
 def password_file(instance: Instance) -> Path:
     return instance.state / f"{STAFF_USER}-password"
 
 
-def seed(instance: Instance, secrets: Mapping[str, str], run: Run) -> None:
+def seed(instance: Instance, secrets: Mapping[str, str]) -> None:
     """Makes each part only if it is missing, so the next `make up` completes an interrupted one."""
     environ = {**secrets, "DJANGO_SETTINGS_MODULE": "connect.settings"}
-    collect_static(instance, environ, run)
+    collect_static(instance, environ)
     present = json.loads(run(instance, "present", ("python", "-c", PRESENT), environ).splitlines()[-1])
     if not present["staff"]:
-        password = kept_secret(password_file(instance), length=12)
+        password = kept_secret(password_file(instance), token_urlsafe(12))
         staff = {
             "DJANGO_SUPERUSER_USERNAME": STAFF_USER,
             "DJANGO_SUPERUSER_EMAIL": f"{STAFF_USER}@localhost",
@@ -48,7 +48,7 @@ def seed(instance: Instance, secrets: Mapping[str, str], run: Run) -> None:
         unfinished.unlink()
 
 
-def collect_static(instance: Instance, environ: Mapping[str, str], run: Run) -> None:
+def collect_static(instance: Instance, environ: Mapping[str, str]) -> None:
     """Hashing and compressing takes seconds, so it is done for new sources only, once for all systems.
 
     The files and the digest of their sources belong to the checkout; systems that start together take turns.

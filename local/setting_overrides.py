@@ -6,6 +6,7 @@ A changed setting is applied to a running system like any other change.
 
 import ipaddress
 import re
+from secrets import token_urlsafe
 
 from local.instance import Instance, Refused, given, kept_secret
 
@@ -66,7 +67,7 @@ def for_proxy(instance: Instance) -> dict[str, str]:
     variables = {
         "APP_URL": found.get("APP_URL", f"http://127.0.0.1:{instance.node_port(30000)}"),
         "PROXY_FILES": str(instance.checkout / "k8s" / "proxy"),
-        "PROXY_SECRET": kept_secret(instance.state / "proxy-secret"),
+        "PROXY_SECRET": kept_secret(instance.state / "proxy-secret", token_urlsafe()),
         "TRUSTED_PROXIES": " ".join(networks),
         **rates,
     }
