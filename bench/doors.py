@@ -1,8 +1,7 @@
 """The event's day asked at each door, beside the bare SQL."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,6 @@ from bench.event import DISTANCE_M, WITHIN_S, Event, Statement, rows
 from bench.report import Part, timed
 from grpc_server import locations_pb2 as pb
 from grpc_server.converter import to_timestamp
-from grpc_server.locations_pb2_grpc import LocationServiceStub
 from local.tests.terminal import an_instance
 from tests.gunicorn_server import Server, database_url
 from tests.system import STAGES, System
@@ -71,33 +69,17 @@ def rest_path(event: Event, what: str, **query: Any) -> str:
     return f"/api/persons/{event.person_id}/{what}?{urlencode({**query, 'distance': DISTANCE_M})}"
 
 
-class Doors(NamedTuple):
-    """Real processes as they are deployed, all on the bench's database."""
-
-    beside: Server  # the whole API in one process
-    system: System  # at the last stage, through its proxy
-    calls: LocationServiceStub
-
-    def ask(self, way: str, question: Question) -> None:
-        """Messages are parsed; of a body only the bytes are read."""
-        if way == GRPC:
-            list(getattr(self.calls, question.rpc)(question.request))
-            return
-        server = self.beside if way == REST else self.system
-        with server.get(question.path, headers={"Accept": "application/json"}, stream=True) as answer:
-            answer.raise_for_status()
-            while answer.raw.read(READ):
-                pass
+def read(server: Server | System, path: str) -> None:
+    """Reads the bytes of an answer, without parsing them."""
+    with server.get(path, headers={"Accept": "application/json"}, stream=True) as answer:
+        answer.raise_for_status()
+        while answer.raw.read(READ):
+            pass
 
 
-@contextmanager
-def all_doors() -> Iterator[Doors]:
-    with tempfile.TemporaryDirectory() as folder, an_instance(Path(folder)) as instance:
-        system = System(instance, database_url(), "open")
-        system.go(STAGES[-1])
-        beside = Server(ACCESS="open", SERVED_APPS="persons,locations,connections")
-        with beside, system.grpc() as calls:
-            yield Doors(beside, system, calls)
+def parsed(call: Callable[[Any], Iterator[Any]], request: Any) -> None:
+    """Reads an answer of gRPC, which parses it."""
+    list(call(request))
 
 
 def parts(event: Event) -> Iterator[Part]:
@@ -110,17 +92,25 @@ def parts(event: Event) -> Iterator[Part]:
     )
     worst = dict.fromkeys(MOST, 0.0)
     lines = []
-    with all_doors() as doors:
-        for name, question in questions(event).items():
-            ways: dict[str, Any] = {SQL: partial(rows, *question.sql)}
-            ways |= {way: partial(doors.ask, way, question) for way in MOST}
-            timed(ways, WARM)
-            took, answers = timed(ways, event.scaled(11, 3))
-            count = f"{len(answers[SQL]):,}"
-            for way, spread in took.items():
-                times = spread.median / took[SQL].median
-                lines.append((name, count, way, spread.ms(), f"{times:.2f}"))
-                worst[way] = max(worst.get(way, 0), times)
+    with tempfile.TemporaryDirectory() as folder, an_instance(Path(folder)) as instance:
+        last_stage = System(instance, database_url(), "open")
+        last_stage.go(STAGES[-1])
+        beside = Server(ACCESS="open", SERVED_APPS="persons,locations,connections")
+        with beside, last_stage.grpc() as calls:
+            for name, question in questions(event).items():
+                ways: dict[str, Any] = {
+                    SQL: partial(rows, *question.sql),
+                    GRPC: partial(parsed, getattr(calls, question.rpc), question.request),
+                    REST: partial(read, beside, question.path),
+                    LAST: partial(read, last_stage, question.path),
+                }
+                timed(ways, WARM)
+                took, answers = timed(ways, event.scaled(11, 3))
+                count = f"{len(answers[SQL]):,}"
+                for way, spread in took.items():
+                    times = spread.median / took[SQL].median
+                    lines.append((name, count, way, spread.ms(), f"{times:.2f}"))
+                    worst[way] = max(worst.get(way, 0), times)
     for way, most in MOST.items():
         what = f"{way}: beside the bare SQL with its rows fetched"
         part.target(what, f"at most {most} x", f"at most {worst[way]:.2f} x", met=worst[way] <= most)

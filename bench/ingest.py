@@ -36,6 +36,7 @@ ROUNDS = 3
 BATCH = 1000  # pings that a client sends at once
 CLIENTS = 8  # by REST
 UDACONNECT_PER_S = 295  # POST /api/locations of a UdaConnect API with two workers on two cores
+START = datetime(2030, 1, 1, tzinfo=UTC)  # of a month that is empty before and after each measurement
 COPY = "COPY locations_location (person_id, creation_time, latitude, longitude) FROM STDIN"
 
 
@@ -44,23 +45,14 @@ def parts(event: Event) -> Iterator[Part]:
         broker = replace(storage, options=kafka.HEAP)
         settings.PINGS_URL = broker.url
         settings.KAFKA_TIMEOUT_S = 60.0
-        partitions.ensure((month_start(month).year, month_start(month).month) for month in range(4))
+        partitions.ensure([(START.year, START.month)])
         with kafka.running(broker):
             for part in (writer, doors, end_to_end):
                 yield part(event)
 
 
-def month_start(month: int) -> datetime:
-    return datetime(2030, 1 + month, 1, tzinfo=UTC)
-
-
-def pings_in(event: Event, month: int) -> Iterator[Ping]:
-    """Pings of the event's people in an empty month."""
-    return walk(event.person_ids, month_start(month))
-
-
-def truncate(month: int) -> None:
-    rows(f"TRUNCATE {partitions.TABLE}_{month_start(month):%Y_%m}")
+def truncate() -> None:
+    rows(f"TRUNCATE {partitions.TABLE}_{START:%Y_%m}")
 
 
 def to_the_topic() -> dict[str, Any]:
@@ -98,7 +90,7 @@ def drain(observer: Observer) -> None:
     until(lambda: not unwritten(observer), at_most_s=600)
 
 
-def copy_rate(pings: Sequence[Ping], month: int) -> float:
+def copy_rate(pings: Sequence[Ping]) -> float:
     """Rows per second of a COPY of ready-made text. The rows are deleted afterwards."""
     lines = [
         f"{ping.person_id}\t{ping.creation_time}\t{ping.latitude!r}\t{ping.longitude!r}\n" for ping in pings
@@ -111,7 +103,7 @@ def copy_rate(pings: Sequence[Ping], month: int) -> float:
                 cursor.copy_expert(COPY, io.StringIO(text))
 
     took = seconds(copy)
-    truncate(month)
+    truncate()
     return len(pings) / took
 
 
@@ -144,7 +136,7 @@ def as_json(pings: Iterator[Ping], count: int) -> bytes:
 
 def writer(event: Event) -> Part:
     part = Part("Ingest: the writer, beside a bare COPY")
-    pings = list(islice(pings_in(event, 0), event.scaled(1_000_000, BATCH)))
+    pings = list(islice(walk(event.person_ids, START), event.scaled(1_000_000, BATCH)))
     with grpc_door() as door:
         send(door.address, list(batches(iter(pings), BATCH)))
 
@@ -155,10 +147,10 @@ def writer(event: Event) -> Part:
             until(lambda: unwritten(observer) < len(pings), at_most_s=60)
             left = unwritten(observer)
             took = seconds(lambda: drain(observer))
-        truncate(0)
+        truncate()
         return left / took
 
-    found = alternately({"copy": lambda: copy_rate(pings, 0), "writer": write}, ROUNDS)
+    found = alternately({"copy": lambda: copy_rate(pings), "writer": write}, ROUNDS)
     ratio = found["writer"].median / found["copy"].median
     target = "at least 0.7 x a bare COPY of the same rows"
     part.target("the writer, from a full topic", target, f"{ratio:.2f} x", met=ratio >= 0.7)
@@ -173,7 +165,7 @@ def writer(event: Event) -> Part:
 
 def doors(event: Event) -> Part:
     part = Part("Ingest: the doors, acknowledged by the broker")
-    pings = pings_in(event, 1)
+    pings = walk(event.person_ids, START)
     requests = list(islice(batches(pings, BATCH), event.scaled(500, 10)))
     singles = [as_json(pings, 1) for _ in range(event.scaled(8000, 200))]
     bulks = [as_json(pings, BATCH) for _ in range(event.scaled(100, 10))]
@@ -205,20 +197,20 @@ def doors(event: Event) -> Part:
 def end_to_end(event: Event) -> Part:
     part = Part("Ingest: end to end, for ten minutes")
     lasting_s = 600.0 if event.share >= 1 else 10.0
-    pings = list(islice(pings_in(event, 2), event.scaled(500_000, 20_000)))
-    copies = [copy_rate(pings, 2) for _ in range(ROUNDS)]
+    pings = list(islice(walk(event.person_ids, START), event.scaled(500_000, 20_000)))
+    copies = [copy_rate(pings) for _ in range(ROUNDS)]
     per_s = 0.3 * Spread(copies).median
     lags = list[float]()
     with grpc_door() as door, running_writer() as observer:
-        with Stream(door.address, batches(pings_in(event, 3), BATCH), per_s=per_s) as stream:
+        with Stream(door.address, batches(walk(event.person_ids, START), BATCH), per_s=per_s) as stream:
             pause, begun = threading.Event(), time.monotonic()
             for nth in range(1, 21):
                 pause.wait(max(0.0, begun + nth * lasting_s / 20 - time.monotonic()))
                 lags.append(unwritten(observer) / per_s)
             rate = stream.taken / (time.monotonic() - begun)
         drain(observer)
-    truncate(3)
-    bare = Spread(copies + [copy_rate(pings, 2) for _ in range(ROUNDS)])
+    truncate()
+    bare = Spread(copies + [copy_rate(pings) for _ in range(ROUNDS)])
     times, first, last = rate / bare.median, max(lags[4:12]), max(lags[12:])
     part.target(
         "gRPC batches to stored rows, ten minutes",

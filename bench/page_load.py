@@ -7,10 +7,6 @@ from itertools import repeat
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.test import Client
-
 from bench.doors import rest_path
 from bench.event import Event, rows
 from bench.report import Part, Spread, alternately
@@ -33,7 +29,6 @@ class View(NamedTuple):
     path: str
     clients: int = CLIENTS
     accept: str = "application/json"
-    cookie: str = ""
 
 
 def views(event: Event) -> Iterator[View]:
@@ -51,9 +46,6 @@ def views(event: Event) -> Iterator[View]:
     name = f"the app: a person's encounters that day, {STREAMS} at once"
     yield View(name, rest_path(event, "encounters"), STREAMS)
     yield View("the app: the crowd, five minutes", f"/api/locations?{urlencode(minutes)}")
-    cookie = staff_cookie()
-    yield View("the admin: people", "/admin/persons/person/", accept=HTML, cookie=cookie)
-    yield View("the admin: locations", "/admin/locations/location/", accept=HTML, cookie=cookie)
 
 
 def parts(event: Event) -> Iterator[Part]:
@@ -61,10 +53,7 @@ def parts(event: Event) -> Iterator[Part]:
     times: dict[str, list[float]] = {}
 
     def ask(view: View, lasting_s: float) -> list[float]:
-        clients = [
-            Http(server.port, None, keep=True, accept=view.accept, cookie=view.cookie)
-            for _ in range(view.clients)
-        ]
+        clients = [Http(server.port, None, keep=True, accept=view.accept) for _ in range(view.clients)]
         return closed_loop(clients, repeat(("GET", view.path, b"")), lasting_s=lasting_s)
 
     def rate(view: View) -> float:
@@ -73,7 +62,7 @@ def parts(event: Event) -> Iterator[Part]:
         return view.clients * len(took) / sum(took)
 
     asked = list(views(event))
-    served = "persons,locations,connections,admin,webapp"
+    served = "persons,locations,connections,webapp"
     with Server(ACCESS="open", SERVED_APPS=served, WEB_WORKERS=str(WORKERS)) as server:
         for view in asked:
             ask(view, lasting_s / 4)  # connects every thread to the database
@@ -95,11 +84,3 @@ def parts(event: Event) -> Iterator[Part]:
         lines.append((name, spread.rate(), median, p99))
     part.table(("what", "requests per second (least to most)", "median", "p99"), lines)
     yield part
-
-
-def staff_cookie() -> str:
-    """The session of a staff user."""
-    client, users = Client(), get_user_model().objects
-    user = users.filter(username="bench").first() or users.create_superuser("bench")
-    client.force_login(user, "django.contrib.auth.backends.ModelBackend")
-    return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"

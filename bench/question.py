@@ -83,9 +83,7 @@ def alternatives(event: Event, statements: Mapping[str, Statement]) -> Part:
         return partial(rows, SELF_JOIN.format(table=table, within=within), values)
 
     asked: dict[str, Any] = {
-        "one statement per own ping, cast to geography, B-tree on geometry (UdaConnect)": partial(
-            loop, values
-        ),
+        "one statement per own ping, cast to geography, B-tree (UdaConnect)": partial(loop, values),
         "self-join, GiST on position, any time": self_join("bench_points", ""),
         "self-join, GiST on position, within 60 s": self_join("bench_points", WITHIN),
         "self-join, GiST on position and time, within 60 s": self_join("bench_points_time", WITHIN),

@@ -365,10 +365,8 @@ def message(ping: Ping) -> pb.Location:
 class Http:
     """One HTTP/1.1 connection at a time; a fresh one for each call unless it is to be kept."""
 
-    def __init__(
-        self, port: int, token: str | None, *, keep: bool, accept: str = "application/json", cookie: str = ""
-    ) -> None:
-        self.port, self.token, self.keep, self.accept, self.cookie = port, token, keep, accept, cookie
+    def __init__(self, port: int, token: str | None, *, keep: bool, accept: str = "application/json") -> None:
+        self.port, self.token, self.keep, self.accept = port, token, keep, accept
         self.reader: Any = None
         self.writer: Any = None
 
@@ -388,8 +386,6 @@ class Http:
         head = f"{verb} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAccept: {self.accept}\r\n"
         if self.token:
             head += f"Authorization: Bearer {self.token}\r\n"
-        if self.cookie:
-            head += f"Cookie: {self.cookie}\r\n"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         if not self.keep:
