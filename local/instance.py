@@ -11,9 +11,10 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,14 @@ def kept_secret(path: Path, new: str) -> str:
     if not path.exists():
         write(path, new + "\n")
     return path.read_text().strip()
+
+
+def output_of(command: Sequence[str], failure: str, **how: Any) -> str:
+    """What the command prints. If it fails, the error has the whole output."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **how)
+    if done.returncode != 0:
+        raise Refused(f"{failure}\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def say(line: str) -> None:

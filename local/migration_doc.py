@@ -75,13 +75,9 @@ def edge(one: str, other: str, label: str = "") -> str:
     return f"  {node(one)} -->{said} {node(other)}"
 
 
-def route_lines(stage: Stage) -> list[str]:
-    return [line for line in (stage.routes or "").splitlines() if line and not line.startswith("#")]
-
-
 def routes(stage: Stage) -> Iterator[tuple[str, str]]:
     """The path of each route, in a readable form, and the process behind it."""
-    for line in route_lines(stage):
+    for line in stage.route_lines():
         pattern, to = line.split()
         path = pattern.removeprefix("^").removesuffix("$").replace("(/|$)", "").replace("[^/]+", "…")
         yield ("all else" if path == "/" else path), to
@@ -120,4 +116,4 @@ def essence(stage: Stage) -> list[str]:
         lines.append(f"{process.name}: {'serves ' + served if served else ' '.join(process.command)}")
         wiring |= {setting: process.environ[setting] for setting in LABELS if setting in process.environ}
     lines += [f"{setting}={wiring.get(setting, 'local:')}" for setting in LABELS]
-    return lines + route_lines(stage)
+    return lines + stage.route_lines()

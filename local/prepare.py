@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import importlib.util
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -45,7 +44,7 @@ def has_postgis(version: int) -> bool:
     return Path(f"/usr/share/postgresql/{version}/extension/postgis.control").exists()
 
 
-def missing_packages(*, private_cluster: bool, private_broker: bool, dev: bool) -> dict[str, str]:
+def missing_packages(purpose: str) -> dict[str, str]:
     """The reason for each missing package, by its name."""
     missing: dict[str, str] = {}
     if importlib.util.find_spec("ensurepip") is None:
@@ -53,18 +52,16 @@ def missing_packages(*, private_cluster: bool, private_broker: bool, dev: bool) 
     if shutil.which("haproxy", path=SYSTEM_PATH) is None:
         missing["haproxy"] = "the proxy in front of all processes"
     versions = postgresql_versions()
-    if private_cluster and not any(map(has_postgis, versions)):
+    if not any(map(has_postgis, versions)):
         name = f"postgresql-{versions[0]}-postgis-3" if versions else "postgresql-postgis"
         missing[name] = "PostgreSQL with PostGIS, for a private cluster (no system cluster is created)"
-    elif ctypes.util.find_library("gdal") is None:
-        missing["gdal-bin"] = "the geometry library of GeoDjango"
-    if private_broker and jars.java() is None:
+    if jars.java() is None:
         missing["default-jre-headless"] = f"Java {jars.OLDEST_JAVA} or newer, which runs the broker"
-    if private_broker and not jars.are_fetched() and shutil.which("mvn") is None:
+    if not jars.are_fetched() and shutil.which("mvn") is None:
         missing["maven"] = "fetches the broker, Apache Kafka"
-    if dev and shutil.which("chromium") is None:
+    if purpose == "dev" and shutil.which("chromium") is None:
         missing["chromium"] = "the browser of the tests"
-    if dev and ctypes.util.find_library("atomic") is None:
+    if purpose == "dev" and ctypes.util.find_library("atomic") is None:
         missing["libatomic1"] = "a library of the browser's driver"
     return missing
 
@@ -90,8 +87,8 @@ def install_packages(missing: dict[str, str]) -> None:
     for package, reason in missing.items():
         say(f"Installing {package}: {reason}.")
     script = install_script(list(missing))
-    as_root = root_command()
-    if as_root is None or shutil.which("apt-get") is None:
+    as_root = [] if os.getuid() == 0 else ["sudo"]
+    if any(shutil.which(program) is None for program in ("apt-get", *as_root)):
         raise Refused(f"The installation needs root. Run this, then make again:\n\n{shown(script)}\n")
     log = private_directory(CHECKOUT / ".local") / "apt.log"
     run([*as_root, "sh", "-c", script], log, f"The installation failed:\n\n{shown(script)}\n\n")
@@ -99,18 +96,6 @@ def install_packages(missing: dict[str, str]) -> None:
 
 def shown(script: str) -> str:
     return f"sudo sh -c {shlex.quote(script)}"
-
-
-def root_command() -> list[str] | None:
-    """The prefix of a command that needs root; None if the user cannot become root."""
-    if os.getuid() == 0:
-        return []
-    if shutil.which("sudo") is None:
-        return None
-    needs_no_password = (
-        subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
-    )
-    return ["sudo"] if needs_no_password or sys.stdin.isatty() else None
 
 
 def prepare_venv(purpose: str) -> None:
@@ -144,29 +129,16 @@ def has_pip(python: Path) -> bool:
     return python.exists() and subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
-def given(name: str) -> str:
-    """A setting of the environment or of `.env`, without django-environ, which is not installed yet."""
-    text = (CHECKOUT / ".env").read_text() if (CHECKOUT / ".env").exists() else ""
-    line = re.search(rf"""^(?:export )?{name}=["']?(\S*)""", text, re.MULTILINE)
-    return os.environ.get(name, line[1] if line else "")
-
-
 def main(purpose: str) -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - any Python may run this
         raise Refused(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
     with (private_directory(CHECKOUT / ".local") / "prepare.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Tests always use a throw-away cluster and broker.
-        dev = purpose == "dev"
-        private_cluster = dev or not given("DATABASE_URL")
-        private_broker = dev or not given("PINGS_URL").startswith("kafka:")
-        missing = missing_packages(private_cluster=private_cluster, private_broker=private_broker, dev=dev)
-        if missing:
+        if missing := missing_packages(purpose):
             install_packages(missing)
         prepare_venv(purpose)
-        if private_broker:
-            jars.fetch()
-        if dev:
+        jars.fetch()
+        if purpose == "dev":
             newman.fetch()
 
 

@@ -1,12 +1,11 @@
 """`make render` and `make diff`: the manifests as kustomize builds them, one file per stage."""
 
 import difflib
-import subprocess
 import sys
 from pathlib import Path
 
 from local import migration_doc
-from local.instance import VENV, Instance, Refused, say
+from local.instance import VENV, Instance, output_of, say
 from local.manifests import find_stage, stage_names
 
 
@@ -19,10 +18,7 @@ def directories(instance: Instance) -> list[Path]:
 def kustomize(directory: Path) -> str:
     """The manifests that `kubectl apply -k` would apply."""
     command = [str(VENV / "bin" / "kubectl"), "kustomize", str(directory)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise Refused(f"kubectl kustomize {directory.name} failed:\n{result.stderr}")
-    return result.stdout
+    return output_of(command, f"kubectl kustomize {directory.name} failed:")
 
 
 def render(instance: Instance) -> int:

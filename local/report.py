@@ -22,44 +22,34 @@ SOMEBODY = 1_000_001
 FIRST_QUESTION = (
     f"/api/persons/{SOMEBODY}/encounters?start_date=2026-05-11&end_date=2026-05-11&min_duration=600"
 )
-LISTENS = {
-    "*": "The ports for clients listen on every address of this machine.",
-    "127.0.0.1": "All ports listen on 127.0.0.1 only.",
-}
 
 
 def addresses(instance: Instance) -> None:
     scheme = "http" if setting_overrides.certificate(instance) is None else "https"
-
-    def at(port: int) -> str:
-        return f"{scheme}://127.0.0.1:{instance.node_port(port)}"
-
+    app, api, persons = (f"{scheme}://127.0.0.1:{instance.node_port(port)}" for port in (30000, 30001, 30002))
     running = read_json(running_file(instance))
-    say(f"\nConnect runs at stage {running['stage']}.")
-    say(f"{access(instance)}\n{LISTENS[setting_overrides.public_address(instance)]}\n")
-    lines = {
-        30000: [("Connect APP", f"{at(30000)}/", "")],
-        30001: [
-            ("Connect API", f"{at(30001)}/api/persons", ""),
-            ("API docs", f"{at(30001)}/api/docs", ""),
-            ("Admin site", f"{at(30001)}/admin/", staff(instance)),
-        ],
-        30002: [("Persons API", f"{at(30002)}/api/persons", "")],
-        30003: [("Locations", f"127.0.0.1:{instance.node_port(30003)}", "")],
-    }
-    for port, entries in lines.items():
+    listens = {"*": "every address of this machine", "127.0.0.1": "127.0.0.1 only"}
+    say(f"\nConnect runs at stage {running['stage']}.\n{access(instance)}")
+    say(f"Ports for clients listen on {listens[setting_overrides.public_address(instance)]}.\n")
+    lines = [
+        (30000, "Connect APP", f"{app}/"),
+        (30001, "Connect API", f"{api}/api/persons"),
+        (30001, "API docs", f"{api}/api/docs"),
+        (30001, "Admin site", f"{api}/admin/ {staff(instance)}"),
+        (30002, "Persons API", f"{persons}/api/persons"),
+        (30003, "Locations", f"127.0.0.1:{instance.node_port(30003)}"),
+    ]
+    for port, name, address in lines:
         if instance.node_port(port) in running["node_ports"]:
-            for name, address, note in entries:
-                say(f"  {name:<12} {address:<36} {note}".rstrip())
+            say(f"  {name:<12} {address}")
     if kafka.NAME in Supervisor(instance).programs():
         broker = kafka.private_broker(instance, running=True)
         file = shown(instance, kafka.admin_file(instance))
-        note = f"user admin, password in {file}" if broker.is_secured else ""
-        say(f"  {'Broker':<12} {broker.url:<36} {note}".rstrip())
-    if instance.access == "tokens":
-        return
-    say(f"\nTry first: open {at(30000)}/people/{SOMEBODY} in a browser,")
-    say(f"or curl '{at(30001)}{FIRST_QUESTION}'.")
+        login = f" (user admin, password in {file})" if broker.is_secured else ""
+        say(f"  {'Broker':<12} {broker.url}{login}")
+    if instance.access == "open":
+        say(f"\nTry first: open {app}/people/{SOMEBODY} in a browser,")
+        say(f"or curl '{api}{FIRST_QUESTION}'.")
 
 
 def access(instance: Instance) -> str:
@@ -83,8 +73,8 @@ def staff(instance: Instance) -> str:
     """The login of the admin site: the user, and where the password is."""
     file = password_file(instance)
     if not file.exists():
-        return "with a staff user of the given database"
-    return f"user {STAFF_USER}, password in {shown(instance, file)}"
+        return "(with a staff user of the given database)"
+    return f"(user {STAFF_USER}, password in {shown(instance, file)})"
 
 
 def shown(instance: Instance, file: Path) -> Path:

@@ -12,14 +12,15 @@ stops the system in between, the next move to a stage without that process runs 
 """
 
 import hashlib
-import http.client
 import json
 import re
 import subprocess
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+import urllib3
 
 from grpc_server.probe import LOCATION_SERVICE, is_serving
 from local import manifests, postgis, proxy, setting_overrides
@@ -44,8 +45,7 @@ class Generation(proxy.Upstream):
 
     fingerprint: str
     ready_command: tuple[str, ...] | None = None
-    certificate: str = ""  # PEM file and name of a gRPC server that uses TLS
-    certificate_name: str = "locations"
+    tls: Mapping[str, Any] = field(default_factory=dict)  # certificate file and name of a gRPC server
 
 
 def move(
@@ -80,14 +80,12 @@ def move(
         for program in started:
             supervisor.remove(program)
         raise
+    addresses = {(one.name, one.port) for one in stage.services}
     leaving = [
-        proxy.Leaving(service, before[service.process])
+        (service, before[service.process])
         for service in (Service(**one) for one in running.get("services", ()))
-        if service.process in before and address(service) not in map(address, stage.services)
+        if service.process in before and (service.name, service.port) not in addresses
     ]
-    routes = proxy.routes_file(instance, stage)
-    if stage.routes is not None and not routes.exists():
-        write(routes, stage.routes)
     proxy.serve(instance, supervisor, proxy.configuration(instance, stage, current, leaving))
     state = {
         "stage": stage.name,
@@ -100,7 +98,8 @@ def move(
     speak_grpc = {one.program for one in before.values() if proxy.is_grpc(one)}
     unfinished = {name: task for name, task in pending_tasks(instance).items() if name not in current}
     # First the processes that accept pings. Those that complete the tasks stay until the tasks are complete.
-    retire(instance, supervisor, wanted | {BROKER} | programs_of(supervisor, unfinished), speak_grpc)
+    busy = {program for program in supervisor.programs() if program.rpartition("-")[0] in unfinished}
+    retire(instance, supervisor, wanted | {BROKER} | busy, speak_grpc)
     for name, task in unfinished.items():
         say(f"Completing the task of {name}.")
         own_file = {"WRITER_STATE_FILE": str(state_file(instance, f"{name}-last"))}
@@ -109,8 +108,6 @@ def move(
     retire(instance, supervisor, wanted, speak_grpc)
     proxy.close_leaving(instance)
     proxy.settle(instance, proxy.configuration(instance, stage, current))
-    for old in set(instance.state.glob("routes-*.map")) - {routes}:
-        old.unlink()
 
 
 def start(
@@ -118,9 +115,8 @@ def start(
 ) -> Generation:
     if process.ready_path is None and not process.speaks_grpc and process.ready_command is None:
         raise Refused(f"{process.name} has no readiness probe.")
-    taken = frozenset(generation_ports(instance))
-    port = postgis.free_port(taken) if process.ports else 0
-    public_port = postgis.free_port(taken | {port}) if manifests.PUBLIC_PORT in process.ports else 0
+    port = postgis.free_port() if process.ports else 0
+    public_port = postgis.free_port() if manifests.PUBLIC_PORT in process.ports else 0
     program = f"{process.name}-{next_number(instance)}"
     say(f"Starting {program}.")
     if process.before_it_goes is not None:
@@ -130,16 +126,10 @@ def start(
     supervisor.add(Program(program, process.command, instance.checkout, environ))
     tls = {}
     if process.speaks_grpc and (certificate := environ.get("TLS_CERTIFICATE")):
-        tls["certificate"] = str(instance.checkout / certificate)
-        tls["certificate_name"] = environ.get("TLS_NAME", "locations")
+        name = environ.get("TLS_NAME", "locations")
+        tls = {"certificate": str(instance.checkout / certificate), "name": name}
     return Generation(
-        program,
-        port,
-        process.ready_path,
-        fingerprint,
-        process.ready_command,
-        public_port=public_port,
-        **tls,
+        program, port, process.ready_path, fingerprint, process.ready_command, tls, public_port=public_port
     )
 
 
@@ -150,10 +140,7 @@ def own_settings(
     if process.command[0] == "gunicorn":
         return {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}"}
     if process.command[-1] == "run_location_server":
-        return {
-            "GRPC_ADDRESS": f"127.0.0.1:{port}",
-            "GRPC_PUBLIC_ADDRESS": f"127.0.0.1:{public_port}",
-        }
+        return {"GRPC_ADDRESS": f"127.0.0.1:{port}", "GRPC_PUBLIC_ADDRESS": f"127.0.0.1:{public_port}"}
     if process.command[-1] == "consume_locations":
         return {"WRITER_STATE_FILE": str(state_file(instance, program))}
     raise Refused(f"{process.name}: {process.command[0]} has no known variable for its port.")
@@ -165,27 +152,15 @@ def next_number(instance: Instance) -> int:
     return 1 + max((int(found[1]) for found in numbers if found), default=0)
 
 
-def generation_ports(instance: Instance) -> list[int]:
-    """The ports of all programs, whether or not they listen yet."""
-    texts = [file.read_text() for file in instance.programs.glob("*.ini")]
-    return [int(port) for text in texts for port in re.findall(r"\b127\.0\.0\.1:(\d+)", text)]
-
-
 def wait_ready(instance: Instance, supervisor: Supervisor, generation: Generation) -> None:
     """Waits until the process takes traffic. If it dies instead, the error shows its log.
 
     Its neighbours may be unreachable until HAProxy gets its new configuration.
     """
-    first = supervisor.programs()[generation.program]["pid"]
 
     def decided() -> bool:
-        return takes_traffic(instance, generation) or has_died()
-
-    def has_died() -> bool:
-        info = supervisor.programs()[generation.program]
-        return info["statename"] in ("BACKOFF", "FATAL", "EXITED") or (
-            first != 0 and info["pid"] not in (0, first)
-        )
+        has_died = supervisor.programs()[generation.program]["statename"] in ("BACKOFF", "FATAL", "EXITED")
+        return has_died or takes_traffic(instance, generation)
 
     if poll(decided, READY_TIMEOUT_S, every_s=0.1) and takes_traffic(instance, generation):
         return
@@ -196,12 +171,11 @@ def wait_ready(instance: Instance, supervisor: Supervisor, generation: Generatio
 def wait_whole(instance: Instance) -> None:
     """Waits until every process has everything that it needs. The writer joins its group last."""
 
-    def lacking() -> list[str]:
-        return sorted(one.program for one in generations(instance).values() if not is_ready(instance, one))
+    def is_whole() -> bool:
+        return all(is_ready(instance, one) for one in generations(instance).values())
 
-    if not poll(lambda: not lacking(), WHOLE_TIMEOUT_S, every_s=0.2) and (names := lacking()):
-        lines = "\n".join(tail(instance.logs / f"{name}.log", 10) for name in names)
-        raise Refused(f"Not ready in {WHOLE_TIMEOUT_S} s: {', '.join(names)}. Ends of their logs:\n{lines}")
+    if not poll(is_whole, WHOLE_TIMEOUT_S, every_s=0.2):
+        raise Refused("Not every process gets ready: see `make status` and `make logs`.")
 
 
 def takes_traffic(instance: Instance, generation: Generation) -> bool:
@@ -224,16 +198,13 @@ def probe(instance: Instance, generation: Generation, path: str | None, *, servi
         done = subprocess.run(command, cwd=instance.checkout, env=environ, capture_output=True, check=False)
         return done.returncode == 0
     if path is None:
-        certificate, name = generation.certificate, generation.certificate_name
-        return is_serving(generation.port, service=service, certificate=certificate, name=name)
-    connection = http.client.HTTPConnection("127.0.0.1", generation.port, timeout=5)
+        return is_serving(generation.port, service=service, **generation.tls)
+    url = f"http://127.0.0.1:{generation.port}{path}"
     try:
-        connection.request("GET", path, headers={"Host": "localhost"})
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+        answer = urllib3.request("GET", url, headers={"Host": "localhost"}, timeout=5, retries=False)
+    except urllib3.exceptions.HTTPError:
         return False
-    finally:
-        connection.close()
+    return answer.status == 200
 
 
 def retire(instance: Instance, supervisor: Supervisor, wanted: set[str], speak_grpc: set[str]) -> None:
@@ -263,11 +234,6 @@ def task_file(instance: Instance, name: str) -> Path:
     return private_directory(instance.state / "owed") / f"{name}.json"
 
 
-def programs_of(supervisor: Supervisor, names: Collection[str]) -> set[str]:
-    """The generations of these processes."""
-    return {program for program in supervisor.programs() if program.rpartition("-")[0] in names}
-
-
 def state_file(instance: Instance, program: str) -> Path:
     """The file in which a worker records that it is alive, and its lag."""
     return instance.sockets() / f"{program}.json"
@@ -282,10 +248,6 @@ def native_environ(instance: Instance, stage: Stage, process: Process) -> dict[s
         here = {key: value for key, value in here.items() if key not in ("KAFKA_USER", "KAFKA_PASSWORD")}
     quota = str(instance.sockets() / "ping-quota.sqlite")
     return setting_overrides.for_process(instance, here) | {"ACCESS": instance.access, "QUOTA_FILE": quota}
-
-
-def address(service: Service) -> tuple[str, int]:
-    return service.name, service.port
 
 
 def node_ports(instance: Instance, stage: Stage) -> list[int]:

@@ -25,6 +25,8 @@ from local.rollout import move, native_environ, node_ports, pending_tasks, runni
 from local.seed import seed
 from local.supervision import Program, Supervisor, end_leftovers, run, tail
 
+START_TIMEOUT_S = 60  # of the database and of the broker
+
 
 def up(instance: Instance, wanted: str | None = None) -> None:
     instance.make()
@@ -49,11 +51,11 @@ def up(instance: Instance, wanted: str | None = None) -> None:
             supervisor.start()
         own = {"haproxy"}  # programs that are not in the manifests
         if cluster is not None:
-            start(supervisor, cluster.program(), cluster.is_ready, postgis.START_TIMEOUT_S)
+            start(supervisor, cluster.program(), cluster.is_ready)
             cluster.create_database()
             own.add("postgis")
         if broker is not None:
-            start(supervisor, broker.program(), broker.is_ready, kafka.START_TIMEOUT_S)
+            start(supervisor, broker.program(), broker.is_ready)
             own |= {kafka.NAME} & {*stage.stateful}
         for job in stage.jobs:
             run(instance, job.name, job.command, native_environ(instance, stage, job))
@@ -110,9 +112,9 @@ def choose_broker(instance: Instance, stage: Stage, *, running: bool) -> tuple[B
     return broker, broker.url
 
 
-def start(supervisor: Supervisor, program: Program, is_ready: Callable[[], bool], timeout_s: float) -> None:
+def start(supervisor: Supervisor, program: Program, is_ready: Callable[[], bool]) -> None:
     supervisor.add(program)
-    if not poll(is_ready, timeout_s, every_s=0.2):
+    if not poll(is_ready, START_TIMEOUT_S, every_s=0.2):
         log = tail(supervisor.instance.logs / f"{program.name}.log")
         raise Refused(f"{program.name} does not start. The end of its log:\n{log}")
 

@@ -292,7 +292,6 @@ def test_the_routes_of_a_stage_say_who_answers(system: System) -> None:
     assert get(system.address, "/backwards")[2]["answer"] == "first"
     system.move("first", alone)
     assert get(system.address, "/back")[2]["answer"] == "first"
-    assert not [*system.instance.state.glob("routes-*.map")]
 
 
 def test_a_service_that_goes_stays_for_those_who_are_wired_to_it(system: System) -> None:
