@@ -4,13 +4,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 from bench.event import DISTANCE_M, WITHIN_S, Event, Statement, rows
 from bench.report import Part, timed
 from grpc_server import locations_pb2 as pb
 from grpc_server.converter import to_timestamp
+from grpc_server.locations_pb2_grpc import LocationServiceStub
 from local.tests.terminal import an_instance
 from tests.gunicorn_server import Server, database_url
 from tests.system import STAGES, System
@@ -25,16 +26,15 @@ LAST = "REST, at the last stage"
 MOST = {GRPC: 2, REST: 3, LAST: 3}  # times the bare SQL
 
 
-class Question(NamedTuple):
-    """The same question as a statement, a path of REST and a gRPC call."""
-
-    sql: Statement
-    path: str
-    rpc: str
-    request: Any
+Question = tuple[Statement, str, Callable[[], Any]]  # the same as SQL, as a path of REST, as a gRPC call
 
 
-def questions(event: Event) -> dict[str, Question]:
+def questions(event: Event, calls: LocationServiceStub) -> dict[str, Question]:
+    """By name. Answers by gRPC are parsed."""
+
+    def call(rpc: Callable[[Any], Iterator[Any]], request: Any) -> Callable[[], Any]:
+        return lambda: list(rpc(request))
+
     start, end = to_timestamp(event.start), to_timestamp(event.end)
     asked: dict[str, Any] = {
         "person_id": event.person_id,
@@ -43,23 +43,20 @@ def questions(event: Event) -> dict[str, Question]:
         "distance_m": DISTANCE_M,
     }
     return {
-        f"`connection`, 5 m within {WITHIN_S:g} s": Question(
+        f"`connection`, 5 m within {WITHIN_S:g} s": (
             event.connections(WITHIN_S),
             rest_path(event, "connection", within=WITHIN_S),
-            "FindConnections",
-            pb.FindConnectionsRequest(**asked, within_s=WITHIN_S),
+            call(calls.FindConnections, pb.FindConnectionsRequest(**asked, within_s=WITHIN_S)),
         ),
-        "`connection`, 5 m at any time": Question(
+        "`connection`, 5 m at any time": (
             event.connections(None),
             rest_path(event, "connection"),
-            "FindConnections",
-            pb.FindConnectionsRequest(**asked),
+            call(calls.FindConnections, pb.FindConnectionsRequest(**asked)),
         ),
-        f"`encounters`, 5 m within {WITHIN_S:g} s": Question(
+        f"`encounters`, 5 m within {WITHIN_S:g} s": (
             event.encounters(),
             rest_path(event, "encounters"),
-            "FindEncounters",
-            pb.FindEncountersRequest(**asked),
+            call(calls.FindEncounters, pb.FindEncountersRequest(**asked)),
         ),
     }
 
@@ -77,11 +74,6 @@ def read(server: Server | System, path: str) -> None:
             pass
 
 
-def parsed(call: Callable[[Any], Iterator[Any]], request: Any) -> None:
-    """Reads an answer of gRPC, which parses it."""
-    list(call(request))
-
-
 def parts(event: Event) -> Iterator[Part]:
     part = Part("The doors, beside the bare SQL")
     part.text(
@@ -97,13 +89,9 @@ def parts(event: Event) -> Iterator[Part]:
         last_stage.go(STAGES[-1])
         beside = Server(ACCESS="open", SERVED_APPS="persons,locations,connections")
         with beside, last_stage.grpc() as calls:
-            for name, question in questions(event).items():
-                ways: dict[str, Any] = {
-                    SQL: partial(rows, *question.sql),
-                    GRPC: partial(parsed, getattr(calls, question.rpc), question.request),
-                    REST: partial(read, beside, question.path),
-                    LAST: partial(read, last_stage, question.path),
-                }
+            for name, (sql, path, call) in questions(event, calls).items():
+                rest = {REST: partial(read, beside, path), LAST: partial(read, last_stage, path)}
+                ways: dict[str, Any] = {SQL: partial(rows, *sql), GRPC: call, **rest}
                 timed(ways, WARM)
                 took, answers = timed(ways, event.scaled(11, 3))
                 count = f"{len(answers[SQL]):,}"

@@ -69,13 +69,6 @@ def grpc_door() -> Iterator[LocationProcess]:
         yield door
 
 
-@contextmanager
-def running_writer() -> Iterator[Observer]:
-    """The writer, with an observer of its lag."""
-    with closing(Observer()) as observer, WriterProcess():
-        yield observer
-
-
 def unwritten(observer: Observer) -> int:
     """Pings in the topic that are not in the database yet."""
     while True:
@@ -143,7 +136,7 @@ def writer(event: Event) -> Part:
     def write() -> float:
         """Rows per second from the first stored one to the last, without the start of the process."""
         settings.KAFKA_GROUP = f"bench-{time.time_ns()}"
-        with running_writer() as observer:
+        with WriterProcess(), closing(Observer()) as observer:
             until(lambda: unwritten(observer) < len(pings), at_most_s=60)
             left = unwritten(observer)
             took = seconds(lambda: drain(observer))
@@ -201,7 +194,7 @@ def end_to_end(event: Event) -> Part:
     copies = [copy_rate(pings) for _ in range(ROUNDS)]
     per_s = 0.3 * Spread(copies).median
     lags = list[float]()
-    with grpc_door() as door, running_writer() as observer:
+    with grpc_door() as door, WriterProcess(), closing(Observer()) as observer:
         with Stream(door.address, batches(walk(event.person_ids, START), BATCH), per_s=per_s) as stream:
             pause, begun = threading.Event(), time.monotonic()
             for nth in range(1, 21):
