@@ -110,9 +110,7 @@ def without_id(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def create(person: dict[str, Any], variable: str) -> Call:
-    location = (
-        "pm.expect(pm.response.headers.get('Location')).to.eql(`/api/persons/${pm.response.json().id}`);"
-    )
+    location = 'pm.response.to.have.header("Location", `/api/persons/${pm.response.json().id}`);'
     return Call(
         "createPerson",
         f"Create {person['first_name']}",
