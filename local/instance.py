@@ -92,17 +92,13 @@ class Instance:
         for folder in (self.state, self.programs, self.logs, self.sockets()):
             private_directory(folder)
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Held while a command changes the system; the kernel releases it when the process ends."""
-        private_directory(self.state)
-        with (self.state / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say("Another make is changing this system; waiting for it.")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Waits until no other process holds this lock. The kernel releases it when the process ends."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def given(name: str) -> str | None:
@@ -137,10 +133,7 @@ def replaced(folder: Path) -> Iterator[Path]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in the file; empty if there is no file."""
-    try:
-        return dict(json.loads(path.read_text()))
-    except FileNotFoundError:
-        return {}
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def kept_secret(path: Path, new: str) -> str:

@@ -183,13 +183,6 @@ def settings(broker: Broker) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def throwaway_broker() -> Iterator[Broker]:
-    """A running broker for one test run, deleted at the end."""
-    with throwaway_storage() as broker, running(broker):
-        yield broker
-
-
-@contextlib.contextmanager
 def throwaway_storage(*, is_secured: bool = False) -> Iterator[Broker]:
     """A broker that the caller starts and stops, deleted at the end."""
     with tempfile.TemporaryDirectory(prefix="connect-test-kafka-") as home:

@@ -169,11 +169,11 @@ def token_keys(instance: Instance) -> list[str]:
 
 def services(objects: list[dict[str, Any]], answering: Mapping[str, str | None]) -> Iterator[Service]:
     """The Services of processes. `<name>` gets the node port of `<name>-door`, which is behind the proxy."""
-    doors = {}
-    for one in objects:
-        if one["metadata"]["name"].endswith(DOOR):
-            [port] = one["spec"]["ports"]
-            doors[one["metadata"]["name"].removesuffix(DOOR)] = port["nodePort"]
+    doors = {
+        one["metadata"]["name"].removesuffix(DOOR): one["spec"]["ports"][0]["nodePort"]
+        for one in objects
+        if one["metadata"]["name"].endswith(DOOR)
+    }
     for one in objects:
         name, selected = one["metadata"]["name"], one["spec"]["selector"][NAME_LABEL]
         if selected in answering and not name.endswith(DOOR):

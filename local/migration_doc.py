@@ -30,11 +30,6 @@ def updated(instance: Instance, text: str) -> str:
     return text
 
 
-def update(instance: Instance) -> None:
-    path = instance.checkout / TARGET
-    path.write_text(updated(instance, path.read_text()))
-
-
 # --- the picture ---------------------------------------------------------------------------------
 
 

@@ -120,22 +120,9 @@ def private_cluster(instance: Instance, *, running: bool) -> Cluster:
     if not cluster.data.exists():
         say(f"Making a PostGIS cluster in {home}.")
     make_data(cluster, settings())
-    if not running:
-        remove_stale_pid(cluster)
+    if not running:  # After a crash another process may have its pid, and PostgreSQL would not start.
+        (cluster.data / "postmaster.pid").unlink(missing_ok=True)
     return cluster
-
-
-def remove_stale_pid(cluster: Cluster) -> None:
-    """After a crash another process may have the pid in the file, and PostgreSQL would refuse to start."""
-    file = cluster.data / "postmaster.pid"
-    if not file.exists():
-        return
-    try:
-        command = psutil.Process(int(file.read_text().split("\n")[0])).cmdline()
-    except psutil.NoSuchProcess:
-        command = []
-    if str(cluster.data) not in command:
-        file.unlink()
 
 
 def make_data(cluster: Cluster, lines: Mapping[str, str], *options: str) -> None:

@@ -5,7 +5,6 @@ The Makefile runs it with the system's own Python before a virtual environment e
 """
 
 import ctypes.util
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from local import jars, newman
 from local.downloads import run
-from local.instance import CHECKOUT, VENV, Refused, complain, private_directory, say
+from local.instance import CHECKOUT, VENV, Refused, complain, locked, private_directory, say
 
 OLDEST_POSTGRESQL = 15
 # Each with all dependencies.
@@ -132,8 +131,7 @@ def has_pip(python: Path) -> bool:
 def main(purpose: str) -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - any Python may run this
         raise Refused(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
-    with (private_directory(CHECKOUT / ".local") / "prepare.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(private_directory(CHECKOUT / ".local") / "prepare.lock"):
         if missing := missing_packages(purpose):
             install_packages(missing)
         prepare_venv(purpose)

@@ -3,7 +3,6 @@
 Clients and neighbours connect only to it; the processes behind it change with every rollout.
 """
 
-import csv
 import hashlib
 import re
 import shutil
@@ -30,10 +29,7 @@ COUNTED = [
     "tcp-request connection track-sc2 src table connections-per-address if outside !trusted",
     "tcp-request connection reject if { sc2_conn_cur gt 6600 }",
 ]
-SPOKEN_TO = [
-    "tcp-request inspect-delay 3s",
-    "tcp-request content reject if outside !{ req.len ge 24 }",
-]
+SPOKEN_TO = ["tcp-request inspect-delay 3s", "tcp-request content reject if outside !{ req.len ge 24 }"]
 # For HAProxy before 3.2: rules of a frontend that refuse unparsable requests in JSON, and their service.
 FIRST_REQUEST = (CHECKOUT / "local" / "first_request.cfg").read_text()
 OLD = ".if !version_atleast(3.2)"
@@ -42,8 +38,6 @@ backend refused
     mode tcp
     tcp-request content use-service lua.refuse
 .endif"""
-# Prefix of the frontends of Services that the stage no longer has.
-LEAVING = "leaving-"
 # Suffix of the frontend and the backend of a public port.
 PUBLIC = "-public"
 
@@ -62,14 +56,16 @@ class Upstream:
     public_port: int = field(default=0, kw_only=True)
 
 
-# A Service that the stage no longer has, but that running requests of old processes still use.
-Leaving = tuple[Service, Upstream]
-
-
 def configuration(
-    instance: Instance, stage: Stage, upstreams: Mapping[str, Upstream], leaving: Sequence[Leaving] = ()
+    instance: Instance,
+    stage: Stage,
+    upstreams: Mapping[str, Upstream],
+    leaving: Sequence[tuple[Service, Upstream]] = (),
 ) -> str:
-    """The whole configuration: settings, the rules of k8s/proxy/defaults.cfg, frontends and backends."""
+    """The whole configuration: settings, the rules of k8s/proxy/defaults.cfg, frontends and backends.
+
+    `leaving` are Services that the stage no longer has, but that requests of old processes still use.
+    """
     blocks = [service_frontend(instance, stage, service, upstreams) for service in stage.services]
     for name, upstream in sorted(upstreams.items()):
         ports = {name: upstream.port, f"{name}{PUBLIC}": upstream.public_port}
@@ -79,16 +75,15 @@ def configuration(
         f'    setenv {name} "{value}"\n' for name, value in setting_overrides.for_proxy(instance).items()
     )
     rules = (instance.checkout / "k8s" / "proxy" / "defaults.cfg").read_text()
-    body = f"{rules}\n" + "\n\n".join(blocks) + "\n"
-    # The stats socket reports this digest, so it tells whether the workers use this configuration. Leaving
-    # Services are not part of it: without them it is the same configuration.
-    marker = hashlib.sha256((variables + body).encode()).hexdigest()[:16]
     for service, upstream in leaving:
-        name = f"{LEAVING}{service.name}-{service.port}"
+        name = f"leaving-{service.name}-{service.port}"
         binds = [f"{instance.service_address(service.name)}:{service.port}"]
         port = upstream.public_port if service.leads_to_public_port else upstream.port
-        body += f"\n{frontend(name, binds, f'default_backend {name}', grpc=is_grpc(upstream))}\n"
-        body += f"\n{backend(name, upstream, port)}\n"
+        blocks.append(frontend(name, binds, f"default_backend {name}", grpc=is_grpc(upstream)))
+        blocks.append(backend(name, upstream, port))
+    body = f"{rules}\n" + "\n\n".join(blocks) + "\n"
+    # The stats socket reports this digest, so it tells whether the workers use this configuration.
+    marker = hashlib.sha256((variables + body).encode()).hexdigest()[:16]
     return (
         "global\n"
         f"    description {marker}\n"
@@ -185,24 +180,8 @@ def serve(instance: Instance, supervisor: Supervisor, text: str) -> None:
     if not poll(lambda: running_marker(instance) == marker, TAKEOVER_TIMEOUT_S):
         log = tail(instance.logs / "haproxy.log")
         raise Refused(f"HAProxy did not load its configuration. The end of its log:\n{log}")
-
-
-def settle(instance: Instance, text: str) -> None:
-    """Writes the current configuration for the next start of HAProxy, and removes old certificates."""
-    write(config_file(instance), text)
     for old in set(instance.state.glob("tls-*.pem")) - {certificate_file(instance)}:
         old.unlink()
-
-
-def close_leaving(instance: Instance) -> None:
-    """Makes leaving Services answer 503: no process uses them any more. The next reload closes them.
-
-    Only a reload closes a listener that is passed on between workers (expose-fd).
-    """
-    there = instance.sockets() / "haproxy.sock"
-    for row in csv.DictReader(ask(there, "show stat").removeprefix("# ").splitlines()):
-        if row["svname"] not in ("FRONTEND", "BACKEND") and row["pxname"].startswith(LEAVING):
-            ask(there, f"set server {row['pxname']}/{row['svname']} state maint")
 
 
 def running_marker(instance: Instance) -> str | None:
@@ -220,9 +199,9 @@ def has_old_workers(instance: Instance) -> bool:
     try:
         answer = ask(instance.sockets() / "haproxy-master.sock", "show proc")
     except OSError:
+        answer = ""
+    if "# workers" not in answer:  # during a reload the master closes the connection
         return True
-    if "# workers" not in answer:
-        return True  # during a reload the master closes the connection
     _, _, old = answer.partition("# old workers")
     return " worker " in old.partition("# programs")[0]
 

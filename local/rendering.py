@@ -23,14 +23,11 @@ def kustomize(directory: Path) -> str:
 
 def render(instance: Instance) -> int:
     """Also updates the drawings and differences in docs/migration.md, which are made from the renderings."""
-    texts = {one.name: kustomize(one) for one in directories(instance)}
-    for path in instance.rendered.glob("*.yaml"):
-        if path.stem not in texts:
-            path.unlink()
-    for name, text in texts.items():
-        (instance.rendered / f"{name}.yaml").write_text(text)
-        say(f"k8s/rendered/{name}.yaml")
-    migration_doc.update(instance)
+    for one in directories(instance):
+        (instance.rendered / f"{one.name}.yaml").write_text(kustomize(one))
+        say(f"k8s/rendered/{one.name}.yaml")
+    page = instance.checkout / migration_doc.TARGET
+    page.write_text(migration_doc.updated(instance, page.read_text()))
     say(migration_doc.TARGET)
     return 0
 

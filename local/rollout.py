@@ -1,8 +1,8 @@
 """Moves a system to a stage without losing a request.
 
 A running process never changes. A new or changed one starts as a new generation on another port, beside the
-old one. When it is ready, HAProxy is reloaded, the old workers finish, and the old generation is stopped. The
-Services that it uses stay until then, even if the stage no longer has them. The state file says which
+old one. When it is ready, HAProxy is reloaded, the old workers finish, and the old generation is stopped.
+Services that the stage no longer has stay until then; another reload closes them. The state file says which
 generations are current. All other programs are removed at the end, so the next move completes an interrupted
 one.
 
@@ -54,7 +54,7 @@ def move(
     stage: Stage,
     own: set[str],
     *,
-    finish: Callable[[str, tuple[str, ...], Mapping[str, str]], object],
+    finish: Callable[[tuple[str, ...], Mapping[str, str]], object],
 ) -> None:
     """Starts new generations beside the old ones, reloads HAProxy, drains and stops the old ones.
 
@@ -103,18 +103,15 @@ def move(
     for name, task in unfinished.items():
         say(f"Completing the task of {name}.")
         own_file = {"WRITER_STATE_FILE": str(state_file(instance, f"{name}-last"))}
-        finish(f"{name}-last", tuple(task["command"]), task["environ"] | own_file)
+        finish(tuple(task["command"]), task["environ"] | own_file)
         task_file(instance, name).unlink()
     retire(instance, supervisor, wanted, speak_grpc)
-    proxy.close_leaving(instance)
-    proxy.settle(instance, proxy.configuration(instance, stage, current))
+    proxy.serve(instance, supervisor, proxy.configuration(instance, stage, current))
 
 
 def start(
     instance: Instance, supervisor: Supervisor, process: Process, environ: Mapping[str, str], fingerprint: str
 ) -> Generation:
-    if process.ready_path is None and not process.speaks_grpc and process.ready_command is None:
-        raise Refused(f"{process.name} has no readiness probe.")
     port = postgis.free_port() if process.ports else 0
     public_port = postgis.free_port() if manifests.PUBLIC_PORT in process.ports else 0
     program = f"{process.name}-{next_number(instance)}"
@@ -160,9 +157,9 @@ def wait_ready(instance: Instance, supervisor: Supervisor, generation: Generatio
 
     def decided() -> bool:
         has_died = supervisor.programs()[generation.program]["statename"] in ("BACKOFF", "FATAL", "EXITED")
-        return has_died or takes_traffic(instance, generation)
+        return has_died or is_ready(instance, generation, wholly=False)
 
-    if poll(decided, READY_TIMEOUT_S, every_s=0.1) and takes_traffic(instance, generation):
+    if poll(decided, READY_TIMEOUT_S, every_s=0.1) and is_ready(instance, generation, wholly=False):
         return
     lines = tail(instance.logs / f"{generation.program}.log", 30)
     raise Refused(f"{generation.program} does not get ready. The end of its log:\n{lines}")
@@ -178,18 +175,8 @@ def wait_whole(instance: Instance) -> None:
         raise Refused("Not every process gets ready: see `make status` and `make logs`.")
 
 
-def takes_traffic(instance: Instance, generation: Generation) -> bool:
-    """The result of the readiness probe in the manifests."""
-    return probe(instance, generation, generation.ready_path, service="")
-
-
-def is_ready(instance: Instance, generation: Generation) -> bool:
-    """Whether the process has everything that it needs."""
-    path = generation.ready_path and "/health/ready"
-    return probe(instance, generation, path, service=LOCATION_SERVICE)
-
-
-def probe(instance: Instance, generation: Generation, path: str | None, *, service: str) -> bool:
+def is_ready(instance: Instance, generation: Generation, *, wholly: bool = True) -> bool:
+    """Whether it has everything that it needs; if not `wholly`, the result of the probe in the manifests."""
     if generation.ready_command is not None:
         state = {"WRITER_STATE_FILE": str(state_file(instance, generation.program))}
         known = dict(line.split("=", 1) for line in (instance.state / "env").read_text().splitlines())
@@ -197,9 +184,10 @@ def probe(instance: Instance, generation: Generation, path: str | None, *, servi
         command = [str(VENV / "bin" / generation.ready_command[0]), *generation.ready_command[1:]]
         done = subprocess.run(command, cwd=instance.checkout, env=environ, capture_output=True, check=False)
         return done.returncode == 0
-    if path is None:
+    if generation.ready_path is None:
+        service = LOCATION_SERVICE if wholly else ""
         return is_serving(generation.port, service=service, **generation.tls)
-    url = f"http://127.0.0.1:{generation.port}{path}"
+    url = f"http://127.0.0.1:{generation.port}{'/health/ready' if wholly else generation.ready_path}"
     try:
         answer = urllib3.request("GET", url, headers={"Host": "localhost"}, timeout=5, retries=False)
     except urllib3.exceptions.HTTPError:
@@ -213,11 +201,8 @@ def retire(instance: Instance, supervisor: Supervisor, wanted: set[str], speak_g
     if superseded:
         say(f"Waiting for the last answers of {', '.join(superseded)}.")
     # gRPC servers first: old workers keep their connections until the server ends.
-    for names, patience_s in (
-        ([name for name in superseded if name in speak_grpc], DRAIN_CALLS_S),
-        ([name for name in superseded if name not in speak_grpc], DRAIN_S),
-    ):
-        if names:
+    for is_grpc, patience_s in ((True, DRAIN_CALLS_S), (False, DRAIN_S)):
+        if names := [name for name in superseded if (name in speak_grpc) == is_grpc]:
             poll(lambda: not proxy.has_old_workers(instance), patience_s, every_s=0.2)
         for name in names:
             supervisor.remove(name)

@@ -8,15 +8,7 @@ from collections.abc import Callable, Mapping
 from secrets import token_hex, token_urlsafe
 
 from local import kafka, manifests, postgis, setting_overrides
-from local.instance import (
-    Instance,
-    Refused,
-    given,
-    kept_secret,
-    private_directory,
-    read_json,
-    write,
-)
+from local.instance import Instance, Refused, given, kept_secret, locked, private_directory, read_json, write
 from local.kafka import Broker
 from local.manifests import Stage
 from local.polling import poll
@@ -30,7 +22,7 @@ START_TIMEOUT_S = 60  # of the database and of the broker
 
 def up(instance: Instance, wanted: str | None = None) -> None:
     instance.make()
-    with instance.lock():
+    with locked(instance.state / "lock"):
         name = manifests.find_stage(instance, wanted)
         supervisor = Supervisor(instance)
         running = supervisor.settle()
@@ -58,14 +50,14 @@ def up(instance: Instance, wanted: str | None = None) -> None:
             start(supervisor, broker.program(), broker.is_ready)
             own |= {kafka.NAME} & {*stage.stateful}
         for job in stage.jobs:
-            run(instance, job.name, job.command, native_environ(instance, stage, job))
+            run(instance, job.command, native_environ(instance, stage, job))
         seed(instance, secrets)
 
-        def finish(name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> None:
+        def finish(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
             """Runs a pending task with the current addresses of database and broker."""
             here = {"DATABASE_URL": secrets["DATABASE_URL"], **({"PINGS_URL": url} if url else {})}
             user = broker.settings_of("writer") if broker else {}
-            run(instance, name, command, {**environ, **here, **user})
+            run(instance, command, {**environ, **here, **user})
 
         move(instance, supervisor, stage, own, finish=finish)
         wait_whole(instance)
@@ -133,7 +125,7 @@ def check_ports(instance: Instance, stage: Stage) -> None:
 def down(instance: Instance) -> bool:
     """Stops all programs; False if none ran. The data stays."""
     instance.make()
-    with instance.lock():
+    with locked(instance.state / "lock"):
         supervisor = Supervisor(instance)
         ran = supervisor.pid() is not None
         supervisor.stop()

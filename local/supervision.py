@@ -79,31 +79,19 @@ def inherited() -> dict[str, str]:
     return kept | {"PATH": PATH, "PYTHONUNBUFFERED": "1"}
 
 
-def run(instance: Instance, name: str, command: Sequence[str], environ: Mapping[str, str]) -> str:
-    """Runs a command of the virtual environment to its end; returns what it printed."""
-    log = instance.logs / f"{name}.log"
-    with log.open("w") as errors:
-        result = subprocess.run(
-            [str(VENV / "bin" / command[0]), *command[1:]],
-            cwd=instance.checkout,
-            env=inherited() | {MARK: str(instance.state), "ACCESS": instance.access} | dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            check=False,
-        )
-    if result.returncode != 0:
-        printed = "\n".join(result.stdout.splitlines()[-10:])
-        raise Refused(f"{' '.join(command)} failed. The end of its output:\n{printed}\n{tail(log)}")
-    return result.stdout
+def run(instance: Instance, command: Sequence[str], environ: Mapping[str, str]) -> str:
+    """What a command of the virtual environment prints. Its end is awaited."""
+    program = [str(VENV / "bin" / command[0]), *command[1:]]
+    environ = inherited() | {MARK: str(instance.state), "ACCESS": instance.access} | dict(environ)
+    failure = f"{' '.join(command)} failed:"
+    return output_of(program, failure, cwd=instance.checkout, env=environ, stdin=subprocess.DEVNULL)
 
 
+@dataclass(frozen=True)
 class Supervisor:
     """The supervisord of one system, reached by its socket."""
 
-    def __init__(self, instance: Instance) -> None:
-        self.instance = instance
+    instance: Instance
 
     @property
     def rpc(self) -> Any:
