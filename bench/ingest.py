@@ -151,7 +151,7 @@ def writer(event: Event) -> Part:
     part.table(("way", "locations/s"), [("bare COPY, batches of 10,000", copied), ("the writer", written)])
     part.text(
         f"{len(pings):,} locations, {ROUNDS} rounds, alternately. The COPY is sent ready-made text on one "
-        f"connection and commits each batch."
+        "connection and commits each batch."
     )
     return part
 
