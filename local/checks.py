@@ -5,8 +5,8 @@ import signal
 import subprocess
 from collections.abc import Mapping
 
-from local import kafka
 from local.instance import VENV, Instance, say
+from local.kafka import running, throwaway_storage
 from local.postgis import throwaway_cluster
 from local.seed import collect_static
 
@@ -53,11 +53,7 @@ def on_throwaway(instance: Instance, *modules: list[str], durable: bool = False)
 
     TEST_KAFKA_URL is not a setting, so only tests that ask for the broker use it.
     """
-    with (
-        throwaway_cluster(durable=durable) as cluster,
-        kafka.throwaway_storage() as broker,
-        kafka.running(broker),
-    ):
+    with throwaway_cluster(durable=durable) as cluster, throwaway_storage() as broker, running(broker):
         environ = os.environ | {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "DATABASE_URL": cluster.url,
