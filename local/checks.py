@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import tomllib
 from collections.abc import Mapping
 
 from local.instance import VENV, Instance, say
@@ -37,15 +38,19 @@ def lint(instance: Instance) -> int:
 
 def every_test(instance: Instance) -> int:
     """The tests of apps, then those of whole systems; ends after the part that fails first."""
-    return on_throwaway(
-        instance, ["pytest", "-n", WORKERS, "--ignore=tests"], ["pytest", "-n", WORKERS, "tests"]
-    )
+    apps = test_paths(instance, "tests")
+    return on_throwaway(instance, ["pytest", "-n", WORKERS, *apps], ["pytest", "-n", WORKERS, "tests"])
 
 
 def fast_tests(instance: Instance, arguments: list[str]) -> int:
     """The tests of apps that start no process and no browser."""
-    chosen = ["-m", "not processes", "--ignore=tests", "--ignore=local"]
-    return on_throwaway(instance, ["pytest", "-q", "-n", "2", *chosen, *arguments])
+    paths = test_paths(instance, "tests", "local")
+    return on_throwaway(instance, ["pytest", "-q", "-n", "2", "-m", "not processes", *paths, *arguments])
+
+
+def test_paths(instance: Instance, *without: str) -> list[str]:
+    project = tomllib.loads((instance.checkout / "pyproject.toml").read_text())
+    return [path for path in project["tool"]["pytest"]["ini_options"]["testpaths"] if path not in without]
 
 
 def on_throwaway(instance: Instance, *modules: list[str], durable: bool = False) -> int:

@@ -29,13 +29,8 @@ UNPRIVILEGED = "postgres"
 # Below the range of the kernel's ephemeral ports, away from well-known ones.
 PORTS = range(20000, 29000)
 GIVEN: set[int] = set()  # ports on which a program will listen
-CARELESS = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-}
+CARELESS = dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off")
+CARELESS |= {"wal_level": "minimal", "max_wal_senders": "0"}
 
 SCHEMA = """
 SET client_min_messages = warning;
