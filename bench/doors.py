@@ -1,15 +1,14 @@
 """The event's day asked at each door, beside the bare SQL."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
-from bench.event import WITHIN_S, Event, Statement, rows
-from bench.report import Part, Spread, alternately, seconds
+from bench.event import DISTANCE_M, WITHIN_S, Event, Statement, rows
+from bench.report import Part, timed
 from grpc_server import locations_pb2 as pb
 from grpc_server.converter import to_timestamp
 from grpc_server.locations_pb2_grpc import LocationServiceStub
@@ -27,75 +26,55 @@ LAST = "REST, at the last stage"
 MOST = {GRPC: 2, REST: 3, LAST: 3}  # times the bare SQL
 
 
-class Question(NamedTuple):
-    """The same question as a statement, a path of REST and a gRPC call."""
+Question = tuple[Statement, str, Callable[[], Any]]  # the same as SQL, as a path of REST, as a gRPC call
 
-    sql: Statement
-    path: str
-    rpc: str
-    request: Any
 
-    @classmethod
-    def connections(cls, event: Event, within_s: float | None, distance_m: float = 5) -> "Question":
-        within = {} if within_s is None else {"within": within_s}
-        return cls(
-            event.connections(within_s, distance_m),
-            rest_path(event, "connection", distance=distance_m, **within),
-            "FindConnections",
-            pb.FindConnectionsRequest(**message(event, distance_m), within_s=within_s),
-        )
+def questions(event: Event, calls: LocationServiceStub) -> dict[str, Question]:
+    """By name. Answers by gRPC are parsed."""
 
-    @classmethod
-    def encounters(cls, event: Event) -> "Question":
-        path, request = rest_path(event, "encounters"), pb.FindEncountersRequest(**message(event, 5))
-        return cls(event.encounters(), path, "FindEncounters", request)
+    def call(rpc: Callable[[Any], Iterator[Any]], request: Any) -> Callable[[], Any]:
+        return lambda: list(rpc(request))
+
+    start, end = to_timestamp(event.start), to_timestamp(event.end)
+    asked: dict[str, Any] = {
+        "person_id": event.person_id,
+        "start": start,
+        "end": end,
+        "distance_m": DISTANCE_M,
+    }
+    return {
+        f"`connection`, 5 m within {WITHIN_S:g} s": (
+            event.connections(WITHIN_S),
+            rest_path(event, "connection", within=WITHIN_S),
+            call(calls.FindConnections, pb.FindConnectionsRequest(**asked, within_s=WITHIN_S)),
+        ),
+        "`connection`, 5 m at any time": (
+            event.connections(None),
+            rest_path(event, "connection"),
+            call(calls.FindConnections, pb.FindConnectionsRequest(**asked)),
+        ),
+        f"`encounters`, 5 m within {WITHIN_S:g} s": (
+            event.encounters(),
+            rest_path(event, "encounters"),
+            call(calls.FindEncounters, pb.FindEncountersRequest(**asked)),
+        ),
+    }
 
 
 def rest_path(event: Event, what: str, **query: Any) -> str:
-    query = {"start_date": event.start.isoformat(), "end_date": event.end.isoformat(), **query}
-    return f"/api/persons/{event.person_id}/{what}?{urlencode(query)}"
+    query |= {"start_date": event.start.isoformat(), "end_date": event.end.isoformat()}
+    return f"/api/persons/{event.person_id}/{what}?{urlencode({**query, 'distance': DISTANCE_M})}"
 
 
-def message(event: Event, distance_m: float) -> dict[str, Any]:
-    start, end = to_timestamp(event.start), to_timestamp(event.end)
-    return {"person_id": event.person_id, "start": start, "end": end, "distance_m": distance_m}
-
-
-class Doors(NamedTuple):
-    """Real processes as they are deployed, all on the bench's database."""
-
-    beside: Server  # the whole API in one process
-    system: System  # at the last stage, through its proxy
-    calls: LocationServiceStub
-
-    def ask(self, way: str, question: Question) -> None:
-        """Messages are parsed; of a body only the bytes are read."""
-        if way == GRPC:
-            list(getattr(self.calls, question.rpc)(question.request))
-            return
-        server = self.beside if way == REST else self.system
-        with server.get(question.path, headers={"Accept": "application/json"}, stream=True) as answer:
-            answer.raise_for_status()
-            while answer.raw.read(READ):
-                pass
-
-
-@contextmanager
-def all_doors() -> Iterator[Doors]:
-    with tempfile.TemporaryDirectory() as folder, an_instance(Path(folder)) as instance:
-        system = System(instance, database_url(), "open")
-        system.go(STAGES[-1])
-        beside = Server(ACCESS="open", SERVED_APPS="persons,locations,connections")
-        with beside, system.grpc() as calls:
-            yield Doors(beside, system, calls)
+def read(server: Server | System, path: str) -> None:
+    """Reads the bytes of an answer, without parsing them."""
+    with server.get(path, headers={"Accept": "application/json"}, stream=True) as answer:
+        answer.raise_for_status()
+        while answer.raw.read(READ):
+            pass
 
 
 def parts(event: Event) -> Iterator[Part]:
-    with all_doors() as doors:
-        yield beside_the_sql(event, doors)
-
-
-def beside_the_sql(event: Event, doors: Doors) -> Part:
     part = Part("The doors, beside the bare SQL")
     part.text(
         f"One person's day ({event.own:,} own pings among {event.pings_that_day:,}), asked alternately. The "
@@ -103,25 +82,25 @@ def beside_the_sql(event: Event, doors: Doors) -> Part:
         f"those of REST are read to the end. The last stage ({STAGES[-1]}) answers through the proxy, from "
         "the process of connections, which asks locations by gRPC and persons by HTTP."
     )
-    asked = {
-        f"`connection`, 5 m within {WITHIN_S:g} s": Question.connections(event, WITHIN_S),
-        "`connection`, 5 m at any time": Question.connections(event, None),
-        f"`encounters`, 5 m within {WITHIN_S:g} s": Question.encounters(event),
-    }
     worst = dict.fromkeys(MOST, 0.0)
     lines = []
-    for name, question in asked.items():
-        ways = {SQL: partial(rows, *question.sql)} | {way: partial(doors.ask, way, question) for way in MOST}
-        timed = {way: partial(seconds, ask) for way, ask in ways.items()}
-        found = alternately(timed, WARM + 3 + int(8 * event.share))
-        took = {way: Spread(spread.values[WARM:]) for way, spread in found.items()}
-        count = f"{len(rows(*question.sql)):,}"
-        for way, spread in took.items():
-            times = spread.median / took[SQL].median
-            lines.append((name, count, way, spread.ms(), f"{times:.2f}"))
-            worst[way] = max(worst.get(way, 0), times)
+    with tempfile.TemporaryDirectory() as folder, an_instance(Path(folder)) as instance:
+        last_stage = System(instance, database_url(), "open")
+        last_stage.go(STAGES[-1])
+        beside = Server(ACCESS="open", SERVED_APPS="persons,locations,connections")
+        with beside, last_stage.grpc() as calls:
+            for name, (sql, path, call) in questions(event, calls).items():
+                rest = {REST: partial(read, beside, path), LAST: partial(read, last_stage, path)}
+                ways: dict[str, Any] = {SQL: partial(rows, *sql), GRPC: call, **rest}
+                timed(ways, WARM)
+                took, answers = timed(ways, event.scaled(11, 3))
+                count = f"{len(answers[SQL]):,}"
+                for way, spread in took.items():
+                    times = spread.median / took[SQL].median
+                    lines.append((name, count, way, spread.ms(), f"{times:.2f}"))
+                    worst[way] = max(worst.get(way, 0), times)
     for way, most in MOST.items():
         what = f"{way}: beside the bare SQL with its rows fetched"
         part.target(what, f"at most {most} x", f"at most {worst[way]:.2f} x", met=worst[way] <= most)
     part.table(("question", "rows", "asked by", "median (least to most)", "times the bare SQL"), lines)
-    return part
+    yield part

@@ -20,9 +20,8 @@ Rows = list[tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Event:
-    people: int
     share: float  # of the whole bench
-    days: Sequence[int]  # of the larger databases
+    person_ids: Sequence[int]
     pings: int
     start: datetime  # of its first day
     end: datetime
@@ -30,19 +29,17 @@ class Event:
     person_id: int  # the person with most pings that day
     own: int  # their pings
 
-    def question(self, distance_m: float = DISTANCE_M) -> dict[str, Any]:
-        """That person's day, as arguments of `proximity`."""
-        return {"start": self.start, "end": self.end, "distance_m": distance_m}
+    def scaled(self, whole: int, least: int) -> int:
+        """As many as in the whole bench, or fewer in a trial."""
+        return max(least, int(whole * min(1.0, self.share)))
 
-    def connections(
-        self, within_s: float | None, distance_m: float = DISTANCE_M, person_id: int = 0
-    ) -> Statement:
+    def question(self) -> dict[str, Any]:
+        """That person's day, as arguments of `proximity`."""
+        return {"start": self.start, "end": self.end, "distance_m": DISTANCE_M}
+
+    def connections(self, within_s: float | None) -> Statement:
         return proximity_sql.connections_sql(
-            person_id or self.person_id,
-            **self.question(distance_m),
-            within_s=within_s,
-            after=None,
-            limit=None,
+            self.person_id, **self.question(), within_s=within_s, after=None, limit=None
         )
 
     def encounters(self) -> Statement:
@@ -56,19 +53,13 @@ class Event:
             limit=None,
         )
 
-    def statements(self) -> dict[str, Statement]:
-        return {
-            "`connection`, within 60 s": self.connections(WITHIN_S),
-            "`connection`, any time": self.connections(None),
-            "`encounters`": self.encounters(),
-        }
 
-
-def store(people: int, share: float, days: Sequence[int]) -> Event:
+def store(people: int, share: float) -> Event:
     """Migrates the empty database of the settings and stores the event in it."""
     call_command("migrate", verbosity=0)
     call_command("simulate", people=people, interval=INTERVAL_S, verbosity=0)
     rows("VACUUM ANALYZE locations_location")
+    person_ids = [person_id for (person_id,) in rows("SELECT id FROM persons_person ORDER BY id")]
     [(first, pings)] = rows("SELECT min(creation_time), count(*) FROM locations_location")
     start = datetime(first.year, first.month, first.day, tzinfo=UTC)
     end = start + timedelta(days=1)
@@ -77,11 +68,11 @@ def store(people: int, share: float, days: Sequence[int]) -> Event:
         "WHERE creation_time >= %s AND creation_time < %s GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1",
         [start, end],
     )
-    return Event(people, share, days, pings, start, end, int(that_day), person_id, own)
+    return Event(share, person_ids, pings, start, end, int(that_day), person_id, own)
 
 
-def rows(sql: str, values: Any = None, on: Any = connection) -> Rows:
+def rows(sql: str, values: Any = None) -> Rows:
     """All rows of a statement; none of one that returns nothing."""
-    with on.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return list(cursor.fetchall()) if cursor.description else []

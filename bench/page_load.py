@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.test import Client
-
 from bench.doors import rest_path
 from bench.event import Event, rows
-from bench.report import Part, Spread
+from bench.report import Part, Spread, alternately
 from connect.wire_format import format_time
 from locations.pings import make_id
 from tests.gunicorn_server import Server
@@ -31,7 +29,6 @@ class View(NamedTuple):
     path: str
     clients: int = CLIENTS
     accept: str = "application/json"
-    cookie: str = ""
 
 
 def views(event: Event) -> Iterator[View]:
@@ -49,32 +46,27 @@ def views(event: Event) -> Iterator[View]:
     name = f"the app: a person's encounters that day, {STREAMS} at once"
     yield View(name, rest_path(event, "encounters"), STREAMS)
     yield View("the app: the crowd, five minutes", f"/api/locations?{urlencode(minutes)}")
-    cookie = staff_cookie()
-    yield View("the admin: people", "/admin/persons/person/", accept=HTML, cookie=cookie)
-    yield View("the admin: locations", "/admin/locations/location/", accept=HTML, cookie=cookie)
 
 
 def parts(event: Event) -> Iterator[Part]:
     lasting_s = 0.5 + 2.5 * event.share
-    rates: dict[str, list[float]] = {}
     times: dict[str, list[float]] = {}
-    served = "persons,locations,connections,admin,webapp"
+
+    def ask(view: View, lasting_s: float) -> list[float]:
+        clients = [Http(server.port, None, keep=True, accept=view.accept) for _ in range(view.clients)]
+        return closed_loop(clients, repeat(("GET", view.path, b"")), lasting_s=lasting_s)
+
+    def rate(view: View) -> float:
+        took = ask(view, lasting_s)
+        times.setdefault(view.name, []).extend(took)
+        return view.clients * len(took) / sum(took)
+
+    asked = list(views(event))
+    served = "persons,locations,connections,webapp"
     with Server(ACCESS="open", SERVED_APPS=served, WEB_WORKERS=str(WORKERS)) as server:
-
-        def ask(view: View, lasting_s: float) -> list[float]:
-            clients = [
-                Http(server.port, None, keep=True, accept=view.accept, cookie=view.cookie)
-                for _ in range(view.clients)
-            ]
-            return closed_loop(clients, iter(lambda: ("GET", view.path, b""), None), lasting_s=lasting_s)
-
-        asked = list(views(event))
         for view in asked:
             ask(view, lasting_s / 4)  # connects every thread to the database
-        for view in asked * ROUNDS:
-            took = ask(view, lasting_s)
-            rates.setdefault(view.name, []).append(view.clients * len(took) / sum(took))
-            times.setdefault(view.name, []).extend(took)
+        rates = alternately({view.name: partial(rate, view) for view in asked}, ROUNDS)
     part = Part("Pages and short calls")
     part.text(
         f"{WORKERS} gunicorn workers; {CLIENTS} kept connections, each of which asks again as soon as it has "
@@ -82,26 +74,13 @@ def parts(event: Event) -> Iterator[Part]:
         f"share the machine. {ROUNDS} rounds of {lasting_s:g} s, alternately. The older systems had {FEW} "
         f"people and {WORKERS} workers, too, but were measured on another day, so the ratio is rough."
     )
-    first = Spread(next(iter(rates.values()))).median
+    first = rates[asked[0].name].median
     what = f"{asked[0].name}, beside the older systems' {OLDER}/s"
     part.target(what, "more", f"{first:,.0f}/s: {first / OLDER:.2f} x", met=first > OLDER)
-    part.table(
-        ("what", "requests per second (least to most)", "median", "p99"),
-        [
-            (
-                name,
-                Spread(rates[name]).rate(),
-                *(f"{took * 1e3:,.1f} ms" for took in (found.median, found.quantile(0.99))),
-            )
-            for name, found in ((name, Spread(took)) for name, took in times.items())
-        ],
-    )
+    lines = []
+    for name, spread in rates.items():
+        took = Spread(times[name])
+        median, p99 = f"{took.median * 1e3:,.1f} ms", f"{took.quantile(0.99) * 1e3:,.1f} ms"
+        lines.append((name, spread.rate(), median, p99))
+    part.table(("what", "requests per second (least to most)", "median", "p99"), lines)
     yield part
-
-
-def staff_cookie() -> str:
-    """The session of a staff user."""
-    client, users = Client(), get_user_model().objects
-    user = users.filter(username="bench").first() or users.create_superuser("bench")
-    client.force_login(user, "django.contrib.auth.backends.ModelBackend")
-    return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"

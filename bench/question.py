@@ -1,14 +1,14 @@
 """The question about one person's day, beside its alternatives on the same rows, and its plans."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from bench.event import DISTANCE_M, WITHIN_S, Event, Rows, rows
-from bench.report import Part, Spread, alternately, seconds
+from bench.event import DISTANCE_M, WITHIN_S, Event, Rows, Statement, rows
+from bench.report import Part, Spread, timed
 
-ROUNDS = 3
+ROUNDS = 5
 LOOP_STEPS = 3  # own pings that the loop measures; each takes as long as any other
 
 LAYOUTS = {
@@ -58,8 +58,13 @@ def parts(event: Event) -> Iterator[Part]:
     for table, sql in LAYOUTS.items():
         rows(sql)
         rows(f"VACUUM ANALYZE {table}")
-    yield alternatives(event)
-    yield plans(event)
+    statements = {
+        "`connection`, within 60 s": event.connections(WITHIN_S),
+        "`connection`, any time": event.connections(None),
+        "`encounters`": event.encounters(),
+    }
+    yield alternatives(event, statements)
+    yield plans(statements)
 
 
 def loop(values: dict[str, Any]) -> Rows:
@@ -67,49 +72,33 @@ def loop(values: dict[str, Any]) -> Rows:
     return [row for x, y in rows(LOOP_OWN, values) for row in rows(LOOP_STEP, values | {"x": x, "y": y})]
 
 
-def alternatives(event: Event) -> Part:
+def alternatives(event: Event, statements: Mapping[str, Statement]) -> Part:
     values = event.question() | {
         "person_id": event.person_id,
         "within": timedelta(seconds=WITHIN_S),
         "steps": LOOP_STEPS,
     }
-    asked = {
-        "one statement per own ping, cast to geography, B-tree on geometry (UdaConnect)": partial(
-            loop, values
-        ),
-        "self-join, GiST on position, any time": partial(
-            rows, SELF_JOIN.format(table="bench_points", within=""), values
-        ),
-        "self-join, GiST on position, within 60 s": partial(
-            rows, SELF_JOIN.format(table="bench_points", within=WITHIN), values
-        ),
-        "self-join, GiST on position and time, within 60 s": partial(
-            rows, SELF_JOIN.format(table="bench_points_time", within=WITHIN), values
-        ),
-    } | {f"Connect: {name}": partial(rows, *statement) for name, statement in event.statements().items()}
+
+    def self_join(table: str, within: str) -> Callable[[], Rows]:
+        return partial(rows, SELF_JOIN.format(table=table, within=within), values)
+
+    asked: dict[str, Any] = {
+        "one statement per own ping, cast to geography, B-tree (UdaConnect)": partial(loop, values),
+        "self-join, GiST on position, any time": self_join("bench_points", ""),
+        "self-join, GiST on position, within 60 s": self_join("bench_points", WITHIN),
+        "self-join, GiST on position and time, within 60 s": self_join("bench_points_time", WITHIN),
+    } | {f"Connect: {name}": partial(rows, *statement) for name, statement in statements.items()}
     looped, any_time, within, within_time, connect_within, connect_any_time, encounters = asked
-    found: dict[str, Rows] = {}
-
-    def measure(name: str) -> float:
-        def ask() -> None:
-            found[name] = asked[name]()
-
-        return seconds(ask)
-
-    took = alternately({name: partial(measure, name) for name in asked}, ROUNDS)
-    quick = (within_time, connect_within, connect_any_time, encounters)
-    again = alternately({name: partial(measure, name) for name in quick}, 3 * ROUNDS)
-    for name in quick:
-        took[name] = Spread([*took[name].values, *again[name].values])
+    took, found = timed(asked, ROUNDS)
     took[looped] = Spread([value * event.own / LOOP_STEPS for value in took[looped].values])
+    medians = {name: spread.median for name, spread in took.items()}
 
     part = Part(f"The question at {event.pings:,} pings, beside its alternatives")
     part.text(
-        f"{event.people:,} people. One person's day: {event.own:,} own pings among "
+        f"{len(event.person_ids):,} people. One person's day: {event.own:,} own pings among "
         f"{event.pings_that_day:,}, {DISTANCE_M} m, {WITHIN_S:g} s. Every way fetches its rows. The loop is "
         f"calculated from {LOOP_STEPS} of {event.own:,} own pings."
     )
-    medians = {name: spread.median for name, spread in took.items()}
     part.table(
         ("way to ask", "rows", "median (least to most)", "speed, as a multiple of the self-join within 60 s"),
         [
@@ -122,8 +111,10 @@ def alternatives(event: Event) -> Part:
             for name, spread in took.items()
         ],
     )
-    same = found[within] == found[within_time] == found[connect_within]
-    same &= found[any_time] == found[connect_any_time]
+    # Connect's rows also have the accuracy, which comes last.
+    rows_of = {name: [row[:4] for row in answer] for name, answer in found.items()}
+    same = rows_of[within] == rows_of[within_time] == rows_of[connect_within]
+    same &= rows_of[any_time] == rows_of[connect_any_time]
     part.text(f"All answers to one question are {'the same, row by row' if same else '**NOT the same**'}.")
     ratio = medians[within] / medians[connect_within]
     part.target("`connection`, within 60 s", "100 x the self-join", f"{ratio:,.0f} x", met=ratio >= 100)
@@ -134,10 +125,10 @@ def alternatives(event: Event) -> Part:
     return part
 
 
-def plans(event: Event) -> Part:
+def plans(statements: Mapping[str, Statement]) -> Part:
     part = Part("Plans")
     part.text("From EXPLAIN ANALYZE, whose clock makes the statements slower.")
-    for name, (sql, values) in event.statements().items():
+    for name, (sql, values) in statements.items():
         plan = [line for (line,) in rows(f"EXPLAIN (ANALYZE, COSTS OFF) {sql}", values)]
         nodes = [line for line in plan if "actual time" in line and "never executed" not in line]
         part.text("\n".join([f"{name}:", "", "```text", *nodes, "```"]))

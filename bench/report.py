@@ -6,9 +6,9 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
-Way = TypeVar("Way")
 TARGETS = ("what", "target", "measured", "")
 
 
@@ -43,13 +43,23 @@ def seconds(act: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def alternately(ways: Mapping[Way, Callable[[], float]], rounds: int) -> dict[Way, Spread]:
+def alternately(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Spread]:
     """Measures each way once per round, so that a slow minute of the machine affects all of them."""
-    found: dict[Way, list[float]] = {name: [] for name in ways}
+    found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, measure in ways.items():
             found[name].append(measure())
     return {name: Spread(values) for name, values in found.items()}
+
+
+def timed(ways: Mapping[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, Spread], dict[str, Any]]:
+    """Seconds of each way, measured alternately, and its last answer."""
+    answers: dict[str, Any] = {}
+
+    def act(name: str) -> None:
+        answers[name] = ways[name]()
+
+    return alternately({name: partial(seconds, partial(act, name)) for name in ways}, rounds), answers
 
 
 @dataclass

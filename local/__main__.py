@@ -26,45 +26,31 @@ def test(instance: Instance, arguments: list[str]) -> int:
     return checks.on_throwaway(instance, ["pytest", *arguments]) if arguments else checks.every_test(instance)
 
 
-# By name: what the command does, and the function that returns its exit status.
-COMMANDS: dict[str, tuple[str, Callable[[Instance, list[str]], int]]] = {
-    "up": ("start the whole system, or move it to a stage (name or number; by default the last)", up),
-    "down": ("stop everything; the data stays", down),
-    "status": ("list the processes and whether each is ready", lambda one, _: report.status(one)),
-    "logs": ("print the last lines of all logs; follow them on a terminal", lambda one, _: report.logs(one)),
-    "stage": ("print the name of the current stage", lambda one, _: report.stage(one)),
-    "diff": ("show what a stage changes in the renderings", lambda one, some: rendering.diff(one, *some[:1])),
-    "render": ("render k8s/ and update docs/migration.md", lambda one, _: rendering.render(one)),
-    "lint": ("run every check that runs no code of the project", lambda one, _: checks.lint(one)),
-    "test": ("run the tests on a throw-away database and broker, with arguments of pytest", test),
-    "test-fast": ("the same with the tests of apps that start no process", checks.fast_tests),
-    "bench": (
-        "run the benchmarks on a throw-away database; see --help",
-        lambda one, some: checks.on_throwaway(one, ["bench", *some], durable=True),
-    ),
-    "attack": (
-        "attack a separate system while clients use it; see --help",
-        lambda one, some: checks.on_throwaway(one, ["tests.attacks", *some]),
-    ),
-    "fuzz": (
-        "send invalid inputs to a separate system; see --help",
-        lambda one, some: checks.on_throwaway(one, ["tests.fuzz", *some]),
-    ),
+# By name: the function that returns the command's exit status. `make help` describes them.
+COMMANDS: dict[str, Callable[[Instance, list[str]], int]] = {
+    "up": up,
+    "down": down,
+    "status": lambda instance, _: report.status(instance),
+    "logs": lambda instance, _: report.logs(instance),
+    "stage": lambda instance, _: report.stage(instance),
+    "diff": lambda instance, some: rendering.diff(instance, *some[:1]),
+    "render": lambda instance, _: rendering.render(instance),
+    "lint": lambda instance, _: checks.lint(instance),
+    "test": test,
+    "test-fast": checks.fast_tests,
+    "bench": lambda instance, some: checks.on_throwaway(instance, ["bench", *some], durable=True),
+    "attack": lambda instance, some: checks.on_throwaway(instance, ["tests.attacks", *some]),
+    "fuzz": lambda instance, some: checks.on_throwaway(instance, ["tests.fuzz", *some]),
 }
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m local",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="\n".join(f"{name:<9} {what}" for name, (what, _) in COMMANDS.items()),
-    )
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     environ.Env.read_env(CHECKOUT / ".env")
-    _, run = COMMANDS[options.command]
-    return run(Instance.from_environment(), options.arguments)
+    return COMMANDS[options.command](Instance.from_environment(), options.arguments)
 
 
 if __name__ == "__main__":

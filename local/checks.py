@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 
 from local.instance import VENV, Instance, say
-from local.kafka import throwaway_broker
+from local.kafka import running, throwaway_storage
 from local.postgis import throwaway_cluster
 from local.seed import collect_static
 
@@ -38,20 +38,19 @@ def lint(instance: Instance) -> int:
 
 def every_test(instance: Instance) -> int:
     """The tests of apps, then those of whole systems; ends after the part that fails first."""
-    apps, systems = test_paths(instance, without={"tests"}), ["tests"]
-    return on_throwaway(instance, *(["pytest", "-n", WORKERS, *paths] for paths in (apps, systems)))
+    apps = test_paths(instance, "tests")
+    return on_throwaway(instance, ["pytest", "-n", WORKERS, *apps], ["pytest", "-n", WORKERS, "tests"])
 
 
 def fast_tests(instance: Instance, arguments: list[str]) -> int:
     """The tests of apps that start no process and no browser."""
-    paths = test_paths(instance, without={"tests", "local"})
+    paths = test_paths(instance, "tests", "local")
     return on_throwaway(instance, ["pytest", "-q", "-n", "2", "-m", "not processes", *paths, *arguments])
 
 
-def test_paths(instance: Instance, without: set[str]) -> list[str]:
-    with (instance.checkout / "pyproject.toml").open("rb") as file:
-        found = tomllib.load(file)["tool"]["pytest"]["ini_options"]["testpaths"]
-    return [path for path in found if path not in without]
+def test_paths(instance: Instance, *without: str) -> list[str]:
+    project = tomllib.loads((instance.checkout / "pyproject.toml").read_text())
+    return [path for path in project["tool"]["pytest"]["ini_options"]["testpaths"] if path not in without]
 
 
 def on_throwaway(instance: Instance, *modules: list[str], durable: bool = False) -> int:
@@ -59,7 +58,7 @@ def on_throwaway(instance: Instance, *modules: list[str], durable: bool = False)
 
     TEST_KAFKA_URL is not a setting, so only tests that ask for the broker use it.
     """
-    with throwaway_cluster(durable=durable) as cluster, throwaway_broker() as broker:
+    with throwaway_cluster(durable=durable) as cluster, throwaway_storage() as broker, running(broker):
         environ = os.environ | {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "DATABASE_URL": cluster.url,
@@ -72,17 +71,12 @@ def on_throwaway(instance: Instance, *modules: list[str], durable: bool = False)
             "QUOTA_FILE": ":memory:",  # each process has its own
         }
         # Web processes of the tests serve static files, which must be collected to have hashed names.
-        collect_static(instance, environ, run_here)
+        instance.make()
+        collect_static(instance, environ)
         for module in modules:
             if status := run_module(instance, module, environ):
                 return status
         return 0
-
-
-def run_here(instance: Instance, _name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> str:
-    program = [str(BIN / command[0]), *command[1:]]
-    done = subprocess.run(program, cwd=instance.checkout, env=environ, stdout=subprocess.PIPE, check=True)
-    return done.stdout.decode()
 
 
 def run_module(instance: Instance, module: list[str], environ: Mapping[str, str]) -> int:

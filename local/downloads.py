@@ -27,12 +27,9 @@ def download(folder: Path, pins: str, what: str) -> Iterator[Path]:
         (unfinished / "stamp").write_text(pins)
 
 
-def run(command: list[str], folder: Path, failure: str) -> None:
-    """Runs the package manager in the folder; its output is in a log beside the folder."""
-    log = folder.parent / f"{folder.stem}.log"
+def run(command: list[str], log: Path, failure: str, *, folder: Path | None = None) -> None:
+    """Runs a package manager, with its output in the log."""
     with log.open("wb") as output:
-        done = subprocess.run(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
-        )
+        done = subprocess.run(command, cwd=folder, stdout=output, stderr=output, check=False)
     if done.returncode != 0:
         raise Refused(f"{failure} See {log}.")

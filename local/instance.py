@@ -9,12 +9,12 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import stat
+import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,17 +92,13 @@ class Instance:
         for folder in (self.state, self.programs, self.logs, self.sockets()):
             private_directory(folder)
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Held while a command changes the system; the kernel releases it when the process ends."""
-        private_directory(self.state)
-        with (self.state / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say("Another make is changing this system; waiting for it.")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Waits until no other process holds this lock. The kernel releases it when the process ends."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def given(name: str) -> str | None:
@@ -137,26 +133,22 @@ def replaced(folder: Path) -> Iterator[Path]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in the file; empty if there is no file."""
-    try:
-        return dict(json.loads(path.read_text()))
-    except FileNotFoundError:
-        return {}
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
-def kept_secret(path: Path, length: int = 32) -> str:
-    """The secret in the file; the first call generates it from so many random bytes."""
-    return _kept(path, secrets.token_urlsafe(length))
-
-
-def kept_token(path: Path) -> str:
-    """The same in the form of a token (access/services.py)."""
-    return _kept(path, f"{secrets.token_hex(4)}.{secrets.token_hex(32)}")
-
-
-def _kept(path: Path, new: str) -> str:
+def kept_secret(path: Path, new: str) -> str:
+    """The secret in the file; the first call stores the new one."""
     if not path.exists():
         write(path, new + "\n")
     return path.read_text().strip()
+
+
+def output_of(command: Sequence[str], failure: str, **how: Any) -> str:
+    """What the command prints. If it fails, the error has the whole output."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **how)
+    if done.returncode != 0:
+        raise Refused(f"{failure}\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def say(line: str) -> None:

@@ -14,14 +14,12 @@ NAMED = CHECKOUT / "local" / "kafka.xml"
 PINNED = CHECKOUT / "local" / "kafka.sha256"
 FOLDER = CHECKOUT / ".local" / "jars"
 OLDEST_JAVA = 17
-JVMS = Path("/usr/lib/jvm")
 
 
 def java() -> Path | None:
     """A Java that is new enough: on the path, or from any package."""
-    on_path = shutil.which("java")
-    candidates = [Path(on_path)] if on_path else []
-    candidates += sorted(JVMS.glob("*/bin/java"))
+    packaged = sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
+    candidates = [Path(shutil.which("java") or "/usr/bin/java"), *packaged]
     return next((found for found in candidates if java_version(found) >= OLDEST_JAVA), None)
 
 
@@ -45,7 +43,8 @@ def fetch(folder: Path = FOLDER, *options: str) -> None:
     with download(folder, pins(), "the jars of the broker, Apache Kafka, 44 MB") as unfinished:
         command = ["mvn", "-q", "-B", "-f", str(NAMED), "dependency:copy-dependencies", *options]
         command += ["-DincludeScope=runtime", f"-DoutputDirectory={unfinished}"]
-        run(command, unfinished, "Maven could not fetch the broker's jars; is a Maven repository reachable?")
+        failure = "Maven could not fetch the broker's jars; is a Maven repository reachable?"
+        run(command, folder.with_suffix(".log"), failure)
         if wrong := unpinned(unfinished):
             raise Refused(f"These jars of the broker are not those of {PINNED}: {', '.join(wrong)}.")
 

@@ -13,16 +13,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from local import jars, throwaway
-from local.instance import CHECKOUT, Instance, Refused, private_directory, read_json, replaced, say, write
+from local.instance import CHECKOUT, Instance, output_of, private_directory, read_json, replaced, say, write
 from local.postgis import free_port, is_free
 from local.supervision import Program
 
-START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 HEAP = ("-Xms64m", "-Xmx512m", "-XX:+ExitOnOutOfMemoryError")
 # A test run lasts minutes, so the optimizing compiler does not pay off.
@@ -110,29 +110,23 @@ class Broker:
             return False
 
 
+def completed(known: dict[str, Any], *, running: bool = False) -> dict[str, Any]:
+    """With id, passwords and ports where they are missing, and other ports for those that are taken."""
+    known.setdefault("cluster_id", secrets.token_urlsafe(16))
+    known.setdefault("passwords", {user: secrets.token_hex(24) for user in USERS})
+    for name in ("port", "controller_port"):
+        if name not in known or not (running or is_free(known[name])):
+            known[name] = free_port()
+    return known
+
+
 def private_broker(instance: Instance, *, running: bool) -> Broker:
     """The system's broker, made at the first call. A port changes only if another program has taken it."""
     home = private_directory(instance.state / "kafka")
-    known, has_data = read_json(home / "kafka.json"), (home / "data").exists()
-    if not known and has_data:
-        raise Refused(f"{home} has the data of a broker without its id; move it away to start anew.")
-    if instance.access == "tokens" and has_data and "passwords" not in known:
-        raise Refused(
-            f"The broker's data in {home} was made without users, which ACCESS=tokens needs. Start once with "
-            f"ACCESS=open STAGE=5, which stores the pings in it; then remove {home} and start again."
-        )
-    known.setdefault("cluster_id", secrets.token_urlsafe(16))
-    if not has_data:
-        known["passwords"] = new_passwords()
-    taken: frozenset[int] = frozenset()
-    for name in ("port", "controller_port"):
-        if name not in known or not (running or is_free(known[name])):
-            known[name] = free_port(taken)
-        taken |= {known[name]}
+    known = completed(read_json(home / "kafka.json"), running=running)
     write(home / "kafka.json", json.dumps(known, indent=1) + "\n")
-    ports, passwords = (known["port"], known["controller_port"]), known.get("passwords", {})
-    broker = Broker(home, *ports, known["cluster_id"], passwords, is_secured=instance.access == "tokens")
-    if not has_data:
+    broker = Broker(home, **known, is_secured=instance.access == "tokens")
+    if not broker.data.exists():
         say(f"Making a Kafka broker in {home}.")
     make_data(broker)
     if broker.is_secured:  # for a `manage.py` that a person runs
@@ -144,35 +138,24 @@ def admin_file(instance: Instance) -> Path:
     return instance.state / "kafka" / "admin.env"
 
 
-def new_passwords() -> dict[str, str]:
-    return {user: secrets.token_hex(24) for user in USERS}
-
-
 def make_data(broker: Broker) -> None:
     """Formats the storage if there is none, and writes the settings."""
     lines = settings(broker)
     if not broker.data.exists():
-        with replaced(broker.data) as unfinished:
-            format_storage(broker, {**lines, "log.dirs": str(unfinished)})
+        with replaced(broker.data) as unfinished, tempfile.TemporaryDirectory(dir=broker.home) as folder:
+            format_storage(broker, {**lines, "log.dirs": str(unfinished)}, Path(folder))
     write(broker.properties, properties(lines))
 
 
-def format_storage(broker: Broker, lines: Mapping[str, str]) -> None:
-    file, arguments_file = broker.home / "format.properties", broker.home / "format.arguments"
-    write(file, properties(lines))
-    users = [
-        f"--add-scram={MECHANISM}=[name={name},password={password}]"
-        for name, password in broker.passwords.items()
-    ]
-    arguments = ("format", f"--cluster-id={broker.cluster_id}", "-c", str(file), *users)
+def format_storage(broker: Broker, lines: Mapping[str, str], folder: Path) -> None:
+    write(folder / "properties", properties(lines))
+    arguments = ["format", f"--cluster-id={broker.cluster_id}", "-c", str(folder / "properties")]
+    for name, password in broker.passwords.items():
+        arguments.append(f"--add-scram={MECHANISM}=[name={name},password={password}]")
     java, *rest = jars.command("kafka.tools.StorageTool", *arguments, options=(*SMALL_HEAP, QUIET))
     # A file, because every user of the machine can read the arguments of a process.
-    write(arguments_file, "".join(f'"{argument}"\n' for argument in rest))
-    result = subprocess.run([java, f"@{arguments_file}"], capture_output=True, text=True, check=False)
-    file.unlink()
-    arguments_file.unlink()
-    if result.returncode != 0:
-        raise Refused(f"The broker's storage could not be made:\n{result.stdout}{result.stderr}")
+    write(folder / "arguments", "".join(f'"{argument}"\n' for argument in rest))
+    output_of([java, f"@{folder / 'arguments'}"], "The broker's storage could not be made:")
 
 
 def properties(lines: Mapping[str, str]) -> str:
@@ -200,20 +183,10 @@ def settings(broker: Broker) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def throwaway_broker() -> Iterator[Broker]:
-    """A running broker for one test run, deleted at the end."""
-    with throwaway_storage() as broker, running(broker):
-        yield broker
-
-
-@contextlib.contextmanager
 def throwaway_storage(*, is_secured: bool = False) -> Iterator[Broker]:
     """A broker that the caller starts and stops, deleted at the end."""
     with tempfile.TemporaryDirectory(prefix="connect-test-kafka-") as home:
-        port = free_port()
-        ports = (port, free_port(frozenset({port})))
-        cluster_id, passwords = secrets.token_urlsafe(16), new_passwords()
-        broker = Broker(Path(home), *ports, cluster_id, passwords, is_secured=is_secured, options=SMALL_HEAP)
+        broker = Broker(Path(home), **completed({}), is_secured=is_secured, options=SMALL_HEAP)
         make_data(broker)
         yield broker
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from local.instance import NODE_PORT_BASE, NODE_PORTS, Instance, Refused
+from local.instance import Instance, Refused
 
 NAME_LABEL = "app.kubernetes.io/name"
 # In the manifests; the private broker, or a given one, has another address.
@@ -35,9 +35,8 @@ class Process:
     ready_path: str | None
     speaks_grpc: bool = False
     ready_command: tuple[str, ...] | None = None  # of a worker, which has no port
-    before_it_goes: tuple[str, ...] | None = (
-        None  # a task to complete before a stage runs without the process
-    )
+    # A task to complete before a stage runs without the process.
+    before_it_goes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,10 @@ class Stage:
     routes: str | None = None  # the map file of the stage's proxy
     scheduled: tuple[Process, ...] = ()  # the CronJobs
     stateful: tuple[str, ...] = ()  # the names of the StatefulSets: postgis, kafka
+
+    def route_lines(self) -> list[str]:
+        """Of each route the pattern of its paths, and the process. The first match wins."""
+        return [line for line in (self.routes or "").splitlines() if line and not line.startswith("#")]
 
 
 def stage_names(instance: Instance) -> list[str]:
@@ -166,11 +169,11 @@ def token_keys(instance: Instance) -> list[str]:
 
 def services(objects: list[dict[str, Any]], answering: Mapping[str, str | None]) -> Iterator[Service]:
     """The Services of processes. `<name>` gets the node port of `<name>-door`, which is behind the proxy."""
-    doors = {}
-    for one in objects:
-        if one["metadata"]["name"].endswith(DOOR):
-            [port] = one["spec"]["ports"]
-            doors[one["metadata"]["name"].removesuffix(DOOR)] = port["nodePort"]
+    doors = {
+        one["metadata"]["name"].removesuffix(DOOR): one["spec"]["ports"][0]["nodePort"]
+        for one in objects
+        if one["metadata"]["name"].endswith(DOOR)
+    }
     for one in objects:
         name, selected = one["metadata"]["name"], one["spec"]["selector"][NAME_LABEL]
         if selected in answering and not name.endswith(DOOR):
@@ -192,6 +195,5 @@ def localized(key: str, value: str, instance: Instance, services: tuple[Service,
         return ",".join([*hosts, *(instance.service_address(host) for host in hosts if host in names)])
     for name in sorted(names):
         value = re.sub(rf"(?<=://){re.escape(name)}(?=[:/]|$)", instance.service_address(name), value)
-    last = NODE_PORT_BASE + NODE_PORTS - 1
-    pattern = rf"(?<=://127\.0\.0\.1:){str(NODE_PORT_BASE)[:-1]}[{NODE_PORT_BASE % 10}-{last % 10}]\b"
-    return re.sub(pattern, lambda match: str(instance.node_port(int(match[0]))), value)
+    node_port = r"(?<=://127\.0\.0\.1:)3000[0-3]\b"
+    return re.sub(node_port, lambda match: str(instance.node_port(int(match[0]))), value)

@@ -22,7 +22,8 @@ def fetch() -> None:
         shutil.copytree(PINNED, unfinished, dirs_exist_ok=True)
         # It needs none of its packages' install scripts.
         command = [str(VENV / "bin" / "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        run(command, unfinished, "npm could not fetch newman; is an npm registry reachable?")
+        failure = "npm could not fetch newman; is an npm registry reachable?"
+        run(command, FOLDER.with_suffix(".log"), failure, folder=unfinished)
 
 
 def command(*arguments: str | Path) -> list[str]:

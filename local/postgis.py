@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from local.instance import Instance, Refused, read_json, replaced, say, write
+from local.instance import Instance, Refused, output_of, read_json, replaced, say, write
 from local.prepare import has_postgis, postgresql_versions
 from local.supervision import Program
 from local.throwaway import running
@@ -28,14 +28,9 @@ from local.throwaway import running
 UNPRIVILEGED = "postgres"
 # Below the range of the kernel's ephemeral ports, away from well-known ones.
 PORTS = range(20000, 29000)
-START_TIMEOUT_S = 60
-CARELESS = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-}
+GIVEN: set[int] = set()  # ports on which a program will listen
+CARELESS = dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off")
+CARELESS |= {"wal_level": "minimal", "max_wal_senders": "0"}
 
 SCHEMA = """
 SET client_min_messages = warning;
@@ -94,16 +89,12 @@ class Cluster:
     def create_database(self, *, attributes: str = "") -> None:
         """Creates the role, the database and its extensions where they are missing."""
         psql = [str(self.binaries / "psql"), "-qAtX", "--host=127.0.0.1", f"--port={self.port}"]
-        result = subprocess.run(
+        output_of(
             [*psql, "--username=postgres", "--set=ON_ERROR_STOP=1", "postgres"],
+            "The database could not be created:",
             input=SCHEMA.format(attributes=attributes, password=self.password),
             env={**os.environ, "PGPASSWORD": self.admin_password, "PGCONNECT_TIMEOUT": "10"},
-            capture_output=True,
-            text=True,
-            check=False,
         )
-        if result.returncode != 0:
-            raise Refused(f"The database could not be created:\n{result.stderr}")
 
 
 def home_of(instance: Instance) -> Path:
@@ -115,57 +106,37 @@ def private_cluster(instance: Instance, *, running: bool) -> Cluster:
     home = home_of(instance)
     own_directory(home)
     known = read_json(home / "cluster.json")
-    if not known and (home / "data").exists():
-        raise Refused(f"{home} has a cluster without its passwords; move it away to start with a new one.")
     known.setdefault("password", secrets.token_urlsafe(24))
     known.setdefault("admin_password", secrets.token_urlsafe(24))
     if "port" not in known or not (running or is_free(known["port"])):
         known["port"] = free_port()
     write(home / "cluster.json", json.dumps(known, indent=1) + "\n")
-    cluster = Cluster(home, known["port"], known["password"], known["admin_password"])
+    cluster = Cluster(home, **known)
     if not cluster.data.exists():
         say(f"Making a PostGIS cluster in {home}.")
     make_data(cluster, settings())
-    if not running:
-        remove_stale_pid(cluster)
+    if not running:  # After a crash another process may have its pid, and PostgreSQL would not start.
+        (cluster.data / "postmaster.pid").unlink(missing_ok=True)
     return cluster
-
-
-def remove_stale_pid(cluster: Cluster) -> None:
-    """After a crash another process may have the pid in the file, and PostgreSQL would refuse to start."""
-    file = cluster.data / "postmaster.pid"
-    if not file.exists():
-        return
-    try:
-        command = psutil.Process(int(file.read_text().split("\n")[0])).cmdline()
-    except psutil.NoSuchProcess:
-        command = []
-    if str(cluster.data) not in command:
-        file.unlink()
 
 
 def make_data(cluster: Cluster, lines: Mapping[str, str], *options: str) -> None:
     """Runs initdb if there is no data, and writes the settings."""
     if not cluster.data.exists():
-        password_file = cluster.home / "password"
-        write(password_file, cluster.admin_password + "\n")
-        give_away(password_file)
-        with replaced(cluster.data) as unfinished:
+        with replaced(cluster.data) as unfinished, tempfile.NamedTemporaryFile(dir=cluster.home) as password:
+            password.write(cluster.admin_password.encode())
+            password.flush()
+            give_away(Path(password.name))
             initdb = [str(cluster.binaries / "initdb"), f"--pgdata={unfinished}", "--username=postgres"]
-            initdb += [f"--pwfile={password_file}", "--auth=scram-sha-256", "--encoding=UTF8"]
+            initdb += [f"--pwfile={password.name}", "--auth=scram-sha-256", "--encoding=UTF8"]
             initdb += ["--locale=C.UTF-8", "--data-checksums", *options]
-            result = subprocess.run(
-                [*unprivileged(), *initdb], cwd=cluster.home, capture_output=True, text=True, check=False
-            )
-            password_file.unlink()
-            if result.returncode != 0:
-                raise Refused(f"initdb failed:\n{result.stdout}{result.stderr}")
+            output_of([*unprivileged(), *initdb], "initdb failed:", cwd=cluster.home)
     file = cluster.data / "postgresql.conf"
     write(file, "".join(f"{key} = '{value}'\n" for key, value in lines.items()))
     give_away(file)
 
 
-def settings(**changes: str) -> dict[str, str]:
+def settings() -> dict[str, str]:
     """Settings for a laptop: a large part of its memory, and a solid-state disk."""
     memory_mb = psutil.virtual_memory().total // 2**20
     return {
@@ -186,7 +157,6 @@ def settings(**changes: str) -> dict[str, str]:
         "timezone": "UTC",
         "log_timezone": "UTC",
         "log_line_prefix": "%m [%p] ",
-        **changes,
     }
 
 
@@ -197,7 +167,7 @@ def throwaway_cluster(*, durable: bool = False) -> Iterator[Cluster]:
         home = Path(folder)
         own_directory(home)
         cluster = Cluster(home, free_port(), secrets.token_urlsafe(12), secrets.token_urlsafe(12))
-        make_data(cluster, settings(**({} if durable else CARELESS)), "--no-sync")
+        make_data(cluster, settings() | ({} if durable else CARELESS), "--no-sync")
         with running(cluster.command(), home, cluster.is_ready, signal.SIGQUIT, prefix=unprivileged()):
             cluster.create_database(attributes="CREATEDB")
             yield cluster
@@ -229,7 +199,9 @@ def is_free(port: int) -> bool:
         return True
 
 
-def free_port(taken: frozenset[int] = frozenset()) -> int:
-    """A port of 127.0.0.1 on which no program listens; `taken` are ports with other plans."""
+def free_port() -> int:
+    """A port of 127.0.0.1 on which no program listens: another one each time."""
     candidates = (random.choice(PORTS) for _ in range(1000))  # noqa: S311 - no secret
-    return next(port for port in candidates if port not in taken and is_free(port))
+    port = next(port for port in candidates if port not in GIVEN and is_free(port))
+    GIVEN.add(port)
+    return port

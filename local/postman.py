@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -20,6 +21,7 @@ SCENARIO = yaml.safe_load((CHECKOUT / "local" / "postman.yaml").read_text())
 SCHEMA = yaml.safe_load((CHECKOUT / "docs" / "openapi.yaml").read_text())
 JSON = "application/json"
 CAN_BE_CAUSED = {"400", "404", "406", "413", "415"}  # by a request; a 503 cannot
+ANNOTATIONS = {"description", "example", "format", "readOnly", "nullable"}  # no field has such a name
 TRIES = 200  # of a request that waits for a stored ping, every tenth of a second
 
 
@@ -30,9 +32,6 @@ class Operation:
     verb: str
     path: str
     spec: dict[str, Any]
-
-    def parameters(self, where: str) -> list[dict[str, Any]]:
-        return [one for one in self.spec.get("parameters", ()) if one["in"] == where]
 
     def body(self) -> Any:
         """The first example of a request body; None if the operation takes none."""
@@ -47,7 +46,7 @@ class Operation:
         if status == "413":  # only a body can be too large; a question that takes too long needs more data
             return self.body() is not None
         if status == "404":  # the collection may see every list
-            return bool(self.parameters("path")) or self.body() is not None
+            return "{" in self.path or self.body() is not None
         return status in CAN_BE_CAUSED
 
 
@@ -111,9 +110,7 @@ def without_id(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def create(person: dict[str, Any], variable: str) -> Call:
-    location = (
-        "pm.expect(pm.response.headers.get('Location')).to.eql(`/api/persons/${pm.response.json().id}`);"
-    )
+    location = 'pm.response.to.have.header("Location", `/api/persons/${pm.response.json().id}`);'
     return Call(
         "createPerson",
         f"Create {person['first_name']}",
@@ -212,44 +209,18 @@ def fill(value: Any) -> str:
     return re.sub(rf"\b({'|'.join(ids)})\b", lambda found: ids[found[0]], text)
 
 
-def url(operation: Operation, call: Call) -> Any:
-    """With the parameters that the call does not use as disabled ones, for people who try it in Postman."""
+def url(operation: Operation, call: Call) -> str:
     if "next" in call.query:
         return f"{call.api}{{{{next}}}}"
-    known = {one["name"]: one for one in operation.parameters("query")}
+    path = re.sub(
+        r"\{(\w+)\}", lambda found: fill(call.path.get(found[1], f"{{{found[0]}}}")), operation.path
+    )
     query = [
-        {"key": name, "value": fill(value), "description": known.get(name, {}).get("description", "")}
+        f"{name}={quote(fill(value), safe='{},:')}"
         for name, values in call.query.items()
         for value in (values if isinstance(values, list) else [values])
     ]
-    sent = "&".join(f"{one['key']}={one['value']}" for one in query)
-    if call.status == "200":
-        query += [
-            {"key": name, "value": example(one), "description": one["description"], "disabled": True}
-            for name, one in known.items()
-            if name not in call.query
-        ]
-    path = re.sub(r"\{(\w+)\}", r":\1", operation.path)
-    return {
-        "raw": f"{call.api}{path}{'?' if sent else ''}{sent}",
-        "host": [call.api],
-        "path": path.removeprefix("/").split("/"),
-        "query": query,
-        "variable": [
-            {
-                "key": one["name"],
-                "value": fill(call.path.get(one["name"], f"{{{{{one['name']}}}}}")),
-                "description": one["description"],
-            }
-            for one in operation.parameters("path")
-        ],
-    }
-
-
-def example(parameter: dict[str, Any]) -> str:
-    values = [one["value"] for one in parameter.get("examples", {}).values()]
-    value = values[0] if values else parameter["schema"].get("example", "")
-    return fill(value[0] if isinstance(value, list) else value)
+    return f"{call.api}{path}{'?' if query else ''}{'&'.join(query)}"
 
 
 def script(operation: Operation, call: Call) -> list[str]:
@@ -296,22 +267,16 @@ def checks(operation: Operation, call: Call) -> dict[str, str]:
     return found | call.checks
 
 
-def json_schema(node: Any) -> Any:
+def json_schema(schema: dict[str, Any]) -> Any:
     """A schema of OpenAPI as a self-contained JSON Schema without annotations."""
-    if isinstance(node, list):
-        return [json_schema(one) for one in node]
-    if not isinstance(node, dict):
-        return node
-    if "$ref" in node:
-        return json_schema(SCHEMA["components"]["schemas"][node["$ref"].rpartition("/")[2]])
-    found = {
-        name: {each: json_schema(inner) for each, inner in one.items()}
-        if name == "properties"
-        else json_schema(one)
-        for name, one in node.items()
-        if name not in {"description", "example", "format", "readOnly", "nullable"}
-    }
-    return {"anyOf": [found, {"type": "null"}]} if node.get("nullable") else found
+
+    def converted(part: dict[str, Any]) -> Any:
+        if "$ref" in part:
+            return json_schema(SCHEMA["components"]["schemas"][part["$ref"].rpartition("/")[2]])
+        kept = {name: one for name, one in part.items() if name not in ANNOTATIONS}
+        return {"anyOf": [kept, {"type": "null"}]} if part.get("nullable") else kept
+
+    return json.loads(json.dumps(schema), object_hook=converted)
 
 
 def render() -> dict[str, str]:

@@ -5,10 +5,9 @@ The Makefile runs it with the system's own Python before a virtual environment e
 """
 
 import ctypes.util
-import fcntl
 import hashlib
+import importlib.util
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -16,13 +15,12 @@ import sys
 from pathlib import Path
 
 from local import jars, newman
-from local.instance import CHECKOUT, VENV, Refused, complain, private_directory, say
+from local.downloads import run
+from local.instance import CHECKOUT, VENV, Refused, complain, locked, private_directory, say
 
 OLDEST_POSTGRESQL = 15
-REQUIREMENTS = {
-    "local": "requirements-local.txt",
-    "dev": "requirements-dev.txt",
-}  # each with all dependencies
+# Each with all dependencies.
+REQUIREMENTS = {"local": "requirements-local.txt", "dev": "requirements-dev.txt"}
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 # PostgreSQL's packages create a cluster unless this file forbids it. It exists only during the installation.
@@ -45,35 +43,26 @@ def has_postgis(version: int) -> bool:
     return Path(f"/usr/share/postgresql/{version}/extension/postgis.control").exists()
 
 
-def missing_packages(*, private_cluster: bool, private_broker: bool, dev: bool) -> dict[str, str]:
+def missing_packages(purpose: str) -> dict[str, str]:
     """The reason for each missing package, by its name."""
     missing: dict[str, str] = {}
-    if not can_make_venv():
+    if importlib.util.find_spec("ensurepip") is None:
         missing["python3-venv"] = "makes the virtual environment"
     if shutil.which("haproxy", path=SYSTEM_PATH) is None:
         missing["haproxy"] = "the proxy in front of all processes"
     versions = postgresql_versions()
-    if private_cluster and not any(map(has_postgis, versions)):
+    if not any(map(has_postgis, versions)):
         name = f"postgresql-{versions[0]}-postgis-3" if versions else "postgresql-postgis"
         missing[name] = "PostgreSQL with PostGIS, for a private cluster (no system cluster is created)"
-    elif ctypes.util.find_library("gdal") is None:
-        missing["gdal-bin"] = "the geometry library of GeoDjango"
-    if private_broker and jars.java() is None:
+    if jars.java() is None:
         missing["default-jre-headless"] = f"Java {jars.OLDEST_JAVA} or newer, which runs the broker"
-    if private_broker and not jars.are_fetched() and shutil.which("mvn") is None:
+    if not jars.are_fetched() and shutil.which("mvn") is None:
         missing["maven"] = "fetches the broker, Apache Kafka"
-    if dev and shutil.which("chromium") is None:
+    if purpose == "dev" and shutil.which("chromium") is None:
         missing["chromium"] = "the browser of the tests"
-    if dev and ctypes.util.find_library("atomic") is None:
+    if purpose == "dev" and ctypes.util.find_library("atomic") is None:
         missing["libatomic1"] = "a library of the browser's driver"
     return missing
-
-
-def can_make_venv() -> bool:
-    if (VENV / "bin" / "python").exists():
-        return True
-    probe = [sys.executable, "-c", "import ensurepip, venv"]
-    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
 def install_script(packages: list[str]) -> str:
@@ -97,91 +86,57 @@ def install_packages(missing: dict[str, str]) -> None:
     for package, reason in missing.items():
         say(f"Installing {package}: {reason}.")
     script = install_script(list(missing))
-    as_root = root_command()
-    if as_root is None or shutil.which("apt-get") is None:
+    as_root = [] if os.getuid() == 0 else ["sudo"]
+    if any(shutil.which(program) is None for program in ("apt-get", *as_root)):
         raise Refused(f"The installation needs root. Run this, then make again:\n\n{shown(script)}\n")
     log = private_directory(CHECKOUT / ".local") / "apt.log"
-    with log.open("wb") as output:
-        done = subprocess.run([*as_root, "sh", "-c", script], stdout=output, stderr=output, check=False)
-    if done.returncode != 0:
-        complain("\n".join(log.read_text(errors="replace").splitlines()[-20:]))
-        raise Refused(f"The installation failed; {log} has its output. The command was:\n\n{shown(script)}\n")
+    run([*as_root, "sh", "-c", script], log, f"The installation failed:\n\n{shown(script)}\n\n")
 
 
 def shown(script: str) -> str:
     return f"sudo sh -c {shlex.quote(script)}"
 
 
-def root_command() -> list[str] | None:
-    """The prefix of a command that needs root; None if the user cannot become root."""
-    if os.getuid() == 0:
-        return []
-    if shutil.which("sudo") is None:
-        return None
-    if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
-        return ["sudo", "-n"]
-    return ["sudo"] if sys.stdin.isatty() else None
-
-
 def prepare_venv(purpose: str) -> None:
     """Installs the requirements of the purpose into `.venv`. A stamp, written last, marks success."""
     python = VENV / "bin" / "python"
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if not works(python, version):
-        say(f"Making the virtual environment .venv with Python {version}.")
+    if not has_pip(python):
+        say("Making the virtual environment .venv.")
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
-    stamp = VENV / f".installed-{purpose}"
-    if stamp.exists() and stamp.read_text() == digest(purpose):
-        return
+    for stamp, pins in map(installed, {"dev", purpose}):  # the requirements of `dev` contain the local ones
+        if stamp.exists() and stamp.read_text() == pins:
+            return
     for old in VENV.glob(".installed-*"):
         old.unlink()  # an interrupted installation leaves no stamp
-    # The development requirements contain the local ones, and pip would not remove the others.
-    kept = purpose if purpose == "dev" or not (VENV / "bin" / "pytest").exists() else "dev"
-    say(f"Installing {REQUIREMENTS[kept]} into .venv.")
+    say(f"Installing {REQUIREMENTS[purpose]} into .venv.")
     pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes"]
-    if subprocess.run([*pip, "-r", str(CHECKOUT / REQUIREMENTS[kept])], check=False).returncode != 0:
+    if subprocess.run([*pip, "-r", str(CHECKOUT / REQUIREMENTS[purpose])], check=False).returncode != 0:
         raise Refused("pip could not install the requirements; its message is above.")
-    for satisfied in {"local", kept}:
-        (VENV / f".installed-{satisfied}").write_text(digest(satisfied))
+    stamp, pins = installed(purpose)
+    stamp.write_text(pins)
 
 
-def digest(purpose: str) -> str:
-    return hashlib.sha256((CHECKOUT / REQUIREMENTS[purpose]).read_bytes()).hexdigest()
+def installed(purpose: str) -> tuple[Path, str]:
+    """The stamp of the purpose, and its text after an installation of the current requirements."""
+    pins = hashlib.sha256((CHECKOUT / REQUIREMENTS[purpose]).read_bytes()).hexdigest()
+    return VENV / f".installed-{purpose}", pins
 
 
-def works(python: Path, version: str) -> bool:
-    """Whether the virtual environment is complete and of this Python version."""
-    probe = "import sys, pip; print('%d.%d' % sys.version_info[:2])"
-    try:
-        answer = subprocess.run([str(python), "-c", probe], capture_output=True, text=True, check=False)
-    except OSError:
-        return False
-    return answer.returncode == 0 and answer.stdout.strip() == version
-
-
-def given(name: str) -> str:
-    """A setting of the environment or of `.env`, without django-environ, which is not installed yet."""
-    text = (CHECKOUT / ".env").read_text() if (CHECKOUT / ".env").exists() else ""
-    line = re.search(rf"""^(?:export )?{name}=["']?(\S*)""", text, re.MULTILINE)
-    return os.environ.get(name, line[1] if line else "")
+def has_pip(python: Path) -> bool:
+    """False without a virtual environment, and after an upgrade of the Python that it was made with."""
+    probe = [str(python), "-c", "import pip"]
+    return python.exists() and subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
 def main(purpose: str) -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - any Python may run this
         raise Refused(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
-    with (private_directory(CHECKOUT / ".local") / "prepare.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # Tests always use a throw-away cluster and broker.
-        dev = purpose == "dev"
-        private_cluster = dev or not given("DATABASE_URL")
-        private_broker = dev or not given("PINGS_URL").startswith("kafka:")
-        missing = missing_packages(private_cluster=private_cluster, private_broker=private_broker, dev=dev)
-        if missing:
+    with locked(private_directory(CHECKOUT / ".local") / "prepare.lock"):
+        if missing := missing_packages(purpose):
             install_packages(missing)
         prepare_venv(purpose)
-        if private_broker:
-            jars.fetch()
-        if dev:
+        jars.fetch()
+        if purpose == "dev":
             newman.fetch()
 
 

@@ -3,19 +3,16 @@
 Clients and neighbours connect only to it; the processes behind it change with every rollout.
 """
 
-import csv
 import hashlib
 import re
 import shutil
-import signal
 import socket
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from local import setting_overrides
-from local.instance import CHECKOUT, Instance, Refused, write
+from local.instance import CHECKOUT, Instance, Refused, output_of, write
 from local.manifests import Service, Stage
 from local.polling import poll
 from local.prepare import SYSTEM_PATH
@@ -32,10 +29,7 @@ COUNTED = [
     "tcp-request connection track-sc2 src table connections-per-address if outside !trusted",
     "tcp-request connection reject if { sc2_conn_cur gt 6600 }",
 ]
-SPOKEN_TO = [
-    "tcp-request inspect-delay 3s",
-    "tcp-request content reject if outside !{ req.len ge 24 }",
-]
+SPOKEN_TO = ["tcp-request inspect-delay 3s", "tcp-request content reject if outside !{ req.len ge 24 }"]
 # For HAProxy before 3.2: rules of a frontend that refuse unparsable requests in JSON, and their service.
 FIRST_REQUEST = (CHECKOUT / "local" / "first_request.cfg").read_text()
 OLD = ".if !version_atleast(3.2)"
@@ -44,8 +38,6 @@ backend refused
     mode tcp
     tcp-request content use-service lua.refuse
 .endif"""
-# Prefix of the frontends of Services that the stage no longer has.
-LEAVING = "leaving-"
 # Suffix of the frontend and the backend of a public port.
 PUBLIC = "-public"
 
@@ -64,42 +56,34 @@ class Upstream:
     public_port: int = field(default=0, kw_only=True)
 
 
-@dataclass(frozen=True)
-class Leaving:
-    """A Service that the stage no longer has, but that running requests of old processes still use."""
-
-    service: Service
-    upstream: Upstream
-
-    @property
-    def name(self) -> str:
-        return f"{LEAVING}{self.service.name}-{self.service.port}"
-
-    @property
-    def port(self) -> int:
-        return self.upstream.public_port if self.service.leads_to_public_port else self.upstream.port
-
-
 def configuration(
-    instance: Instance, stage: Stage, upstreams: Mapping[str, Upstream], leaving: Sequence[Leaving] = ()
+    instance: Instance,
+    stage: Stage,
+    upstreams: Mapping[str, Upstream],
+    leaving: Sequence[tuple[Service, Upstream]] = (),
 ) -> str:
-    """The whole configuration: settings, the rules of k8s/proxy/defaults.cfg, frontends and backends."""
+    """The whole configuration: settings, the rules of k8s/proxy/defaults.cfg, frontends and backends.
+
+    `leaving` are Services that the stage no longer has, but that requests of old processes still use.
+    """
     blocks = [service_frontend(instance, stage, service, upstreams) for service in stage.services]
     for name, upstream in sorted(upstreams.items()):
-        blocks += backends(name, upstream)
+        ports = {name: upstream.port, f"{name}{PUBLIC}": upstream.public_port}
+        blocks += [backend(each, upstream, port) for each, port in ports.items() if port]
     blocks.append(REFUSED)
     variables = "".join(
         f'    setenv {name} "{value}"\n' for name, value in setting_overrides.for_proxy(instance).items()
     )
-    body = f"{rules_file(instance).read_text()}\n" + "\n\n".join(blocks) + "\n"
-    # The stats socket reports this digest, so it tells whether the workers use this configuration. Leaving
-    # Services are not part of it: without them it is the same configuration.
+    rules = (instance.checkout / "k8s" / "proxy" / "defaults.cfg").read_text()
+    for service, upstream in leaving:
+        name = f"leaving-{service.name}-{service.port}"
+        binds = [f"{instance.service_address(service.name)}:{service.port}"]
+        port = upstream.public_port if service.leads_to_public_port else upstream.port
+        blocks.append(frontend(name, binds, f"default_backend {name}", grpc=is_grpc(upstream)))
+        blocks.append(backend(name, upstream, port))
+    body = f"{rules}\n" + "\n\n".join(blocks) + "\n"
+    # The stats socket reports this digest, so it tells whether the workers use this configuration.
     marker = hashlib.sha256((variables + body).encode()).hexdigest()[:16]
-    for one in leaving:
-        binds = [f"{instance.service_address(one.service.name)}:{one.service.port}"]
-        to = f"default_backend {one.name}"
-        body += f"\n{frontend(one.name, binds, to, grpc=is_grpc(one.upstream))}\n"
-        body += f"\n{backend(one.name, one.upstream, one.port)}\n"
     return (
         "global\n"
         f"    description {marker}\n"
@@ -128,8 +112,9 @@ def service_frontend(
         "http-request set-var(txn.route) path,url_dec",
         # A path that cannot be decoded goes to the process of the root path, which answers it.
         "http-request set-var(txn.route) str(/) unless { var(txn.route) -m found }",
-        f'use_backend %[var(txn.route),map_reg("{routes_file(instance, stage)}")]',
     ]
+    for pattern, process in map(str.split, stage.route_lines()):
+        lines.append(f"use_backend {process} if {{ var(txn.route) -m reg '{pattern}' }}")
     return frontend(service.name, binds, *lines)
 
 
@@ -137,11 +122,6 @@ def frontend(name: str, binds: Sequence[str], *to: str, grpc: bool = False) -> s
     lines = [f"frontend {name} from {'tunnel' if grpc else 'door'}", *(f"bind {bind}" for bind in binds)]
     lines += [*COUNTED, *(SPOKEN_TO if grpc else FIRST_REQUEST.splitlines()), *to]
     return "\n    ".join(lines)
-
-
-def backends(name: str, upstream: Upstream) -> list[str]:
-    ports = {name: upstream.port, f"{name}{PUBLIC}": upstream.public_port}
-    return [backend(each, upstream, port) for each, port in ports.items() if port]
 
 
 def backend(name: str, upstream: Upstream, port: int) -> str:
@@ -153,25 +133,12 @@ def is_grpc(upstream: Upstream) -> bool:
     return upstream.port != 0 and upstream.ready_path is None
 
 
-def routes_file(instance: Instance, stage: Stage) -> Path:
-    """The file of the stage's routes. Other routes have another name, so no file changes while it is read."""
-    text = stage.routes or ""
-    return instance.state / f"routes-{hashlib.sha256(text.encode()).hexdigest()[:10]}.map"
-
-
 def executable() -> str:
-    found = shutil.which("haproxy", path=SYSTEM_PATH)
-    if found is None:
-        raise Refused("haproxy is not installed.")
-    return found
+    return shutil.which("haproxy", path=SYSTEM_PATH) or "haproxy"
 
 
 def config_file(instance: Instance) -> Path:
     return instance.state / "haproxy.cfg"
-
-
-def rules_file(instance: Instance) -> Path:
-    return instance.checkout / "k8s" / "proxy" / "defaults.cfg"
 
 
 def certificate_file(instance: Instance) -> Path:
@@ -190,13 +157,10 @@ def install(instance: Instance, text: str) -> None:
     """Writes the configuration if HAProxy accepts it; otherwise the previous one stays."""
     if (pem := setting_overrides.certificate(instance)) is not None:
         write(certificate_file(instance), pem)
-    before = config_file(instance).read_text() if config_file(instance).exists() else None
-    write(config_file(instance), text)
-    check = subprocess.run([*command(instance), "-c"], capture_output=True, text=True, check=False)
-    if check.returncode != 0:
-        if before is not None:
-            write(config_file(instance), before)
-        raise Refused(f"HAProxy refuses its configuration:\n{check.stderr}")
+    new = instance.state / "haproxy.new.cfg"
+    write(new, text)
+    output_of([executable(), "-c", "-f", str(new)], "HAProxy refuses its configuration:")
+    new.replace(config_file(instance))
 
 
 def serve(instance: Instance, supervisor: Supervisor, text: str) -> None:
@@ -204,40 +168,20 @@ def serve(instance: Instance, supervisor: Supervisor, text: str) -> None:
 
     A reload starts new workers beside the old ones, which finish their requests.
     """
-    marker = marker_of(text)
+    marker = text.partition("description ")[2].split()[0]
     program = Program("haproxy", command(instance), instance.checkout, priority=900)
     if supervisor.has(program) and running_marker(instance) == marker:
         return
     install(instance, text)
     if supervisor.has(program):
-        supervisor.signal("haproxy", signal.SIGUSR2)
+        supervisor.rpc.signalProcess("haproxy", "USR2")
     else:
         supervisor.add(program)
     if not poll(lambda: running_marker(instance) == marker, TAKEOVER_TIMEOUT_S):
         log = tail(instance.logs / "haproxy.log")
         raise Refused(f"HAProxy did not load its configuration. The end of its log:\n{log}")
-
-
-def settle(instance: Instance, text: str) -> None:
-    """Writes the current configuration for the next start of HAProxy, and removes old certificates."""
-    write(config_file(instance), text)
     for old in set(instance.state.glob("tls-*.pem")) - {certificate_file(instance)}:
         old.unlink()
-
-
-def close_leaving(instance: Instance) -> None:
-    """Makes leaving Services answer 503: no process uses them any more. The next reload closes them.
-
-    Only a reload closes a listener that is passed on between workers (expose-fd).
-    """
-    there = instance.sockets() / "haproxy.sock"
-    for row in csv.DictReader(ask(there, "show stat").removeprefix("# ").splitlines()):
-        if row["svname"] not in ("FRONTEND", "BACKEND") and row["pxname"].startswith(LEAVING):
-            ask(there, f"set server {row['pxname']}/{row['svname']} state maint")
-
-
-def marker_of(text: str) -> str:
-    return text.partition("description ")[2].split()[0]
 
 
 def running_marker(instance: Instance) -> str | None:
@@ -255,9 +199,9 @@ def has_old_workers(instance: Instance) -> bool:
     try:
         answer = ask(instance.sockets() / "haproxy-master.sock", "show proc")
     except OSError:
+        answer = ""
+    if "# workers" not in answer:  # during a reload the master closes the connection
         return True
-    if "# workers" not in answer:
-        return True  # during a reload the master closes the connection
     _, _, old = answer.partition("# old workers")
     return " worker " in old.partition("# programs")[0]
 

@@ -1,12 +1,11 @@
 """`make render` and `make diff`: the manifests as kustomize builds them, one file per stage."""
 
 import difflib
-import subprocess
 import sys
 from pathlib import Path
 
 from local import migration_doc
-from local.instance import VENV, Instance, Refused, say
+from local.instance import VENV, Instance, output_of, say
 from local.manifests import find_stage, stage_names
 
 
@@ -19,22 +18,16 @@ def directories(instance: Instance) -> list[Path]:
 def kustomize(directory: Path) -> str:
     """The manifests that `kubectl apply -k` would apply."""
     command = [str(VENV / "bin" / "kubectl"), "kustomize", str(directory)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise Refused(f"kubectl kustomize {directory.name} failed:\n{result.stderr}")
-    return result.stdout
+    return output_of(command, f"kubectl kustomize {directory.name} failed:")
 
 
 def render(instance: Instance) -> int:
-    """Also updates the drawings and figures in docs/migration.md, which are made from the renderings."""
-    texts = {one.name: kustomize(one) for one in directories(instance)}
-    for path in instance.rendered.glob("*.yaml"):
-        if path.stem not in texts:
-            path.unlink()
-    for name, text in texts.items():
-        (instance.rendered / f"{name}.yaml").write_text(text)
-        say(f"k8s/rendered/{name}.yaml")
-    migration_doc.update(instance)
+    """Also updates the drawings and differences in docs/migration.md, which are made from the renderings."""
+    for one in directories(instance):
+        (instance.rendered / f"{one.name}.yaml").write_text(kustomize(one))
+        say(f"k8s/rendered/{one.name}.yaml")
+    page = instance.checkout / migration_doc.TARGET
+    page.write_text(migration_doc.updated(instance, page.read_text()))
     say(migration_doc.TARGET)
     return 0
 

@@ -1,8 +1,8 @@
 """Moves a system to a stage without losing a request.
 
 A running process never changes. A new or changed one starts as a new generation on another port, beside the
-old one. When it is ready, HAProxy is reloaded, the old workers finish, and the old generation is stopped. The
-Services that it uses stay until then, even if the stage no longer has them. The state file says which
+old one. When it is ready, HAProxy is reloaded, the old workers finish, and the old generation is stopped.
+Services that the stage no longer has stay until then; another reload closes them. The state file says which
 generations are current. All other programs are removed at the end, so the next move completes an interrupted
 one.
 
@@ -12,14 +12,15 @@ stops the system in between, the next move to a stage without that process runs 
 """
 
 import hashlib
-import http.client
 import json
 import re
 import subprocess
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+import urllib3
 
 from grpc_server.probe import LOCATION_SERVICE, is_serving
 from local import manifests, postgis, proxy, setting_overrides
@@ -44,8 +45,7 @@ class Generation(proxy.Upstream):
 
     fingerprint: str
     ready_command: tuple[str, ...] | None = None
-    certificate: str = ""  # PEM file and name of a gRPC server that uses TLS
-    certificate_name: str = "locations"
+    tls: Mapping[str, Any] = field(default_factory=dict)  # certificate file and name of a gRPC server
 
 
 def move(
@@ -54,7 +54,7 @@ def move(
     stage: Stage,
     own: set[str],
     *,
-    finish: Callable[[str, tuple[str, ...], Mapping[str, str]], object],
+    finish: Callable[[tuple[str, ...], Mapping[str, str]], object],
 ) -> None:
     """Starts new generations beside the old ones, reloads HAProxy, drains and stops the old ones.
 
@@ -80,14 +80,12 @@ def move(
         for program in started:
             supervisor.remove(program)
         raise
+    addresses = {(one.name, one.port) for one in stage.services}
     leaving = [
-        proxy.Leaving(service, before[service.process])
+        (service, before[service.process])
         for service in (Service(**one) for one in running.get("services", ()))
-        if service.process in before and address(service) not in map(address, stage.services)
+        if service.process in before and (service.name, service.port) not in addresses
     ]
-    routes = proxy.routes_file(instance, stage)
-    if stage.routes is not None and not routes.exists():
-        write(routes, stage.routes)
     proxy.serve(instance, supervisor, proxy.configuration(instance, stage, current, leaving))
     state = {
         "stage": stage.name,
@@ -100,27 +98,22 @@ def move(
     speak_grpc = {one.program for one in before.values() if proxy.is_grpc(one)}
     unfinished = {name: task for name, task in pending_tasks(instance).items() if name not in current}
     # First the processes that accept pings. Those that complete the tasks stay until the tasks are complete.
-    retire(instance, supervisor, wanted | {BROKER} | programs_of(supervisor, unfinished), speak_grpc)
+    busy = {program for program in supervisor.programs() if program.rpartition("-")[0] in unfinished}
+    retire(instance, supervisor, wanted | {BROKER} | busy, speak_grpc)
     for name, task in unfinished.items():
         say(f"Completing the task of {name}.")
         own_file = {"WRITER_STATE_FILE": str(state_file(instance, f"{name}-last"))}
-        finish(f"{name}-last", tuple(task["command"]), task["environ"] | own_file)
+        finish(tuple(task["command"]), task["environ"] | own_file)
         task_file(instance, name).unlink()
     retire(instance, supervisor, wanted, speak_grpc)
-    proxy.close_leaving(instance)
-    proxy.settle(instance, proxy.configuration(instance, stage, current))
-    for old in set(instance.state.glob("routes-*.map")) - {routes}:
-        old.unlink()
+    proxy.serve(instance, supervisor, proxy.configuration(instance, stage, current))
 
 
 def start(
     instance: Instance, supervisor: Supervisor, process: Process, environ: Mapping[str, str], fingerprint: str
 ) -> Generation:
-    if process.ready_path is None and not process.speaks_grpc and process.ready_command is None:
-        raise Refused(f"{process.name} has no readiness probe.")
-    taken = frozenset(generation_ports(instance))
-    port = postgis.free_port(taken) if process.ports else 0
-    public_port = postgis.free_port(taken | {port}) if manifests.PUBLIC_PORT in process.ports else 0
+    port = postgis.free_port() if process.ports else 0
+    public_port = postgis.free_port() if manifests.PUBLIC_PORT in process.ports else 0
     program = f"{process.name}-{next_number(instance)}"
     say(f"Starting {program}.")
     if process.before_it_goes is not None:
@@ -130,16 +123,10 @@ def start(
     supervisor.add(Program(program, process.command, instance.checkout, environ))
     tls = {}
     if process.speaks_grpc and (certificate := environ.get("TLS_CERTIFICATE")):
-        tls["certificate"] = str(instance.checkout / certificate)
-        tls["certificate_name"] = environ.get("TLS_NAME", "locations")
+        name = environ.get("TLS_NAME", "locations")
+        tls = {"certificate": str(instance.checkout / certificate), "name": name}
     return Generation(
-        program,
-        port,
-        process.ready_path,
-        fingerprint,
-        process.ready_command,
-        public_port=public_port,
-        **tls,
+        program, port, process.ready_path, fingerprint, process.ready_command, tls, public_port=public_port
     )
 
 
@@ -150,10 +137,7 @@ def own_settings(
     if process.command[0] == "gunicorn":
         return {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}"}
     if process.command[-1] == "run_location_server":
-        return {
-            "GRPC_ADDRESS": f"127.0.0.1:{port}",
-            "GRPC_PUBLIC_ADDRESS": f"127.0.0.1:{public_port}",
-        }
+        return {"GRPC_ADDRESS": f"127.0.0.1:{port}", "GRPC_PUBLIC_ADDRESS": f"127.0.0.1:{public_port}"}
     if process.command[-1] == "consume_locations":
         return {"WRITER_STATE_FILE": str(state_file(instance, program))}
     raise Refused(f"{process.name}: {process.command[0]} has no known variable for its port.")
@@ -165,29 +149,17 @@ def next_number(instance: Instance) -> int:
     return 1 + max((int(found[1]) for found in numbers if found), default=0)
 
 
-def generation_ports(instance: Instance) -> list[int]:
-    """The ports of all programs, whether or not they listen yet."""
-    texts = [file.read_text() for file in instance.programs.glob("*.ini")]
-    return [int(port) for text in texts for port in re.findall(r"\b127\.0\.0\.1:(\d+)", text)]
-
-
 def wait_ready(instance: Instance, supervisor: Supervisor, generation: Generation) -> None:
     """Waits until the process takes traffic. If it dies instead, the error shows its log.
 
     Its neighbours may be unreachable until HAProxy gets its new configuration.
     """
-    first = supervisor.programs()[generation.program]["pid"]
 
     def decided() -> bool:
-        return takes_traffic(instance, generation) or has_died()
+        has_died = supervisor.programs()[generation.program]["statename"] in ("BACKOFF", "FATAL", "EXITED")
+        return has_died or is_ready(instance, generation, wholly=False)
 
-    def has_died() -> bool:
-        info = supervisor.programs()[generation.program]
-        return info["statename"] in ("BACKOFF", "FATAL", "EXITED") or (
-            first != 0 and info["pid"] not in (0, first)
-        )
-
-    if poll(decided, READY_TIMEOUT_S, every_s=0.1) and takes_traffic(instance, generation):
+    if poll(decided, READY_TIMEOUT_S, every_s=0.1) and is_ready(instance, generation, wholly=False):
         return
     lines = tail(instance.logs / f"{generation.program}.log", 30)
     raise Refused(f"{generation.program} does not get ready. The end of its log:\n{lines}")
@@ -196,26 +168,15 @@ def wait_ready(instance: Instance, supervisor: Supervisor, generation: Generatio
 def wait_whole(instance: Instance) -> None:
     """Waits until every process has everything that it needs. The writer joins its group last."""
 
-    def lacking() -> list[str]:
-        return sorted(one.program for one in generations(instance).values() if not is_ready(instance, one))
+    def is_whole() -> bool:
+        return all(is_ready(instance, one) for one in generations(instance).values())
 
-    if not poll(lambda: not lacking(), WHOLE_TIMEOUT_S, every_s=0.2) and (names := lacking()):
-        lines = "\n".join(tail(instance.logs / f"{name}.log", 10) for name in names)
-        raise Refused(f"Not ready in {WHOLE_TIMEOUT_S} s: {', '.join(names)}. Ends of their logs:\n{lines}")
-
-
-def takes_traffic(instance: Instance, generation: Generation) -> bool:
-    """The result of the readiness probe in the manifests."""
-    return probe(instance, generation, generation.ready_path, service="")
+    if not poll(is_whole, WHOLE_TIMEOUT_S, every_s=0.2):
+        raise Refused("Not every process gets ready: see `make status` and `make logs`.")
 
 
-def is_ready(instance: Instance, generation: Generation) -> bool:
-    """Whether the process has everything that it needs."""
-    path = generation.ready_path and "/health/ready"
-    return probe(instance, generation, path, service=LOCATION_SERVICE)
-
-
-def probe(instance: Instance, generation: Generation, path: str | None, *, service: str) -> bool:
+def is_ready(instance: Instance, generation: Generation, *, wholly: bool = True) -> bool:
+    """Whether it has everything that it needs; if not `wholly`, the result of the probe in the manifests."""
     if generation.ready_command is not None:
         state = {"WRITER_STATE_FILE": str(state_file(instance, generation.program))}
         known = dict(line.split("=", 1) for line in (instance.state / "env").read_text().splitlines())
@@ -223,17 +184,15 @@ def probe(instance: Instance, generation: Generation, path: str | None, *, servi
         command = [str(VENV / "bin" / generation.ready_command[0]), *generation.ready_command[1:]]
         done = subprocess.run(command, cwd=instance.checkout, env=environ, capture_output=True, check=False)
         return done.returncode == 0
-    if path is None:
-        certificate, name = generation.certificate, generation.certificate_name
-        return is_serving(generation.port, service=service, certificate=certificate, name=name)
-    connection = http.client.HTTPConnection("127.0.0.1", generation.port, timeout=5)
+    if generation.ready_path is None:
+        service = LOCATION_SERVICE if wholly else ""
+        return is_serving(generation.port, service=service, **generation.tls)
+    url = f"http://127.0.0.1:{generation.port}{'/health/ready' if wholly else generation.ready_path}"
     try:
-        connection.request("GET", path, headers={"Host": "localhost"})
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+        answer = urllib3.request("GET", url, headers={"Host": "localhost"}, timeout=5, retries=False)
+    except urllib3.exceptions.HTTPError:
         return False
-    finally:
-        connection.close()
+    return answer.status == 200
 
 
 def retire(instance: Instance, supervisor: Supervisor, wanted: set[str], speak_grpc: set[str]) -> None:
@@ -242,11 +201,8 @@ def retire(instance: Instance, supervisor: Supervisor, wanted: set[str], speak_g
     if superseded:
         say(f"Waiting for the last answers of {', '.join(superseded)}.")
     # gRPC servers first: old workers keep their connections until the server ends.
-    for names, patience_s in (
-        ([name for name in superseded if name in speak_grpc], DRAIN_CALLS_S),
-        ([name for name in superseded if name not in speak_grpc], DRAIN_S),
-    ):
-        if names:
+    for is_grpc, patience_s in ((True, DRAIN_CALLS_S), (False, DRAIN_S)):
+        if names := [name for name in superseded if (name in speak_grpc) == is_grpc]:
             poll(lambda: not proxy.has_old_workers(instance), patience_s, every_s=0.2)
         for name in names:
             supervisor.remove(name)
@@ -263,11 +219,6 @@ def task_file(instance: Instance, name: str) -> Path:
     return private_directory(instance.state / "owed") / f"{name}.json"
 
 
-def programs_of(supervisor: Supervisor, names: Collection[str]) -> set[str]:
-    """The generations of these processes."""
-    return {program for program in supervisor.programs() if program.rpartition("-")[0] in names}
-
-
 def state_file(instance: Instance, program: str) -> Path:
     """The file in which a worker records that it is alive, and its lag."""
     return instance.sockets() / f"{program}.json"
@@ -282,10 +233,6 @@ def native_environ(instance: Instance, stage: Stage, process: Process) -> dict[s
         here = {key: value for key, value in here.items() if key not in ("KAFKA_USER", "KAFKA_PASSWORD")}
     quota = str(instance.sockets() / "ping-quota.sqlite")
     return setting_overrides.for_process(instance, here) | {"ACCESS": instance.access, "QUOTA_FILE": quota}
-
-
-def address(service: Service) -> tuple[str, int]:
-    return service.name, service.port
 
 
 def node_ports(instance: Instance, stage: Stage) -> list[int]:

@@ -4,33 +4,25 @@ Each step of `make up` does only what is missing, so the next run completes an i
 """
 
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
+from secrets import token_hex, token_urlsafe
 
 from local import kafka, manifests, postgis, setting_overrides
-from local.instance import (
-    VENV,
-    Instance,
-    Refused,
-    given,
-    kept_secret,
-    kept_token,
-    private_directory,
-    read_json,
-    write,
-)
+from local.instance import Instance, Refused, given, kept_secret, locked, private_directory, read_json, write
 from local.kafka import Broker
 from local.manifests import Stage
 from local.polling import poll
 from local.postgis import Cluster
 from local.rollout import move, native_environ, node_ports, pending_tasks, running_file, wait_whole
 from local.seed import seed
-from local.supervision import MARK, Program, Supervisor, end_leftovers, inherited, tail
+from local.supervision import Program, Supervisor, end_leftovers, run, tail
+
+START_TIMEOUT_S = 60  # of the database and of the broker
 
 
 def up(instance: Instance, wanted: str | None = None) -> None:
     instance.make()
-    with instance.lock():
+    with locked(instance.state / "lock"):
         name = manifests.find_stage(instance, wanted)
         supervisor = Supervisor(instance)
         running = supervisor.settle()
@@ -51,21 +43,21 @@ def up(instance: Instance, wanted: str | None = None) -> None:
             supervisor.start()
         own = {"haproxy"}  # programs that are not in the manifests
         if cluster is not None:
-            start(supervisor, cluster.program(), cluster.is_ready, postgis.START_TIMEOUT_S)
+            start(supervisor, cluster.program(), cluster.is_ready)
             cluster.create_database()
             own.add("postgis")
         if broker is not None:
-            start(supervisor, broker.program(), broker.is_ready, kafka.START_TIMEOUT_S)
+            start(supervisor, broker.program(), broker.is_ready)
             own |= {kafka.NAME} & {*stage.stateful}
         for job in stage.jobs:
-            run(instance, job.name, job.command, native_environ(instance, stage, job))
-        seed(instance, secrets, run)
+            run(instance, job.command, native_environ(instance, stage, job))
+        seed(instance, secrets)
 
-        def finish(name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> None:
+        def finish(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
             """Runs a pending task with the current addresses of database and broker."""
             here = {"DATABASE_URL": secrets["DATABASE_URL"], **({"PINGS_URL": url} if url else {})}
             user = broker.settings_of("writer") if broker else {}
-            run(instance, name, command, {**environ, **here, **user})
+            run(instance, command, {**environ, **here, **user})
 
         move(instance, supervisor, stage, own, finish=finish)
         wait_whole(instance)
@@ -86,14 +78,15 @@ def choose_database(instance: Instance, programs: set[str]) -> tuple[Cluster | N
         write(instance.state / "cluster", f"{cluster.home}\n")
     secrets = {
         "DATABASE_URL": url or (cluster.url if cluster else ""),
-        "SECRET_KEY": given("SECRET_KEY") or kept_secret(instance.state / "secret-key", length=48),
+        "SECRET_KEY": given("SECRET_KEY") or kept_secret(instance.state / "secret-key", token_urlsafe(48)),
     }
     of_proxy = setting_overrides.for_proxy(instance)
     # For a `manage.py` that a person runs.
     settings = secrets | {"ACCESS": instance.access, "APP_URL": of_proxy["APP_URL"]}
     write(env_file, "".join(f"{key}={value}\n" for key, value in settings.items()))
     tokens = private_directory(instance.state / "service-tokens")
-    secrets |= {key: kept_token(tokens / key) for key in manifests.token_keys(instance)}
+    for key in manifests.token_keys(instance):  # in the form of access/services.py
+        secrets[key] = kept_secret(tokens / key, f"{token_hex(4)}.{token_hex(32)}")
     return cluster, secrets | {"PROXY_SECRET": of_proxy["PROXY_SECRET"]}
 
 
@@ -111,9 +104,9 @@ def choose_broker(instance: Instance, stage: Stage, *, running: bool) -> tuple[B
     return broker, broker.url
 
 
-def start(supervisor: Supervisor, program: Program, is_ready: Callable[[], bool], timeout_s: float) -> None:
+def start(supervisor: Supervisor, program: Program, is_ready: Callable[[], bool]) -> None:
     supervisor.add(program)
-    if not poll(is_ready, timeout_s, every_s=0.2):
+    if not poll(is_ready, START_TIMEOUT_S, every_s=0.2):
         log = tail(supervisor.instance.logs / f"{program.name}.log")
         raise Refused(f"{program.name} does not start. The end of its log:\n{log}")
 
@@ -129,30 +122,10 @@ def check_ports(instance: Instance, stage: Stage) -> None:
             )
 
 
-def run(instance: Instance, name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> str:
-    """Runs a command to its end; returns what it printed."""
-    log = instance.logs / f"{name}.log"
-    with log.open("w") as errors:
-        result = subprocess.run(
-            [str(VENV / "bin" / command[0]), *command[1:]],
-            cwd=instance.checkout,
-            env=inherited() | {MARK: str(instance.state), "ACCESS": instance.access} | dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            check=False,
-        )
-    if result.returncode != 0:
-        printed = "\n".join(result.stdout.splitlines()[-10:])
-        raise Refused(f"{' '.join(command)} failed. The end of its output:\n{printed}\n{tail(log)}")
-    return result.stdout
-
-
 def down(instance: Instance) -> bool:
     """Stops all programs; False if none ran. The data stays."""
     instance.make()
-    with instance.lock():
+    with locked(instance.state / "lock"):
         supervisor = Supervisor(instance)
         ran = supervisor.pid() is not None
         supervisor.stop()

@@ -1,12 +1,13 @@
 """Fills a new system: static files, the staff user, and people at a simulated event."""
 
-import fcntl
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_urlsafe
 
-from local.instance import Instance, kept_secret, private_directory, say, write
+from local.instance import Instance, kept_secret, locked, private_directory, say, write
 from local.source_digest import digest
+from local.supervision import run
 
 STAFF_USER = "admin"
 PRESENT = """
@@ -18,47 +19,44 @@ staff = get_user_model().objects.filter(is_staff=True).exists()
 print(json.dumps({"staff": staff, "persons": Person.objects.exists()}))
 """
 
-Run = Callable[[Instance, str, tuple[str, ...], Mapping[str, str]], str]
-
 
 def password_file(instance: Instance) -> Path:
     return instance.state / f"{STAFF_USER}-password"
 
 
-def seed(instance: Instance, secrets: Mapping[str, str], run: Run) -> None:
+def seed(instance: Instance, secrets: Mapping[str, str]) -> None:
     """Makes each part only if it is missing, so the next `make up` completes an interrupted one."""
     environ = {**secrets, "DJANGO_SETTINGS_MODULE": "connect.settings"}
-    collect_static(instance, environ, run)
-    present = json.loads(run(instance, "present", ("python", "-c", PRESENT), environ).splitlines()[-1])
+    collect_static(instance, environ)
+    present = json.loads(run(instance, ("python", "-c", PRESENT), environ).splitlines()[-1])
     if not present["staff"]:
-        password = kept_secret(password_file(instance), length=12)
+        password = kept_secret(password_file(instance), token_urlsafe(12))
         staff = {
             "DJANGO_SUPERUSER_USERNAME": STAFF_USER,
             "DJANGO_SUPERUSER_EMAIL": f"{STAFF_USER}@localhost",
             "DJANGO_SUPERUSER_PASSWORD": password,
         }
-        run(instance, "staff", ("python", "manage.py", "createsuperuser", "--noinput"), environ | staff)
+        run(instance, ("python", "manage.py", "createsuperuser", "--noinput"), environ | staff)
         say(f"Created the staff user {STAFF_USER} with password {password} ({password_file(instance)}).")
     # The file remains after an interruption; `simulate` then stores what is missing.
     unfinished = instance.state / "filling"
     if unfinished.exists() or not present["persons"]:
         say("Filling the empty database with a simulated event.")
         unfinished.touch()
-        run(instance, "simulate", ("python", "manage.py", "simulate"), environ)
+        run(instance, ("python", "manage.py", "simulate"), environ)
         unfinished.unlink()
 
 
-def collect_static(instance: Instance, environ: Mapping[str, str], run: Run) -> None:
+def collect_static(instance: Instance, environ: Mapping[str, str]) -> None:
     """Hashing and compressing takes seconds, so it is done for new sources only, once for all systems.
 
     The files and the digest of their sources belong to the checkout; systems that start together take turns.
     """
     folder = private_directory(instance.checkout / ".local")
     stamp = folder / "static"
-    with (folder / "static.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder / "static.lock"):
         sources = digest(instance.checkout)
         made = (instance.checkout / "staticfiles" / "staticfiles.json").exists()
         if not made or not stamp.exists() or stamp.read_text() != sources:
-            run(instance, "collectstatic", ("python", "manage.py", "collectstatic", "--noinput"), environ)
+            run(instance, ("python", "manage.py", "collectstatic", "--noinput"), environ)
             write(stamp, sources)

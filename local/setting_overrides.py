@@ -6,26 +6,18 @@ A changed setting is applied to a running system like any other change.
 
 import ipaddress
 import re
+from secrets import token_urlsafe
 
 from local.instance import Instance, Refused, given, kept_secret
 
-# Settings that differ between processes, and what sets them.
-NOT_PASSED_ON = {
-    "DATABASE_URL": "local.runner: the given database or the private one, for processes that use one",
-    "SECRET_KEY": "local.runner: the given key or a generated one, for processes that sign",
-    "SERVICE_TOKEN": "local.runner: a generated one for each process that asks neighbours",
-    "SERVICE_TOKENS": "local.runner: all of them, for the migration",
-    "PROXY_SECRET": "local.runner: a generated one, for HAProxy and the web processes",
-    "ACCESS": "local.instance: open unless given",
-    "SERVED_APPS": "the manifests",
-    "PERSONS_URL": "the manifests",
-    "LOCATIONS_URL": "the manifests",
-    "PINGS_URL": "the manifests, with the address of the broker from local.runner",
-    "GRPC_ADDRESS": "local.rollout: a free port for each generation",
-    "GRPC_PUBLIC_ADDRESS": "local.rollout: a free port for each generation",
-    "QUOTA_FILE": "local.rollout: one file for all processes",
-    "WRITER_STATE_FILE": "local.rollout: a file for each generation",
+# Settings that differ between processes, by what sets them.
+SET_BY = {
+    "local.runner": ("DATABASE_URL", "SECRET_KEY", "SERVICE_TOKEN", "SERVICE_TOKENS", "PROXY_SECRET"),
+    "local.instance": ("ACCESS",),
+    "local.rollout": ("GRPC_ADDRESS", "GRPC_PUBLIC_ADDRESS", "QUOTA_FILE", "WRITER_STATE_FILE"),
+    "the manifests": ("SERVED_APPS", "PERSONS_URL", "LOCATIONS_URL", "PINGS_URL"),
 }
+NOT_PASSED_ON = {name for names in SET_BY.values() for name in names}
 RATES = {"RATE_PER_TOKEN": "500", "RATE_PER_ADDRESS": "100"}  # with ACCESS=tokens; as in connect.settings
 
 
@@ -66,7 +58,7 @@ def for_proxy(instance: Instance) -> dict[str, str]:
     variables = {
         "APP_URL": found.get("APP_URL", f"http://127.0.0.1:{instance.node_port(30000)}"),
         "PROXY_FILES": str(instance.checkout / "k8s" / "proxy"),
-        "PROXY_SECRET": kept_secret(instance.state / "proxy-secret"),
+        "PROXY_SECRET": kept_secret(instance.state / "proxy-secret", token_urlsafe()),
         "TRUSTED_PROXIES": " ".join(networks),
         **rates,
     }

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from local.instance import VENV, Instance, Refused, write
+from local.instance import VENV, Instance, Refused, output_of, write
 from local.polling import poll
 
 # Every process of a system has this variable, so that all are found after their supervisor was killed.
@@ -79,11 +79,19 @@ def inherited() -> dict[str, str]:
     return kept | {"PATH": PATH, "PYTHONUNBUFFERED": "1"}
 
 
+def run(instance: Instance, command: Sequence[str], environ: Mapping[str, str]) -> str:
+    """What a command of the virtual environment prints. Its end is awaited."""
+    program = [str(VENV / "bin" / command[0]), *command[1:]]
+    environ = inherited() | {MARK: str(instance.state), "ACCESS": instance.access} | dict(environ)
+    failure = f"{' '.join(command)} failed:"
+    return output_of(program, failure, cwd=instance.checkout, env=environ, stdin=subprocess.DEVNULL)
+
+
+@dataclass(frozen=True)
 class Supervisor:
     """The supervisord of one system, reached by its socket."""
 
-    def __init__(self, instance: Instance) -> None:
-        self.instance = instance
+    instance: Instance
 
     @property
     def rpc(self) -> Any:
@@ -99,23 +107,14 @@ class Supervisor:
             return None
 
     def start(self) -> None:
-        """Starts it in a new session, without the caller's terminal and file descriptors."""
+        """Starts it as a daemon, without the caller's terminal and file descriptors."""
         config = self.instance.state / "supervisord.conf"
         write(config, configuration(self.instance))
         environ = inherited() | {MARK: str(self.instance.state)}
-        with (self.instance.logs / "supervisord.out").open("wb") as output:
-            child = subprocess.Popen(
-                [VENV / "bin" / "python", "-m", "supervisor.supervisord", "-n", "-c", config],
-                cwd=self.instance.checkout,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        poll(lambda: self.pid() is not None or child.poll() is not None, 20)
-        if self.pid() is None or child.poll() is not None:
-            raise Refused(f"supervisord did not start:\n{tail(self.instance.logs / 'supervisord.out')}")
+        command = [str(VENV / "bin" / "python"), "-m", "supervisor.supervisord", "-c", str(config)]
+        output_of(command, "supervisord did not start:", cwd=self.instance.checkout, env=environ)
+        if not poll(self.pid, 20):
+            raise Refused(f"supervisord did not start:\n{tail(self.instance.logs / 'supervisord.log')}")
 
     def settle(self) -> bool:
         """Whether it runs. Waits for one that is stopping."""
@@ -151,9 +150,6 @@ class Supervisor:
             raise Refused(f"{name} does not stop.")
         self.rpc.reloadConfig()
         self.rpc.removeProcessGroup(name)
-
-    def signal(self, name: str, number: int) -> None:
-        os.kill(self.programs()[name]["pid"], number)
 
     def stop(self) -> None:
         """Stops all programs, those with the highest priority first, and itself."""

@@ -365,10 +365,8 @@ def message(ping: Ping) -> pb.Location:
 class Http:
     """One HTTP/1.1 connection at a time; a fresh one for each call unless it is to be kept."""
 
-    def __init__(
-        self, port: int, token: str | None, *, keep: bool, accept: str = "application/json", cookie: str = ""
-    ) -> None:
-        self.port, self.token, self.keep, self.accept, self.cookie = port, token, keep, accept, cookie
+    def __init__(self, port: int, token: str | None, *, keep: bool, accept: str = "application/json") -> None:
+        self.port, self.token, self.keep, self.accept = port, token, keep, accept
         self.reader: Any = None
         self.writer: Any = None
 
@@ -388,8 +386,6 @@ class Http:
         head = f"{verb} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAccept: {self.accept}\r\n"
         if self.token:
             head += f"Authorization: Bearer {self.token}\r\n"
-        if self.cookie:
-            head += f"Cookie: {self.cookie}\r\n"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         if not self.keep:
@@ -485,7 +481,6 @@ class Stream:
     ) -> None:
         self.address, self.requests, self.per_s = address, requests, per_s
         self.taken = 0  # acknowledged pings
-        self.latest: tuple[float, pb.Location] | None = None  # the last acknowledged one, and when
         self.late_s = 0.0  # the largest delay behind the rate
         self._ending = threading.Event()
 
@@ -525,4 +520,3 @@ class Stream:
                         f"{answer.accepted} of {len(request.locations)} pings were accepted."
                     )
                 self.taken += answer.accepted
-                self.latest = time.monotonic(), request.locations[-1]

@@ -85,8 +85,8 @@ def instance(tmp_path: Path) -> Iterator[Instance]:
         yield instance
 
 
-def nobody_owes_anything(name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> None:
-    raise AssertionError(f"{name} was to run {command}")
+def nobody_owes_anything(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    raise AssertionError(f"{command} was to be run")
 
 
 class System:

@@ -44,7 +44,7 @@ def first(broker: kafka.Broker) -> bytes | None:
 
 
 def test_a_throwaway_broker_answers_makes_no_topic_by_itself_and_leaves_nothing() -> None:
-    with kafka.throwaway_broker() as broker:
+    with kafka.throwaway_storage() as broker, kafka.running(broker):
         assert broker.is_ready()
         assert send(broker, b"too early", within_ms=1000) is not None
         make_topic(broker, "kept")
@@ -56,7 +56,7 @@ def test_a_throwaway_broker_answers_makes_no_topic_by_itself_and_leaves_nothing(
 
 
 def test_a_broker_goes_also_when_the_tests_fail() -> None:
-    with pytest.raises(ZeroDivisionError), kafka.throwaway_broker() as broker:
+    with pytest.raises(ZeroDivisionError), kafka.throwaway_storage() as broker, kafka.running(broker):
         raise ZeroDivisionError
     assert not broker.home.exists()
 

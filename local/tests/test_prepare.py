@@ -38,14 +38,13 @@ def test_postgresql_makes_no_system_cluster_and_haproxy_no_system_service() -> N
     script = prepare.install_script(["postgresql-postgis", "haproxy"])
     assert script.index("create_main_cluster=false") < script.index("apt-get install")
     assert "systemctl disable --now haproxy" in script
-    other = prepare.install_script(["gdal-bin"])
+    other = prepare.install_script(["python3-venv"])
     assert "create_main_cluster" not in other
     assert "haproxy" not in other
 
 
 def test_nothing_is_missing_where_the_tests_run() -> None:
-    assert prepare.missing_packages(private_cluster=True, private_broker=True, dev=True) == {}
-    assert prepare.missing_packages(private_cluster=False, private_broker=False, dev=False) == {}
+    assert prepare.missing_packages("dev") == {}
 
 
 @pytest.mark.parametrize("closure", CLOSURES)

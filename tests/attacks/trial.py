@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -143,7 +142,7 @@ class Trial:
         supervisor = Supervisor(self.system.instance)
         for name in set(supervisor.programs()) - {*OTHERS}:
             with suppress(ProcessLookupError):
-                supervisor.signal(name, signal.SIGKILL)
+                supervisor.rpc.signalProcess(name, "KILL")
         assert poll(lambda: self.clients(1).success == 1, 120, every_s=1)
 
     @contextmanager
