@@ -157,8 +157,8 @@ def test_the_examples_work_on_the_simulated_event(db: None, api: APIClient) -> N
     call_command("simulate", stdout=StringIO(), stderr=StringIO())
     for name, operation in OPERATIONS.items():
         verb, path = name.split()
-        if verb != "GET" or path.startswith("/health"):
-            continue
+        if verb != "GET" or path.startswith("/health") or path.endswith("/questions"):
+            continue  # without tokens nobody's questions are written down
         given: dict[str, dict[str, Any]] = {one["in"]: {} for one in operation.get("parameters", ())}
         for parameter in operation.get("parameters", ()):
             given[parameter["in"]][parameter["name"]] = example(parameter)
