@@ -10,7 +10,7 @@ export function Empty({ title, children }) {
   return html`<div class="note"><p><strong>${title}</strong></p><p>${children}</p></div>`;
 }
 
-/** Shows an error with a button to try again. Retries by itself if the API sent Retry-After. */
+/** Shows an error with a button to try again. Retries by itself if the API sent Retry-After, or when the network is back. */
 export function ErrorNote({ error, reload }) {
   const [secondsLeft, setSecondsLeft] = useState(error.retryAfter);
   useEffect(() => {
@@ -18,6 +18,10 @@ export function ErrorNote({ error, reload }) {
     const timer = setTimeout(() => (secondsLeft > 1 ? setSecondsLeft(secondsLeft - 1) : reload()), 1000);
     return () => clearTimeout(timer);
   }, [secondsLeft]);
+  useEffect(() => {
+    addEventListener("online", reload);
+    return () => removeEventListener("online", reload);
+  }, [reload]);
   return html`<div class="note error">
     <p role="alert"><strong>${error.status === 404 ? "Not found." : "That did not work."}</strong> ${error.message}</p>
     <p>

@@ -76,6 +76,6 @@ function Company({ company: { value, error, reload }, sharing: { on, problem } }
   if (error) return html`<${ErrorNote} key=${error} error=${error} reload=${reload}/>`;
   if (!value) return html`<${Loading}/>`;
   if (!value.length) return html`<p class="soft" role="status">${on ? "Nobody yet. People appear here when you are together for a minute and both may be found." : "Turn sharing on to see whom you are with."}</p>`;
-  return html`<ul class="persons" role="status">${value.map((each) => html`<li key=${each.person.id}>
-    <span><b>${nameOf(each.person)}</b> ${each.person.company_name}</span> <span class="soft">${duration(each.duration_s)}</span></li>`)}</ul>`;
+  return html`<div role="status"><ul class="persons">${value.map((each) => html`<li key=${each.person.id}>
+    <span><b>${nameOf(each.person)}</b> ${each.person.company_name}</span> <span class="soft">${duration(each.duration_s)}</span></li>`)}</ul></div>`;
 }
