@@ -46,6 +46,7 @@ def addresses(instance: Instance) -> None:
     else:
         say("\nACCESS=tokens: callers need a token. Make tokens in the admin site, or the first one with:")
         say(f"  {manage_py(instance)} tokens make staff --user {STAFF_USER}")
+        say(f"Phones need TLS: {manage_py(instance)} make_certificate. See docs/run.md, Let phones in.")
 
 
 def manage_py(instance: Instance) -> str:

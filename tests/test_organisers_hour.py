@@ -160,7 +160,7 @@ def test_the_keyboard_turns_sharing_off_and_on(phones: list[Page]) -> None:
 
 def test_who_hides_is_not_seen_any_more(phones: list[Page]) -> None:
     one, other = phones
-    one.get_by_label("Others may find me").uncheck()
+    one.get_by_label("Others may find me").click()
     expect(other.locator(".persons li")).to_have_count(0, timeout=TOGETHER_MS)
     expect(other.get_by_text("Nobody yet.")).to_be_visible()
 

@@ -13,10 +13,10 @@ from threading import Thread
 import pytest
 import requests
 
+from access.certificates import Authority
 from local.instance import CHECKOUT
 from local.polling import poll
 from local.proxy import executable
-from tests.authority import Authority
 from tests.renderings import STAGES, as_read
 
 CONFIGURATION = CHECKOUT / "k8s" / "proxy" / "cluster.cfg"

@@ -8,9 +8,9 @@ import grpc
 import pytest
 import requests
 
+from access.certificates import Authority
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceStub
-from tests.authority import Authority
 from tests.system import API, APP, LOCATIONS, PERSONS, STAGES, System, a_system
 
 DAY = {"start_date": "2026-05-11", "end_date": "2026-05-11"}
@@ -43,7 +43,7 @@ class Encrypted:
 @pytest.fixture(scope="module")
 def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
     folder = tmp_path_factory.mktemp("tls")
-    authority = Authority(folder)
+    authority = Authority(folder, ["renewed"])
     authority.certify("locations", "127.0.0.1")
     with a_system(folder, access="tokens") as system:
         system.environ |= authority.settings()

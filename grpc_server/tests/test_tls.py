@@ -11,6 +11,7 @@ import grpc
 import pytest
 from cryptography import x509
 
+from access.certificates import Authority
 from connect.errors import NeighbourUnavailable
 from grpc_server import client
 from grpc_server import locations_pb2 as pb
@@ -18,7 +19,6 @@ from grpc_server.locations_pb2_grpc import LocationServiceStub
 from grpc_server.tests.conftest import NOON, location
 from grpc_server.tests.process import LocationProcess
 from locations.pings import Ping
-from tests.authority import Authority
 from tests.gunicorn_server import ROOT, until
 
 
