@@ -24,6 +24,7 @@ SLOW_READER_S = 30
 LINE_LIMIT = 8190  # bytes of a URL: enough for 300 long ids, the batch size of connections for persons
 FIELDS_LIMIT = 100
 HEAD_LIMIT = 64 * 1024  # bytes
+LAST_CALL_S = 10.0  # longer than the proxy keeps an idle connection (k8s/proxy/defaults.cfg)
 CLOSES = "connect.closes"  # scope key: the connection closes after this request
 
 bind = "127.0.0.1:8000" if settings.ACCESS == "open" else "0.0.0.0:8000"
@@ -53,6 +54,19 @@ class Protocol(HttpToolsProtocol):
         self._draining: asyncio.TimerHandle | None = None
         self._left_to_drain = 0
         self._is_refused = False
+        self._is_last_call = False
+
+    def shutdown(self) -> None:
+        """The process ends. An idle connection stays for LAST_CALL_S and takes one more request.
+
+        The proxy may be sending one at this moment, and a POST that meets a closed connection is lost.
+        """
+        self._is_last_call = True
+        if self.cycle is None or not self.cycle.response_complete:
+            super().shutdown()
+            return
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(LAST_CALL_S, self.timeout_keep_alive_handler)
 
     def data_received(self, data: bytes) -> None:
         if self._draining is not None:
@@ -82,7 +96,7 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         # Uvicorn would close right after the response, even if the client is still sending.
         cast("dict[str, Any]", self.scope)[CLOSES] = not self.cycle.keep_alive
-        self.cycle.keep_alive = True
+        self.cycle.keep_alive = not self._is_last_call
         self._heads, self._in_head, self._head_size = self._heads + 1, False, 0
 
     def on_message_complete(self) -> None:
