@@ -11,9 +11,9 @@ import math
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 from weakref import WeakValueDictionary
 
@@ -35,6 +35,7 @@ from connect.request_body import (
     Message,
     Receive,
 )
+from connect.responses import BUSY, FileResponse, Head, Headers, Send, Stream, send_whole
 from phones import credentials
 
 if TYPE_CHECKING:
@@ -42,13 +43,9 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connect.settings")
 
-Send = Callable[[Message], Awaitable[None]]
-
 IDENTITY_THREADS = 32  # their token lookups are coalesced
 UNKNOWN_SHARE = 2  # threads for all unauthenticated callers of an address
 MAX_QUEUED = 256  # requests that wait for a thread; more get a 503
-SLOW_READER_S = 30.0  # timeout for sending PIECE bytes
-PIECE = 64 * 1024
 
 
 class Application:
@@ -103,18 +100,18 @@ class Application:
         try:
             answer = await self._quick_lane.answer(environ, _body_so_far(environ))
         except NeighbourUnavailable:
-            answer = _BUSY
+            answer = BUSY
         if answer is None:
             return False
-        await _send_whole(send, *answer)
+        await send_whole(send, *answer)
         return True
 
     async def _respond(self, environ: Environ, receive: Receive, send: Send) -> None:
         if self._in_progress >= self._capacity:
-            await _send_whole(send, *_BUSY)
+            await send_whole(send, *BUSY)
             return
         loop = asyncio.get_running_loop()
-        stream = _Stream(loop, receive, send)
+        stream = Stream(loop, receive, send)
         self._in_progress += 1
         try:
             async with await self._semaphore(environ):
@@ -122,12 +119,12 @@ class Application:
         finally:
             self._in_progress -= 1
             stream.end()
-        if isinstance(answer, _File):
+        if isinstance(answer, FileResponse):
             await answer.send(send)
         elif answer is not None:
             status, headers, _ = answer
             self._quick_lane.learn(environ, status, headers)
-            await _send_whole(send, *answer)
+            await send_whole(send, *answer)
 
     async def _semaphore(self, environ: Environ) -> asyncio.Semaphore:
         name, share = await self._sender(environ)
@@ -136,7 +133,7 @@ class Application:
             semaphore = self._semaphores[name] = asyncio.Semaphore(share)
         return semaphore
 
-    def _work(self, environ: Environ, stream: "_Stream") -> "tuple[int, Headers, bytes] | _File | None":
+    def _work(self, environ: Environ, stream: "Stream") -> "tuple[int, Headers, bytes] | FileResponse | None":
         """Runs in a thread of the pool. Returns a short response, a file, or None after a stream."""
         from connect import request_context  # noqa: PLC0415 - needs configured settings
 
@@ -149,11 +146,11 @@ class Application:
                 float(requested) if request_context.SECONDS_FORMAT.fullmatch(requested) else math.inf,
             ),
         )
-        head = _Head()
+        head = Head()
         response = self._wsgi(environ, head.start)
         request_context.end_deadline()
         if getattr(response, "file_to_stream", None) is not None:
-            return _File(head, response)
+            return FileResponse(head, response)
         try:
             if not getattr(response, "streaming", False):
                 return head.status, head.headers, b"".join(response)
@@ -166,129 +163,6 @@ class Application:
             close = getattr(response, "close", None)
             if close is not None:
                 close()
-
-
-Headers = list[tuple[bytes, bytes]]
-
-
-class _Head:
-    """The status and headers from start_response."""
-
-    status = 500
-    headers: Headers = []
-
-    def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-        self.status = int(status[:3])
-        self.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
-class _File:
-    """A static file. The event loop sends it, so a slow reader holds no thread."""
-
-    def __init__(self, head: _Head, response: Any):
-        self._head = head
-        self._response = response
-
-    async def send(self, send: Send) -> None:
-        try:
-            await send(_start(self._head.status, self._head.headers))
-            while piece := self._response.file_to_stream.read(PIECE):
-                await _send_piece(send, piece)
-            await send(_end())
-        finally:
-            self._response.close()
-
-
-class _Stream:
-    """Streams chunks from a thread to the client; the next chunk is made while one is sent."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, receive: Receive, send: Send):
-        self._loop = loop
-        self._receive = receive
-        self._send = send
-        self._sending: Future[None] | None = None
-        self._watcher: asyncio.Task[None] | None = None
-        self._gone = False
-
-    def send_head(self, status: int, headers: Headers) -> None:
-        self._next(self._begin(_start(status, headers)))
-
-    def send_body(self, chunk: bytes) -> None:
-        if chunk:
-            self._next(self._deliver(chunk))
-
-    def send_end(self) -> None:
-        self._next(self._send(_end()))
-        self._wait()
-
-    def end(self) -> None:
-        """Stops watching for a disconnect. Runs in the event loop."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-
-    def _next(self, sending: Any) -> None:
-        try:
-            self._wait()
-        except BaseException:
-            sending.close()
-            raise
-        self._sending = asyncio.run_coroutine_threadsafe(sending, self._loop)
-
-    def _wait(self) -> None:
-        if self._sending is not None:
-            try:
-                self._sending.result()
-            except CancelledError:
-                raise ClientGone from None
-
-    async def _begin(self, message: Message) -> None:
-        self._watcher = self._loop.create_task(self._watch())
-        await self._send(message)
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._gone = True
-
-    async def _deliver(self, chunk: bytes) -> None:
-        for begin in range(0, len(chunk), PIECE):
-            if self._gone:
-                raise ClientGone
-            await _send_piece(self._send, chunk[begin : begin + PIECE])
-
-
-def _start(status: int, headers: Headers) -> Message:
-    return {"type": "http.response.start", "status": status, "headers": headers}
-
-
-def _end(body: bytes = b"") -> Message:
-    return {"type": "http.response.body", "body": body, "more_body": False}
-
-
-async def _send_piece(send: Send, piece: bytes) -> None:
-    """Raises ClientGone if the client reads too slowly."""
-    try:
-        async with asyncio.timeout(SLOW_READER_S):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-    except TimeoutError:
-        raise ClientGone from None
-
-
-async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    await send(_start(status, headers))
-    await send(_end(body))
-
-
-_BUSY_BODY = b'{"detail":"What this call needs is out of reach. Sending it again is safe."}'
-_BUSY = (
-    503,
-    [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(_BUSY_BODY)).encode()),
-        (b"retry-after", b"2"),
-    ],
-    _BUSY_BODY,
-)
 
 
 def _environ(scope: Message) -> Environ:

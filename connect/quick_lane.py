@@ -16,13 +16,12 @@ from access import callers
 from access.callers import Caller
 from connect.middleware import known_number
 from connect.request_body import Environ
+from connect.responses import Headers
 
 MAX_IN_PROGRESS = 1000  # in this process; further calls wait for a thread
 # A call with one of these gets other headers or another answer.
 _UNUSUAL = ("HTTP_ORIGIN", "HTTP_COOKIE", "HTTP_X_CONNECT_NOTED", "HTTP_ACCESS_CONTROL_REQUEST_METHOD")
 _OF_EACH_CALL = (b"content-length", b"location", b"x-connect-known")
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class Answer(NamedTuple):

@@ -11,7 +11,7 @@ from connect.gunicorn import *  # noqa: E402, F403
 
 def post_fork(server: Any, worker: Any) -> None:
     """Before the worker loads the application: it reads these when it serves."""
-    from connect import asgi, request_body  # noqa: PLC0415 - in the worker, not in gunicorn's master
+    from connect import request_body, responses  # noqa: PLC0415 - in the worker, not in gunicorn's master
 
-    asgi.SLOW_READER_S = request_body.SMALL_BODY_S = request_body.BODY_S = 1
+    responses.SLOW_READER_S = request_body.SMALL_BODY_S = request_body.BODY_S = 1
     request_body.MIN_BYTES_PER_S = 10**9
