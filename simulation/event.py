@@ -18,7 +18,7 @@ _LATITUDE, _LONGITUDE = 52.5, 13.4  # the south-west corner of the first hall
 _DEGREES_PER_METRE_NORTH, _DEGREES_PER_METRE_EAST = 1 / 111_265, 1 / 67_910  # at that latitude
 
 _OPENING_TIME = time(9)
-_OPENING_HOURS = 8
+OPENING_HOURS = 8
 _MINUTE = 60.0
 _HOUR = 60 * _MINUTE
 _TALK_STARTS = tuple(hour * _HOUR for hour in (1, 2.25, 4.75, 6))  # after opening
@@ -86,9 +86,10 @@ class Event:
     def pings(self) -> Iterator[Ping]:
         """All pings in time order."""
         for day in range(self.days):
-            yield from self._day(datetime.combine(self.start, _OPENING_TIME, UTC) + timedelta(days=day))
+            yield from self.day(datetime.combine(self.start, _OPENING_TIME, UTC) + timedelta(days=day))
 
-    def _day(self, opening: datetime) -> Iterator[Ping]:
+    def day(self, opening: datetime) -> Iterator[Ping]:
+        """The pings of the next day, which opens at this time, in time order."""
         rng, random = self._rng, self._rng.random
         gauss, step_m = rng.gauss, _NOISE_M * (1 - _NOISE_CORRELATION**2) ** 0.5
         interval = self._interval_s
@@ -134,7 +135,7 @@ class Event:
         early = 0.0 if guest.person.staff else abs(rng.gauss(0, 25)) * _MINUTE
         guest.leg_starts_at = guest.leg_arrives_at = guest.leg_ends_at = min(early, 3 * _HOUR)
         guest.leaves_at = (
-            _OPENING_HOURS - (0 if guest.person.staff else min(abs(rng.gauss(0, 0.5)), 3))
+            OPENING_HOURS - (0 if guest.person.staff else min(abs(rng.gauss(0, 0.5)), 3))
         ) * _HOUR
         guest.target = (
             guest.hall * _HALL_SPACING_M + _HALL_WIDTH_M / 2 + rng.gauss(0, 5),

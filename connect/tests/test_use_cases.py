@@ -31,6 +31,7 @@ ALLOWED = {
     "locations/admin.py": "the admin site, for staff; the admin checks their permissions",
     "locations/management/commands/import_locations.py": "a command of the operator",
     "simulation/management/commands/simulate.py": "a command of the operator",
+    "simulation/live.py": "a command of the operator",
     "privacy/archive.py": "the use case of an export",
     "consumers/replay.py": "stores pings that a use case took before",
     "consumers/batch_store.py": "stores pings that a use case took before",

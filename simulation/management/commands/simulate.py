@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import signal
 import sys
+import threading
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -22,6 +24,7 @@ from locations.pings import EARLIEST, LATEST, MAX_BATCH, Ping
 from locations.prefetch import prefetched
 from persons.csv_import import import_rows
 from simulation.event import Event
+from simulation.live import run
 from simulation.people import FIRST_ID, Person, make_people
 
 _EPILOG = """
@@ -32,6 +35,7 @@ exit status: 0 everything is stored; 1 something was refused, such as people who
 2 wrong options, or a database or service is unreachable; 130 interrupted
 
 A crowded hall with a million pings: --people 1000 --interval 52
+An event that takes place now: --live --interval 10
 """
 
 
@@ -63,6 +67,11 @@ class Command(BaseCommand):
         option("--start", "the first day", type=date.fromisoformat, default=date(2026, 5, 11), metavar="DATE")
         option("--seed", "a different seed gives a different event", type=_int_from(0), default=1)
         parser.add_argument(
+            "--live",
+            action="store_true",
+            help="send pings in real time from now on until it is stopped; ignores --start and --days",
+        )
+        parser.add_argument(
             "--to",
             type=Path,
             metavar="FILE.csv[.gz]",
@@ -70,8 +79,18 @@ class Command(BaseCommand):
         )
 
     def handle(
-        self, *, people: int, days: int, start: date, seed: int, to: Path | None, **options: Any
+        self,
+        *,
+        people: int,
+        days: int,
+        start: date,
+        seed: int,
+        live: bool,
+        to: Path | None,
+        **options: Any,
     ) -> None:
+        if live and to is not None:
+            raise CommandError("--live sends pings; it cannot write a file.", returncode=2)
         first = datetime.combine(start, time(), UTC)
         if not EARLIEST <= first < LATEST - timedelta(min(days, 100_000)):
             raise CommandError("--start, --days: must be from 1900-01-01 to before 2100-01-01.", returncode=2)
@@ -79,6 +98,9 @@ class Command(BaseCommand):
         event = Event(
             guests, start=start, days=days, interval_s=options["interval"], halls=options["halls"], seed=seed
         )
+        if live:
+            self._live(event, guests, people / options["interval"])
+            return
         last = start + timedelta(days=days - 1)
         self.stdout.write(f"{people:,} people, {days} days from {start} to {last}, seed {seed}")
         batches = _batches(event.pings())
@@ -99,7 +121,18 @@ class Command(BaseCommand):
             f"?start_date={start}&end_date={start}&min_duration=120"
         )
 
-    def _store(self, guests: list[Person], batches: Iterator[list[Ping]], bar: "tqdm[Any]") -> None:
+    def _live(self, event: Event, guests: list[Person], rate: float) -> None:
+        stopped = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
+        try:
+            self._import(guests)
+        except (OperationalError, InterfaceError) as error:
+            raise CommandError(f"Cannot reach the database: {error}", returncode=2) from None
+        self.stdout.write(f"{len(guests):,} people, about {rate:.3g} pings per second. Stop it with Ctrl+C.")
+        self.stdout.write(f"Stopped after {run(event, stopped):,} pings.")
+
+    def _import(self, guests: list[Person]) -> None:
         imported = import_rows(_people_csv(guests))
         if imported.refused_count:
             raise CommandError(
@@ -107,6 +140,9 @@ class Command(BaseCommand):
                 "from an event with another seed. Delete them or use that seed.",
                 returncode=1,
             )
+
+    def _store(self, guests: list[Person], batches: Iterator[list[Ping]], bar: "tqdm[Any]") -> None:
+        self._import(guests)
         submit = neighbours.pings().submit
         sent = refused = 0
         stored: int | None = 0
