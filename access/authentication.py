@@ -22,6 +22,9 @@ class Bearer(BaseAuthentication):
         authorization = self.authorization(request)
         if settings.ACCESS != "open" and authorization is None:
             return None
+        if settings.ACCESS == "open" and is_from_another_site(request):
+            # Without credentials, every page that the user of the machine visits could change everything.
+            raise exceptions.PermissionDenied("Another website sent this call.")
         allowed = allowed_kinds((request.parser_context or {}).get("view"), request.method or "")
         caller = callers.identify_authorization(
             authorization or "",
@@ -65,6 +68,18 @@ class Allowed(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         caller = caller_of(request)
         return caller is not None and caller.may(allowed_kinds(view, request.method or ""))
+
+
+def is_from_another_site(request: Request) -> bool:
+    """Whether a page of another website lets the browser change something. Such a call has no CSRF token."""
+    view = (request.parser_context or {}).get("view")
+    if request.method in ("GET", "HEAD", "OPTIONS") and allowed_kinds(view, request.method) != SENDERS:
+        return False
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return request.headers.get("Sec-Fetch-Site") == "cross-site"
+    own = origin.partition("://")[2] == request.get_host()
+    return not own and origin not in settings.CORS_ALLOWED_ORIGINS
 
 
 def caller_of(request: Request) -> Caller:

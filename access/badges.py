@@ -7,6 +7,7 @@ from django import forms
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -14,6 +15,7 @@ from django.utils import timezone
 from access import services
 from access.models import DEFAULT_DAYS
 
+MAX_BADGES = 1000  # at once: a QR code takes some milliseconds
 MADE = "badges-made"  # the button that makes the codes
 
 
@@ -61,17 +63,16 @@ def respond(model_admin: ModelAdmin, request: HttpRequest, person_ids: list[int]
         "checkbox": ACTION_CHECKBOX_NAME,
     }
     request.current_app = model_admin.admin_site.name
+    if form.is_valid() and len(person_ids) > MAX_BADGES:
+        form.add_error(None, f"At most {MAX_BADGES:,} badges can be made at once. Select fewer people.")
     if form.is_valid():
         end = datetime.combine(form.cleaned_data["valid_until"], time.max, UTC)
-        try:
-            links = services.make_links([(each, each) for each in person_ids], expires=end, page="share")
-        except ValidationError as fault:
-            form.add_error(None, fault)
-        else:
+        ranges = [(each, each) for each in person_ids]
+        with transaction.atomic():  # no code is valid before the page that shows it is made
+            links = services.make_links(ranges, expires=end, page="share")
             badges = [{"link": link, "qr": _qr(link.url)} for link in links]
-            return TemplateResponse(
-                request, "admin/access/badges.html", context | {"badges": badges, "end": end}
-            )
+        context |= {"badges": badges, "end": end}
+        return TemplateResponse(request, "admin/access/badges.html", context)
     return TemplateResponse(request, "admin/access/make_badges.html", context)
 
 

@@ -54,13 +54,15 @@ class Authority:
 
     def certify(self, *names: str) -> int:
         """Certifies host names and addresses; returns the serial number. Raises NotPermitted."""
+        if self._own.not_valid_after_utc < dt.datetime.now(dt.UTC) + dt.timedelta(days=1):
+            raise NotPermitted(f"{self.file} has expired.")
         for name in names:
             if not self._may_certify(name):
                 raise NotPermitted(f"{self.file} may not certify {name}: it was made for other names.")
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0][:64])])
         certificate = self._sign(
-            _about(subject, key.public_key())
+            _about(subject, key.public_key(), latest=self._own.not_valid_after_utc)
             .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(digital_signature=True), critical=True)
@@ -68,6 +70,7 @@ class Authority:
         )
         atomic_file.write(self.certificate, _pem(certificate))
         atomic_file.write(self.key, _pem_of(key))
+        self.ends = certificate.not_valid_after_utc
         return certificate.serial_number
 
     def settings(self) -> dict[str, str]:
@@ -98,8 +101,11 @@ def _permitted(names: Iterable[str]) -> list[x509.GeneralName]:
     return [*map(x509.DNSName, domains), *map(x509.IPAddress, networks)]
 
 
-def _about(subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _about(
+    subject: x509.Name, key: ec.EllipticCurvePublicKey, latest: dt.datetime | None = None
+) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
+    end = now + VALID - dt.timedelta(hours=2)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -107,7 +113,7 @@ def _about(subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.Certifica
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + VALID - dt.timedelta(hours=2))
+        .not_valid_after(min(end, latest or end))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

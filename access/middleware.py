@@ -13,8 +13,8 @@ from access.sessions import SessionStore
 from connect.errors import NeighbourUnavailable
 from connect.web.rest import RETRY_AFTER_S, Unavailable
 
-_ABOUT_PEOPLE = ("persons_", "locations_", "consumers_", "privacy_")
-_NOT_BY_PERSON = ("consumers_", "privacy_erasure")  # the id in the path is not a person's
+_ABOUT_PEOPLE = ("persons_", "locations_", "consumers_", "phones_", "privacy_")
+_NOT_BY_PERSON = ("consumers_", "phones_", "privacy_erasure")  # the id in the path is not a person's
 _PAGING = {"p", "o", "all", "e", "_popup", "_to_field", "_changelist_filters"}
 _ID = re.compile(r"[1-9][0-9]{0,17}(?![0-9])", re.ASCII)
 

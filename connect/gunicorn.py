@@ -62,8 +62,8 @@ class Protocol(HttpToolsProtocol):
         The proxy may be sending one at this moment, and a POST that meets a closed connection is lost.
         """
         self._is_last_call = True
-        if self.cycle is None or not self.cycle.response_complete:
-            super().shutdown()
+        if self.cycle is not None and not self.cycle.response_complete:
+            super().shutdown()  # closes after the response
             return
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(LAST_CALL_S, self.timeout_keep_alive_handler)

@@ -20,7 +20,13 @@ from connect.responses import Headers
 
 MAX_IN_PROGRESS = 1000  # in this process; further calls wait for a thread
 # A call with one of these gets other headers or another answer.
-_UNUSUAL = ("HTTP_ORIGIN", "HTTP_COOKIE", "HTTP_X_CONNECT_NOTED", "HTTP_ACCESS_CONTROL_REQUEST_METHOD")
+_UNUSUAL = (
+    "HTTP_ORIGIN",
+    "HTTP_SEC_FETCH_SITE",
+    "HTTP_COOKIE",
+    "HTTP_X_CONNECT_NOTED",
+    "HTTP_ACCESS_CONTROL_REQUEST_METHOD",
+)
 _OF_EACH_CALL = (b"content-length", b"location", b"x-connect-known")
 
 

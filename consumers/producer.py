@@ -80,14 +80,17 @@ def submit(pings: Sequence[Ping]) -> Receipt:
     return Receipt(None, refused)
 
 
+def can_submit_at_once(ping: Ping) -> bool:
+    """Whether it is known, without asking, that the person exists."""
+    return 0 < ping.person_id <= MAX_ID and person_cache.is_known(ping.person_id)
+
+
 async def submit_at_once(ping: Ping) -> bool:
     """Sends one ping without blocking the event loop, and awaits its acknowledgement.
 
-    False, and nothing is sent, if it is not known that the person exists or if the send buffer is full.
-    Raises NeighbourUnavailable.
+    Only for pings that can_submit_at_once. False, and nothing is sent, if the send buffer is full. Raises
+    NeighbourUnavailable.
     """
-    if not 0 < ping.person_id <= MAX_ID or not person_cache.is_known(ping.person_id):
-        return False
     acknowledged = _producer_for(topic.brokers()).send_soon(ping)
     if acknowledged is None:
         return False

@@ -26,7 +26,7 @@ PER_SECOND = 1.0
 # before the clock was set back, and is ignored.
 LONGEST_S = BURST / PER_SECOND + 1
 TIMEOUT_S = 5.0  # for the lock between threads, and for that of the file
-AT_ONCE_S = 0.02  # the same for callers that must not wait
+AT_ONCE_S = 0.005  # the same for callers that must not wait
 
 _CREATE = "CREATE TABLE IF NOT EXISTS bucket (person_id INTEGER PRIMARY KEY, full_at REAL NOT NULL)"
 _SELECT = "SELECT person_id, full_at FROM bucket WHERE person_id IN (SELECT value FROM json_each(?))"

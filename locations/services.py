@@ -4,6 +4,7 @@ Each checks the caller and then calls the neighbour. A direct call of the neighb
 connect/tests/test_use_cases.py lists the few modules that may do that.
 """
 
+import asyncio
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -56,11 +57,14 @@ async def submit_at_once(caller: Caller, ping: Ping) -> bool:
 
     False if it is not that case: then nothing was done, and `submit` decides. Raises NeighbourUnavailable.
     """
-    submit_one = getattr(neighbours.pings(), "submit_at_once", None)
-    if submit_one is None or not caller.may(_MAY_SEND) or not caller.speaks_for(ping.person_id):
+    neighbour = neighbours.pings()
+    can_submit = getattr(neighbour, "can_submit_at_once", None)
+    if can_submit is None or not can_submit(ping) or not caller.may(_MAY_SEND):
+        return False
+    if not caller.speaks_for(ping.person_id):
         return False
     if caller.kind is not Kind.INGEST:
-        return bool(await submit_one(ping))
+        return bool(await neighbour.submit_at_once(ping))
     if _refuse_by_time([ping]):
         return False
     try:
@@ -69,10 +73,10 @@ async def submit_at_once(caller: Caller, ping: Ping) -> bool:
         return False
     is_submitted = False
     try:
-        is_submitted = bool(await submit_one(ping))
+        is_submitted = bool(await neighbour.submit_at_once(ping))
     finally:
         if not is_submitted:
-            charge.give_back()
+            await asyncio.to_thread(charge.give_back)
     return is_submitted
 
 

@@ -22,7 +22,6 @@ from django.utils.safestring import SafeString
 
 from access import audit, badges
 from access.audit import MAX_IDS, People
-from access.services import MAX_LINKS
 from connect import dashboard
 from connect.dashboard import Figure
 from persons import id_ranges
@@ -297,7 +296,7 @@ class PersonAdmin(admin.ModelAdmin):
     @admin.action(description="Make badges with sign-in codes", permissions=["badges"])
     def make_badges(self, request: HttpRequest, queryset: QuerySet[Person]) -> HttpResponse:
         audit.set_people(request, audited_people(queryset))
-        ids = queryset.order_by("id").values_list("id", flat=True)[: MAX_LINKS + 1]
+        ids = queryset.order_by("id").values_list("id", flat=True)[: badges.MAX_BADGES + 1]
         return badges.respond(self, request, list(ids))
 
     # --- deleting

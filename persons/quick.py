@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 import orjson
+from django.db import close_old_connections
 
 from access.callers import Caller, Kind
 from connect import stale_cache
 from connect.coalescing import AsyncCoalescer
+from connect.errors import NeighbourUnavailable
 from connect.quick_lane import Answer, Door
 from connect.request_body import Environ
 from persons import services
@@ -27,6 +29,7 @@ def _is_usual(environ: Environ) -> bool:
 
 
 def _find(ids: AbstractSet[int]) -> Mapping[int, services.Person]:
+    close_old_connections()  # as Django does for each request
     return stale_cache.fetch(lambda: services.findable(ids))
 
 
@@ -37,7 +40,10 @@ async def _take(environ: Environ, _body: bytes, caller: Caller) -> Answer | None
     if caller.kind is not Kind.OPEN:
         return None
     ids = {int(each.removeprefix("id=")) for each in environ["QUERY_STRING"].split("&")}
-    found = await _people(ids)
+    try:
+        found = await _people(ids)
+    except NeighbourUnavailable:
+        return None
     return Answer(orjson.dumps([found[each].to_wire() for each in sorted(ids) if each in found]))
 
 

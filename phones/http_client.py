@@ -9,7 +9,7 @@ from connect import http
 SILENT_S = 5.0  # phones wait for this answer
 
 
-def count(app: str, refused: Mapping[tuple[int, str], int]) -> None:
+def count(app: str, refused: Mapping[tuple[int | None, str], int]) -> None:
     """See phones.refusals. A retry may count twice. Raises NeighbourUnavailable."""
     rows = [[person_id, reason, number] for (person_id, reason), number in refused.items()]
     body = {"app": app, "refused": rows}

@@ -22,7 +22,8 @@ class Refused(APIView):
         try:
             app = str(body["app"])
             refused = {
-                (int(person_id), str(reason)): int(count) for person_id, reason, count in body["refused"]
+                (None if person_id is None else int(person_id), str(reason)): int(count)
+                for person_id, reason, count in body["refused"]
             }
         except (KeyError, TypeError, ValueError) as fault:
             raise exceptions.ParseError(f"Not a count of refused points: {fault}") from None

@@ -35,13 +35,13 @@ class NoPerson(ValueError):
 class Reading:
     """The pings of a request and the reasons of its refused points, both with their person.
 
-    `person_of` gives the person of what an app calls its device. Raises NoPerson.
+    `person_of` gives the person of what an app calls its device, or raises NoPerson.
     """
 
     def __init__(self, person_of: Callable[[Any], int]):
         self._person_of = person_of
         self.pings: list[Ping] = []
-        self.refused: list[tuple[int, str]] = []
+        self.refused: list[tuple[int | None, str]] = []
 
     def add(
         self,
@@ -53,7 +53,10 @@ class Reading:
         accuracy: Any,
         read_time: Callable[[Any], datetime] = parse_instant,
     ) -> None:
-        """Adds a position, or the reason why it is refused. WGS84 degrees; the accuracy in metres."""
+        """Adds a position, or the reason why it is refused. WGS84 degrees; the accuracy in metres.
+
+        Raises NoPerson.
+        """
         person_id = self._person_of(device)
         try:
             moment = None if time is None else _read_time(read_time, time)
@@ -69,7 +72,12 @@ class Reading:
             self.refused.append((person_id, reason(fault.errors)))
 
     def refuse(self, device: Any, why: str) -> None:
-        self.refused.append((self._person_of(device), why))
+        """Refuses what is no position, whether or not it says whose."""
+        try:
+            person_id = self._person_of(device)
+        except NoPerson:
+            person_id = None
+        self.refused.append((person_id, why))
 
 
 def _read_time(read_time: Callable[[Any], datetime], value: Any) -> datetime:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from django.db import connection
 
-MAX_ID = 2**63 - 1
 MAX_REASON = 200
 
 # A person is locked against deletion until the commit, so no row outlives them. Rows are locked in one order,
@@ -25,12 +24,9 @@ SELECT (now() AT TIME ZONE 'UTC')::date, %(app)s, known.id, reason, sum(points),
 """
 
 
-def count(app: str, refused: Mapping[tuple[int, str], int]) -> None:
+def count(app: str, refused: Mapping[tuple[int | None, str], int]) -> None:
     """Adds the numbers of refused points, by person and reason, to the counts of today (UTC)."""
-    rows = [
-        (person_id if 0 < person_id <= MAX_ID else None, reason[:MAX_REASON], number)
-        for (person_id, reason), number in refused.items()
-    ]
+    rows = [(person_id, reason[:MAX_REASON], number) for (person_id, reason), number in refused.items()]
     ids, reasons, counts = map(list, zip(*rows, strict=True))
     with connection.cursor() as cursor:
         cursor.execute(_COUNT, {"app": app, "ids": ids, "reasons": reasons, "counts": counts})

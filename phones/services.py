@@ -13,9 +13,10 @@ from locations.pings import parse_person_id
 from phones import gpslogger, osmand, overland, owntracks
 from phones.reading import NoPerson, PhoneRequest, Reading, reason_of
 
+MAX_ID = 2**63 - 1
 WHOSE = (
     "Whose position is this? Use a token of one person, or set the person's id as the user name (OwnTracks, "
-    "GPSLogger) or as the device id (Overland, OsmAnd, Traccar Client)."
+    "GPSLogger) or as the device id (Overland; with ACCESS=open also OsmAnd and Traccar Client)."
 )
 
 
@@ -47,13 +48,18 @@ def take(app: App, request: PhoneRequest, caller: Caller) -> Any:
     """
     reading = Reading(partial(person_of, caller))
     app.read(request, reading)
-    refused = Counter(reading.refused)
+    refused = reading.refused
     if reading.pings:
         receipt = services.submit(caller, reading.pings)
-        refused.update((reading.pings[each.index].person_id, reason_of(each)) for each in receipt.refused)
+        refused += [(reading.pings[each.index].person_id, reason_of(each)) for each in receipt.refused]
     if refused:
-        neighbours.phones().count(app.name, refused)
+        neighbours.phones().count(app.name, Counter((_possible(person), why) for person, why in refused))
     return app.answer
+
+
+def _possible(person_id: int | None) -> int | None:
+    """None for an id that no person can have; some have too many digits for JSON."""
+    return person_id if person_id is not None and 0 < person_id <= MAX_ID else None
 
 
 def person_of(caller: Caller, device: Any) -> int:

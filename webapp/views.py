@@ -64,9 +64,10 @@ def manifest(_request: HttpRequest) -> JsonResponse:
 @csp(CSP_POLICY)
 @require_safe
 def service_worker(request: HttpRequest) -> HttpResponse:
-    """The script that keeps the page's files. A change of any file gives it another name for its store."""
+    """The script that keeps the page. A change of any file or of a setting gives its store another name."""
     files = [static(name) for name in FILES]
-    digest = hashlib.sha256(json.dumps([__version__, *files]).encode()).hexdigest()[:12]
+    shown = [__version__, settings.API_URL, settings.ACCESS, settings.TILES_URL, *files]
+    digest = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:12]
     context = {"files": json.dumps(files), "digest": digest}
     return render(request, "webapp/sw.js", context, content_type="text/javascript")
 

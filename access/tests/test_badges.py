@@ -104,3 +104,11 @@ def test_too_many_at_once_are_refused(three: list[Person], monkeypatch: pytest.M
     with pytest.raises(ValidationError, match="At most 2"):
         services.make_links([(1, 2**62)], expires=timezone.now() + timedelta(days=1))
     assert not SignInCode.objects.exists()
+
+
+def test_too_many_badges_make_no_codes(
+    admin_client: Client, three: list[Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("access.badges.MAX_BADGES", 2)
+    assert "At most 2 badges" in make(admin_client, three).content.decode()
+    assert not SignInCode.objects.exists()

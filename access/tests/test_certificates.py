@@ -92,3 +92,16 @@ def test_the_command_prints_the_settings_of_make_up(tmp_path: Path, settings: An
         call_command("make_certificate", "other.example", stdout=StringIO())
     with pytest.raises(CommandError, match="is no host name"):
         call_command("make_certificate", "a b", stdout=StringIO())
+
+
+def test_an_authority_that_has_expired_certifies_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("access.certificates.VALID", dt.timedelta(days=3))
+    authority = Authority(tmp_path)
+    monkeypatch.setattr("access.certificates.VALID", VALID)
+    authority.certify("localhost")
+    assert authority.ends == x509.load_pem_x509_certificate(authority.file.read_bytes()).not_valid_after_utc
+    monkeypatch.setattr("access.certificates.VALID", dt.timedelta(hours=9))
+    with pytest.raises(NotPermitted, match="has expired"):
+        Authority(tmp_path / "old").certify("localhost")

@@ -27,8 +27,11 @@ def test_an_idle_connection_takes_one_more_request_after_the_end_has_begun() -> 
     with Server(SERVED_APPS="webapp", DATABASE_URL="", WEB_WORKERS="1") as web:
         connections = [http.client.HTTPConnection("127.0.0.1", web.port, timeout=20) for _ in range(3)]
         assert [get(each) for each in connections] == [(200, None)] * 3
+        connections.append(http.client.HTTPConnection("127.0.0.1", web.port, timeout=20))
+        connections[3].connect()  # and sends its first request later
+        get(connections[0])  # the connection before is accepted by now
         web.process.send_signal(signal.SIGTERM)
         until(lambda: refuses(web.port))
-        assert [get(each) for each in connections[:2]] == [(200, "close")] * 2
+        assert [get(connections[each]) for each in (0, 1, 3)] == [(200, "close")] * 3
         connections[2].close()
         assert web.process.wait(20) == 0

@@ -1,6 +1,7 @@
 """Every message of every app, through its door: the answer, what is stored, what is counted as refused."""
 
 import base64
+import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -117,7 +118,8 @@ def test_without_a_valid_token_nothing_is_stored(api: APIClient, token: str, app
 
 
 @pytest.mark.parametrize(
-    "value", ["Basic", "Basic !", "Basic /w==", "basic  YQ==", "Digest x", "Basic YTpi\t"]
+    "value",
+    ["Basic", "Basic !", "Basic /w==", "basic  YQ==", "Digest x", "Basic YTpi\t", "Basic \xe9", "\xe9"],
 )
 def test_a_bad_authorization_is_a_401(api: APIClient, token: str, value: str) -> None:
     assert send(api, first_of("owntracks"), authorization=value).status_code == 401
@@ -161,6 +163,60 @@ def test_a_person_who_does_not_exist_is_counted_without_an_id(api: APIClient, db
     for user in (77, 78, 10**30):
         assert send(api, message, authorization=basic(user)).json() == []
     assert counts() == {("owntracks", None, "person_id: There is no such person."): 3}
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"lat": 1, "lon": 2}', b'{"_type": "encrypted"}'])
+def test_what_is_no_position_needs_no_person(api: APIClient, db: None, body: bytes) -> None:
+    assert send(api, Message("owntracks", "-", body), authorization=basic("finn")).json() == []
+    assert [each[1] for each in counts()] == [None]
+
+
+def test_a_batch_goes_on_over_a_feature_without_properties(api: APIClient, finn: Person) -> None:
+    good = json.loads(next(each for each in IN_OPEN_MODE if each.kind == "a batch of two").body)
+    body = json.dumps({"locations": [{"geometry": {}}, *good["locations"]]}).encode()
+    assert send(api, Message("overland", "-", body)).json() == {"result": "ok"}
+    assert Location.objects.count() == 1
+    assert list(counts().values()) == [1]
+
+
+ELSEWHERE = [
+    {"origin": "https://evil.example"},
+    {"origin": "null"},
+    {"sec-fetch-site": "cross-site"},
+]
+
+
+@pytest.mark.parametrize("headers", ELSEWHERE)
+def test_in_open_mode_a_page_of_another_website_sends_nothing(
+    api: APIClient, finn: Person, headers: dict[str, str]
+) -> None:
+    for message in (
+        next(each for each in IN_OPEN_MODE if each.app == app and each.stored) for app in ANSWERS
+    ):
+        answer = send(api, message, authorization=basic(finn.pk), **headers)
+        assert answer.status_code == 403, message.app
+    for path in ("/api/locations", f"/api/persons/{finn.pk}/erasure", "/api/persons"):
+        assert api.post(path, {}, headers=headers).status_code == 403
+    assert api.delete(f"/api/persons/{finn.pk}", headers=headers).status_code == 403
+    assert Person.objects.filter(pk=finn.pk).exists()
+    assert not Location.objects.exists()
+    assert api.get("/api/persons?limit=1", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://127.0.0.1:30000", "sec-fetch-site": "same-site"},
+        {"origin": "http://testserver", "sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "none"},
+        {},
+    ],
+)
+def test_in_open_mode_the_app_and_programs_may_send(
+    api: APIClient, finn: Person, headers: dict[str, str]
+) -> None:
+    assert send(api, IN_OPEN_MODE[0], authorization=basic(finn.pk), **headers).status_code == 200
+    assert Location.objects.count() == 1
 
 
 @pytest.mark.parametrize("user", ["finn", "", "1.5"])

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from access.certificates import VALID, Authority, NotPermitted
+from access.certificates import Authority, NotPermitted
 
 ALWAYS = ("localhost", "127.0.0.1", "locations")  # locations is the name that neighbours expect
 _NAME = re.compile(r"[0-9A-Za-z.:-]{1,253}", re.ASCII)
@@ -60,7 +60,7 @@ class Command(BaseCommand):
             "APP_URL": f"https://{first}:30000",
         }
         self.stdout.write(
-            f"The certificate is valid for {VALID.days} days. Start the system with it:\n\n"
+            f"The certificate is valid until {authority.ends:%Y-%m-%d}. Start the system with it:\n\n"
             f"  make up ACCESS=tokens {' '.join(f'{name}={value}' for name, value in found.items())}\n\n"
             f"Install {authority.file} on each phone: docs/run.md, Let phones in.\n"
             "Then open this address on the phone, in the same network:\n\n"

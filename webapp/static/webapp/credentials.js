@@ -10,7 +10,8 @@ export const SESSION = "session";
 const CALLER_KEY = "connect.caller"; // who the credential belongs to, for a page that is opened without a network
 const fallback = {}; // for browsers that block localStorage; lost when the page is closed
 
-function read(key) {
+/** Reads and writes what this browser remembers. */
+export function read(key) {
   try {
     return localStorage.getItem(key);
   } catch {
@@ -18,7 +19,7 @@ function read(key) {
   }
 }
 
-function write(key, value) {
+export function write(key, value) {
   fallback[key] = value;
   try {
     if (value) localStorage.setItem(key, value);

@@ -9,8 +9,14 @@ function open() {
   opened ??= new Promise((resolve, reject) => {
     const request = indexedDB.open("connect", 1);
     request.onupgradeneeded = () => request.result.createObjectStore(STORE); // by [person, time]
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      request.result.onclose = () => (opened = undefined); // browsers close it in the background
+      resolve(request.result);
+    };
+    request.onerror = () => {
+      opened = undefined;
+      reject(request.error);
+    };
   });
   return opened;
 }

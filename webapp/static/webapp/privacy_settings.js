@@ -63,7 +63,7 @@ function WhoLooked({ id }) {
     ${open && questions.loading ? html`<${Loading}/>` : null}
     ${rows?.length === 0 ? html`<p>Nobody asked about you alone. Organisers may have looked at everybody together.</p>` : null}
     ${rows?.length ? html`<ul class="questions">${rows.map((each) => html`<li>
-      <b>${each.caller.replace(/^user /, "")}</b> ${ASKED[each.what] ?? each.what}${each.start ? ` from ${dayAndClock(Date.parse(each.start))}` : ""}
+      <b>${each.caller.replace(/^user /, "")}</b> ${ASKED[each.what] ?? (/ admin /.test(each.what) ? "looked at you in the admin site" : each.what)}${each.start ? ` from ${dayAndClock(Date.parse(each.start))}` : ""}
       ${" "}<span class="soft">${full(Date.parse(each.at))}</span></li>`)}</ul>` : null}
   </details>`;
 }
@@ -77,4 +77,10 @@ const ASKED = {
   "GET location": "looked at one of your positions",
   "GET consent": "looked at your settings",
   "GET export": "downloaded your data",
+  "GET questions": "looked at who asked about you",
+  "PUT consent": "changed your settings",
+  "PUT person": "changed your name",
+  "PATCH person": "changed your name",
+  "DELETE person": "asked to delete you",
+  "POST erasure": "asked to delete you",
 };

@@ -7,7 +7,8 @@ import { ago, duration, metres, plural } from "./format.js";
 import { PrivacySettings } from "./privacy_settings.js";
 import { isSharing, useSharing } from "./sharing.js";
 
-const POLL_S = 4;
+const POLL_S = 7; // until I am with somebody
+const POLL_TOGETHER_S = 20;
 const LOOK_BACK_MS = 30 * 60_000;
 const TOGETHER_MS = 90_000; // an encounter that ended this long ago may go on: a phone may miss a ping
 const MIN_DURATION_S = 60;
@@ -29,7 +30,7 @@ export function Share({ id }) {
   const sharing = useSharing(id);
   const [agreed, setAgreed] = useState(isSharing(id));
   const company = useLoaded((signal) => loadCompany(id, signal), [id]);
-  usePolling([company], POLL_S, sharing.on);
+  usePolling([company], company.value?.length ? POLL_TOGETHER_S : POLL_S, sharing.on);
   useEffect(keepPage, []);
   const canSend = OPEN_ACCESS || getIngestToken();
   const begin = () => {

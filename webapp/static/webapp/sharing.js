@@ -2,7 +2,7 @@
  * network; they are sent in batches, with longer and longer pauses after failures. */
 import { useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { sendPings } from "./api.js";
-import { getIngestToken } from "./credentials.js";
+import { getIngestToken, read, write } from "./credentials.js";
 import * as queue from "./position_queue.js";
 
 const PERIOD_MS = 5000; // between two positions; the API accepts one a second
@@ -16,7 +16,7 @@ const DENIED = "This browser may not use your position. Allow it in the settings
 const NO_FIX = "Your phone does not know where it is now. Sharing goes on when it does.";
 const NO_TOKEN = "Your access has ended. Ask the organiser for a new code.";
 
-export const isSharing = (id) => localStorage.getItem(ON) === String(id);
+export const isSharing = (id) => read(ON) === String(id);
 
 /** Statuses after which sending the same positions again does not help. */
 const isRefused = (error) => [400, 404, 413].includes(error.status);
@@ -31,6 +31,7 @@ class Sender {
     this.onChange = onChange;
     this.sending = false;
     this.failures = 0;
+    this.round = 0; // of starts and stops: a position that arrives late belongs to an earlier one
     this.flush = this.flush.bind(this);
     this.keepAwake = this.keepAwake.bind(this);
   }
@@ -42,7 +43,7 @@ class Sender {
 
   start() {
     running = this;
-    localStorage.setItem(ON, this.id);
+    write(ON, String(this.id));
     this.set({ on: true, problem: null });
     addEventListener("online", this.flush);
     document.addEventListener("visibilitychange", this.keepAwake);
@@ -53,7 +54,8 @@ class Sender {
 
   /** Stops; with `forget` also when the page is opened again. */
   stop({ forget = true } = {}) {
-    if (forget) localStorage.removeItem(ON);
+    if (forget) write(ON, null);
+    this.round += 1;
     clearTimeout(this.sampleTimer);
     clearTimeout(this.flushTimer);
     removeEventListener("online", this.flush);
@@ -70,15 +72,16 @@ class Sender {
   }
 
   sample() {
+    const round = this.round;
     const again = () => (this.sampleTimer = setTimeout(() => this.sample(), PERIOD_MS));
     navigator.geolocation.getCurrentPosition(
       async (position) => {
-        if (!this.state.on) return;
+        if (round !== this.round) return;
         again();
         await this.take(position);
       },
       (failure) => {
-        if (!this.state.on) return;
+        if (round !== this.round) return;
         if (failure.code === failure.PERMISSION_DENIED) {
           this.stop();
           this.set({ problem: DENIED });
@@ -103,9 +106,23 @@ class Sender {
       creation_time: new Date(time).toISOString(),
       ...(coords.accuracy > 0 ? { accuracy: Math.min(coords.accuracy, 100_000) } : {}),
     };
-    await queue.add(this.id, ping);
+    try {
+      await queue.add(this.id, ping);
+    } catch {
+      return this.sendUnqueued(ping);
+    }
     this.set({ accuracy: coords.accuracy, queued: await queue.count(this.id), problem: this.failures ? this.state.problem : null });
     if (!this.failures) this.flush();
+  }
+
+  /** For a browser that stores nothing: a position that cannot be sent now is lost, and the page says so. */
+  async sendUnqueued(ping) {
+    try {
+      const refused = await this.send([ping]);
+      this.set({ accuracy: ping.accuracy, problem: refused, ...(refused ? {} : { sentAt: Date.now() }) });
+    } catch {
+      this.set({ problem: "This browser cannot keep positions, and Connect does not answer now: this position is lost." });
+    }
   }
 
   /** Sends all queued positions, the oldest first. */
@@ -148,7 +165,8 @@ class Sender {
     const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.failures);
     this.failures += 1;
     this.flushTimer = setTimeout(this.flush, Math.max(pause, (error.retryAfter ?? 0) * 1000));
-    this.set({ problem: navigator.onLine ? "Connect does not answer. Your positions are kept and sent later." : "You are offline. Your positions are kept and sent later." });
+    const reason = error.status === 429 ? "Too many positions at once." : navigator.onLine ? "Connect does not answer." : "You are offline.";
+    this.set({ problem: `${reason} Your positions are kept and sent later.` });
   }
 }
 
@@ -158,7 +176,7 @@ export function useSharing(id) {
   const sender = useRef(null);
   useEffect(() => {
     sender.current = new Sender(id, setState);
-    queue.count(id).then((queued) => sender.current.set({ queued }));
+    queue.count(id).then((queued) => sender.current.set({ queued }), () => {});
     if (isSharing(id)) sender.current.start();
     return () => sender.current.stop({ forget: false });
   }, [id]);
@@ -168,6 +186,6 @@ export function useSharing(id) {
 /** Ends sharing in this browser for good: on sign-out and before a deletion. */
 export function forgetSharing() {
   running?.stop();
-  localStorage.removeItem(ON);
+  write(ON, null);
   queue.clear().catch(() => {}); // a browser without IndexedDB has no queue
 }
