@@ -83,10 +83,10 @@ class Quota:
         for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", _CREATE):
             self._database.execute(statement)
 
-    def charge(self, person_ids: Iterable[int], patience_s: float = TIMEOUT_S) -> Charge:
+    def charge(self, person_ids: Iterable[int], patience_s: float | None = None) -> Charge:
         """Counts one ping per id. Raises TooManyPings or BatchTooLarge, and then counts none.
 
-        Raises sqlite3.OperationalError if the file stays locked for `patience_s`.
+        Raises sqlite3.OperationalError if the file stays locked for `patience_s` (TIMEOUT_S).
         """
         counts = Counter(person_ids)
         for person_id, count in counts.items():
@@ -122,7 +122,8 @@ class Quota:
         self._patience_s = seconds
 
     @contextmanager
-    def _transaction(self, patience_s: float = TIMEOUT_S) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, patience_s: float | None = None) -> Iterator[sqlite3.Connection]:
+        patience_s = TIMEOUT_S if patience_s is None else patience_s
         if not self._lock.acquire(timeout=patience_s):
             raise sqlite3.OperationalError("The quota file is locked.")
         try:
@@ -140,7 +141,7 @@ def _quota(path: str) -> Quota:
     return Quota(path)
 
 
-def charge(person_ids: Iterable[int], patience_s: float = TIMEOUT_S) -> Charge:
+def charge(person_ids: Iterable[int], patience_s: float | None = None) -> Charge:
     """Counts pings in QUOTA_FILE. Raises TooManyPings, BatchTooLarge or NeighbourUnavailable."""
     try:
         return _quota(settings.QUOTA_FILE).charge(person_ids, patience_s)

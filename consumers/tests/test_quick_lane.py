@@ -206,7 +206,7 @@ def test_django_answers_what_a_token_may_not_send(
     body = PING | {
         "of another": {"person_id": 2},
         "too old": {"creation_time": (NOW - timedelta(days=9)).isoformat()},
-        "ahead": {"creation_time": (NOW + timedelta(minutes=9)).isoformat()},
+        "ahead": {"creation_time": (NOW + timedelta(hours=9)).isoformat()},
     }.get(why, {})
     if why == "revoked":
         Token.objects.update(revoked=True)
