@@ -45,6 +45,15 @@ def consent(page: Page) -> None:
     expect(page.locator(".list h2")).to_contain_text("encounters")
 
 
+def make_badges(page: Page) -> None:
+    for number in range(8):
+        page.locator(".action-select").nth(number).check()
+    page.locator("select[name=action]").select_option("Make badges with sign-in codes")
+    page.locator(".actions button[type=submit]").first.click()
+    page.get_by_role("button", name="Make badges").click()
+    expect(page.locator(".badge")).to_have_count(8)
+
+
 def make_a_token(page: Page) -> None:
     page.get_by_role("button", name="Make the token").click()
     expect(page.locator(".once")).to_be_visible()
@@ -62,6 +71,7 @@ VIEWS: list[tuple[str, int, str, Steps, str]] = [
     ("sign-in", APP, "/", no_steps, "Sign in to the app"),
     ("consent", APP, f"{FINN_PATH}#code={{code}}", no_steps, "The first sign-in by a link asks for consent"),
     ("own", APP, FINN_PATH, consent, "A person’s own page"),
+    ("share", APP, "/share", no_steps, "Share my position from a phone’s browser"),
     ("people", APP, "/?search=robotics", no_steps, "People: search as you type"),
     (
         "person",
@@ -88,6 +98,7 @@ VIEWS: list[tuple[str, int, str, Steps, str]] = [
     ("status", APP, "/status", no_steps, "Status: readiness and the newest ping"),
     ("admin", API, "/admin/", no_steps, "The front page of the admin site"),
     ("admin-persons", API, "/admin/persons/person/", no_steps, "People in the admin site"),
+    ("badges", API, "/admin/persons/person/", make_badges, "Badges: a QR code signs a phone in, once"),
     ("admin-locations", API, "/admin/locations/location/", no_steps, "Pings in the admin site"),
     (
         "token-form",
@@ -112,7 +123,7 @@ VIEWS: list[tuple[str, int, str, Steps, str]] = [
         "Revoked tokens, such as those in these pictures",
     ),
 ]
-VIEWS_BEFORE_STAFF = 3
+VIEWS_BEFORE_STAFF = 4
 
 
 def wait_until_idle(page: Page) -> None:

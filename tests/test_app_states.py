@@ -26,6 +26,8 @@ VIEWS = {
     "crowd": f"/crowd?{DAY}&at=2026-05-11T10:00:00Z",
     "heat": f"/crowd?{DAY}&show=heat",
     "status": "/status",
+    "share, choose a person": "/share",
+    "share": f"/share?person={FINN}",
 }
 
 
