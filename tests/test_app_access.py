@@ -418,7 +418,7 @@ def test_a_person_sees_only_their_own_day_and_encounters(event: System, page: Pa
     expect(page.get_by_role("button", name="Play")).to_have_count(0)
     page.get_by_role("button", name="Pause").click()
     views = page.get_by_role("navigation", name="Views").get_by_role("link")
-    assert views.all_inner_texts() == ["My day"]
+    assert views.all_inner_texts() == ["My day", "Share"]
     assert page.get_by_role("link", name="Admin").count() == 0
     page.wait_for_load_state("networkidle")
     assert not [url for url in requested if "/connection" in url]  # no positions of others

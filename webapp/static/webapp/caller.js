@@ -67,8 +67,9 @@ export function useSignIn() {
       setCredential(null);
       finish({ signedOut: true, reason: INGEST_TOKEN });
     } catch (error) {
-      const remembered = error.status ? null : rememberedCaller();
-      if (remembered) return finish({ caller: remembered }); // without a network
+      // Without a network only the page for sharing is of use.
+      const remembered = error.status || location.pathname !== "/share" ? null : rememberedCaller();
+      if (remembered) return finish({ caller: remembered });
       if (![401, 403].includes(error.status)) return finish({ error });
       if (getCredential() === credential) setCredential(null);
       // This call answers with 403 only to service tokens.
