@@ -24,7 +24,7 @@ from access import audit, badges
 from access.audit import MAX_IDS, People
 from connect import dashboard
 from connect.dashboard import Figure
-from persons import id_ranges
+from persons import person_ranges
 from persons.csv_export import csv_blocks
 from persons.csv_import import Summary, WrongColumns, import_rows
 from persons.models import Person
@@ -253,12 +253,12 @@ class PersonAdmin(admin.ModelAdmin):
 
     def _ids(self, request: HttpRequest, summary: Summary) -> dict[str, Any]:
         """The ids of an import: texts to show, and if the user may download the people, a text to post."""
-        ranges = id_ranges.of(summary.ids)
+        ranges = person_ranges.of(summary.ids)
         may_download = self.has_view_permission(request) and 0 < len(ranges) <= MAX_RANGES
         return {
-            "people": id_ranges.summary(summary.ids),
-            "assigned": id_ranges.summary(summary.assigned),
-            "posted_ids": id_ranges.text(ranges) if may_download else "",
+            "people": person_ranges.summary(summary.ids),
+            "assigned": person_ranges.summary(summary.assigned),
+            "posted_ids": person_ranges.text(ranges) if may_download else "",
         }
 
     def imported_view(self, request: HttpRequest) -> HttpResponseBase:
@@ -266,7 +266,7 @@ class PersonAdmin(admin.ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
-            people = id_ranges.people(id_ranges.parse(request.POST.get("ids", "")))
+            people = person_ranges.people(person_ranges.parse(request.POST.get("ids", "")))
         except ValueError:
             return redirect("admin:persons_person_changelist")
         audit.set_people(request, audited_people(people))

@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection
 
-from persons import csv_import, id_ranges
+from persons import csv_import, person_ranges
 from persons.csv_import import BATCH, MAX_EXAMPLES, Refusal, Summary, WrongColumns, import_rows
 from persons.models import Person
 
@@ -373,7 +373,7 @@ def test_two_imports_at_the_same_time(*, same: bool) -> None:
         assert one.ids == other.ids
     else:
         for summary, company in ((one, "Acme"), (other, "Brio")):
-            found = id_ranges.people(id_ranges.of(summary.ids)).filter(company_name=company)
+            found = person_ranges.people(person_ranges.of(summary.ids)).filter(company_name=company)
             assert found.count() == count == summary.created
 
 
@@ -453,10 +453,10 @@ def test_a_stray_quote_takes_no_other_row_with_semicolons() -> None:
     [([], ""), ([5], "5"), ([7, 5, 6, 5], "5-7"), ([1, 2, 4, 9, 8, 10], "1-2, 4, 8-10")],
 )
 def test_ranges_of_ids(ids: list[int], text: str) -> None:
-    ranges = id_ranges.of(ids)
-    assert id_ranges.text(ranges) == text
+    ranges = person_ranges.of(ids)
+    assert person_ranges.text(ranges) == text
     if ids:
-        assert id_ranges.parse(text) == ranges
+        assert person_ranges.parse(text) == ranges
 
 
 @pytest.mark.parametrize(
@@ -464,4 +464,4 @@ def test_ranges_of_ids(ids: list[int], text: str) -> None:
 )
 def test_texts_that_are_no_ranges_of_ids(text: str) -> None:
     with pytest.raises(ValueError, match="ids must"):
-        id_ranges.parse(text)
+        person_ranges.parse(text)

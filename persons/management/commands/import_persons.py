@@ -10,7 +10,7 @@ from django.db import InterfaceError, OperationalError
 
 from connect import atomic_file
 from connect.files import Source
-from persons import id_ranges
+from persons import person_ranges
 from persons.csv_export import csv_blocks
 from persons.csv_import import Summary, WrongColumns, import_rows
 
@@ -100,14 +100,14 @@ class Command(BaseCommand):
             (summary.recognised, "people recognised by their names"),
         ):
             if ids:
-                self.stdout.write(f"{len(ids):,} {what}: {id_ranges.summary(ids)}")
+                self.stdout.write(f"{len(ids):,} {what}: {person_ranges.summary(ids)}")
         for line, reason in summary.refused:
             self.stdout.write(f"  line {line}: {reason}")
         if (more := summary.refused_count - len(summary.refused)) > 0:
             self.stdout.write(f"  and {more:,} more")
 
     def _write(self, output: Path, summary: Summary) -> None:
-        people = id_ranges.people(id_ranges.of(summary.ids))
+        people = person_ranges.people(person_ranges.of(summary.ids))
         try:
             atomic_file.write(output, "".join(csv_blocks(people)), sync=False)
         except (OSError, OperationalError, InterfaceError) as fault:
