@@ -1,14 +1,15 @@
 """A certificate authority of an organiser's own, for phones in the same network as a laptop.
 
-Phones trust it after its certificate was installed on them. It can certify only the names that it was made
-for and addresses of private networks, so a stolen key is worth nothing elsewhere.
+Phones trust it after its certificate was installed on them. Of host names it can certify only those that it
+was made for, so a stolen key is worth nothing for other sites. Addresses have no such limit, because gRPC's
+library refuses certificates with an address if their authority limits addresses.
 """
 
 import datetime as dt
 import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from connect import atomic_file
 
 VALID = dt.timedelta(days=397)  # phones refuse certificates for longer
-PRIVATE_NETWORKS = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 LOCAL_NAMES = ("localhost", "locations", "local")
 _ISSUER = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Connect, local authority")])
 
@@ -33,7 +33,7 @@ class Authority:
     """
 
     def __init__(self, folder: Path, names: Iterable[str] = ()) -> None:
-        """`names` are names and addresses that it may certify, if it is made now."""
+        """`names` are host names that it may certify, if it is made now."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.file, own_key = folder / "authority.pem", folder / "authority-key.pem"
         self.certificate, self.key = folder / "certificate.pem", folder / "key.pem"
@@ -78,13 +78,10 @@ class Authority:
         return {"TLS_CERTIFICATE": str(self.certificate), "TLS_KEY": str(self.key), "TLS_CA": str(self.file)}
 
     def _may_certify(self, name: str) -> bool:
+        if _address(name) is not None:
+            return True
         constraints = self._own.extensions.get_extension_for_class(x509.NameConstraints).value
-        permitted: list[Any] = [each.value for each in constraints.permitted_subtrees or ()]
-        address = _address(name)
-        if address is not None:
-            networks = [each for each in permitted if not isinstance(each, str)]
-            return any(each.version == address.version and address in each for each in networks)
-        domains = [each for each in permitted if isinstance(each, str)]
+        domains = [each.value for each in constraints.permitted_subtrees or ()]
         return any(name == domain or name.endswith(f".{domain}") for domain in domains)
 
     def _sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
@@ -93,12 +90,9 @@ class Authority:
 
 
 def _permitted(names: Iterable[str]) -> list[x509.GeneralName]:
-    """The names and networks that the authority may certify."""
-    addresses = [name for name in names if _address(name) is not None]
+    """The host names that the authority may certify, with all names below them."""
     hosts = [name for name in names if _address(name) is None]
-    networks = [ipaddress.ip_network(each) for each in dict.fromkeys([*PRIVATE_NETWORKS, *addresses])]
-    domains = dict.fromkeys([*LOCAL_NAMES, *hosts])
-    return [*map(x509.DNSName, domains), *map(x509.IPAddress, networks)]
+    return [x509.DNSName(name) for name in dict.fromkeys([*LOCAL_NAMES, *hosts])]
 
 
 def _about(
