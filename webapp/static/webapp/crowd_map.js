@@ -1,5 +1,5 @@
 /** Map layers of the crowd: one point per person, or a heat map. */
-import { cssColour, L, moveByApp, onThemeChange, unwrapLongitude } from "./map.js";
+import { canvas, cssColour, L, moveByApp, onThemeChange, unwrapLongitude } from "./map.js";
 
 const GRADIENT = { 0.15: "#0b6e63", 0.4: "#3fa796", 0.6: "#f2c14e", 0.8: "#f27f34", 1: "#d7263d" };
 const RADIUS_PX = 16;
@@ -12,7 +12,7 @@ const fit = (map, points) =>
 
 /** `popupContent(id, ms, accuracy)` resolves to the content of a point's popup. With `keepView` the map does not move. */
 export function drawPeople(map, popupContent, keepView) {
-  const renderer = L.canvas({ padding: 0.2 });
+  const renderer = canvas({ padding: 0.2 });
   const group = L.layerGroup().addTo(map);
   const style = () => ({ color: cssColour("--ground"), fillColor: cssColour("--accent") });
   const markers = new Map(); // by person id

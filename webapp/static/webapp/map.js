@@ -13,6 +13,16 @@ export const L = globalThis.L;
  * stay in one piece. */
 export const unwrapLongitude = (lng, other) => lng + 360 * Math.round((other - lng) / 360);
 
+/** A canvas to draw on. Leaflet may forget to cancel a frame when the canvas goes, and would then draw without one. */
+export function canvas(options) {
+  const renderer = L.canvas(options);
+  const redraw = renderer._redraw;
+  renderer._redraw = function () {
+    if (this._ctx) redraw.call(this);
+  };
+  return renderer;
+}
+
 /** The value of a colour variable of the style sheet, such as "--accent", for drawing on a canvas. */
 export const cssColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 

@@ -1,7 +1,7 @@
 /** Map layers of one person: their path, their encounters, and the positions at one time. */
 import { nameOf } from "./components.js";
 import { duration, exact } from "./format.js";
-import { cssColour, L, moveByApp, onThemeChange, unwrapLongitude } from "./map.js";
+import { canvas, cssColour, L, moveByApp, onThemeChange, unwrapLongitude } from "./map.js";
 
 const MAX_GAP_MS = 600_000; // the path is interrupted where pings are further apart
 
@@ -16,7 +16,7 @@ const styles = {
 };
 
 export function drawPerson(map) {
-  const renderer = L.canvas({ tolerance: 3 }); // for the many static shapes; moving markers are SVG above it
+  const renderer = canvas({ tolerance: 3 }); // for the many static shapes; moving markers are SVG above it
   const path = L.polyline([], { renderer, interactive: false, ...styles.path() }).addTo(map);
   const encounterLayer = L.layerGroup().addTo(map);
   const othersLayer = L.layerGroup().addTo(map);
