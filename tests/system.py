@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import secrets
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,9 @@ class System(Addresses):
         self.settle()
         identity = "RESTART IDENTITY" if restart_ids else ""
         self.sql(f"TRUNCATE persons_person, locations_location, rejected_pings {identity}")
+        if restart_ids and (quota := self.instance.sockets() / "ping-quota.sqlite").exists():
+            with contextlib.closing(sqlite3.connect(quota, isolation_level=None)) as buckets:
+                buckets.execute("DELETE FROM bucket")  # of people who had these ids before
         if restart_ids and "location-writer" in self.processes():
             self.restart("locations", "locations-rest")
 

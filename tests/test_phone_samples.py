@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ FINN = 1000001
 
 
 @pytest.fixture
-def event(system: System) -> System:
+def event(system: System) -> Iterator[System]:
     system.go(STAGES[-1])
     system.empty()
     for person_id in (FINN, 902064, 353861053849681, 123456, 123456789012345):
@@ -25,7 +26,8 @@ def event(system: System) -> System:
             "INSERT INTO persons_person (id, first_name, last_name, company_name) "
             f"VALUES ({person_id}, 'Finn', 'Brandt', 'Amber')"
         )
-    return system
+    yield system
+    system.empty()  # the simulated event of other tests has people with these ids
 
 
 def test_owntracks(event: System) -> None:
