@@ -24,8 +24,8 @@ from rest_framework_api_key.models import APIKey
 from access import services
 from access.audit import MAX_IDS
 from access.callers import Kind
-from access.models import DEFAULT_DAYS, NEVER, Question, SignInCode, Token
-from access.services import STAFF_RIGHTS, make_link
+from access.models import DEFAULT_DAYS, MAX_DAYS, NEVER, Question, SignInCode, Token
+from access.services import make_link
 from connect import neighbours
 
 # The library's own model is not used. Keys made on its page would not work.
@@ -78,7 +78,7 @@ class TokenForm(forms.ModelForm):
     days = forms.IntegerField(
         label="Days",
         min_value=1,
-        max_value=3660,
+        max_value=MAX_DAYS,
         initial=DEFAULT_DAYS,
         help_text="The token expires after this many days.",
     )
@@ -172,8 +172,7 @@ class TokenAdmin(admin.ModelAdmin):
         return () if obj is None else self.get_fields(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Staff may not make tokens with more rights than they have."""
-        return super().has_add_permission(request) and request.user.has_perms(STAFF_RIGHTS)
+        return services.may_make_tokens(request.user)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "user" and not request.user.is_superuser:

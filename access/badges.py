@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from access import services
-from access.models import DEFAULT_DAYS
+from access.models import DEFAULT_DAYS, MAX_DAYS
 
 MAX_BADGES = 1000  # at once: a QR code takes some milliseconds
 MADE = "badges-made"  # the button that makes the codes
@@ -36,14 +36,9 @@ class BadgesForm(forms.Form):
 
     def clean_valid_until(self) -> date:
         day: date = self.cleaned_data["valid_until"]
-        if not tomorrow() <= day <= tomorrow() + timedelta(days=3660):
+        if not tomorrow() <= day <= tomorrow() + timedelta(days=MAX_DAYS):
             raise ValidationError("Choose a day from tomorrow on, at most ten years ahead.")
         return day
-
-
-def may_make(request: HttpRequest) -> bool:
-    """Staff may not make tokens with more rights than they have."""
-    return bool(request.user.has_perm("access.add_token") and request.user.has_perms(services.STAFF_RIGHTS))
 
 
 def respond(model_admin: ModelAdmin, request: HttpRequest, person_ids: list[int]) -> TemplateResponse:

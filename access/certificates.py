@@ -74,7 +74,7 @@ class Authority:
         return certificate.serial_number
 
     def settings(self) -> dict[str, str]:
-        """Of those who listen and those who ask."""
+        """The TLS settings of servers and their clients."""
         return {"TLS_CERTIFICATE": str(self.certificate), "TLS_KEY": str(self.key), "TLS_CA": str(self.file)}
 
     def _may_certify(self, name: str) -> bool:

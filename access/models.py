@@ -14,7 +14,7 @@ from rest_framework_api_key.models import AbstractAPIKey, APIKeyManager
 from access.audit import MAX_IDS
 from access.callers import Kind
 
-DEFAULT_DAYS = 30
+DEFAULT_DAYS, MAX_DAYS = 30, 3660
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)  # expiry of configured service tokens, see sync_service_tokens
 KINDS = {
     Kind.INGEST: "ingest: sends pings, nothing else",

@@ -167,7 +167,7 @@ def _lock_people(ranges: Sequence[tuple[int, int]], limit: int) -> list[tuple[in
 
 
 class SignedIn(NamedTuple):
-    """What a sign-in code gives: the token that reads, and the keys of both tokens."""
+    """The result of an exchange: the token that reads, and the keys of both tokens."""
 
     token: Token
     key: str
@@ -188,7 +188,7 @@ def exchange(code_key: str) -> SignedIn:
         raise CodeRefused(NOT_VALID) from None
     with transaction.atomic():
         # Locks the person before the code, in the same order as a deletion does, to prevent a deadlock.
-        exists = _lock_person(code.person_id)
+        exists = _lock_people([(code.person_id, code.person_id)], 1)
         code = SignInCode.objects.select_for_update(of=("self",)).select_related("made_with").get(pk=code.pk)
         if not exists or code.state == "revoked":
             raise CodeRefused(NOT_VALID)
@@ -206,13 +206,6 @@ def exchange(code_key: str) -> SignedIn:
         )
         note(_caller(token), Question("POST exchange", People.of([code.person_id]), outcome="201"))
     return SignedIn(token, key, ingest_key)
-
-
-def _lock_person(person_id: int) -> bool:
-    """Locks a person against deletion until the transaction ends. False if there is no such person."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM persons_person WHERE id = %s FOR KEY SHARE", [person_id])
-        return cursor.rowcount > 0
 
 
 # --- service tokens ------------------------------------------------------------------------------
@@ -306,6 +299,11 @@ def questions_about(person_id: int, limit: int) -> list[AuditRow]:
     """The newest rows of the audit log about this person, newest first, without those of persons."""
     rows = AuditRow.objects.filter(may_be_about(person_id)).exclude(kind=Kind.PERSON)
     return list(rows.order_by("-at", "-id")[:limit])
+
+
+def may_make_tokens(user: Any) -> bool:
+    """Staff may not make tokens with more rights than they have."""
+    return bool(user.has_perm("access.add_token") and user.has_perms(STAFF_RIGHTS))
 
 
 def _is_staff(user: Any) -> bool:

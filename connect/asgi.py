@@ -95,10 +95,8 @@ class Application:
 
     async def _respond_quickly(self, environ: Environ, send: Send) -> bool:
         """Whether the quick lane answered."""
-        if self._quick_lane.door(environ) is None:
-            return False
         try:
-            answer = await self._quick_lane.answer(environ, _body_so_far(environ))
+            answer = await self._quick_lane.answer(environ, _body_so_far)
         except NeighbourUnavailable:
             answer = BUSY
         if answer is None:

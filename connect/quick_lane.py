@@ -25,7 +25,6 @@ _UNUSUAL = (
     "HTTP_SEC_FETCH_SITE",
     "HTTP_COOKIE",
     "HTTP_X_CONNECT_NOTED",
-    "HTTP_ACCESS_CONTROL_REQUEST_METHOD",
 )
 _OF_EACH_CALL = (b"content-length", b"location", b"x-connect-known")
 
@@ -47,8 +46,10 @@ class Door:
     methods: tuple[str, ...]
     status: int
     is_usual: Callable[[Environ], bool]
-    authorization: Callable[[Environ, bytes], str]
     take: Callable[[Environ, bytes, Caller], Awaitable[Answer | None]]
+    authorization: Callable[[Environ, bytes], str] = lambda environ, _body: environ.get(
+        "HTTP_AUTHORIZATION", ""
+    )
 
 
 class QuickLane:
@@ -59,7 +60,7 @@ class QuickLane:
         self._headers: dict[tuple[str, str, str], Headers] = {}  # of Django's answers
         self._in_progress = 0
 
-    def door(self, environ: Environ) -> Door | None:
+    def _door(self, environ: Environ) -> Door | None:
         """The door for this call; None if Django answers it."""
         door = self._doors.get(environ["PATH_INFO"])
         if (
@@ -74,16 +75,19 @@ class QuickLane:
 
     def learn(self, environ: Environ, status: int, headers: Headers) -> None:
         """Keeps the headers of Django's answer to a usual call."""
-        door = self.door(environ)
+        door = self._door(environ)
         if door is not None and status == door.status:
             self._headers[_kind(environ)] = [each for each in headers if each[0] not in _OF_EACH_CALL]
 
-    async def answer(self, environ: Environ, body: bytes) -> tuple[int, Headers, bytes] | None:
-        """Raises NeighbourUnavailable."""
-        door = self.door(environ)
+    async def answer(
+        self, environ: Environ, read_body: Callable[[Environ], bytes]
+    ) -> tuple[int, Headers, bytes] | None:
+        """The answer; None if Django answers this call. Raises NeighbourUnavailable."""
+        door = self._door(environ)
         headers = self._headers.get(_kind(environ))
         if door is None or headers is None or self._in_progress >= MAX_IN_PROGRESS:
             return None
+        body = read_body(environ)
         caller = callers.identify_at_once(door.authorization(environ, body))
         if caller is None:
             return None
@@ -97,6 +101,11 @@ class QuickLane:
         known = [(b"x-connect-known", known_number(caller.share))] if settings.ACCESS != "open" else []
         length = (b"content-length", str(len(answer.body)).encode())
         return door.status, [*headers, *known, *answer.headers, length], answer.body
+
+
+def accepts_plain_json(environ: Environ) -> bool:
+    """Whether JSON without any condition is what the client asks for."""
+    return environ.get("HTTP_ACCEPT", "*/*") in ("*/*", "application/json")
 
 
 def _kind(environ: Environ) -> tuple[str, str, str]:

@@ -144,7 +144,7 @@ def kept_secret(path: Path, new: str) -> str:
 
 
 def output_of(command: Sequence[str], failure: str, **how: Any) -> str:
-    """What the command prints. If it fails, the error has the whole output."""
+    """Returns the output of the command. If it fails, the error has the whole output."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, **how)
     if done.returncode != 0:
         raise Refused(f"{failure}\n{done.stdout}{done.stderr}")

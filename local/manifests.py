@@ -64,7 +64,7 @@ class Stage:
     stateful: tuple[str, ...] = ()  # the names of the StatefulSets: postgis, kafka
 
     def route_lines(self) -> list[str]:
-        """Of each route the pattern of its paths, and the process. The first match wins."""
+        """The pattern and the process of each route. The first match wins."""
         return [line for line in (self.routes or "").splitlines() if line and not line.startswith("#")]
 
 

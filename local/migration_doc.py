@@ -96,7 +96,7 @@ def calls(process: Process) -> Iterator[tuple[str, str]]:
 
 
 def step(stage: Stage, before: Stage | None) -> str:
-    """What changes of the apps, the neighbours' URLs and the routes; all of it for the first stage."""
+    """The changes of apps, neighbours' URLs and routes; all of them for the first stage."""
     if before is None:
         return "\n".join(["```", *essence(stage), "```"])
     lines = difflib.unified_diff(essence(before), essence(stage), before.name, stage.name, lineterm="", n=0)

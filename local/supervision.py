@@ -80,7 +80,7 @@ def inherited() -> dict[str, str]:
 
 
 def run(instance: Instance, command: Sequence[str], environ: Mapping[str, str]) -> str:
-    """What a command of the virtual environment prints. Its end is awaited."""
+    """Runs a command of the virtual environment to its end and returns its output."""
     program = [str(VENV / "bin" / command[0]), *command[1:]]
     environ = inherited() | {MARK: str(instance.state), "ACCESS": instance.access} | dict(environ)
     failure = f"{' '.join(command)} failed:"

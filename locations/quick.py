@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import orjson
 
 from access.callers import Caller
-from connect.quick_lane import Answer, Door
+from connect.quick_lane import Answer, Door, accepts_plain_json
 from connect.request_body import Environ
 from locations import pings, services
 
@@ -15,7 +15,7 @@ _JSON = {"application/json", "application/json; charset=utf-8", "application/jso
 def _is_usual(environ: Environ) -> bool:
     return (
         not environ["QUERY_STRING"]
-        and environ.get("HTTP_ACCEPT", "*/*") in ("*/*", "application/json")
+        and accepts_plain_json(environ)
         and environ.get("CONTENT_TYPE", "").lower() in _JSON
     )
 
@@ -37,7 +37,6 @@ DOORS = {
         methods=("POST",),
         status=202,
         is_usual=_is_usual,
-        authorization=lambda environ, _body: environ.get("HTTP_AUTHORIZATION", ""),
         take=_take,
     )
 }

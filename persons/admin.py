@@ -22,6 +22,7 @@ from django.utils.safestring import SafeString
 
 from access import audit, badges
 from access.audit import MAX_IDS, People
+from access.services import may_make_tokens
 from connect import dashboard
 from connect.dashboard import Figure
 from persons import person_ranges
@@ -291,7 +292,7 @@ class PersonAdmin(admin.ModelAdmin):
     # --- badges
 
     def has_badges_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request) and badges.may_make(request)
+        return self.has_view_permission(request) and may_make_tokens(request.user)
 
     @admin.action(description="Make badges with sign-in codes", permissions=["badges"])
     def make_badges(self, request: HttpRequest, queryset: QuerySet[Person]) -> HttpResponse:

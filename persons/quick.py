@@ -15,7 +15,7 @@ from access.callers import Caller, Kind
 from connect import stale_cache
 from connect.coalescing import AsyncCoalescer
 from connect.errors import NeighbourUnavailable
-from connect.quick_lane import Answer, Door
+from connect.quick_lane import Answer, Door, accepts_plain_json
 from connect.request_body import Environ
 from persons import services
 
@@ -24,8 +24,7 @@ _IDS = re.compile(rf"id=[0-9]{{1,18}}(&id=[0-9]{{1,18}}){{0,{MAX_IDS - 1}}}", re
 
 
 def _is_usual(environ: Environ) -> bool:
-    is_json = environ.get("HTTP_ACCEPT", "*/*") in ("*/*", "application/json")
-    return is_json and _IDS.fullmatch(environ["QUERY_STRING"]) is not None
+    return accepts_plain_json(environ) and _IDS.fullmatch(environ["QUERY_STRING"]) is not None
 
 
 def _find(ids: AbstractSet[int]) -> Mapping[int, services.Person]:
@@ -52,7 +51,6 @@ DOORS = {
         methods=("GET",),
         status=200,
         is_usual=_is_usual,
-        authorization=lambda environ, _body: environ.get("HTTP_AUTHORIZATION", ""),
         take=_take,
     )
 }

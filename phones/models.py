@@ -4,7 +4,7 @@ from django.db import models
 
 
 class RefusedPoints(models.Model):
-    """How many points of one person's phone were refused on a day (UTC), by app and reason.
+    """The number of refused points of one person's phone on a day (UTC), by app and reason.
 
     `person_id` is NULL for people that do not exist. The rows of a person are deleted with them.
     """

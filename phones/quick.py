@@ -1,7 +1,6 @@
 """The doors of phone apps for one good position, in the event loop (connect.quick_lane)."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 import orjson
 
@@ -11,8 +10,8 @@ from connect.quick_lane import Answer, Door
 from connect.request_body import Environ
 from locations import services
 from phones import credentials
-from phones.reading import NoPerson, Reading
-from phones.services import APPS, App, person_of
+from phones.reading import NoPerson
+from phones.services import APPS, App
 
 
 def _is_usual(environ: Environ) -> bool:
@@ -25,9 +24,8 @@ def _taker(app: App) -> Callable[[Environ, bytes, Caller], Awaitable[Answer | No
     answer = Answer(orjson.dumps(app.answer))
 
     async def take(environ: Environ, body: bytes, caller: Caller) -> Answer | None:
-        reading = Reading(partial(person_of, caller))
         try:
-            app.read(credentials.phone_request(environ, body), reading)
+            reading = app.read(credentials.phone_request(environ, body), caller)
         except NoPerson:
             return None
         if reading.refused or len(reading.pings) != 1:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from access.audit import MAX_ID
 from access.callers import Caller
 from connect import neighbours
 from locations import services
@@ -13,7 +14,6 @@ from locations.pings import parse_person_id
 from phones import gpslogger, osmand, overland, owntracks
 from phones.reading import NoPerson, PhoneRequest, Reading, reason_of
 
-MAX_ID = 2**63 - 1
 WHOSE = (
     "Whose position is this? Use a token of one person, or set the person's id as the user name (OwnTracks, "
     "GPSLogger) or as the device id (Overland; with ACCESS=open also OsmAnd and Traccar Client)."
@@ -22,11 +22,17 @@ WHOSE = (
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The protocol of an app: `read` fills a Reading from a request, and `answer` lets its queue go on."""
+    """The protocol of an app: `fill` fills a Reading from a request, and `answer` lets its queue go on."""
 
     name: str
-    read: Callable[[PhoneRequest, Reading], None]
+    fill: Callable[[PhoneRequest, Reading], None]
     answer: Any
+
+    def read(self, request: PhoneRequest, caller: Caller) -> Reading:
+        """The pings and the refused points of a request. Raises NoPerson."""
+        reading = Reading(partial(_person_of, caller))
+        self.fill(request, reading)
+        return reading
 
 
 APPS = {
@@ -46,8 +52,7 @@ def take(app: App, request: PhoneRequest, caller: Caller) -> Any:
     All are durable when it returns. Raises NoPerson, NeighbourUnavailable and what locations.services.submit
     raises: then the app keeps its positions and sends them again.
     """
-    reading = Reading(partial(person_of, caller))
-    app.read(request, reading)
+    reading = app.read(request, caller)
     refused = reading.refused
     if reading.pings:
         receipt = services.submit(caller, reading.pings)
@@ -62,7 +67,7 @@ def _possible(person_id: int | None) -> int | None:
     return person_id if person_id is not None and 0 < person_id <= MAX_ID else None
 
 
-def person_of(caller: Caller, device: Any) -> int:
+def _person_of(caller: Caller, device: Any) -> int:
     """The person of a phone: the token's. For a caller with several people the app names the person."""
     if caller.people is not None and caller.people[0] == caller.people[1]:
         return caller.people[0]

@@ -62,7 +62,7 @@ def lane() -> Callable[..., tuple[int, dict[bytes, bytes], Any] | None]:
         environ, raw = request(path, body, **changes)
         usual, _ = request(path, body)
         quick.learn(usual, DOORS[usual["PATH_INFO"]].status, HEADERS)
-        answer = asyncio.run(quick.answer(environ, raw))
+        answer = asyncio.run(quick.answer(environ, lambda _: raw))
         return answer and (answer[0], dict(answer[1]), json.loads(answer[2]))
 
     return ask
@@ -87,7 +87,7 @@ def known(kafka: str) -> None:
 
 @pytest.fixture
 def token(settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Of person 1, and identified already."""
+    """An ingest token of person 1 that is identified already."""
     settings.ACCESS = "tokens"
     monkeypatch.setattr(callers, "_identities", IdentityCache())
     quota._quota.cache_clear()
@@ -186,11 +186,11 @@ def test_django_answers_what_is_unusual(known: None, lane: Lane, write_all: Call
 def test_django_answers_before_the_lane_has_seen_an_answer(known: None) -> None:
     environ, body = request("/api/locations", PING)
     lane = QuickLane(DOORS)
-    assert asyncio.run(lane.answer(environ, body)) is None
+    assert asyncio.run(lane.answer(environ, lambda _: body)) is None
     lane.learn(environ, 400, HEADERS)
-    assert asyncio.run(lane.answer(environ, body)) is None
+    assert asyncio.run(lane.answer(environ, lambda _: body)) is None
     lane.learn(environ, 202, HEADERS)
-    assert asyncio.run(lane.answer(environ, body)) is not None
+    assert asyncio.run(lane.answer(environ, lambda _: body)) is not None
 
 
 def test_without_the_topic_a_ping_takes_a_thread(lane: Lane) -> None:

@@ -14,14 +14,14 @@ from django.utils import timezone
 
 from access import services
 from access.callers import Kind
-from access.models import DEFAULT_DAYS, NEVER, SignInCode, Token
+from access.models import DEFAULT_DAYS, MAX_DAYS, NEVER, SignInCode, Token
 
 KINDS = [kind.value for kind in (Kind.INGEST, Kind.PERSON, Kind.SERVICE, Kind.STAFF)]
 
 
 def days(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 3660:
-        raise ArgumentTypeError("must be a number of days from 1 to 3660")
+    if not text.isdigit() or not 1 <= int(text) <= MAX_DAYS:
+        raise ArgumentTypeError(f"must be a number of days from 1 to {MAX_DAYS}")
     return int(text)
 
 
@@ -36,6 +36,11 @@ def people(text: str) -> tuple[int, int]:
     if not first.isdigit() or not (last or first).isdigit():
         raise ArgumentTypeError("must be a person's id, or two ids with a hyphen between them")
     return int(first), int(last or first)
+
+
+def _add_days(parser: ArgumentParser, what: str) -> None:
+    text = f"{what}, 1 to {MAX_DAYS} (default: %(default)s)"
+    parser.add_argument("--days", type=days, default=DEFAULT_DAYS, help=text)
 
 
 class Command(BaseCommand):
@@ -53,12 +58,7 @@ class Command(BaseCommand):
         )
         make.add_argument("--user", help="for the kind staff: the user whose rights the token has")
         make.add_argument("--name", default="", help="the purpose of the token (default: its kind and owner)")
-        make.add_argument(
-            "--days",
-            type=days,
-            default=DEFAULT_DAYS,
-            help="days until it expires, 1 to 3660 (default: %(default)s)",
-        )
+        _add_days(make, "days until it expires")
         link = verbs.add_parser("link", help="make a sign-in link and print it; it works once")
         link.add_argument(
             "--people", type=person, metavar="ID", required=True, help="the person that it signs in"
@@ -66,24 +66,14 @@ class Command(BaseCommand):
         link.add_argument(
             "--name", default="", help="the name of the link and of its token (default: the person's id)"
         )
-        link.add_argument(
-            "--days",
-            type=days,
-            default=DEFAULT_DAYS,
-            help="days until the link and its token expire, 1 to 3660 (default: %(default)s)",
-        )
+        _add_days(link, "days until the link and its token expire")
         links = verbs.add_parser(
             "links", help="make a sign-in link for each of some people and print them with the names, as CSV"
         )
         links.add_argument(
             "--people", type=people, metavar="ID[-ID]", required=True, help="the first and last id"
         )
-        links.add_argument(
-            "--days",
-            type=days,
-            default=DEFAULT_DAYS,
-            help="days until the links and their tokens expire, 1 to 3660 (default: %(default)s)",
-        )
+        _add_days(links, "days until the links and their tokens expire")
         listing = verbs.add_parser(
             "list", help="print all tokens and links, newest first, without their secrets"
         )
