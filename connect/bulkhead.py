@@ -30,15 +30,19 @@ class SharedSlots:
     def acquire(self, caller: Caller | None, timeout_s: float) -> bool:
         """Whether a slot became free within the timeout. Without a caller no share applies."""
         name, share = self._name_and_share(caller)
-
-        def is_free() -> bool:
-            return self._taken.total() < self._size and self._taken[name] < share
-
         with self._changed:
-            if not self._changed.wait_for(is_free, timeout_s):
+            if not self._changed.wait_for(lambda: self._is_free(name, share), timeout_s):
                 return False
             self._taken[name] += 1
         return True
+
+    def has_room(self, caller: Caller | None) -> bool:
+        """Whether `acquire` would succeed now."""
+        with self._changed:
+            return self._is_free(*self._name_and_share(caller))
+
+    def _is_free(self, name: str, share: int) -> bool:
+        return self._taken.total() < self._size and self._taken[name] < share
 
     def release(self, caller: Caller | None) -> None:
         name, _ = self._name_and_share(caller)

@@ -166,8 +166,10 @@ _HOST = "127.0.0.1" if ACCESS == "open" else "0.0.0.0"  # noqa: S104 - a pod's o
 GRPC_ADDRESS = env.str("GRPC_ADDRESS", default=f"{_HOST}:50051")
 GRPC_PUBLIC_ADDRESS = env.str("GRPC_PUBLIC_ADDRESS", default=f"{_HOST}:50052")
 GRPC_THREADS = env.int("GRPC_THREADS", default=24)
-# The threads for long answers; the others store pings and give short answers.
-GRPC_STREAMS = max(1, (GRPC_THREADS - 4) // 2)
+# Lists last as long as their readers, so they have threads of their own, and so have questions. The other
+# threads store pings and give short answers.
+GRPC_STREAMS = max(1, (GRPC_THREADS - 4) // 4)
+GRPC_QUESTIONS = max(1, (GRPC_THREADS - 4) // 3)
 GRPC_TIMEOUT_S = env.float("GRPC_TIMEOUT_S", default=20.0)
 GRPC_STREAM_TIMEOUT_S = env.float("GRPC_STREAM_TIMEOUT_S", default=3600.0)
 

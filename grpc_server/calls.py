@@ -32,11 +32,13 @@ T = TypeVar("T")
 
 FIRST_MESSAGE_S = 10.0  # from the headers of a call to its first message
 IDLE_S = 120.0  # between two messages of a stream
-PLACE_TIMEOUT_S = 5.0  # for a place of the long answers
+PLACE_TIMEOUT_S = 5.0  # for a thread of a list or question
 MAX_DEADLINE_S = 120.0  # a person's own token has PERSON_TIMEOUT_S
 MAX_OPEN_CALLS = 64  # of one caller at the same time; neighbours have no limit
 IDENTITY_THREADS = 4  # for tokens that are cached
 LOOKUP_THREADS = 2  # for tokens that are not cached
+# A slow reader of a list keeps its thread, but none that questions need.
+LISTS = {"ListLocations", "FindConnections"}
 SMALL_PAGE = 200  # rows; a page of that size counts as a short answer
 
 logger = logging.getLogger(__name__)
@@ -65,14 +67,17 @@ class Method:
 class Calls:
     """Makes grpc.aio handlers from synchronous functions. All methods run in the event loop."""
 
-    def __init__(self, *, threads: int, streams: int, rate_limits: RateLimits, slow_reader_s: float):
-        """`streams` of the `threads` serve long answers, the others pings and short answers."""
+    def __init__(
+        self, *, threads: int, streams: int, questions: int, rate_limits: RateLimits, slow_reader_s: float
+    ):
+        """Of the `threads`, `streams` send lists and `questions` compute; the others serve short calls."""
         self._rate_limits = rate_limits
         self._slow_reader_s = slow_reader_s
         self._identity = ThreadPoolExecutor(IDENTITY_THREADS, "identity")
         self._lookup = ThreadPoolExecutor(LOOKUP_THREADS, "lookup")
-        self._short = Pool(threads - streams, "call")
-        self._long = Pool(streams, "answer")
+        self._short = Pool(threads - streams - questions, "call")
+        self._streams = Pool(streams, "stream")
+        self._questions = Pool(questions, "question")
         self._open: Counter[str] = Counter()
         self._lookups: Counter[str] = Counter()  # running lookups by connection
         self._stopping = asyncio.Event()
@@ -204,8 +209,9 @@ class Calls:
                 reading.cancel()
 
     async def _answer_stream(self, method: Method, context: Any, share: str, request: Any) -> None:
-        small = method.name == "ListLocations" and 0 < request.limit <= SMALL_PAGE
-        pool = self._short if small else self._long
+        pool = self._questions
+        if method.name in LISTS:
+            pool = self._short if 0 < request.limit <= SMALL_PAGE else self._streams
         sender = Sender(asyncio.get_running_loop(), context.write, self._slow_reader_s)
 
         def produce() -> None:
@@ -252,7 +258,8 @@ class Calls:
 
     def close(self) -> None:
         """Waits for all threads."""
-        for threads in (self._short.threads, self._long.threads, self._identity, self._lookup):
+        pools = (self._short.threads, self._streams.threads, self._questions.threads)
+        for threads in (*pools, self._identity, self._lookup):
             threads.shutdown()
 
 

@@ -72,6 +72,7 @@ class LocationServer:
         self._calls = Calls(
             threads=settings.GRPC_THREADS,
             streams=settings.GRPC_STREAMS,
+            questions=settings.GRPC_QUESTIONS,
             rate_limits=rate_limits,
             slow_reader_s=slow_reader_s,
         )

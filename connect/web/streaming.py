@@ -4,7 +4,9 @@ An array is never silently truncated: an error after the first byte closes the c
 so a closed array is complete.
 """
 
+import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from itertools import chain, islice
 from typing import Any, Generic, TypeVar, cast
 from urllib.parse import urlencode
@@ -31,6 +33,11 @@ T = TypeVar("T")
 
 # Bulkhead: streams never use all threads of a process, so short calls and probes still get one.
 _streams = SharedSlots(settings.WEB_STREAMS, max(1, settings.WEB_STREAMS // 2))
+# Whether a response is a stream is known only after its first block was read. A caller whose stream was
+# refused and who asks again and again would keep the database busy with first blocks that nobody gets.
+REMEMBERED_S = 60.0
+REMEMBERED = 1000  # the oldest refusal is forgotten first
+_refused: dict[tuple[str, str], float] = {}  # caller and path -> when its stream was refused
 
 
 def answer(
@@ -55,6 +62,8 @@ def answer(
     """
     if limit is None and isinstance(request.accepted_renderer, Page):
         limit = BROWSABLE_LIMIT
+    if limit is None and _was_refused(request) and not _streams.has_room(caller_of(request)):
+        raise _too_many_streams()
     with bulkhead.slot(caller_of(request)):
         rows = fetch(None if limit is None else limit + 1)  # validates the query; reads no rows yet
         if not audits_after_read:
@@ -100,11 +109,34 @@ def _stream(
     renderer = cast("RowRenderer", request.accepted_renderer)  # the browsable page never streams
     if not _streams.acquire(caller_of(request), 0):
         _close(rows)
-        raise Unavailable("Too many long responses are being streamed. Try again, or use pages with `limit`.")
+        _remember_refusal(request)
+        raise _too_many_streams()
     body = _Body(caller_of(request), rows, first_block, renderer, to_wire, prefetch, block_size)
     response = StreamingHttpResponse(body, content_type=_content_type(renderer))
     response["Vary"] = "Accept"
     return response
+
+
+def _too_many_streams() -> Unavailable:
+    return Unavailable("Too many long responses are being streamed. Try again, or use pages with `limit`.")
+
+
+def _remember_refusal(request: Request) -> None:
+    key = _key_of(request)
+    _refused.pop(key, None)  # the new entry is the last of the dict
+    _refused[key] = time.monotonic()
+    while len(_refused) > REMEMBERED:
+        with suppress(StopIteration, KeyError, RuntimeError):  # another thread removes entries, too
+            del _refused[next(iter(_refused))]
+
+
+def _was_refused(request: Request) -> bool:
+    return _refused.get(_key_of(request), -REMEMBERED_S) + REMEMBERED_S > time.monotonic()
+
+
+def _key_of(request: Request) -> tuple[str, str]:
+    caller = caller_of(request)
+    return "" if caller is None else caller.name, request.path
 
 
 def _content_type(renderer: RowRenderer) -> str:

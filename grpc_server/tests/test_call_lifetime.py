@@ -82,7 +82,7 @@ def test_abandoned_streams_free_their_threads(stub: LocationServiceStub, many_lo
 
 
 def test_a_client_that_does_not_read_is_cancelled(settings: Any, many_locations: int):
-    settings.GRPC_THREADS, settings.GRPC_STREAMS = 3, 1
+    settings.GRPC_THREADS, settings.GRPC_STREAMS, settings.GRPC_QUESTIONS = 3, 1, 1
     server = LocationServer("127.0.0.1:0", "127.0.0.1:0", slow_reader_s=0.5)
     server.start()
     try:
@@ -192,9 +192,8 @@ def test_reflection_streams_are_limited_in_number_and_time(monkeypatch: pytest.M
 
 
 def test_slow_readers_do_not_block_other_calls(stub: LocationServiceStub, many_locations: int):
-    slow = [stub.ListLocations(ALL_OF_PERSON_1, **TIMEOUT) for _ in range(2)]
-    for answer in slow:
-        assert len(next(answer).locations) == 2000
+    slow = stub.ListLocations(ALL_OF_PERSON_1, **TIMEOUT)  # holds the only thread for lists
+    assert len(next(slow).locations) == 2000
 
     another = stub.ListLocations(ALL_OF_PERSON_1, **TIMEOUT)
     assert failure(lambda: list(another)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -202,5 +201,8 @@ def test_slow_readers_do_not_block_other_calls(stub: LocationServiceStub, many_l
     assert len(list(stub.ListLocations(pb.ListLocationsRequest(limit=100), **TIMEOUT))) == 1
     assert stub.RecordLocation(location(2), **TIMEOUT).id
     assert [one.accepted for one in stub.RecordLocations(iter([batch(location(3))]), **TIMEOUT)] == [1]
-    for answer in slow:
-        answer.cancel()
+    asked = pb.FindEncountersRequest(
+        person_id=1, start=location().creation_time, end=location(1, 9).creation_time
+    )
+    assert list(stub.FindEncounters(asked, **TIMEOUT)) == []
+    slow.cancel()

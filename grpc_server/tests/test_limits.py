@@ -192,10 +192,10 @@ def test_each_batch_of_a_stream_counts_towards_the_rate_limit(
 def test_a_call_of_a_neighbour_uses_the_share_of_its_caller(
     many_locations: int, token: Callable[[Kind], str]
 ) -> None:
-    """A person gets two long answers at a time; other people of the same neighbour are not affected."""
+    """A person gets two lists at a time; other people of the same neighbour are not affected."""
     ours = token(Kind.SERVICE)
     request = pb.ListLocationsRequest(start=to_timestamp(NOON - timedelta(36_500)), end=to_timestamp(NOON))
-    with LocationProcess(ACCESS="tokens", GRPC_THREADS="16") as running, running.channel() as channel:
+    with LocationProcess(ACCESS="tokens", GRPC_THREADS="24") as running, running.channel() as channel:
         stub = LocationServiceStub(channel)
 
         def begin(share: str) -> Any:
