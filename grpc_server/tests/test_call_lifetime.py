@@ -135,11 +135,11 @@ def test_calls_that_end_in_the_queue_leave_every_thread_free(
 
     with locked("locations_location"):
         calls = [
-            in_thread(lambda n=n: stub.RecordLocation(location(1, n), **TIMEOUT))
+            in_thread(lambda n=n: stub.RecordLocation(location(1, n), timeout=60))
             for n in range(SHORT_THREADS)
         ]
-        until(lambda: lock_waiters() == SHORT_THREADS)  # no statement is cancelled
-    assert all(call.result(20).id for call in calls)
+        until(lambda: lock_waiters() == SHORT_THREADS, at_most_s=50)  # no statement is cancelled
+    assert all(call.result(60).id for call in calls)
     assert "Traceback" not in location_server.output().removeprefix(logged)
 
 
