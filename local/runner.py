@@ -14,7 +14,7 @@ from local.manifests import Stage
 from local.polling import poll
 from local.postgis import Cluster
 from local.rollout import move, native_environ, node_ports, pending_tasks, running_file, wait_whole
-from local.seed import seed
+from local.seed import LIVE, live, seed
 from local.supervision import Program, Supervisor, end_leftovers, run, tail
 
 START_TIMEOUT_S = 60  # of the database and of the broker
@@ -59,8 +59,13 @@ def up(instance: Instance, wanted: str | None = None) -> None:
             user = broker.settings_of("writer") if broker else {}
             run(instance, command, {**environ, **here, **user})
 
-        move(instance, supervisor, stage, own, finish=finish)
+        simulation = live(instance, stage, secrets)
+        if LIVE in programs and not (simulation and supervisor.has(simulation)):
+            supervisor.remove(LIVE)  # before a broker that it uses goes away
+        move(instance, supervisor, stage, own | {LIVE}, finish=finish)
         wait_whole(instance)
+        if simulation is not None:
+            supervisor.add(simulation)
 
 
 def choose_database(instance: Instance, programs: set[str]) -> tuple[Cluster | None, dict[str, str]]:

@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from secrets import token_urlsafe
 
-from local.instance import Instance, kept_secret, locked, private_directory, say, write
+from local.instance import Instance, given, kept_secret, locked, private_directory, say, write
+from local.manifests import Stage
+from local.rollout import native_environ
 from local.source_digest import digest
-from local.supervision import run
+from local.supervision import Program, run
 
 STAFF_USER = "admin"
+LIVE = "simulation"
+LIVE_COMMAND = ("python", "manage.py", "simulate", "--live", "--interval", "30")
 PRESENT = """
 import django, json
 django.setup()
@@ -44,7 +48,25 @@ def seed(instance: Instance, secrets: Mapping[str, str]) -> None:
         say("Filling the empty database with a simulated event.")
         unfinished.touch()
         run(instance, ("python", "manage.py", "simulate"), environ)
+        simulated(instance).touch()
         unfinished.unlink()
+
+
+def simulated(instance: Instance) -> Path:
+    """A file that exists if `seed` has filled the database."""
+    return instance.state / "simulated"
+
+
+def live(instance: Instance, stage: Stage, secrets: Mapping[str, str]) -> Program | None:
+    """The program that continues the simulated event now, or None: it never runs beside real people.
+
+    It sends its pings as the process of the stage that serves locations does.
+    """
+    if not simulated(instance).exists() or (given("SIMULATE_LIVE") or "true").lower() not in ("true", "1"):
+        return None
+    door = next(one for one in stage.processes if "locations" in one.environ.get("SERVED_APPS", ""))
+    environ = native_environ(instance, stage, door) | {"DATABASE_URL": secrets["DATABASE_URL"]}
+    return Program(LIVE, LIVE_COMMAND, instance.checkout, environ, priority=900)
 
 
 def collect_static(instance: Instance, environ: Mapping[str, str]) -> None:

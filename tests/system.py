@@ -88,6 +88,7 @@ class System(Addresses):
             "CONNECT_STATE_DIR": str(instance.state),
             "CONNECT_PORT_BASE": str(instance.port_base),
             "ACCESS": access,
+            "SIMULATE_LIVE": "false",
             "FINDABLE_BY_DEFAULT": "true",  # as with ACCESS=open, so that tests need not ask each new person
             "DJANGO_SUPERUSER_PASSWORD": secrets.token_hex(8),
         }

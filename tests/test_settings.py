@@ -13,11 +13,12 @@ PLACE = Instance(state=Path("/nowhere"))
 READ = set(re.findall(r'env\.\w+\(\s*"(\w+)"', (ROOT / "connect" / "settings.py").read_text()))
 LISTED = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
 OF_THE_PROXY = {"TRUSTED_PROXIES"}  # HAProxy alone reads it
+OF_MAKE_UP = {"SIMULATE_LIVE"}
 NO_SETTINGS = {"CONNECT_STATE_DIR", "SUPERVISOR_ENABLED"}  # of make and of supervisord
 
 
 def test_the_example_lists_every_environment_variable_that_is_read():
-    assert sorted(LISTED) == sorted((READ - NO_SETTINGS) | OF_THE_PROXY)
+    assert sorted(LISTED) == sorted((READ - NO_SETTINGS) | OF_THE_PROXY | OF_MAKE_UP)
 
 
 def test_every_setting_reaches_the_processes_or_has_another_source(monkeypatch: pytest.MonkeyPatch):

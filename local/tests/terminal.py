@@ -69,6 +69,7 @@ class Terminal:
             "CONNECT_STATE_DIR": str(instance.state),
             "CONNECT_PORT_BASE": str(instance.port_base),
             "ACCESS": access,
+            "SIMULATE_LIVE": "false",
         }
 
     def staff_token(self) -> str:
