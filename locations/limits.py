@@ -191,6 +191,7 @@ VISITS = (
     ),
 )
 MAX_HEAT_DAYS = 31
+MAX_AREAS = 10_000  # of a question about visits
 
 
 def complete(

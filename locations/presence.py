@@ -49,7 +49,7 @@ class AreaVisits:
 
 def days(*, person_id: int | None = None, time_zone: str = "UTC") -> Iterator[Day]:
     """The days of an IANA time zone that have pings, in order."""
-    if not _may_exist(person_id):
+    if not may_exist(person_id):
         return
     for block in stream_blocks(*presence_sql.days_sql(person_id=person_id, time_zone=time_zone)):
         for row in block:
@@ -63,7 +63,7 @@ def positions(
 
     With `bounds` without the people whose newest location is outside.
     """
-    if not _may_exist(person_id):
+    if not may_exist(person_id):
         return
     sql, values = presence_sql.positions_sql(at=at, max_age_s=max_age_s, bounds=bounds, person_id=person_id)
     for block in stream_blocks(sql, values):
@@ -77,7 +77,7 @@ def heat(
 
     presence_sql describes the grid.
     """
-    if not _may_exist(person_id):
+    if not may_exist(person_id):
         return
     sql, values = presence_sql.heat_sql(start=start, end=end, cell_m=cell_m, person_id=person_id)
     for block in stream_blocks(sql, values):
@@ -108,12 +108,13 @@ def visits(
         end=end,
         max_gap_s=max_gap_s,
         min_duration_s=min_duration_s,
-        person_id=person_id if _may_exist(person_id) else 0,
+        person_id=person_id if may_exist(person_id) else 0,
     )
     for block in stream_blocks(sql, values):
         for row in block:
             yield AreaVisits(*row)
 
 
-def _may_exist(person_id: int | None) -> bool:
+def may_exist(person_id: int | None) -> bool:
+    """Whether there may be a person with this id; None means everybody."""
     return person_id is None or 0 < person_id <= MAX_ID

@@ -13,7 +13,7 @@ Statement = tuple[str, dict[str, Any]]
 # The grid of the heat map. The earth is a sphere here: a cell is at most 0.6 % higher or wider than asked.
 METRES_PER_DEGREE = 6_371_008.8 * 3.141592653589793 / 180
 
-VISITS_GRID = 64  # the grid of visits_sql has this many cells in each direction
+_SIDE = 64  # cells of the grid of visits_sql in each direction
 
 _LOCATION = ", ".join(COLUMNS)
 _IN_RANGE = "creation_time >= %(start)s AND creation_time < %(end)s"
@@ -70,8 +70,8 @@ WITH newest AS MATERIALIZED (
      WHERE {_whose(person_id)} AND creation_time > %(after)s AND creation_time <= %(at)s
      GROUP BY person_id
 )
-SELECT {_LOCATION} FROM newest JOIN locations_location USING (person_id, creation_time)
- WHERE creation_time > %(after)s AND creation_time <= %(at)s
+SELECT {_LOCATION} FROM newest JOIN locations_location AS location USING (person_id, creation_time)
+ WHERE location.creation_time > %(after)s AND location.creation_time <= %(at)s
        {f"AND {bounds.condition}" if bounds else ""}
  ORDER BY person_id"""
     return sql, values
@@ -117,6 +117,19 @@ SELECT (nth_row + 0.5::float8) * %(height)s - 90, (nth_column + 0.5::float8) * 3
     return sql, values
 
 
+def _column(longitude: str) -> str:
+    """The column of the grid, from 1; 0 is west of the grid. The eastern border is already outside."""
+    return f"width_bucket({longitude}, west, east, {_SIDE})"
+
+
+def _row(latitude: str) -> str:
+    return f"width_bucket({latitude}, south, north, {_SIDE})"
+
+
+def _cell(column: str, row: str) -> str:
+    return f"{column} * {_SIDE + 2} + {row}"
+
+
 def visits_sql(
     *,
     areas: Sequence[tuple[int, bytes]],
@@ -138,8 +151,8 @@ def visits_sql(
         "person_id": person_id,
         "start": start,
         "end": end,
-        "max_gap_s": max_gap_s,
-        "min_duration_s": min_duration_s,
+        "max_gap": timedelta(seconds=max_gap_s),
+        "min_duration": timedelta(seconds=min_duration_s),
     }
     sql = f"""
 WITH areas AS MATERIALIZED (
@@ -147,50 +160,46 @@ WITH areas AS MATERIALIZED (
       FROM unnest(%(ids)s::bigint[], %(polygons)s::bytea[]) AS area (id, polygon)
 ),
 grid AS MATERIALIZED (
-    SELECT min(ST_XMin(shape)) AS west, min(ST_YMin(shape)) AS south,
-           max(ST_XMax(shape)) AS east, max(ST_YMax(shape)) AS north,
-           greatest(max(ST_XMax(shape)) - min(ST_XMin(shape)), 1e-9) / {VISITS_GRID} AS width,
-           greatest(max(ST_YMax(shape)) - min(ST_YMin(shape)), 1e-9) / {VISITS_GRID} AS height
-      FROM areas
+    SELECT ST_XMin(box) AS west, greatest(ST_XMax(box), ST_XMin(box) + 1e-9) AS east,
+           ST_YMin(box) AS south, greatest(ST_YMax(box), ST_YMin(box) + 1e-9) AS north
+      FROM (SELECT ST_Extent(shape) AS box FROM areas) AS extent
 ),
 cells AS MATERIALIZED (
-    SELECT id, shape, x, y, ST_Covers(shape, cell) AS is_whole
+    SELECT id, shape, {_cell("x", "y")} AS cell, ST_Covers(shape, square) AS is_whole
       FROM areas CROSS JOIN grid
-     CROSS JOIN LATERAL generate_series(floor((ST_XMin(shape) - west) / width)::int,
-                                        floor((ST_XMax(shape) - west) / width)::int) AS x
-     CROSS JOIN LATERAL generate_series(floor((ST_YMin(shape) - south) / height)::int,
-                                        floor((ST_YMax(shape) - south) / height)::int) AS y
-     CROSS JOIN LATERAL ST_MakeEnvelope(west + (x - 1e-6) * width, south + (y - 1e-6) * height,
-                                        west + (x + 1 + 1e-6) * width, south + (y + 1 + 1e-6) * height,
-                                        4326) AS cell
-     WHERE ST_Intersects(shape, cell)
-),
-pings AS (
-    SELECT person_id, creation_time, longitude, latitude,
-           floor((longitude - west) / width)::int AS x, floor((latitude - south) / height)::int AS y
-      FROM grid JOIN locations_location
-        ON longitude BETWEEN west AND east AND latitude BETWEEN south AND north
-     WHERE {_whose(person_id)} AND {_IN_RANGE}
+     CROSS JOIN LATERAL (SELECT (east - west) / {_SIDE} AS width, (north - south) / {_SIDE} AS height) AS size
+     CROSS JOIN LATERAL generate_series({_column("ST_XMin(shape)")}, {_column("ST_XMax(shape)")}) AS x
+     CROSS JOIN LATERAL generate_series({_row("ST_YMin(shape)")}, {_row("ST_YMax(shape)")}) AS y
+     CROSS JOIN LATERAL ST_MakeEnvelope(
+        west + (x - 1 - 1e-6) * width, south + (y - 1 - 1e-6) * height,
+        west + (x + 1e-6) * width, south + (y + 1e-6) * height, 4326
+     ) AS square
+     WHERE ST_Intersects(shape, square)
 ),
 steps AS (
     SELECT id, person_id, creation_time,
-           creation_time - lag(creation_time) OVER (PARTITION BY id, person_id ORDER BY creation_time)
-               <= %(max_gap_s)s * interval '1 second' AS goes_on
-      FROM pings JOIN cells USING (x, y)
-     WHERE is_whole OR ST_Covers(shape, ST_SetSRID(ST_MakePoint(longitude, latitude), 4326))
+           creation_time - lag(creation_time) OVER in_order <= %(max_gap)s IS NOT TRUE AS is_first,
+           lead(creation_time) OVER in_order - creation_time <= %(max_gap)s IS NOT TRUE AS is_last
+      FROM (
+        SELECT person_id, creation_time, ST_SetSRID(ST_MakePoint(longitude, latitude), 4326) AS place,
+               {_cell(_column("longitude"), _row("latitude"))} AS cell
+          FROM locations_location CROSS JOIN grid WHERE {_whose(person_id)} AND {_IN_RANGE}
+      ) AS pings JOIN cells USING (cell)
+     WHERE is_whole OR ST_Covers(shape, place)
+    WINDOW in_order AS (PARTITION BY id, person_id ORDER BY creation_time)
 ),
-numbered AS (
-    SELECT id, person_id, creation_time, count(*) FILTER (WHERE goes_on IS NOT TRUE) OVER so_far AS nth
-      FROM steps
-    WINDOW so_far AS (PARTITION BY id, person_id ORDER BY creation_time ROWS UNBOUNDED PRECEDING)
-),
+-- The same window, so nothing is sorted again.
 visits AS (
-    SELECT id, person_id, max(creation_time) - min(creation_time) AS stay
-      FROM numbered GROUP BY id, person_id, nth
-    HAVING max(creation_time) - min(creation_time) >= %(min_duration_s)s * interval '1 second'
+    SELECT id, person_id, is_first, CASE WHEN is_last THEN creation_time
+                                         ELSE lead(creation_time) OVER in_order END - creation_time AS stay
+      FROM steps WHERE is_first OR is_last
+    WINDOW in_order AS (PARTITION BY id, person_id ORDER BY creation_time)
+),
+long_visits AS (
+    SELECT * FROM visits WHERE is_first AND stay >= %(min_duration)s
 )
 SELECT id, count(DISTINCT person_id), count(stay), coalesce(extract(epoch FROM sum(stay)), 0)::float8,
        extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY stay))::float8,
        extract(epoch FROM max(stay))::float8
-  FROM areas LEFT JOIN visits USING (id) GROUP BY id ORDER BY id"""
+  FROM areas LEFT JOIN long_visits USING (id) GROUP BY id ORDER BY id"""
     return sql, values

@@ -130,11 +130,7 @@ def list_between(
     For a person's token only their own. Raises PermissionDenied; UnknownPerson if the caller may not see this
     person's locations.
     """
-    own_id = _own_id(caller)
-    if person_id is None:
-        person_id = own_id
-    if person_id is not None and not caller.speaks_for(person_id):
-        raise UnknownPerson(person_id)
+    person_id = _whose(caller, person_id)
     return neighbours.locations().list_between(
         person_id=person_id,
         start=start,
@@ -153,16 +149,11 @@ def days(
 
     Raises PermissionDenied, OutOfBounds for an unknown time zone, UnknownPerson.
     """
-    own_id = _own_id(caller)
-    if person_id is None:
-        person_id = own_id
-    elif not caller.speaks_for(person_id):
-        raise UnknownPerson(person_id)
+    person_id = _whose(caller, person_id)
     if error := limits.time_zone_error(time_zone):
         raise OutOfBounds({"time_zone": [error]})
-    return _days_of_existing_person(
-        person_id, neighbours.locations().days(person_id=person_id, time_zone=time_zone)
-    )
+    found = neighbours.locations().days(person_id=person_id, time_zone=time_zone)
+    return _days_of_existing_person(person_id, found)
 
 
 def _days_of_existing_person(person_id: int | None, found: Iterator[Day]) -> Generator[Day, None, None]:
@@ -179,48 +170,72 @@ def _days_of_existing_person(person_id: int | None, found: Iterator[Day]) -> Gen
 
 
 def positions(
-    caller: Caller, *, at: datetime, bounds: Bounds | None = None, **parameters: float | None
+    caller: Caller,
+    *,
+    at: datetime,
+    bounds: Bounds | None = None,
+    person_id: int | None = None,
+    **parameters: float | None,
 ) -> Generator[Ping, None, None]:
     """The newest location of each person in (at - max_age_s, at], ordered by person.
 
     For a person's token only their own. `parameters` are those of limits.POSITIONS; None means the default.
-    Raises PermissionDenied, OutOfBounds.
+    Raises PermissionDenied, OutOfBounds, UnknownPerson if the caller may not see this person's locations.
     """
-    own_id, complete = _own_id(caller), limits.complete(limits.POSITIONS, parameters)
-    return neighbours.locations().positions(at=at, bounds=bounds, person_id=own_id, **complete)
+    person_id, complete = _whose(caller, person_id), limits.complete(limits.POSITIONS, parameters)
+    return neighbours.locations().positions(at=at, bounds=bounds, person_id=person_id, **complete)
 
 
 def heat(
-    caller: Caller, *, start: datetime, end: datetime, **parameters: float | None
+    caller: Caller,
+    *,
+    start: datetime,
+    end: datetime,
+    person_id: int | None = None,
+    **parameters: float | None,
 ) -> Generator[HeatCell, None, None]:
     """The cells of a grid that have pings in [start, end), ordered by latitude, then longitude.
 
     For a person's token only their own pings count. `parameters` are those of limits.HEAT; None means the
-    default. Raises PermissionDenied, OutOfBounds.
+    default. Raises PermissionDenied, OutOfBounds, UnknownPerson if the caller may not see this person's
+    locations.
     """
-    own_id, complete = _own_id(caller), limits.complete(limits.HEAT, parameters)
+    person_id, complete = _whose(caller, person_id), limits.complete(limits.HEAT, parameters)
     _check_range(start, end, max_days=limits.MAX_HEAT_DAYS)
-    return neighbours.locations().heat(start=start, end=end, person_id=own_id, **complete)
+    return neighbours.locations().heat(start=start, end=end, person_id=person_id, **complete)
 
 
 def visits(
-    caller: Caller, *, areas: Sequence[Area], start: datetime, end: datetime, **parameters: float | None
+    caller: Caller,
+    *,
+    areas: Sequence[Area],
+    start: datetime,
+    end: datetime,
+    person_id: int | None = None,
+    **parameters: float | None,
 ) -> Generator[AreaVisits, None, None]:
     """The visits of each area in [start, end), ordered by the id of the area.
 
     For a person's token only their own. `parameters` are those of limits.VISITS; None means the default.
-    Raises PermissionDenied, OutOfBounds.
+    Raises PermissionDenied, OutOfBounds, UnknownPerson if the caller may not see this person's locations.
     """
-    own_id, complete = _own_id(caller), limits.complete(limits.VISITS, parameters)
+    person_id, complete = _whose(caller, person_id), limits.complete(limits.VISITS, parameters)
     _check_range(start, end)
-    return neighbours.locations().visits(areas=areas, start=start, end=end, person_id=own_id, **complete)
+    return neighbours.locations().visits(areas=areas, start=start, end=end, person_id=person_id, **complete)
 
 
-def _own_id(caller: Caller) -> int | None:
-    """The person whose locations the caller may see; None means everybody's. Raises PermissionDenied."""
+def _whose(caller: Caller, person_id: int | None) -> int | None:
+    """The person that a question is about, for a person's token always its own; None means everybody.
+
+    Raises PermissionDenied; UnknownPerson if the caller may not see this person's locations.
+    """
     if not caller.may(_MAY_READ):
         raise PermissionDenied
-    return caller.person_id
+    if person_id is None:
+        return caller.person_id
+    if not caller.speaks_for(person_id):
+        raise UnknownPerson(person_id)
+    return person_id
 
 
 def _check_range(start: datetime, end: datetime, *, max_days: int | None = None) -> None:
