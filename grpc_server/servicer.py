@@ -128,7 +128,8 @@ def _audited(what: str, parameters: dict[str, Any]) -> Iterator[None]:
     def note(outcome: grpc.StatusCode) -> None:
         person_id = parameters["person_id"]
         people = People() if person_id is None else People.of([person_id])
-        asked = Question(what, people, parameters.get("start"), parameters.get("end"), outcome.name)
+        start, end = (parameters.get(name, parameters.get("at")) for name in ("start", "end"))
+        asked = Question(what, people, start, end, outcome.name)
         callers.note(callers.current(), asked)
 
     try:

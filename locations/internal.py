@@ -101,5 +101,5 @@ class Verb(APIView):
             lambda _: rows,
             limit=None,
             to_wire=lambda block: [pack(row) for row in block],
-            key=lambda _: (),
+            key=None,
         )
