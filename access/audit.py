@@ -80,8 +80,8 @@ def note(request: HttpRequest | Request, status: int) -> None:
     question = Question(
         what=f"{plain.method} {match.url_name if match else ''}".strip(),
         people=getattr(plain, "audited_people", None) or People.of(_person_ids(plain, caller, query)),
-        start=_instant(query, "start", "start_date"),
-        end=_instant(query, "end", "end_date"),
+        start=_instant(query, "start", "start_date", "at"),
+        end=_instant(query, "end", "end_date", "at"),
         outcome=str(status),
     )
     callers.note(caller, question)

@@ -3,41 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import exceptions, serializers
 
-from connect.web.query_parameters import Cursor, Number, PagedQuery, RangeBound, check_order
+from connect.web.query_parameters import Cursor, PagedQuery, RangeBound, check_order
 from locations import limits
-from locations.serializers import LocationSerializer
-
-
-class _Number(Number):
-    """The field of a parameter of a question."""
-
-    def __init__(self, parameter: limits.Parameter):
-        self.parameter = parameter
-        # The default of a parameter that depends on the caller is known to the use case only.
-        depends = parameter.default != parameter.default_for(is_person=True)
-        options: dict[str, Any] = {"initial": parameter.example, "help_text": parameter.help_text}
-        if depends or parameter.default is None:
-            options["required"] = False
-        else:
-            options["default"] = parameter.default
-        if not parameter.excludes_minimum:
-            options["min_value"] = parameter.minimum
-        if not parameter.clamps:
-            options["max_value"] = parameter.maximum
-        super().__init__(**options)
-        if parameter.excludes_minimum:
-            bounds = {"minimum": parameter.minimum, "exclusiveMinimum": True, "maximum": parameter.maximum}
-            set_override(self, "field", {"type": "number", "format": "double", **bounds})
-
-    def to_internal_value(self, data: Any) -> float:
-        value = super().to_internal_value(data)
-        if self.parameter.excludes_minimum and value <= self.parameter.minimum:
-            raise exceptions.ValidationError(f"Must be more than {self.parameter.minimum:g}.")
-        return min(value, self.parameter.maximum) if self.parameter.clamps else value
+from locations.serializers import LocationSerializer, ParameterField
 
 
 class QuestionQuery(PagedQuery):
@@ -49,7 +20,7 @@ class QuestionQuery(PagedQuery):
 
     def get_fields(self) -> dict[str, serializers.Field]:
         fields = super().get_fields()
-        return fields | {each.rest_name: _Number(each) for each in self.parameters}
+        return fields | {each.rest_name: ParameterField(each) for each in self.parameters}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         check_order(self, attrs, "start_date", "end_date")

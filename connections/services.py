@@ -15,7 +15,6 @@ from connect import neighbours
 from connect.errors import OutOfBounds, UnknownPerson
 from locations import limits
 
-PERSONS_BATCH = 300  # ids per call of persons
 _MAY_ASK = READERS | PROCESSES
 
 Row = TypeVar("Row")
@@ -109,19 +108,3 @@ def _rows_of_existing_person(person_id: int, rows: Iterator[Row]) -> Generator[R
         yield row
     if empty and not neighbours.persons().get_many([person_id]):
         raise UnknownPerson(person_id)
-
-
-class PeopleCache:
-    """The other people of one answer. Each is fetched once, in batches, block by block of the rows."""
-
-    def __init__(self) -> None:
-        self._people: dict[int, dict[str, Any] | None] = {}
-
-    def load(self, rows: Iterable[Any]) -> dict[int, dict[str, Any] | None]:
-        """Fetches the people of these rows; returns all so far in wire form by id, None for a deleted one."""
-        new = sorted({row.person_id for row in rows} - self._people.keys())
-        for first in range(0, len(new), PERSONS_BATCH):
-            batch = new[first : first + PERSONS_BATCH]
-            found = neighbours.persons().get_many(batch)
-            self._people |= dict.fromkeys(batch) | {each.id: each.to_wire() for each in found.values()}
-        return self._people

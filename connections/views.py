@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from access.authentication import caller_of
 from access.callers import READERS, Kind
+from connect.people_cache import PeopleCache
 from connect.web.openapi import (
     DAVID,
     LINK_HEADER,
@@ -129,7 +130,7 @@ class Connections(APIView):
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         query = ConnectionsQuery.of(request)
-        cache = services.PeopleCache()
+        cache = PeopleCache()
 
         def to_wire(locations: list[Any]) -> list[dict[str, Any]]:
             people = cache.load(locations)
@@ -197,7 +198,7 @@ class Encounters(APIView):
     )
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         query = EncountersQuery.of(request)
-        cache = services.PeopleCache()
+        cache = PeopleCache()
 
         def to_wire(encounters: list[Any]) -> list[dict[str, Any]]:
             people = cache.load(encounters)

@@ -9,8 +9,15 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, serializers
 
 from connect.web.openapi import FINN
-from connect.web.query_parameters import Cursor, PagedQuery, RangeBound, StrictInteger, check_order
-from locations import pings
+from connect.web.query_parameters import (
+    Cursor,
+    Number,
+    PagedQuery,
+    RangeBound,
+    StrictInteger,
+    check_order,
+)
+from locations import limits, pings
 from locations.storage import Bounds
 
 
@@ -96,6 +103,40 @@ class BoundingBox(serializers.CharField):
             raise exceptions.ValidationError(str(fault)) from None
 
 
+class ParameterField(Number):
+    """The field of a parameter of a question."""
+
+    def __init__(self, parameter: limits.Parameter):
+        self.parameter = parameter
+        # The default of a parameter that depends on the caller is known to the use case only.
+        depends = parameter.default != parameter.default_for(is_person=True)
+        options: dict[str, Any] = {"initial": parameter.example, "help_text": parameter.help_text}
+        if depends or parameter.default is None:
+            options["required"] = False
+        else:
+            options["default"] = parameter.default
+        if not parameter.excludes_minimum:
+            options["min_value"] = parameter.minimum
+        if not parameter.clamps:
+            options["max_value"] = parameter.maximum
+        super().__init__(**options)
+        if parameter.excludes_minimum:
+            bounds = {"minimum": parameter.minimum, "exclusiveMinimum": True, "maximum": parameter.maximum}
+            set_override(self, "field", {"type": "number", "format": "double", **bounds})
+
+    def to_internal_value(self, data: Any) -> float:
+        value = super().to_internal_value(data)
+        if self.parameter.excludes_minimum and value <= self.parameter.minimum:
+            raise exceptions.ValidationError(f"Must be more than {self.parameter.minimum:g}.")
+        return min(value, self.parameter.maximum) if self.parameter.clamps else value
+
+
+BBOX = (
+    "west,south,east,north in WGS84 degrees, borders included; -180 to 180 and -90 to 90; west > east "
+    "crosses the antimeridian."
+)
+
+
 class LocationsQuery(PagedQuery):
     person_id = StrictInteger(
         required=False, initial=FINN["id"], help_text="Only locations of the person with this integer id."
@@ -105,10 +146,7 @@ class LocationsQuery(PagedQuery):
     bbox = BoundingBox(
         required=False,
         initial="13.3,52.4,13.5,52.6",
-        help_text=(
-            "west,south,east,north in WGS84 degrees, borders included; -180 to 180 and -90 to 90; west > "
-            "east crosses the antimeridian."
-        ),
+        help_text=BBOX,
     )
     order = serializers.ChoiceField(
         choices=["oldest", "newest"],

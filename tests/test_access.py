@@ -165,9 +165,30 @@ def of_one(person_id: int) -> dict[str, Any]:
     return {"person_id": person_id, "creation_time": moment, "latitude": 52.52, "longitude": 13.4}
 
 
+AROUND = bytes.fromhex(  # the WKB of a polygon: 13 to 14 degrees east, 52 to 53 north
+    "01030000000100000005000000"
+    "0000000000002a400000000000004a400000000000002c400000000000004a400000000000002c400000000000804a40"
+    "0000000000002a400000000000804a400000000000002a400000000000004a40"
+)
+
+
 def range_of_a_day(person_id: int) -> dict[str, Any]:
     (_, start), (_, end) = parse_id("1-1778457600000000"), parse_id("1-1778544000000000")  # type: ignore[misc]
     return {"person_id": person_id, "start": to_timestamp(start), "end": to_timestamp(end)}
+
+
+def about_presence(method: str, person_id: int) -> Any:
+    """The request of one of the four methods; without a person it is about everybody."""
+    day = {**range_of_a_day(1), "person_id": person_id or None}
+    match method:
+        case "ListDays":
+            return pb.ListDaysRequest(person_id=person_id or None)
+        case "ListPositions":
+            return pb.ListPositionsRequest(person_id=person_id or None, at=day["end"])
+        case "ListHeat":
+            return pb.ListHeatRequest(**day)
+        case _:
+            return pb.ListVisitsRequest(areas=[pb.Area(id=1, polygon=AROUND)], **day)
 
 
 @pytest.mark.parametrize(("call", "caller"), GRPC)
@@ -197,6 +218,8 @@ def test_grpc(event: Event, call: str, caller: str) -> None:
                 list(stub.FindConnections(pb.FindConnectionsRequest(**range_of_a_day(person_id)), **how))
             case "FindEncounters":
                 list(stub.FindEncounters(pb.FindEncountersRequest(**range_of_a_day(person_id)), **how))
+            case "ListDays" | "ListPositions" | "ListHeat" | "ListVisits":
+                list(getattr(stub, method)(about_presence(method, person_id), **how))
 
     assert event.grpc(caller, ask) == GRPC[call, caller]
 
@@ -222,6 +245,10 @@ def test_a_person_is_told_of_itself_and_of_those_whom_it_met(event: Event) -> No
 
     assert get("/api/caller")["person_id"] == own
     assert {one["person_id"] for one in get("/api/locations?limit=100")} == {own}
+    assert [one["day"] for one in get("/api/days")] == ["2026-05-11"]
+    [position] = get("/api/positions?at=2026-05-11T10:01:00Z")
+    assert position["person"]["id"] == position["location"]["person_id"] == own
+    assert [one["people"] for one in get("/api/heat?start=2026-05-11&end=2026-05-11")] == [1]
     for path in ("/api/persons", f"/api/persons?id={own}&id={other}", "/api/persons?search=Lee"):
         assert [one["id"] for one in get(path)] == [own], path
     assert get(f"/api/persons?id={other}") == get("/api/persons?search=Bo") == []

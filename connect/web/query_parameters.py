@@ -53,6 +53,25 @@ class RepeatableParameter(serializers.ListField):
             raise exceptions.ValidationError(list(dict.fromkeys(chain.from_iterable(each)))) from None
 
 
+def _parse_time(text: str) -> datetime:
+    """An instant of a query, where an unescaped `+` arrives as a space."""
+    lost_plus = _LOST_PLUS.fullmatch(text)
+    return parse_instant(f"{lost_plus[1]}+{lost_plus[2]}" if lost_plus else text)
+
+
+class Instant(serializers.DateTimeField):
+    """A date with a time of day."""
+
+    def __init__(self, *, example: Any, help_text: str):
+        super().__init__(initial=example, help_text=help_text)
+
+    def to_internal_value(self, value: Any) -> datetime:
+        try:
+            return _parse_time(str(value).strip())
+        except ValueError:
+            raise exceptions.ValidationError("Must be an instant such as 2020-08-18T10:37:06Z.") from None
+
+
 @extend_schema_field(
     {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}], "example": "2026-05-11"}
 )
@@ -78,9 +97,7 @@ class RangeBound(serializers.DateTimeField):
         text = str(value).strip()
         try:
             if not _DATE.fullmatch(text):
-                # An unescaped `+` arrives as a space.
-                lost_plus = _LOST_PLUS.fullmatch(text)
-                return parse_instant(f"{lost_plus[1]}+{lost_plus[2]}" if lost_plus else text)
+                return _parse_time(text)
             day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError:
             raise exceptions.ValidationError(

@@ -46,7 +46,7 @@ def answer(
     *,
     limit: int | None,
     to_wire: Callable[[list[T]], list[Any]],
-    key: Callable[[T], tuple[Any, ...]],
+    key: Callable[[T], tuple[Any, ...]] | None,
     prefetch: Callable[[list[T]], object] | None = None,
     block_size: int = BLOCK,
     audits_after_read: bool = False,
@@ -57,8 +57,8 @@ def answer(
     writes it afterwards, with the people that `to_wire` has passed to access.audit.
 
     `to_wire` converts a block of rows for the renderer. `prefetch` runs before it on several blocks together,
-    for lookups that are cheaper in bulk. `key` is the sort key of a row. Fewer rows than one block are sent
-    without streaming.
+    for lookups that are cheaper in bulk. `key` is the sort key of a row, or None for a path without pages.
+    Fewer rows than one block are sent without streaming.
     """
     if limit is None and isinstance(request.accepted_renderer, Page):
         limit = BROWSABLE_LIMIT
@@ -69,7 +69,9 @@ def answer(
         if not audits_after_read:
             audit.note(request, 200)
         if limit is not None:
-            return _page(request, list(rows), limit, to_wire, key)
+            page = list(islice(rows, limit + 1))
+            _close(rows)
+            return _page(request, page, limit, to_wire, key)
         block = list(islice(rows, block_size))
         # The lookups of the first block happen now, while the status can still be 503.
         try:
@@ -87,10 +89,10 @@ def _page(
     rows: list[T],
     limit: int,
     to_wire: Callable[[list[T]], list[Any]],
-    key: Callable[[T], tuple[Any, ...]],
+    key: Callable[[T], tuple[Any, ...]] | None,
 ) -> Response:
     response = Response(to_wire(rows[:limit]))
-    if len(rows) > limit:
+    if len(rows) > limit and key is not None:
         query = request.query_params.copy()
         query["limit"] = str(limit)
         query["after"] = Cursor.encode(key(rows[limit - 1]))
