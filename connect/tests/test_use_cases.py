@@ -18,6 +18,7 @@ APPS = [
     "phones",
     "privacy",
     "simulation",
+    "venue",
     "webapp",
 ]
 VERBS = {"submit", "get", "list_between", "connections", "encounters", "newest", "record", "record_prepared"}
@@ -26,6 +27,7 @@ VERBS = {"submit", "get", "list_between", "connections", "encounters", "newest",
 ALLOWED = {
     "locations/services.py": "the use cases",
     "connections/services.py": "the use cases",
+    "venue/services.py": "the use cases",
     "locations/internal.py": "the verbs for other processes of Connect; the path takes service tokens only",
     "locations/storage.py": "the verbs themselves",
     "locations/admin.py": "the admin site, for staff; the admin checks their permissions",
