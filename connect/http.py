@@ -92,6 +92,11 @@ def _request(
         response.drain_conn() if preload else response.close()
 
 
+def _encoded(headers: Mapping[str, str], body: Any) -> tuple[Mapping[str, str], bytes | None]:
+    """The headers and the bytes of a body, which may be None."""
+    return (headers, None) if body is None else ({**headers, **JSON}, orjson.dumps(body))
+
+
 def fetch(
     url: str,
     query: list[tuple[str, str]],
@@ -104,7 +109,7 @@ def fetch(
 
     A connection error, a read timeout or any status but 200 raises NeighbourUnavailable.
     """
-    extra_headers, payload = (headers, None) if body is None else ({**headers, **JSON}, orjson.dumps(body))
+    extra_headers, payload = _encoded(headers, body)
     with _request(
         url, query, read_timeout_s=read_timeout_s, preload=True, extra_headers=extra_headers, body=payload
     ) as response:
@@ -131,13 +136,19 @@ def send(url: str, payload: Any, *, read_timeout_s: float) -> None:
             raise NeighbourUnavailable(f"{url} answered {response.status}")
 
 
-def fetch_rows(url: str, query: list[tuple[str, str]]) -> Iterator[list[Any]]:
-    """The rows of a newline-delimited JSON response, as they arrive.
+def fetch_rows(url: str, query: list[tuple[str, str]], *, body: Any = None) -> Iterator[list[Any]]:
+    """The rows of a newline-delimited JSON response as they arrive. With a body it is a POST.
 
     The last line contains the row count. A response without it is incomplete: NeighbourUnavailable.
     """
+    extra_headers, payload = _encoded(NO_HEADERS, body)
     with _request(
-        url, query, read_timeout_s=ROWS_READ_TIMEOUT_S, preload=False, extra_headers=NO_HEADERS
+        url,
+        query,
+        read_timeout_s=ROWS_READ_TIMEOUT_S,
+        preload=False,
+        extra_headers=extra_headers,
+        body=payload,
     ) as response:
         if response.status == 413:
             raise QuestionTooLarge

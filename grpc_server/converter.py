@@ -1,7 +1,8 @@
 """Converts between protobuf messages and the apps' values, for server and client."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
 from math import fabs
 from typing import Any
 
@@ -10,8 +11,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from connect.wire_format import to_microseconds
 from grpc_server import locations_pb2 as pb
 from locations import pings
+from locations.bounds import Bounds
 from locations.limits import MAX_ACCURACY_M, MIN_ACCURACY_M
 from locations.pings import FIELDS, REQUIRED_FIELDS, SMALLEST_DEGREES, Ping, Refusal, Refused
+from locations.presence import AreaVisits, Day, HeatCell
 from locations.proximity import Encounter
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -213,4 +216,42 @@ def from_encounter(encounter: pb.Encounter) -> Encounter:
         encounter.latitude,
         encounter.longitude,
         encounter.nth,
+    )
+
+
+# --- days, heat, visits --------------------------------------------------------------------------
+
+
+def to_bounds(bounds: Bounds | None) -> pb.Bounds | None:
+    return pb.Bounds(**asdict(bounds)) if bounds else None
+
+
+def to_day(day: Day) -> pb.Day:
+    return pb.Day(day=day.day.isoformat(), first=to_timestamp(day.first), last=to_timestamp(day.last))
+
+
+def from_day(day: pb.Day) -> Day:
+    return Day(date.fromisoformat(day.day), from_timestamp(day.first), from_timestamp(day.last))
+
+
+def to_heat_cell(cell: HeatCell) -> pb.HeatCell:
+    return pb.HeatCell(**asdict(cell))
+
+
+def from_heat_cell(cell: pb.HeatCell) -> HeatCell:
+    return HeatCell(cell.latitude, cell.longitude, cell.person_minutes, cell.people)
+
+
+def to_area_visits(visits: AreaVisits) -> pb.AreaVisits:
+    return pb.AreaVisits(**asdict(visits))
+
+
+def from_area_visits(visits: pb.AreaVisits) -> AreaVisits:
+    return AreaVisits(
+        visits.area_id,
+        visits.people,
+        visits.visits,
+        visits.person_seconds,
+        visits.median_stay_s if visits.HasField("median_stay_s") else None,
+        visits.longest_stay_s if visits.HasField("longest_stay_s") else None,
     )

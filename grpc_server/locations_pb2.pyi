@@ -217,3 +217,121 @@ class EncounterKey(_message.Message):
     person_id: int
     nth: int
     def __init__(self, start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., person_id: _Optional[int] = ..., nth: _Optional[int] = ...) -> None: ...
+
+class ListDaysRequest(_message.Message):
+    __slots__ = ("person_id", "time_zone")
+    PERSON_ID_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    person_id: int
+    time_zone: str
+    def __init__(self, person_id: _Optional[int] = ..., time_zone: _Optional[str] = ...) -> None: ...
+
+class ListDaysResponse(_message.Message):
+    __slots__ = ("days",)
+    DAYS_FIELD_NUMBER: _ClassVar[int]
+    days: _containers.RepeatedCompositeFieldContainer[Day]
+    def __init__(self, days: _Optional[_Iterable[_Union[Day, _Mapping]]] = ...) -> None: ...
+
+class Day(_message.Message):
+    __slots__ = ("day", "first", "last")
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    day: str
+    first: _timestamp_pb2.Timestamp
+    last: _timestamp_pb2.Timestamp
+    def __init__(self, day: _Optional[str] = ..., first: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListPositionsRequest(_message.Message):
+    __slots__ = ("at", "max_age_s", "bounds", "person_id")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    MAX_AGE_S_FIELD_NUMBER: _ClassVar[int]
+    BOUNDS_FIELD_NUMBER: _ClassVar[int]
+    PERSON_ID_FIELD_NUMBER: _ClassVar[int]
+    at: _timestamp_pb2.Timestamp
+    max_age_s: float
+    bounds: Bounds
+    person_id: int
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_age_s: _Optional[float] = ..., bounds: _Optional[_Union[Bounds, _Mapping]] = ..., person_id: _Optional[int] = ...) -> None: ...
+
+class ListPositionsResponse(_message.Message):
+    __slots__ = ("locations",)
+    LOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    locations: _containers.RepeatedCompositeFieldContainer[Location]
+    def __init__(self, locations: _Optional[_Iterable[_Union[Location, _Mapping]]] = ...) -> None: ...
+
+class ListHeatRequest(_message.Message):
+    __slots__ = ("start", "end", "cell_m", "person_id")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    CELL_M_FIELD_NUMBER: _ClassVar[int]
+    PERSON_ID_FIELD_NUMBER: _ClassVar[int]
+    start: _timestamp_pb2.Timestamp
+    end: _timestamp_pb2.Timestamp
+    cell_m: float
+    person_id: int
+    def __init__(self, start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cell_m: _Optional[float] = ..., person_id: _Optional[int] = ...) -> None: ...
+
+class ListHeatResponse(_message.Message):
+    __slots__ = ("cells",)
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    cells: _containers.RepeatedCompositeFieldContainer[HeatCell]
+    def __init__(self, cells: _Optional[_Iterable[_Union[HeatCell, _Mapping]]] = ...) -> None: ...
+
+class HeatCell(_message.Message):
+    __slots__ = ("latitude", "longitude", "person_minutes", "people")
+    LATITUDE_FIELD_NUMBER: _ClassVar[int]
+    LONGITUDE_FIELD_NUMBER: _ClassVar[int]
+    PERSON_MINUTES_FIELD_NUMBER: _ClassVar[int]
+    PEOPLE_FIELD_NUMBER: _ClassVar[int]
+    latitude: float
+    longitude: float
+    person_minutes: int
+    people: int
+    def __init__(self, latitude: _Optional[float] = ..., longitude: _Optional[float] = ..., person_minutes: _Optional[int] = ..., people: _Optional[int] = ...) -> None: ...
+
+class ListVisitsRequest(_message.Message):
+    __slots__ = ("areas", "start", "end", "max_gap_s", "min_duration_s", "person_id")
+    AREAS_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    MAX_GAP_S_FIELD_NUMBER: _ClassVar[int]
+    MIN_DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    PERSON_ID_FIELD_NUMBER: _ClassVar[int]
+    areas: _containers.RepeatedCompositeFieldContainer[Area]
+    start: _timestamp_pb2.Timestamp
+    end: _timestamp_pb2.Timestamp
+    max_gap_s: float
+    min_duration_s: float
+    person_id: int
+    def __init__(self, areas: _Optional[_Iterable[_Union[Area, _Mapping]]] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_gap_s: _Optional[float] = ..., min_duration_s: _Optional[float] = ..., person_id: _Optional[int] = ...) -> None: ...
+
+class Area(_message.Message):
+    __slots__ = ("id", "polygon")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    POLYGON_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    polygon: bytes
+    def __init__(self, id: _Optional[int] = ..., polygon: _Optional[bytes] = ...) -> None: ...
+
+class ListVisitsResponse(_message.Message):
+    __slots__ = ("areas",)
+    AREAS_FIELD_NUMBER: _ClassVar[int]
+    areas: _containers.RepeatedCompositeFieldContainer[AreaVisits]
+    def __init__(self, areas: _Optional[_Iterable[_Union[AreaVisits, _Mapping]]] = ...) -> None: ...
+
+class AreaVisits(_message.Message):
+    __slots__ = ("area_id", "people", "visits", "person_seconds", "median_stay_s", "longest_stay_s")
+    AREA_ID_FIELD_NUMBER: _ClassVar[int]
+    PEOPLE_FIELD_NUMBER: _ClassVar[int]
+    VISITS_FIELD_NUMBER: _ClassVar[int]
+    PERSON_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MEDIAN_STAY_S_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_STAY_S_FIELD_NUMBER: _ClassVar[int]
+    area_id: int
+    people: int
+    visits: int
+    person_seconds: float
+    median_stay_s: float
+    longest_stay_s: float
+    def __init__(self, area_id: _Optional[int] = ..., people: _Optional[int] = ..., visits: _Optional[int] = ..., person_seconds: _Optional[float] = ..., median_stay_s: _Optional[float] = ..., longest_stay_s: _Optional[float] = ...) -> None: ...

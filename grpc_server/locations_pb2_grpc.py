@@ -64,6 +64,26 @@ class LocationServiceStub:
                 request_serializer=grpc__server_dot_locations__pb2.FindEncountersRequest.SerializeToString,
                 response_deserializer=grpc__server_dot_locations__pb2.FindEncountersResponse.FromString,
                 _registered_method=True)
+        self.ListDays = channel.unary_stream(
+                '/connect.locations.v1.LocationService/ListDays',
+                request_serializer=grpc__server_dot_locations__pb2.ListDaysRequest.SerializeToString,
+                response_deserializer=grpc__server_dot_locations__pb2.ListDaysResponse.FromString,
+                _registered_method=True)
+        self.ListPositions = channel.unary_stream(
+                '/connect.locations.v1.LocationService/ListPositions',
+                request_serializer=grpc__server_dot_locations__pb2.ListPositionsRequest.SerializeToString,
+                response_deserializer=grpc__server_dot_locations__pb2.ListPositionsResponse.FromString,
+                _registered_method=True)
+        self.ListHeat = channel.unary_stream(
+                '/connect.locations.v1.LocationService/ListHeat',
+                request_serializer=grpc__server_dot_locations__pb2.ListHeatRequest.SerializeToString,
+                response_deserializer=grpc__server_dot_locations__pb2.ListHeatResponse.FromString,
+                _registered_method=True)
+        self.ListVisits = channel.unary_stream(
+                '/connect.locations.v1.LocationService/ListVisits',
+                request_serializer=grpc__server_dot_locations__pb2.ListVisitsRequest.SerializeToString,
+                response_deserializer=grpc__server_dot_locations__pb2.ListVisitsResponse.FromString,
+                _registered_method=True)
 
 
 class LocationServiceServicer:
@@ -117,6 +137,35 @@ class LocationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDays(self, request, context):
+        """Streams the days that have locations, in order, with the times of their first and last location. Without a
+        person only findable people count; with a person's token only the person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPositions(self, request, context):
+        """Streams the newest location of each person in (at - max_age_s, at], ordered by person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHeat(self, request, context):
+        """Streams the cells of a grid that have locations in the range, ordered by latitude, then longitude.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVisits(self, request, context):
+        """Streams the visits of each area in the range, ordered by the id of the area.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LocationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -149,6 +198,26 @@ def add_LocationServiceServicer_to_server(servicer, server):
                     servicer.FindEncounters,
                     request_deserializer=grpc__server_dot_locations__pb2.FindEncountersRequest.FromString,
                     response_serializer=grpc__server_dot_locations__pb2.FindEncountersResponse.SerializeToString,
+            ),
+            'ListDays': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListDays,
+                    request_deserializer=grpc__server_dot_locations__pb2.ListDaysRequest.FromString,
+                    response_serializer=grpc__server_dot_locations__pb2.ListDaysResponse.SerializeToString,
+            ),
+            'ListPositions': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListPositions,
+                    request_deserializer=grpc__server_dot_locations__pb2.ListPositionsRequest.FromString,
+                    response_serializer=grpc__server_dot_locations__pb2.ListPositionsResponse.SerializeToString,
+            ),
+            'ListHeat': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListHeat,
+                    request_deserializer=grpc__server_dot_locations__pb2.ListHeatRequest.FromString,
+                    response_serializer=grpc__server_dot_locations__pb2.ListHeatResponse.SerializeToString,
+            ),
+            'ListVisits': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListVisits,
+                    request_deserializer=grpc__server_dot_locations__pb2.ListVisitsRequest.FromString,
+                    response_serializer=grpc__server_dot_locations__pb2.ListVisitsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -313,6 +382,114 @@ class LocationService:
             '/connect.locations.v1.LocationService/FindEncounters',
             grpc__server_dot_locations__pb2.FindEncountersRequest.SerializeToString,
             grpc__server_dot_locations__pb2.FindEncountersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/connect.locations.v1.LocationService/ListDays',
+            grpc__server_dot_locations__pb2.ListDaysRequest.SerializeToString,
+            grpc__server_dot_locations__pb2.ListDaysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPositions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/connect.locations.v1.LocationService/ListPositions',
+            grpc__server_dot_locations__pb2.ListPositionsRequest.SerializeToString,
+            grpc__server_dot_locations__pb2.ListPositionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeat(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/connect.locations.v1.LocationService/ListHeat',
+            grpc__server_dot_locations__pb2.ListHeatRequest.SerializeToString,
+            grpc__server_dot_locations__pb2.ListHeatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVisits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/connect.locations.v1.LocationService/ListVisits',
+            grpc__server_dot_locations__pb2.ListVisitsRequest.SerializeToString,
+            grpc__server_dot_locations__pb2.ListVisitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

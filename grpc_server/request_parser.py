@@ -12,6 +12,7 @@ from connect.web.query_parameters import MAX_LIMIT
 from grpc_server import locations_pb2 as pb
 from grpc_server.converter import from_timestamp
 from locations import limits
+from locations.areas import is_polygon
 from locations.pings import REQUIRED, Refused, parse_degrees
 from locations.storage import Bounds
 
@@ -58,6 +59,60 @@ def encounters(request: pb.FindEncountersRequest) -> dict[str, Any]:
     return fields.checked(parameters)
 
 
+def days(request: pb.ListDaysRequest) -> dict[str, Any]:
+    """The keywords of locations.services.days."""
+    fields = _Fields(request)
+    time_zone = fields.read("time_zone", str, required=False)
+    parameters = {"person_id": fields.integer("person_id"), "time_zone": time_zone or "UTC"}
+    return fields.checked(parameters)
+
+
+def positions(request: pb.ListPositionsRequest) -> dict[str, Any]:
+    """The keywords of locations.services.positions."""
+    fields = _Fields(request)
+    parameters = {
+        "person_id": fields.integer("person_id"),
+        "at": fields.read("at", from_timestamp),
+        "bounds": fields.nested("bounds", _bounds),
+        **fields.numbers(limits.POSITIONS),
+    }
+    return fields.checked(parameters)
+
+
+def heat(request: pb.ListHeatRequest) -> dict[str, Any]:
+    """The keywords of locations.services.heat."""
+    fields = _Fields(request)
+    start, end = fields.range(required=True)
+    parameters = {
+        "person_id": fields.integer("person_id"),
+        "start": start,
+        "end": end,
+        **fields.numbers(limits.HEAT),
+    }
+    return fields.checked(parameters)
+
+
+def visits(request: pb.ListVisitsRequest) -> dict[str, Any]:
+    """The keywords of locations.services.visits."""
+    fields = _Fields(request)
+    areas = [(area.id, area.polygon) for area in request.areas]
+    if not 1 <= len(areas) <= limits.MAX_AREAS:
+        fields.errors["areas"] = [f"Must be 1 to {limits.MAX_AREAS:,}."]
+    elif len({area_id for area_id, _ in areas}) < len(areas):
+        fields.errors["areas"] = ["Must have distinct ids."]
+    elif not all(is_polygon(polygon) for _, polygon in areas):
+        fields.errors["areas"] = ["Must be valid polygons in degrees of longitude and latitude, as WKB."]
+    start, end = fields.range(required=True)
+    parameters = {
+        "person_id": fields.integer("person_id"),
+        "areas": areas,
+        "start": start,
+        "end": end,
+        **fields.numbers(limits.VISITS),
+    }
+    return fields.checked(parameters)
+
+
 def _common_fields(fields: "_Fields", numbers: Iterable[limits.Parameter]) -> dict[str, Any]:
     """The fields that connections and encounters share, and the parameters of either."""
     start, end = fields.range(required=True)
@@ -68,7 +123,7 @@ def _common_fields(fields: "_Fields", numbers: Iterable[limits.Parameter]) -> di
         "start": start,
         "end": end,
         "limit": fields.limit(),
-        **{each.name: fields.read(each.name, each.parse, required=False) for each in numbers},
+        **fields.numbers(numbers),
     }
 
 
@@ -111,6 +166,9 @@ class _Fields:
         except ValueError as error:
             self.errors[name] = [str(error)]
             return None
+
+    def numbers(self, parameters: Iterable[limits.Parameter]) -> dict[str, float | None]:
+        return {each.name: self.read(each.name, each.parse, required=False) for each in parameters}
 
     def integer(self, name: str, *, required: bool = False) -> int | None:
         return self.read(name, int, required=required)

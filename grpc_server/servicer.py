@@ -1,6 +1,6 @@
 """The gRPC service of locations: turns requests into calls of the use cases."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -91,6 +91,35 @@ class LocationService(LocationServiceServicer):
                     max_accuracy_m=parameters["max_accuracy_m"],
                 )
 
+    def ListDays(self, request: pb.ListDaysRequest, context: Any) -> Rows[pb.ListDaysResponse]:
+        for batch in _answer("ListDays", services.days, request_parser.days(request)):
+            yield pb.ListDaysResponse(days=map(converter.to_day, batch))
+
+    def ListPositions(self, request: pb.ListPositionsRequest, context: Any) -> Rows[pb.ListPositionsResponse]:
+        for batch in _answer("ListPositions", services.positions, request_parser.positions(request)):
+            response = pb.ListPositionsResponse()
+            converter.add_locations(response.locations, batch, with_ids=True)
+            yield response
+
+    def ListHeat(self, request: pb.ListHeatRequest, context: Any) -> Rows[pb.ListHeatResponse]:
+        for batch in _answer("ListHeat", services.heat, request_parser.heat(request)):
+            yield pb.ListHeatResponse(cells=map(converter.to_heat_cell, batch))
+
+    def ListVisits(self, request: pb.ListVisitsRequest, context: Any) -> Rows[pb.ListVisitsResponse]:
+        for batch in _answer("ListVisits", services.visits, request_parser.visits(request)):
+            yield pb.ListVisitsResponse(areas=map(converter.to_area_visits, batch))
+
+
+def _answer(what: str, use_case: Callable[..., Rows[Row]], parameters: dict[str, Any]) -> Rows[list[Row]]:
+    """The rows of a use case in batches. A person's token asks about the person."""
+    if parameters["person_id"] is None:
+        parameters["person_id"] = callers.current().person_id
+    with _audited(what, parameters), _translated_errors():
+        found = use_case(callers.current(), **parameters)
+    with _translated_errors(), closing(found) as rows:
+        while batch := list(islice(rows, BLOCK)):
+            yield batch
+
 
 @contextmanager
 def _audited(what: str, parameters: dict[str, Any]) -> Iterator[None]:
@@ -162,6 +191,10 @@ _ALLOWED_KINDS = {
     "ListLocations": READERS | PROCESSES,
     "FindConnections": READERS | PROCESSES,
     "FindEncounters": READERS | PROCESSES,
+    "ListDays": READERS | PROCESSES,
+    "ListPositions": READERS | PROCESSES,
+    "ListHeat": READERS | PROCESSES,
+    "ListVisits": READERS | PROCESSES,
 }
 _SERVICE = pb.DESCRIPTOR.services_by_name["LocationService"]
 SERVICE = _SERVICE.full_name

@@ -1,6 +1,6 @@
 """Locations over HTTP (`LOCATIONS_URL=http:…`): the verbs of locations.storage, asked of another process."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ from django.conf import settings
 from connect import http
 from locations import internal_codec
 from locations.pings import COLUMNS, Ping
+from locations.presence import Area, AreaVisits, Day, HeatCell, may_exist
 from locations.proximity import Encounter
 from locations.storage import MAX_ID, Bounds
 
@@ -81,6 +82,50 @@ def encounters(
     if plausible_only:
         question["plausible_only"] = True
     return _ask("encounters", internal_codec.unpack_encounter, question | parameters)
+
+
+def days(*, person_id: int | None = None, time_zone: str = "UTC") -> Iterator[Day]:
+    """The days of an IANA time zone that have pings, in order."""
+    return _ask("days", internal_codec.unpack_day, {"person_id": person_id, "time_zone": time_zone})
+
+
+def positions(
+    *, at: datetime, max_age_s: float, bounds: Bounds | None = None, person_id: int | None = None
+) -> Iterator[Ping]:
+    """The newest location of each person in (at - max_age_s, at], ordered by person."""
+    question = {"at": at, "max_age_s": max_age_s, "bounds": bounds, "person_id": person_id}
+    return _ask("positions", internal_codec.unpack_ping, question)
+
+
+def heat(
+    *, start: datetime, end: datetime, cell_m: float, person_id: int | None = None
+) -> Iterator[HeatCell]:
+    """The cells that have pings in [start, end), ordered by latitude, then longitude."""
+    question = {"start": start, "end": end, "cell_m": cell_m, "person_id": person_id}
+    return _ask("heat", internal_codec.unpack_heat_cell, question)
+
+
+def visits(
+    *,
+    areas: Sequence[Area],
+    start: datetime,
+    end: datetime,
+    max_gap_s: float,
+    min_duration_s: float,
+    person_id: int | None = None,
+) -> Iterator[AreaVisits]:
+    """The visits of each area in [start, end), ordered by the id of the area."""
+    question = {
+        "areas": areas,
+        "start": start,
+        "end": end,
+        "max_gap_s": max_gap_s,
+        "min_duration_s": min_duration_s,
+        "person_id": person_id if may_exist(person_id) else 0,
+    }
+    body = internal_codec.pack(question)  # the areas may be too long for a URL
+    for row in http.fetch_rows(f"{settings.LOCATIONS_URL}/internal/locations/visits", [], body=body):
+        yield internal_codec.unpack_area_visits(row)
 
 
 def _ask(verb: str, unpack: Callable[[internal_codec.Row], Item], question: dict[str, Any]) -> Iterator[Item]:

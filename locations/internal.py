@@ -1,7 +1,8 @@
 """Locations for other processes over HTTP, on /internal/ paths that no proxy route reaches.
 
 `/internal/locations/VERB?question={…}&ping_fields=5`: the verbs of locations.storage, for
-locations.http_client only. `ping_fields` is the number of fields of a ping that the client knows.
+locations.http_client only. `ping_fields` is the number of fields of a ping that the client knows. A question
+that may be too long for a URL is the body of a POST.
 
 Answers are newline-delimited JSON. Each row is an array of exact values; the last line has the number of
 rows, so that the client detects a truncated answer.
@@ -59,22 +60,32 @@ _VERBS: dict[str, tuple[Callable[..., Iterator[Any]], Callable[[Any], internal_c
     "list_between": (storage.list_between, internal_codec.pack_ping),
     "connections": (storage.connections, internal_codec.pack_ping),
     "encounters": (storage.encounters, internal_codec.pack_encounter),
+    "days": (storage.days, internal_codec.pack_day),
+    "positions": (storage.positions, internal_codec.pack_ping),
+    "heat": (storage.heat, internal_codec.pack_heat_cell),
+    "visits": (storage.visits, internal_codec.pack_area_visits),
 }
 
 
 class Verb(APIView):
     """The answer of one verb of locations.storage."""
 
-    callers = {"GET": PROCESSES}
+    callers = {"GET": PROCESSES, "POST": PROCESSES}
     renderer_classes = [Lines]
     schema = None  # not part of the public API
 
     def get(self, request: Request, verb: str) -> HttpResponseBase:
+        return self._answer(request, verb, lambda: orjson.loads(request.query_params["question"]))
+
+    def post(self, request: Request, verb: str) -> HttpResponseBase:
+        return self._answer(request, verb, lambda: request.data)
+
+    def _answer(self, request: Request, verb: str, packed: Callable[[], Any]) -> HttpResponseBase:
         if verb not in _VERBS:
             raise exceptions.NotFound
         fetch, pack = _VERBS[verb]
         try:
-            question = internal_codec.unpack(orjson.loads(request.query_params["question"]))
+            question = internal_codec.unpack(packed())
             if pack is internal_codec.pack_ping:
                 known = request.query_params.get("ping_fields", internal_codec.FIRST_FIELDS)
                 pack = partial(internal_codec.pack_ping, fields=int(known))

@@ -1,12 +1,13 @@
 """Lossless JSON of questions and rows between processes: times in microseconds, doubles unrounded."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import asdict, astuple
+from datetime import date, datetime
 from typing import Any
 
 from connect.wire_format import from_microseconds, to_microseconds
 from locations.pings import COLUMNS, Ping
+from locations.presence import AreaVisits, Day, HeatCell
 from locations.proximity import Encounter
 from locations.storage import Bounds
 
@@ -26,7 +27,7 @@ def pack(question: Mapping[str, Any]) -> dict[str, Any]:
 def unpack(packed: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of pack. Raises ValueError, TypeError or OverflowError for invalid input."""
     question = dict(packed)
-    for name in ("start", "end", "creation_time"):
+    for name in ("start", "end", "creation_time", "at"):
         if name in question:
             question[name] = from_microseconds(question[name])
     if "after" in question:
@@ -34,6 +35,8 @@ def unpack(packed: Mapping[str, Any]) -> dict[str, Any]:
         question["after"] = (from_microseconds(first), *others)
     if "bounds" in question:
         question["bounds"] = Bounds(**question["bounds"])
+    if "areas" in question:
+        question["areas"] = [(area_id, bytes.fromhex(polygon)) for area_id, polygon in question["areas"]]
     return question
 
 
@@ -77,9 +80,35 @@ def unpack_encounter(row: Row) -> Encounter:
     return Encounter(person_id, from_microseconds(start), from_microseconds(end), *others)
 
 
+def pack_day(day: Day) -> Row:
+    return [day.day.isoformat(), to_microseconds(day.first), to_microseconds(day.last)]
+
+
+def unpack_day(row: Row) -> Day:
+    return Day(date.fromisoformat(row[0]), *map(from_microseconds, row[1:]))
+
+
+def pack_heat_cell(cell: HeatCell) -> Row:
+    return [*astuple(cell)]
+
+
+def unpack_heat_cell(row: Row) -> HeatCell:
+    return HeatCell(*row)
+
+
+def pack_area_visits(visits: AreaVisits) -> Row:
+    return [*astuple(visits)]
+
+
+def unpack_area_visits(row: Row) -> AreaVisits:
+    return AreaVisits(*row)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return to_microseconds(value)
     if isinstance(value, list | tuple | set):
         return [_plain(each) for each in value]
+    if isinstance(value, bytes):
+        return value.hex()
     return value

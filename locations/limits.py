@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
+from zoneinfo import available_timezones
 
 from django.conf import settings
 
@@ -34,12 +36,13 @@ class Parameter:
     person_maximum: float | None = None
     excludes_minimum: bool = False
     clamps: bool = False  # a larger value means the maximum
+    has_unit_in_rest: bool = False
     without: str = ""  # what happens without it, if there is no default
     example: float = 1
 
     @property
     def rest_name(self) -> str:
-        return self.name.rpartition("_")[0]
+        return self.name if self.has_unit_in_rest else self.name.rpartition("_")[0]
 
     def bounds(self, *, is_person: bool) -> tuple[float, float]:
         if not is_person:
@@ -151,6 +154,45 @@ CONNECTIONS = (
     MAX_ACCURACY,
 )
 
+MAX_AGE = Parameter(
+    "max_age_s",
+    "Maximum age of a position in seconds",
+    maximum=3_600,
+    default=120.0,
+    example=120,
+    excludes_minimum=True,
+)
+CELL = Parameter(
+    "cell_m",
+    "Height and width of a cell in metres",
+    minimum=1,
+    maximum=1_000,
+    default=5.0,
+    example=5,
+    has_unit_in_rest=True,
+)
+POSITIONS = (MAX_AGE,)
+HEAT = (CELL,)
+VISITS = (
+    Parameter(
+        "max_gap_s",
+        "Maximum time between two pings of a visit in seconds",
+        maximum=86_400,
+        default=120.0,
+        example=120,
+    ),
+    Parameter(
+        "min_duration_s",
+        "Minimum duration in seconds; shorter visits are left out",
+        maximum=10_000_000_000,
+        default=60.0,
+        example=60,
+        clamps=True,
+    ),
+)
+MAX_HEAT_DAYS = 31
+MAX_AREAS = 10_000  # of a question about visits
+
 
 def complete(
     parameters: Iterable[Parameter], asked: Mapping[str, float | None], *, is_person: bool = False
@@ -174,9 +216,23 @@ def complete(
     return values
 
 
-def range_error(start: datetime, end: datetime) -> str:
-    """The error text for a range longer than MAX_RANGE_DAYS; empty if it is not. 0 days mean no limit."""
-    max_days = settings.MAX_RANGE_DAYS
+def range_error(start: datetime, end: datetime, *, max_days: int | None = None) -> str:
+    """The error text for a range longer than `max_days`; empty if it is not. 0 days mean no limit.
+
+    The default is the setting MAX_RANGE_DAYS.
+    """
+    if max_days is None:
+        max_days = settings.MAX_RANGE_DAYS
     if not max_days or end - start <= timedelta(days=max_days):
         return ""
     return f"Must be at most {max_days} days after the start."
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def time_zone_error(name: str) -> str:
+    """The error text for a name that is not in the IANA time zone database; empty if it is."""
+    return "" if name in _time_zones() else "Must be an IANA time zone such as Europe/Berlin."

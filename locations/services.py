@@ -5,7 +5,7 @@ connect/tests/test_use_cases.py lists the few modules that may do that.
 """
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -15,9 +15,10 @@ from django.core.exceptions import PermissionDenied
 
 from access.callers import PROCESSES, READERS, SENDERS, Caller, Kind
 from connect import neighbours
-from connect.errors import NeighbourUnavailable, UnknownPerson
-from locations import quota
+from connect.errors import NeighbourUnavailable, OutOfBounds, UnknownPerson
+from locations import limits, quota
 from locations.pings import Ping, Refusal, unknown_person
+from locations.presence import Area, AreaVisits, Day, HeatCell
 from locations.storage import Bounds, Receipt
 
 _MAY_SEND = SENDERS | PROCESSES
@@ -129,12 +130,7 @@ def list_between(
     For a person's token only their own. Raises PermissionDenied; UnknownPerson if the caller may not see this
     person's locations.
     """
-    if not caller.may(_MAY_READ):
-        raise PermissionDenied
-    if person_id is None:
-        person_id = caller.person_id
-    if person_id is not None and not caller.speaks_for(person_id):
-        raise UnknownPerson(person_id)
+    person_id = _whose(caller, person_id)
     return neighbours.locations().list_between(
         person_id=person_id,
         start=start,
@@ -144,3 +140,104 @@ def list_between(
         limit=limit,
         newest_first=newest_first,
     )
+
+
+def days(
+    caller: Caller, *, person_id: int | None = None, time_zone: str = "UTC"
+) -> Generator[Day, None, None]:
+    """The days of an IANA time zone that have pings, in order; for a person's token the days of their own.
+
+    Raises PermissionDenied, OutOfBounds for an unknown time zone, UnknownPerson.
+    """
+    person_id = _whose(caller, person_id)
+    if error := limits.time_zone_error(time_zone):
+        raise OutOfBounds({"time_zone": [error]})
+    found = neighbours.locations().days(person_id=person_id, time_zone=time_zone)
+    return _days_of_existing_person(person_id, found)
+
+
+def _days_of_existing_person(person_id: int | None, found: Iterator[Day]) -> Generator[Day, None, None]:
+    """The days. If there are none, checks the person: raises UnknownPerson if they do not exist.
+
+    No query is made before the first day is requested: the audit log records the question first.
+    """
+    empty = True
+    for day in found:
+        empty = False
+        yield day
+    if empty and person_id is not None and not neighbours.persons().get_many([person_id]):
+        raise UnknownPerson(person_id)
+
+
+def positions(
+    caller: Caller,
+    *,
+    at: datetime,
+    bounds: Bounds | None = None,
+    person_id: int | None = None,
+    **parameters: float | None,
+) -> Generator[Ping, None, None]:
+    """The newest location of each person in (at - max_age_s, at], ordered by person.
+
+    For a person's token only their own. `parameters` are those of limits.POSITIONS; None means the default.
+    Raises PermissionDenied, OutOfBounds, UnknownPerson if the caller may not see this person's locations.
+    """
+    person_id, complete = _whose(caller, person_id), limits.complete(limits.POSITIONS, parameters)
+    return neighbours.locations().positions(at=at, bounds=bounds, person_id=person_id, **complete)
+
+
+def heat(
+    caller: Caller,
+    *,
+    start: datetime,
+    end: datetime,
+    person_id: int | None = None,
+    **parameters: float | None,
+) -> Generator[HeatCell, None, None]:
+    """The cells of a grid that have pings in [start, end), ordered by latitude, then longitude.
+
+    For a person's token only their own pings count. `parameters` are those of limits.HEAT; None means the
+    default. Raises PermissionDenied, OutOfBounds, UnknownPerson if the caller may not see this person's
+    locations.
+    """
+    person_id, complete = _whose(caller, person_id), limits.complete(limits.HEAT, parameters)
+    _check_range(start, end, max_days=limits.MAX_HEAT_DAYS)
+    return neighbours.locations().heat(start=start, end=end, person_id=person_id, **complete)
+
+
+def visits(
+    caller: Caller,
+    *,
+    areas: Sequence[Area],
+    start: datetime,
+    end: datetime,
+    person_id: int | None = None,
+    **parameters: float | None,
+) -> Generator[AreaVisits, None, None]:
+    """The visits of each area in [start, end), ordered by the id of the area.
+
+    For a person's token only their own. `parameters` are those of limits.VISITS; None means the default.
+    Raises PermissionDenied, OutOfBounds, UnknownPerson if the caller may not see this person's locations.
+    """
+    person_id, complete = _whose(caller, person_id), limits.complete(limits.VISITS, parameters)
+    _check_range(start, end)
+    return neighbours.locations().visits(areas=areas, start=start, end=end, person_id=person_id, **complete)
+
+
+def _whose(caller: Caller, person_id: int | None) -> int | None:
+    """The person that a question is about, for a person's token always its own; None means everybody.
+
+    Raises PermissionDenied; UnknownPerson if the caller may not see this person's locations.
+    """
+    if not caller.may(_MAY_READ):
+        raise PermissionDenied
+    if person_id is None:
+        return caller.person_id
+    if not caller.speaks_for(person_id):
+        raise UnknownPerson(person_id)
+    return person_id
+
+
+def _check_range(start: datetime, end: datetime, *, max_days: int | None = None) -> None:
+    if error := limits.range_error(start, end, max_days=max_days):
+        raise OutOfBounds({"end": [error]})

@@ -9,9 +9,11 @@ from django.db import IntegrityError, connection, transaction
 
 from connect.database import stream_blocks
 from locations import bulk_insert, partitions, person_rows
+from locations.bounds import Bounds
 from locations.models import Location
 from locations.person_rows import MAX_ID
 from locations.pings import COLUMNS, Ping, Refusal, unknown_person
+from locations.presence import days, heat, positions, visits
 from locations.proximity import connections, encounters
 
 __all__ = [
@@ -20,13 +22,17 @@ __all__ = [
     "Prepared",
     "Receipt",
     "connections",
+    "days",
     "encounters",
     "get",
+    "heat",
     "list_between",
+    "positions",
     "prepare",
     "record",
     "record_prepared",
     "submit",
+    "visits",
 ]
 
 
@@ -36,20 +42,6 @@ class Receipt:
 
     stored: int | None
     refused: list[Refusal] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """west, south, east and north in degrees, borders included; west > east crosses the 180th meridian."""
-
-    west: float
-    south: float
-    east: float
-    north: float
-
-    def __post_init__(self) -> None:
-        if self.south > self.north:
-            raise ValueError("The south must not be north of the north.")
 
 
 # --- writing -------------------------------------------------------------------------------------

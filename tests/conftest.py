@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 from xdist.scheduler import LoadScopeScheduling
 
+from grpc_server import client as grpc_client
+from grpc_server.tests.process import LocationProcess
+from locations import http_client, storage
 from tests.browser import a_browser, a_page
+from tests.gunicorn_server import Server
 from tests.system import API, APP, STAGES, System, a_system
 
 # Which tests use which shared system. One worker of pytest-xdist gets all tests of a system.
@@ -119,3 +124,30 @@ def page(browser: Browser, origins: set[str]) -> Iterator[Page]:
     """In Berlin, two hours before UTC at the time of the event."""
     with a_page(browser, origins) as page:
         yield page
+
+
+# --- one contract, several implementations -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def http_process(django_db_setup: None) -> Iterator[Server]:
+    with Server(SERVED_APPS="locations,internal", WEB_WORKERS="1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def grpc_process(django_db_setup: None) -> Iterator[LocationProcess]:
+    with LocationProcess() as running:
+        yield running
+
+
+@pytest.fixture(params=["local", "http", "grpc"])
+def locations(request: pytest.FixtureRequest, settings: Any) -> ModuleType:
+    """Each implementation of LOCATIONS_URL."""
+    if request.param == "http":
+        settings.LOCATIONS_URL = request.getfixturevalue("http_process").url("")
+        return http_client
+    if request.param == "grpc":
+        settings.LOCATIONS_URL = request.getfixturevalue("grpc_process").url
+        return grpc_client
+    return storage

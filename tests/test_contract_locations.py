@@ -19,13 +19,12 @@ from consumers import producer as kafka_producer
 from consumers.lag import Observer
 from consumers.writer import Writer
 from grpc_server import client as grpc_client
-from grpc_server.tests.process import LocationProcess
 from locations import http_client, storage
 from locations.pings import EARLIEST, LATEST, Ping
 from locations.proximity import Encounter
 from locations.storage import Bounds, Receipt
 from persons.models import Person
-from tests.gunicorn_server import Server, until
+from tests.gunicorn_server import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,29 +32,6 @@ NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
 DAY = {"start": NOON - timedelta(hours=12), "end": NOON + timedelta(hours=12)}
 NEAR = DAY | {"distance_m": 5.0}
 MET = NEAR | {"within_s": 60.0, "max_gap_s": 75.0}
-
-
-@pytest.fixture(scope="module")
-def http_process(django_db_setup: None) -> Iterator[Server]:
-    with Server(SERVED_APPS="locations,internal", WEB_WORKERS="1") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def grpc_process(django_db_setup: None) -> Iterator[LocationProcess]:
-    with LocationProcess() as running:
-        yield running
-
-
-@pytest.fixture(params=["local", "http", "grpc"])
-def locations(request: pytest.FixtureRequest, settings: Any) -> ModuleType:
-    if request.param == "http":
-        settings.LOCATIONS_URL = request.getfixturevalue("http_process").url("")
-        return http_client
-    if request.param == "grpc":
-        settings.LOCATIONS_URL = request.getfixturevalue("grpc_process").url
-        return grpc_client
-    return storage
 
 
 @pytest.fixture(params=["local", "grpc", "kafka"])

@@ -21,7 +21,21 @@ APPS = [
     "venue",
     "webapp",
 ]
-VERBS = {"submit", "get", "list_between", "connections", "encounters", "newest", "record", "record_prepared"}
+VERBS = {
+    "submit",
+    "get",
+    "list_between",
+    "connections",
+    "encounters",
+    "days",
+    "positions",
+    "heat",
+    "visits",
+    "newest",
+    "record",
+    "record_prepared",
+}
+BEHIND_THE_SEAM = {"storage", "proximity", "presence"}
 
 # Modules that may call the seam's pings() and locations() or the functions behind them, and why.
 ALLOWED = {
@@ -57,17 +71,15 @@ def bypasses(code: ast.AST) -> Iterator[str]:
                 yield from (
                     f"{module}.{name.name}" for name in node.names if name.name in ("pings", "locations")
                 )
-            case ast.ImportFrom(module="locations.storage" | "locations.proximity" as module):
+            case ast.ImportFrom(module=module) if module in {f"locations.{each}" for each in BEHIND_THE_SEAM}:
                 yield from (f"{module}.{name.name}" for name in node.names if name.name in VERBS)
             case ast.ImportFrom(module="locations"):
-                yield from (
-                    f"locations.{name.name}" for name in node.names if name.name in ("storage", "proximity")
-                )
+                yield from (f"locations.{name.name}" for name in node.names if name.name in BEHIND_THE_SEAM)
             case ast.Import():
                 yield from (
                     name.name
                     for name in node.names
-                    if name.name in ("connect.neighbours", "locations.storage", "locations.proximity")
+                    if name.name in {"connect.neighbours", *(f"locations.{each}" for each in BEHIND_THE_SEAM)}
                 )
 
 
@@ -88,6 +100,7 @@ def test_only_use_cases_call_the_seam_for_pings_and_locations() -> None:
         "ask = neighbours.locations",
         "from connect.neighbours import pings as alias",
         "from locations.storage import record",
+        "from locations.presence import visits",
         "from locations import storage",
         "import locations.proximity",
     ],

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from connect import request_context
 from connect.errors import NeighbourUnavailable
-from grpc_server import client, converter
+from grpc_server import client, converter, transport
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceServicer, add_LocationServiceServicer_to_server
 from grpc_server.tests.conftest import NOON, sessions
@@ -141,9 +141,9 @@ def test_a_page_and_its_look_ahead_row_are_one_call(
     storage.record([Ping(2, NOON, 1.0, 2.0)])
     ever = {"start": datetime(1990, 1, 1, tzinfo=UTC), "end": datetime(2030, 1, 1, tzinfo=UTC)}
     calls: list[str] = []
-    answer = client._stream_once
+    answer = transport.stream_once
     monkeypatch.setattr(
-        client, "_stream_once", lambda method, *how: calls.append(method) or answer(method, *how)
+        transport, "stream_once", lambda method, *how: calls.append(method) or answer(method, *how)
     )
 
     for size in (10_000, 10_001):
@@ -161,8 +161,8 @@ def test_closing_a_stream_cancels_its_statement(url: str, many_locations: int):
 
 
 def test_a_process_has_one_channel_per_address(url: str):
-    assert client._client(url) is client._client(url)
-    assert {pid for pid, _ in client._clients} == {os.getpid()}
+    assert transport.client(url) is transport.client(url)
+    assert {pid for pid, _ in transport._clients} == {os.getpid()}
 
 
 @pytest.mark.parametrize("url", ["grpc:", "grpc://", "grpc://locations", "grpc://locations:port"])

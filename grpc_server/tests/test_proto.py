@@ -34,6 +34,18 @@ NUMBERS = {
     "FindEncountersResponse": "encounters plausible_only max_accuracy_m",
     "Encounter": "person_id start end duration_s pings min_distance_m latitude longitude nth",
     "EncounterKey": "start person_id nth",
+    "ListDaysRequest": "person_id time_zone",
+    "ListDaysResponse": "days",
+    "Day": "day first last",
+    "ListPositionsRequest": "at max_age_s bounds person_id",
+    "ListPositionsResponse": "locations",
+    "ListHeatRequest": "start end cell_m person_id",
+    "ListHeatResponse": "cells",
+    "HeatCell": "latitude longitude person_minutes people",
+    "ListVisitsRequest": "areas start end max_gap_s min_duration_s person_id",
+    "Area": "id polygon",
+    "ListVisitsResponse": "areas",
+    "AreaVisits": "area_id people visits person_seconds median_stay_s longest_stay_s",
 }
 
 

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from access.certificates import Authority
 from connect.errors import NeighbourUnavailable
-from grpc_server import client
+from grpc_server import client, transport
 from grpc_server import locations_pb2 as pb
 from grpc_server.locations_pb2_grpc import LocationServiceStub
 from grpc_server.tests.conftest import NOON, location
@@ -37,7 +37,7 @@ def secure_server(django_db_setup: None, authority: Authority) -> Iterator[Locat
 
 @pytest.fixture(autouse=True)
 def no_cached_channels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_clients", {})
+    monkeypatch.setattr(transport, "_clients", {})
 
 
 def port(server: LocationProcess) -> int:

@@ -1,0 +1,205 @@
+"""The SQL statements of locations.presence."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from locations import person_rows
+from locations.bounds import Bounds
+from locations.pings import COLUMNS
+
+Statement = tuple[str, dict[str, Any]]
+
+# The grid of the heat map. The earth is a sphere here: a cell is at most 0.6 % higher or wider than asked.
+METRES_PER_DEGREE = 6_371_008.8 * 3.141592653589793 / 180
+
+_SIDE = 64  # cells of the grid of visits_sql in each direction
+
+_LOCATION = ", ".join(COLUMNS)
+_IN_RANGE = "creation_time >= %(start)s AND creation_time < %(end)s"
+
+
+def _whose(person_id: int | None) -> str:
+    """The condition on the pings that count."""
+    return person_rows.is_findable("person_id") if person_id is None else "person_id = %(person_id)s"
+
+
+def days_sql(*, person_id: int | None, time_zone: str) -> Statement:
+    """Two lookups in an index for each day: the first ping at or after its begin, the last before its end.
+
+    The begin of the next day is computed from the local midnight. A midnight that does not exist means the
+    time of the transition. Of a midnight that exists twice PostgreSQL takes the second; the time that repeats
+    is subtracted.
+    """
+    sql = f"""
+WITH RECURSIVE days AS (
+    SELECT NULL::timestamptz AS first, '-infinity'::timestamptz AS next
+    UNION ALL
+    SELECT ping.first, begins - greatest(interval '0', (begins - interval '1 microsecond')
+                                AT TIME ZONE %(time_zone)s + interval '1 microsecond' - midnight)
+      FROM days
+     CROSS JOIN LATERAL (
+        SELECT creation_time AS first FROM locations_location
+         WHERE {_whose(person_id)} AND creation_time >= days.next ORDER BY creation_time LIMIT 1
+     ) AS ping
+     CROSS JOIN LATERAL (
+        SELECT date_trunc('day', ping.first AT TIME ZONE %(time_zone)s) + interval '1 day' AS midnight
+     ) AS local
+     CROSS JOIN LATERAL (SELECT midnight AT TIME ZONE %(time_zone)s AS begins) AS next
+)
+SELECT (first AT TIME ZONE %(time_zone)s)::date, first, last
+  FROM days CROSS JOIN LATERAL (
+    SELECT creation_time AS last FROM locations_location
+     WHERE {_whose(person_id)} AND creation_time >= first AND creation_time < next
+     ORDER BY creation_time DESC LIMIT 1
+ ) AS ping
+ ORDER BY first"""
+    return sql, {"person_id": person_id, "time_zone": time_zone}
+
+
+def positions_sql(
+    *, at: datetime, max_age_s: float, bounds: Bounds | None, person_id: int | None
+) -> Statement:
+    """The times come from an index alone; the positions of these pings are then looked up by primary key."""
+    values: dict[str, Any] = {"person_id": person_id, "at": at, "after": at - timedelta(seconds=max_age_s)}
+    if bounds is not None:
+        values |= {"west": bounds.west, "south": bounds.south, "east": bounds.east, "north": bounds.north}
+    sql = f"""
+WITH newest AS MATERIALIZED (
+    SELECT person_id, max(creation_time) AS creation_time FROM locations_location
+     WHERE {_whose(person_id)} AND creation_time > %(after)s AND creation_time <= %(at)s
+     GROUP BY person_id
+)
+SELECT {_LOCATION} FROM newest JOIN locations_location AS location USING (person_id, creation_time)
+ WHERE location.creation_time > %(after)s AND location.creation_time <= %(at)s
+       {f"AND {bounds.condition}" if bounds else ""}
+ ORDER BY person_id"""
+    return sql, values
+
+
+def heat_sql(*, start: datetime, end: datetime, cell_m: float, person_id: int | None) -> Statement:
+    """Each ping becomes a cell and a minute; these are grouped by person and minute, by person, and by cell.
+
+    The grid has a whole number of rows from pole to pole, and each row a whole number of columns from -180 to
+    180 degrees. A row is `cell_m` high, and a cell `cell_m` wide at the middle of its row.
+    """
+    rows = max(1, round(180 * METRES_PER_DEGREE / cell_m))
+    values = {
+        "person_id": person_id,
+        "start": start,
+        "end": end,
+        "rows": rows,
+        "height": 180 / rows,
+        "columns_at_equator": 360 * METRES_PER_DEGREE / cell_m,
+    }
+    sql = f"""
+WITH minutes AS (
+    SELECT person_id, nth_row, columns,
+           mod(floor((longitude + 180) / 360 * columns)::bigint, columns) AS nth_column
+      FROM locations_location
+     CROSS JOIN LATERAL (
+        SELECT least(floor((latitude + 90) / %(height)s)::bigint, %(rows)s - 1) AS nth_row
+     ) AS row
+     CROSS JOIN LATERAL (SELECT radians((nth_row + 0.5::float8) * %(height)s - 90) AS middle) AS line
+     CROSS JOIN LATERAL (
+        SELECT greatest(1, round(%(columns_at_equator)s * cos(middle)))::bigint AS columns
+     ) AS size
+     WHERE {_whose(person_id)} AND {_IN_RANGE}
+     GROUP BY person_id, nth_row, columns, nth_column, date_trunc('minute', creation_time)
+),
+people AS (
+    SELECT nth_row, columns, nth_column, count(*) AS minutes
+      FROM minutes GROUP BY person_id, nth_row, columns, nth_column
+)
+SELECT (nth_row + 0.5::float8) * %(height)s - 90, (nth_column + 0.5::float8) * 360 / columns - 180,
+       sum(minutes)::bigint, count(*)
+  FROM people GROUP BY nth_row, columns, nth_column ORDER BY nth_row, nth_column"""
+    return sql, values
+
+
+def _column(longitude: str) -> str:
+    """The column of the grid, from 1; 0 is west of the grid. The eastern border is already outside."""
+    return f"width_bucket({longitude}, west, east, {_SIDE})"
+
+
+def _row(latitude: str) -> str:
+    return f"width_bucket({latitude}, south, north, {_SIDE})"
+
+
+def _cell(column: str, row: str) -> str:
+    return f"{column} * {_SIDE + 2} + {row}"
+
+
+def visits_sql(
+    *,
+    areas: Sequence[tuple[int, bytes]],
+    start: datetime,
+    end: datetime,
+    max_gap_s: float,
+    min_duration_s: float,
+    person_id: int | None,
+) -> Statement:
+    """Pings are joined with areas by the cells of a grid over all areas, which a hash join can use.
+
+    A cell that an area covers as a whole needs no comparison of polygon and point. Cells are compared with
+    areas a little larger than they are, because rounding may put a ping into the next cell.
+    """
+    ids, polygons = zip(*areas, strict=True)
+    values = {
+        "ids": list(ids),
+        "polygons": [memoryview(polygon) for polygon in polygons],
+        "person_id": person_id,
+        "start": start,
+        "end": end,
+        "max_gap": timedelta(seconds=max_gap_s),
+        "min_duration": timedelta(seconds=min_duration_s),
+    }
+    sql = f"""
+WITH areas AS MATERIALIZED (
+    SELECT id, ST_SetSRID(ST_GeomFromWKB(polygon), 4326) AS shape
+      FROM unnest(%(ids)s::bigint[], %(polygons)s::bytea[]) AS area (id, polygon)
+),
+grid AS MATERIALIZED (
+    SELECT ST_XMin(box) AS west, greatest(ST_XMax(box), ST_XMin(box) + 1e-9) AS east,
+           ST_YMin(box) AS south, greatest(ST_YMax(box), ST_YMin(box) + 1e-9) AS north
+      FROM (SELECT ST_Extent(shape) AS box FROM areas) AS extent
+),
+cells AS MATERIALIZED (
+    SELECT id, shape, {_cell("x", "y")} AS cell, ST_Covers(shape, square) AS is_whole
+      FROM areas CROSS JOIN grid
+     CROSS JOIN LATERAL (SELECT (east - west) / {_SIDE} AS width, (north - south) / {_SIDE} AS height) AS size
+     CROSS JOIN LATERAL generate_series({_column("ST_XMin(shape)")}, {_column("ST_XMax(shape)")}) AS x
+     CROSS JOIN LATERAL generate_series({_row("ST_YMin(shape)")}, {_row("ST_YMax(shape)")}) AS y
+     CROSS JOIN LATERAL ST_MakeEnvelope(
+        west + (x - 1 - 1e-6) * width, south + (y - 1 - 1e-6) * height,
+        west + (x + 1e-6) * width, south + (y + 1e-6) * height, 4326
+     ) AS square
+     WHERE ST_Intersects(shape, square)
+),
+steps AS (
+    SELECT id, person_id, creation_time,
+           creation_time - lag(creation_time) OVER in_order <= %(max_gap)s IS NOT TRUE AS is_first,
+           lead(creation_time) OVER in_order - creation_time <= %(max_gap)s IS NOT TRUE AS is_last
+      FROM (
+        SELECT person_id, creation_time, ST_SetSRID(ST_MakePoint(longitude, latitude), 4326) AS place,
+               {_cell(_column("longitude"), _row("latitude"))} AS cell
+          FROM locations_location CROSS JOIN grid WHERE {_whose(person_id)} AND {_IN_RANGE}
+      ) AS pings JOIN cells USING (cell)
+     WHERE is_whole OR ST_Covers(shape, place)
+    WINDOW in_order AS (PARTITION BY id, person_id ORDER BY creation_time)
+),
+-- The same window, so nothing is sorted again.
+visits AS (
+    SELECT id, person_id, is_first, CASE WHEN is_last THEN creation_time
+                                         ELSE lead(creation_time) OVER in_order END - creation_time AS stay
+      FROM steps WHERE is_first OR is_last
+    WINDOW in_order AS (PARTITION BY id, person_id ORDER BY creation_time)
+),
+long_visits AS (
+    SELECT * FROM visits WHERE is_first AND stay >= %(min_duration)s
+)
+SELECT id, count(DISTINCT person_id), count(stay), coalesce(extract(epoch FROM sum(stay)), 0)::float8,
+       extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY stay))::float8,
+       extract(epoch FROM max(stay))::float8
+  FROM areas LEFT JOIN long_visits USING (id) GROUP BY id ORDER BY id"""
+    return sql, values
