@@ -1,32 +1,25 @@
-"""The floor plan of the simulated event: what its people walk between."""
+"""Stores the floor plan of the simulated event, unless an organiser has made one."""
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from django.contrib.gis.geos import Polygon
 
-from simulation import event as simulated
-from simulation.event import Event
-from simulation.people import BOOTHS, company_name
+from simulation.event import PER_HALL, floor_plan
+from simulation.people import BOOTHS
+from venue import storage
 from venue.geojson import Zone
-from venue.models import Kind
-from venue.storage import Event as StoredEvent
+from venue.limits import MAX_ZONES
 
-_BOOTH_M = 5.0  # from its middle to its sides
 NAME = "Simulated event"
+MAX_HALLS = (MAX_ZONES - BOOTHS) // PER_HALL
 
 
-def stored_event(event: Event, time_zone: ZoneInfo) -> StoredEvent:
-    """The event with the days of its pings in this time zone."""
-    opening = datetime.combine(event.start, simulated.OPENING_TIME, UTC)
-    closing = opening + timedelta(days=event.days - 1, hours=simulated.OPENING_HOURS)
-    first, last = (moment.astimezone(time_zone).date() for moment in (opening, closing))
-    return StoredEvent(NAME, time_zone.key, first, last)
-
-
-def zones(halls: int) -> list[Zone]:
-    return [
-        Zone(number, name, kind, company, area)
-        for number, (name, kind, company, area) in enumerate(_zones(halls), 1)
+def store(*, opening: datetime, closing: datetime, time_zone: ZoneInfo, halls: int) -> bool:
+    """Its days are those of the time zone. False if an organiser's venue is stored, which stays."""
+    first_day, last_day = (moment.astimezone(time_zone).date() for moment in (opening, closing))
+    zones = [
+        Zone(number, area.name, area.kind, area.company, Polygon(area.ring(), srid=4326))
+        for number, area in enumerate(floor_plan(halls), 1)
     ]
+    return storage.replace_simulated(storage.Event(NAME, time_zone.key, first_day, last_day), zones)

@@ -40,6 +40,8 @@
     if (box) map.fitBounds(box.pad(0.2));
     else map.setView([20, 0], 2);
     others.addTo(map);
+    // Up to a thousand zones stay out of the tab order; the list of zones has their names.
+    others.eachLayer((layer) => layer.getElement()?.setAttribute("tabindex", "-1"));
 
     // --- this zone: one polygon, or none ---------------------------------------------------------------
 
