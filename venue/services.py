@@ -4,7 +4,7 @@ Each checks the caller. Commands of the operator use venue.storage.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,8 +47,13 @@ def event(caller: Caller) -> Event:
 
 
 def replace_event(caller: Caller, event: Event) -> Event:
-    """Returns the event as stored: without bounds of its own it has those of the zones."""
+    """Returns the event as stored: without bounds of its own it has those of the zones.
+
+    Bounds that equal those of the zones are not kept, so that a client can send back what it got.
+    """
     _check(caller, EDITORS)
+    if event.bounds == storage.extent():
+        event = replace(event, bounds=None)
     storage.replace(event=event)
     return storage.event()
 

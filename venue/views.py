@@ -28,7 +28,7 @@ _EVENT = {
     "time_zone": "Europe/Berlin",
     "first_day": "2026-05-11",
     "last_day": "2026-05-12",
-    "bounds": [13.4, 52.4998922, 13.4044176, 52.5017975],
+    "bounds": [13.4, 52.4998921, 13.4044176, 52.5017975],
 }
 _HALL = {
     "type": "Feature",
@@ -44,10 +44,10 @@ _ZONES = {"type": "FeatureCollection", "features": [_HALL]}
 _VISITS = {
     "zone": _HALL["properties"],
     "people": 200,
-    "visits": 400,
-    "person_minutes": 1.0,
-    "median_stay_s": 1.0,
-    "longest_stay_s": 1.0,
+    "visits": 471,
+    "person_minutes": 85669.29,
+    "median_stay_s": 8854.48,
+    "longest_stay_s": 28766.676,
 }
 
 

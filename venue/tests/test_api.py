@@ -46,6 +46,9 @@ def test_the_event_is_replaced(api: APIClient) -> None:
 def test_without_bounds_the_event_has_those_of_its_zones(api: APIClient) -> None:
     put(api, "/api/zones", collection(feature(rings=[square(13, 52, 1)]), feature(rings=[square(14, 51, 1)])))
     assert put(api, "/api/event", FAIR)[1]["bounds"] == [13, 51, 15, 53]
+    put(api, "/api/event", api.get("/api/event").json())  # sent back, they still follow the zones
+    put(api, "/api/zones", collection(feature(rings=[square(13, 52, 1)])))
+    assert api.get("/api/event").json()["bounds"] == [13, 52, 14, 53]
     own = [179, -20, -179, 20]  # across the 180th meridian
     assert put(api, "/api/event", FAIR | {"bounds": own}) == (200, FAIR | {"bounds": own})
 
