@@ -92,13 +92,16 @@ def _plain(request: Any) -> Any:
 
 
 def _is_about_people(request: Any, caller: Caller) -> bool:
-    """Calls that devices may make are not about people: sending pings, and asking who the caller is."""
+    """Calls that devices may make are not about people: sending pings, and asking who the caller is.
+
+    Neither are those of a view with `is_about_people = False`.
+    """
     if caller.kind is Kind.OPEN or caller.noted_at_door or request.method == "OPTIONS":
         return False
     match = request.resolver_match
     view = getattr(match.func, "cls", None) if match else None
     allowed = getattr(view, "callers", None)
-    if allowed is None:
+    if allowed is None or not getattr(view, "is_about_people", True):
         return False
     return Kind.INGEST not in allowed.get("GET" if request.method == "HEAD" else request.method, ())
 

@@ -10,6 +10,7 @@ from locations import urls as locations
 from persons import urls as persons
 from phones import urls as phones
 from privacy import urls as privacy
+from venue import urls as venue
 
 
 def readiness_path(app: str) -> URLPattern:
@@ -23,6 +24,7 @@ APPS: dict[str, list[URLPattern | URLResolver]] = {
     # The persons process stores the tokens and erases people.
     "persons": [*persons.urlpatterns, *privacy.urlpatterns, *access.urlpatterns],
     "locations": [*locations.urlpatterns, *phones.urlpatterns, readiness_path("locations")],
+    "venue": venue.urlpatterns,
 }
 # The only API path with a trailing slash.
 ENTRY: list[URLPattern | URLResolver] = [path("api/", EntryPoints.as_view(), name="entry-points")]

@@ -56,8 +56,8 @@ SERVICE_TOKENS = env.dict("SERVICE_TOKENS", default={})
 
 # --- served apps and neighbours ------------------------------------------------------------------
 
-SERVABLE_APPS = ("persons", "locations", "internal", "connections", "admin", "webapp")
-SERVED_APPS = env.list("SERVED_APPS", default=["persons", "locations", "connections", "admin"])
+SERVABLE_APPS = ("persons", "locations", "internal", "connections", "venue", "admin", "webapp")
+SERVED_APPS = env.list("SERVED_APPS", default=["persons", "locations", "connections", "venue", "admin"])
 SERVED_APPS = [name.strip() for name in SERVED_APPS]
 if unknown := set(SERVED_APPS) - set(SERVABLE_APPS):
     raise ImproperlyConfigured(f"SERVED_APPS contains {sorted(unknown)}; allowed are {SERVABLE_APPS}.")
@@ -229,6 +229,7 @@ INSTALLED_APPS = [
     "consumers",
     "phones",
     "privacy",
+    "venue",
     "simulation",
     "webapp",
 ]

@@ -38,7 +38,7 @@ MAX_OPEN_CALLS = 64  # of one caller at the same time; neighbours have no limit
 IDENTITY_THREADS = 4  # for tokens that are cached
 LOOKUP_THREADS = 2  # for tokens that are not cached
 # A slow reader of a list keeps its thread, but none that questions need.
-LISTS = {"ListLocations", "FindConnections"}
+LISTS = {"ListLocations", "FindConnections", "ListHeat"}
 SMALL_PAGE = 200  # rows; a page of that size counts as a short answer
 
 logger = logging.getLogger(__name__)
@@ -211,7 +211,7 @@ class Calls:
     async def _answer_stream(self, method: Method, context: Any, share: str, request: Any) -> None:
         pool = self._questions
         if method.name in LISTS:
-            pool = self._short if 0 < request.limit <= SMALL_PAGE else self._streams
+            pool = self._short if 0 < getattr(request, "limit", 0) <= SMALL_PAGE else self._streams
         sender = Sender(asyncio.get_running_loop(), context.write, self._slow_reader_s)
 
         def produce() -> None:

@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from heapq import heapify, heappop, heapreplace
 from random import Random
+from typing import NamedTuple
 
 from locations.pings import Ping
-from simulation.people import BOOTHS, Person
+from simulation.people import BOOTHS, Person, company_name
 
-_HALL_WIDTH_M = 300  # and 200 m deep
+_HALL_WIDTH_M, _HALL_DEPTH_M = 300, 200
 _HALL_SPACING_M = 340
+PER_HALL = 4  # areas of each hall in the floor plan, besides booths
 _LATITUDE, _LONGITUDE = 52.5, 13.4  # the south-west corner of the first hall
 _DEGREES_PER_METRE_NORTH, _DEGREES_PER_METRE_EAST = 1 / 111_265, 1 / 67_910  # at that latitude
 
-_OPENING_TIME = time(9)
+OPENING_TIME = time(9)
 OPENING_HOURS = 8
 _MINUTE = 60.0
 _HOUR = 60 * _MINUTE
@@ -86,7 +88,7 @@ class Event:
     def pings(self) -> Iterator[Ping]:
         """All pings in time order."""
         for day in range(self.days):
-            yield from self.day(datetime.combine(self.start, _OPENING_TIME, UTC) + timedelta(days=day))
+            yield from self.day(datetime.combine(self.start, OPENING_TIME, UTC) + timedelta(days=day))
 
     def day(self, opening: datetime) -> Iterator[Ping]:
         """The pings of the next day, which opens at this time, in time order."""
@@ -120,8 +122,8 @@ class Event:
             yield Ping(
                 guest.person.id,
                 opening + timedelta(milliseconds=int(now * 1000)),
-                round(_LATITUDE + (y + error_y) * _DEGREES_PER_METRE_NORTH, 7),
-                round(_LONGITUDE + (x + error_x) * _DEGREES_PER_METRE_EAST, 7),
+                _latitude(y + error_y),
+                _longitude(x + error_x),
             )
             next_at = now + interval * (0.97 + 0.06 * random())
             if random() < _GAP_PROBABILITY:
@@ -195,6 +197,54 @@ class Event:
         else:
             guest.route = [(goal[0], y), goal]
         guest.stay = stay
+
+
+# --- the floor plan ------------------------------------------------------------------------------
+
+
+class Area(NamedTuple):
+    """A rectangle of the floor plan, in metres from the south-west corner of the first hall."""
+
+    name: str
+    kind: str
+    company: str | None
+    west: float
+    south: float
+    east: float
+    north: float
+
+    def ring(self) -> list[tuple[float, float]]:
+        """Its corners as longitude and latitude, the first one again at the end."""
+        corners = [
+            (self.west, self.south),
+            (self.east, self.south),
+            (self.east, self.north),
+            (self.west, self.north),
+            (self.west, self.south),
+        ]
+        return [(_longitude(x), _latitude(y)) for x, y in corners]
+
+
+def floor_plan(halls: int) -> Iterator[Area]:
+    """The areas that people walk between: per hall the hall, its entrance, stage and food; the booths."""
+    for hall in range(halls):
+        x, number, middle = float(hall * _HALL_SPACING_M), hall + 1, _HALL_WIDTH_M / 2
+        yield Area(f"Hall {number}", "hall", None, x, 0, x + _HALL_WIDTH_M, _HALL_DEPTH_M)
+        yield Area(f"Entrance {number}", "entrance", None, x + middle - 15, -12, x + middle + 15, 0)
+        yield Area(f"Stage {number}", "stage", None, x + 105, 168, x + 195, 195)
+        yield Area(f"Food {number}", "food", None, x + 272, 8, x + 288, 190)
+    for booth in range(BOOTHS):
+        x, y = _booth_position(booth)
+        x += booth % halls * _HALL_SPACING_M
+        yield Area(f"Booth {booth + 1}", "booth", company_name(booth), x - 5, y - 5, x + 5, y + 5)
+
+
+def _latitude(y: float) -> float:
+    return round(_LATITUDE + y * _DEGREES_PER_METRE_NORTH, 7)
+
+
+def _longitude(x: float) -> float:
+    return round(_LONGITUDE + x * _DEGREES_PER_METRE_EAST, 7)
 
 
 def _booth_position(number: int) -> Point:

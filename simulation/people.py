@@ -44,7 +44,12 @@ class Person(NamedTuple):
 
     @property
     def company_name(self) -> str:
-        return _COMPANIES[self.company]
+        return company_name(self.company)
+
+
+def company_name(company: int) -> str:
+    """The name of the company with this index."""
+    return _COMPANIES[company]
 
 
 def make_people(count: int, *, seed: int) -> Iterator[Person]:

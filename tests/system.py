@@ -129,7 +129,8 @@ class System(Addresses):
         """Nobody, nowhere; the next person has a new id, or the id 1 again."""
         self.settle()
         identity = "RESTART IDENTITY" if restart_ids else ""
-        self.sql(f"TRUNCATE persons_person, locations_location, rejected_pings {identity}")
+        tables = "persons_person, locations_location, rejected_pings, venue_event, venue_zone"
+        self.sql(f"TRUNCATE {tables} {identity}")
         if restart_ids and (quota := self.instance.sockets() / "ping-quota.sqlite").exists():
             with contextlib.closing(sqlite3.connect(quota, isolation_level=None)) as buckets:
                 buckets.execute("DELETE FROM bucket")  # of people who had these ids before

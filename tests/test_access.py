@@ -116,7 +116,7 @@ def test_rest(event: Event, call: str, caller: str) -> None:
     if "{spare}" in call:
         event.ids["spare"] = make_person(event.system, "Dee")
     verb, path = re.fullmatch(r"`(\w+) (\S+)`.*", call).groups()  # type: ignore[union-attr]
-    if path.endswith(("/connection", "/encounters")):
+    if path.endswith(("/connection", "/encounters", "/visits")):
         path += f"?{DAY}"
     body: Any = None
     if path.endswith("/consent"):
@@ -124,6 +124,10 @@ def test_rest(event: Event, call: str, caller: str) -> None:
     elif path.endswith("/exchange"):
         link = made(event.system, "link", "--people", str(event.ids["own"]))
         body = {"code": link.partition("#code=")[2]}
+    elif path == "/api/event":
+        body = {"name": "Fair", "time_zone": "UTC", "first_day": "2026-05-11", "last_day": "2026-05-12"}
+    elif path == "/api/zones":
+        body = {"type": "FeatureCollection", "features": []}
     elif verb in ("POST", "PUT"):
         body = NAMES
     elif verb == "PATCH":

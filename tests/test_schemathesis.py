@@ -78,6 +78,11 @@ def may_be_refused(case: Any, faults: Any) -> bool:
         and not {"start", "end"} <= query.keys(),
         "start": later(query.get("start"), query.get("end")),
         "start_date": later(query.get("start_date"), query.get("end_date")),
+        # What a schema cannot say: valid polygons on Earth, time zones, days in order.
+        "features": True,
+        "time_zone": True,
+        "first_day": True,
+        "bounds": True,
         "bbox": "bbox" in query and south_of_north(query["bbox"]),
     }
     return bool(faults) and all(between.get(name) for name in faults)

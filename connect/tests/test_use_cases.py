@@ -18,6 +18,7 @@ APPS = [
     "phones",
     "privacy",
     "simulation",
+    "venue",
     "webapp",
 ]
 VERBS = {
@@ -40,6 +41,7 @@ BEHIND_THE_SEAM = {"storage", "proximity", "presence"}
 ALLOWED = {
     "locations/services.py": "the use cases",
     "connections/services.py": "the use cases",
+    "venue/services.py": "the use cases",
     "locations/internal.py": "the verbs for other processes of Connect; the path takes service tokens only",
     "locations/storage.py": "the verbs themselves",
     "locations/admin.py": "the admin site, for staff; the admin checks their permissions",

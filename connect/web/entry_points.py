@@ -23,6 +23,8 @@ from connect.web.query_parameters import Query
 ENTRY_POINTS = {
     "persons": "/api/persons",
     "locations": "/api/locations",
+    "event": "/api/event",
+    "zones": "/api/zones",
     "caller": "/api/caller",
     "docs": "/api/docs",
     "schema": "/api/schema",

@@ -21,7 +21,7 @@ SECRETS = {
 def test_stage_0_is_the_monolith_and_the_page() -> None:
     read = manifests.read_stage(PLACE, "0-monolith", SECRETS)
     served = {process.name: process.environ["SERVED_APPS"] for process in read.processes}
-    assert served == {"web": "persons,locations,connections,admin", "webapp": "webapp"}
+    assert served == {"web": "persons,locations,connections,venue,admin", "webapp": "webapp"}
     services = {one.name: (one.process, one.node_port) for one in read.services}
     assert services == {"api": (None, 30001), "web": ("web", None), "webapp": ("webapp", 30000)}
     assert [job.command for job in read.jobs] == [("python", "manage.py", "migrate", "--noinput")]

@@ -2,7 +2,7 @@
 
 import gzip
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import date, timedelta
 from io import StringIO
@@ -10,15 +10,21 @@ from math import hypot
 from pathlib import Path
 
 import pytest
+from django.contrib.gis.geos import Polygon
 from django.core.management import CommandError, call_command
 
+from access.callers import EVERYBODY
 from connect import neighbours
 from connect.wire_format import parse_instant
 from locations.models import Location
 from locations.pings import Ping
 from persons.models import Person
-from simulation.event import Event
+from simulation.event import PER_HALL, Event, floor_plan
 from simulation.people import FIRST_ID, make_people
+from simulation.venue import MAX_HALLS
+from venue import services, storage
+from venue.geojson import Zone
+from venue.limits import MAX_ZONES
 
 
 def simulated_pings(*, days: int = 1, interval_s: float = 60, seed: int = 1) -> list[Ping]:
@@ -132,3 +138,70 @@ def test_a_file_suffix_in_gz_is_compressed(tmp_path: Path) -> None:
     simulate(days=1, to=tmp_path / "event.csv.gz")
     with gzip.open(tmp_path / "event.csv.gz", "rt") as lines:
         assert next(lines) == "person_id,latitude,longitude,creation_time\n"
+
+
+# --- the venue -----------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_the_venue_is_stored_with_the_days_of_its_time_zone() -> None:
+    simulate(halls=2)
+    zones = storage.zones()
+    assert Counter(zone.kind for zone in zones) == {
+        "hall": 2,
+        "entrance": 2,
+        "stage": 2,
+        "food": 2,
+        "booth": 60,
+    }
+    assert zones[0].name == "Hall 1"
+    assert {zone.company for zone in zones if zone.kind == "booth"} >= {
+        person.company_name for person in make_people(20, seed=1)
+    }
+    assert all(zone.area.valid for zone in zones)
+    halls = [zone.area for zone in zones if zone.kind == "hall"]
+    for zone in zones:
+        assert zone.kind == "entrance" or any(hall.covers(zone.area) for hall in halls), zone.name
+    event = storage.event()
+    assert (event.name, event.time_zone) == ("Simulated event", "Europe/Berlin")
+    assert (event.first_day, event.last_day) == (date(2026, 5, 11), date(2026, 5, 12))
+    call_command("simulate", "--time-zone", "Pacific/Auckland", stdout=StringIO(), people=1, skip_checks=True)
+    event = storage.event()  # it closes at 17:00 UTC, which is 5:00 of the next day there
+    assert event.time_zone == "Pacific/Auckland"
+    assert (event.first_day, event.last_day) == (date(2026, 5, 11), date(2026, 5, 13))
+
+
+@pytest.mark.django_db
+def test_people_are_where_the_floor_plan_says() -> None:
+    simulate(days=1)
+    day = {"start": parse_instant("2026-05-11T00:00Z"), "end": parse_instant("2026-05-12T00:00Z")}
+    visits = services.visits(EVERYBODY, **day, max_gap_s=300)
+    by_kind: dict[str, float] = defaultdict(float)
+    for each in visits:
+        by_kind[each.zone.kind] += each.person_seconds
+    total = by_kind["hall"]
+    assert by_kind["food"] > 0.03 * total
+    assert by_kind["stage"] > 0.03 * total
+    assert by_kind["booth"] > 0.5 * total
+    assert visits[0].people == 20
+    assert visits[0].zone.name == "Hall 1"
+
+
+@pytest.mark.django_db
+def test_the_venue_of_an_organiser_stays() -> None:
+    own = [Zone(1, "Own", "hall", None, Polygon.from_bbox((1, 1, 2, 2)))]
+    storage.replace(zones=own)
+    assert "of the organiser stay" in simulate(days=1)
+    assert [zone.name for zone in storage.zones()] == ["Own"]
+    assert storage.event().name == ""
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("options", [["--time-zone", "Mars"], ["--halls", "300"]])
+def test_a_venue_that_cannot_be_is_refused(options: list[str]) -> None:
+    with pytest.raises(CommandError, match=options[0]):
+        call_command("simulate", *options, skip_checks=True)
+
+
+def test_the_largest_venue_has_no_more_zones_than_allowed() -> None:
+    assert MAX_ZONES - PER_HALL < len(list(floor_plan(MAX_HALLS))) <= MAX_ZONES

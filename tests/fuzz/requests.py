@@ -26,6 +26,9 @@ PATHS = (
     "/api/locations",
     "/api/locations",
     "/api/locations/{id}-{time}",
+    "/api/event",
+    "/api/zones",
+    "/api/zones/visits",
     "/api/caller",
     "/api/schema",
     "/api/docs",
@@ -59,6 +62,9 @@ CALLS = (
     *[("GET", "/api/persons/{id}/encounters")] * 3,
     *[("GET", "/api/locations")] * 2,
     ("GET", "/api/locations/{id}-{time}"),
+    ("PUT", "/api/event"),
+    ("PUT", "/api/zones"),
+    ("GET", "/api/zones/visits"),
 )
 PARAMETERS_OF = {
     "/api/persons": ("id", "search", "limit", "after"),
@@ -71,9 +77,12 @@ PARAMETERS_OF = {
         *("start_date", "end_date", "distance", "within"),
         *("max_gap", "min_duration", "max_accuracy", "limit", "after"),
     ),
+    "/api/zones/visits": ("start_date", "end_date", "max_gap", "min_duration"),
 }
 FIELDS = {
     "consent": ("findable",),
+    "event": ("name", "time_zone", "first_day", "last_day", "bounds"),
+    "zones": ("type", "features"),
     "locations": ("person_id", "latitude", "longitude", "creation_time", "accuracy"),
     "persons": ("first_name", "last_name", "company_name"),
 }

@@ -8,11 +8,14 @@ import threading
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 from tqdm import tqdm
@@ -23,13 +26,18 @@ from connect.wire_format import format_degrees, format_time
 from locations.pings import EARLIEST, LATEST, MAX_BATCH, Ping
 from locations.prefetch import prefetched
 from persons.csv_import import import_rows
-from simulation.event import Event
+from simulation import venue
+from simulation.event import OPENING_HOURS, OPENING_TIME, Event
 from simulation.live import run
 from simulation.people import FIRST_ID, Person, make_people
+from venue.models import validate_time_zone
 
 _EPILOG = """
 The ids of people start at 1000001. The same options and seed give the same event; a second run stores
 nothing twice. A larger --people adds people to the existing ones.
+
+The event and its floor plan (halls, booths, stages, food, entrances) are stored, too. They replace what an
+earlier simulation stored, never an event or zones of an organiser.
 
 exit status: 0 everything is stored; 1 something was refused, such as people who exist under other names;
 2 wrong options, or a database or service is unreachable; 130 interrupted
@@ -39,13 +47,23 @@ An event that takes place now: --live --interval 10
 """
 
 
-def _int_from(minimum: int) -> Callable[[str], int]:
+def _int_from(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isascii() or not text.isdigit() or int(text) < minimum:
             raise ArgumentTypeError(f"must be a whole number of at least {minimum}")
+        if maximum is not None and int(text) > maximum:
+            raise ArgumentTypeError(f"must be at most {maximum}")
         return int(text)
 
     return parse
+
+
+def _time_zone(name: str) -> ZoneInfo:
+    try:
+        validate_time_zone(name)
+    except ValidationError as fault:
+        raise ArgumentTypeError(fault.message) from None
+    return ZoneInfo(name)
 
 
 class Command(BaseCommand):
@@ -63,8 +81,17 @@ class Command(BaseCommand):
         option("--people", "number of people", type=_int_from(1), default=200)
         option("--days", "number of days, of eight hours each", type=_int_from(1), default=2)
         option("--interval", "seconds between two pings of a person", type=_int_from(1), default=60)
-        option("--halls", "number of halls, of 300 x 200 m each", type=_int_from(1), default=1)
+        option(
+            "--halls", "number of halls, of 300 x 200 m each", type=_int_from(1, venue.MAX_HALLS), default=1
+        )
         option("--start", "the first day", type=date.fromisoformat, default=date(2026, 5, 11), metavar="DATE")
+        option(
+            "--time-zone",
+            "the time zone of the event, for display; opening hours are from 9 to 17 UTC",
+            type=_time_zone,
+            default=ZoneInfo("Europe/Berlin"),
+            metavar="ZONE",
+        )
         option("--seed", "a different seed gives a different event", type=_int_from(0), default=1)
         parser.add_argument(
             "--live",
@@ -98,8 +125,16 @@ class Command(BaseCommand):
         event = Event(
             guests, start=start, days=days, interval_s=options["interval"], halls=options["halls"], seed=seed
         )
+        opening = datetime.now(UTC) if live else datetime.combine(start, OPENING_TIME, UTC)
+        store_venue = partial(
+            venue.store,
+            opening=opening,
+            closing=opening if live else opening + timedelta(days=days - 1, hours=OPENING_HOURS),
+            time_zone=options["time_zone"],
+            halls=options["halls"],
+        )
         if live:
-            self._live(event, guests, people / options["interval"])
+            self._live(event, guests, store_venue, people / options["interval"])
             return
         last = start + timedelta(days=days - 1)
         self.stdout.write(f"{people:,} people, {days} days from {start} to {last}, seed {seed}")
@@ -107,7 +142,8 @@ class Command(BaseCommand):
         try:
             with tqdm(desc="pings", unit="", unit_scale=True, disable=None) as bar:
                 if to is None:
-                    self._store(guests, batches, bar)
+                    self._prepare(guests, store_venue)
+                    self._store(batches, bar)
                 else:
                     self._write(to, guests, batches, bar)
         except (NeighbourUnavailable, OperationalError, InterfaceError) as error:
@@ -121,18 +157,19 @@ class Command(BaseCommand):
             f"?start_date={start}&end_date={start}&min_duration=120"
         )
 
-    def _live(self, event: Event, guests: list[Person], rate: float) -> None:
+    def _live(self, event: Event, guests: list[Person], store_venue: Callable[[], bool], rate: float) -> None:
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
         try:
-            self._import(guests)
+            self._prepare(guests, store_venue)
         except (OperationalError, InterfaceError) as error:
             raise CommandError(f"Cannot reach the database: {error}", returncode=2) from None
         self.stdout.write(f"{len(guests):,} people, about {rate:.3g} pings per second. Stop it with Ctrl+C.")
         self.stdout.write(f"Stopped after {run(event, stopped):,} pings.")
 
-    def _import(self, guests: list[Person]) -> None:
+    def _prepare(self, guests: list[Person], store_venue: Callable[[], bool]) -> None:
+        """Stores the people and the venue."""
         imported = import_rows(_people_csv(guests))
         if imported.refused_count:
             raise CommandError(
@@ -140,9 +177,10 @@ class Command(BaseCommand):
                 "from an event with another seed. Delete them or use that seed.",
                 returncode=1,
             )
+        if not store_venue():
+            self.stdout.write("The event and the zones of the organiser stay.")
 
-    def _store(self, guests: list[Person], batches: Iterator[list[Ping]], bar: "tqdm[Any]") -> None:
-        self._import(guests)
+    def _store(self, batches: Iterator[list[Ping]], bar: "tqdm[Any]") -> None:
         submit = neighbours.pings().submit
         sent = refused = 0
         stored: int | None = 0

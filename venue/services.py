@@ -1,0 +1,121 @@
+"""The use cases of the venue: the event, its zones, and who visited them. Every interface calls these.
+
+Each checks the caller. Commands of the operator use venue.storage.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+
+from access.callers import EDITORS, READERS, Caller
+from connect import neighbours
+from connect.errors import OutOfBounds
+from venue import limits, storage
+from venue.geojson import Zone
+from venue.storage import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """The visits of one zone. The stays are None without a visit."""
+
+    zone: Zone
+    people: int = 0
+    visits: int = 0
+    person_seconds: float = 0.0
+    median_stay_s: float | None = None
+    longest_stay_s: float | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "zone": self.zone.properties,
+            "people": self.people,
+            "visits": self.visits,
+            "person_minutes": round(self.person_seconds / 60, 2),
+            "median_stay_s": self.median_stay_s,
+            "longest_stay_s": self.longest_stay_s,
+        }
+
+
+def event(caller: Caller) -> Event:
+    _check(caller, READERS)
+    return storage.event()
+
+
+def replace_event(caller: Caller, event: Event) -> Event:
+    """Returns the event as stored: without bounds of its own it has those of the zones.
+
+    Bounds that equal those of the zones are not kept, so that a client can send back what it got.
+    """
+    _check(caller, EDITORS)
+    if event.bounds == storage.extent():
+        event = replace(event, bounds=None)
+    storage.replace(event=event)
+    return storage.event()
+
+
+def zones(caller: Caller) -> list[Zone]:
+    """All zones, ordered by id."""
+    _check(caller, READERS)
+    return storage.zones()
+
+
+def replace_zones(caller: Caller, zones: Sequence[Zone]) -> list[Zone]:
+    """Replaces all zones in one transaction. Returns them as stored, ordered by id."""
+    _check(caller, EDITORS)
+    storage.replace(zones=zones)
+    return storage.zones()
+
+
+def visits(
+    caller: Caller,
+    *,
+    start: datetime,
+    end: datetime,
+    max_gap_s: float = limits.MAX_GAP_S,
+    min_duration_s: float = limits.MIN_DURATION_S,
+) -> list[Visits]:
+    """The visits of each zone in [start, end), ordered by the id of the zone.
+
+    A visit is an uninterrupted time of one person in a zone: pings in it, each at most max_gap_s after the
+    one before. A visit shorter than min_duration_s is left out. For a person's token only their own count,
+    else only those of findable people. Raises PermissionDenied, OutOfBounds.
+    """
+    _check(caller, READERS)
+    max_days = settings.MAX_RANGE_DAYS
+    if max_days and end - start > timedelta(days=max_days):
+        raise OutOfBounds({"end_date": [f"Must be at most {max_days} days after the start."]})
+    asked = storage.zones()
+    if not asked:
+        return []
+    rows = neighbours.locations().visits(
+        areas=[(zone.id, zone.wkb) for zone in asked],
+        start=start,
+        end=end,
+        max_gap_s=max_gap_s,
+        min_duration_s=min_duration_s,
+        person_id=caller.person_id,
+    )
+    found = {row.area_id: row for row in rows}
+    return [
+        Visits(
+            zone,
+            row.people,
+            row.visits,
+            row.person_seconds,
+            row.median_stay_s,
+            row.longest_stay_s,
+        )
+        if (row := found.get(zone.id))
+        else Visits(zone)
+        for zone in asked
+    ]
+
+
+def _check(caller: Caller, kinds: frozenset[Any]) -> None:
+    if not caller.may(kinds):
+        raise PermissionDenied

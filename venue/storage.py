@@ -1,0 +1,98 @@
+"""Reads and writes the event and the zones in the database. Checks no caller: services does."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+
+from django.contrib.gis.db.models import Extent
+from django.db import connection, transaction
+
+from venue import models
+from venue.geojson import Zone
+
+Bounds = tuple[float, float, float, float]  # west, south, east, north
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The event. Without a stored one it has no name and no days."""
+
+    name: str = ""
+    time_zone: str = "UTC"
+    first_day: date | None = None
+    last_day: date | None = None
+    bounds: Bounds | None = None
+
+
+def event() -> Event:
+    """The stored event. Without bounds of its own it has those of the zones."""
+    row = models.Event.objects.first()
+    if row is None:
+        return Event()
+    bounds = _bounds(*row.bounds) if row.bounds else extent()
+    return Event(row.name, row.time_zone, row.first_day, row.last_day, bounds)
+
+
+def _bounds(west: float, south: float, east: float, north: float) -> Bounds:
+    return west, south, east, north
+
+
+def extent() -> Bounds | None:
+    """The bounds of all zones; None without zones."""
+    found: Bounds | None = models.Zone.objects.aggregate(extent=Extent("area"))["extent"]
+    return found
+
+
+def zones() -> list[Zone]:
+    """All zones, ordered by id."""
+    rows = models.Zone.objects.order_by("id").values_list("id", "name", "kind", "company", "area")
+    return [Zone(zone_id, name, kind, company or None, area) for zone_id, name, kind, company, area in rows]
+
+
+def replace(*, event: Event | None = None, zones: Sequence[Zone] | None = None) -> None:
+    """Replaces the event, the zones or both in one transaction; None leaves what is stored."""
+    with transaction.atomic():
+        _lock()
+        _store(event, zones, is_simulated=False)
+
+
+def replace_simulated(event: Event, zones: Sequence[Zone]) -> bool:
+    """Replaces event and zones unless an organiser made them. False if they stay."""
+    with transaction.atomic():
+        _lock()
+        stored = models.Event.objects.first()
+        if not stored.is_simulated if stored else models.Zone.objects.exists():
+            return False
+        _store(event, zones, is_simulated=True)
+        return True
+
+
+def keep_from_simulation() -> None:
+    """Marks the venue as an organiser's after a change of some zones."""
+    models.Event.objects.update(is_simulated=False)
+
+
+def _lock() -> None:
+    """Makes writers wait for each other: the ids of both would be the same. Readers do not wait."""
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE venue_event, venue_zone IN SHARE ROW EXCLUSIVE MODE")
+
+
+def _store(event: Event | None, zones: Sequence[Zone] | None, *, is_simulated: bool) -> None:
+    if event is not None:
+        bounds = list(event.bounds) if event.bounds else None
+        values = asdict(event) | {"bounds": bounds}
+        models.Event.objects.update_or_create(id=models.EVENT_ID, defaults=values)
+    models.Event.objects.update(is_simulated=is_simulated)
+    if zones is None:
+        return
+    models.Zone.objects.all().delete()
+    models.Zone.objects.bulk_create(
+        models.Zone(id=zone.id, name=zone.name, kind=zone.kind, company=zone.company or "", area=zone.area)
+        for zone in zones
+    )
+    with connection.cursor() as cursor:  # the admin site continues after these ids
+        cursor.execute(
+            "SELECT setval(pg_get_serial_sequence('venue_zone', 'id'), max(id)) FROM venue_zone "
+            "HAVING max(id) IS NOT NULL"
+        )
