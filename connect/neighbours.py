@@ -20,7 +20,7 @@ LOCATIONS = {
     "local": "locations.storage",
     "http": "locations.http_client",
     "grpc": "grpc_server.client",
-}  # get, list_between, connections, encounters
+}  # get, list_between, connections, encounters, days, positions, heat, visits
 PINGS = {"local": "locations.storage", "grpc": "grpc_server.client", "kafka": "consumers.producer"}  # submit
 # Each remote module also has `is_alive(url)`, which returns within 2 s (connect/needs.py).
 # The persons process stores the tokens, so PERSONS_URL selects both.

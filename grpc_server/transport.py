@@ -162,6 +162,6 @@ def translated(error: grpc.RpcError) -> Exception:
     if error.details() == str(QuestionTooLarge()):
         return QuestionTooLarge()
     text = f"{error.code().name}: {error.details()}"
-    if error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED):
+    if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
         return ValueError(text)
     return NeighbourUnavailable(text)

@@ -1,7 +1,7 @@
 """The SQL statements of locations.presence."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from locations import person_rows
@@ -15,6 +15,7 @@ METRES_PER_DEGREE = 6_371_008.8 * 3.141592653589793 / 180
 
 _SIDE = 64  # cells of the grid of visits_sql in each direction
 
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 _LOCATION = ", ".join(COLUMNS)
 _IN_RANGE = "creation_time >= %(start)s AND creation_time < %(end)s"
 
@@ -61,7 +62,9 @@ def positions_sql(
     *, at: datetime, max_age_s: float, bounds: Bounds | None, person_id: int | None
 ) -> Statement:
     """The times come from an index alone; the positions of these pings are then looked up by primary key."""
-    values: dict[str, Any] = {"person_id": person_id, "at": at, "after": at - timedelta(seconds=max_age_s)}
+    max_age = timedelta(seconds=max_age_s)
+    after = max(at, _BEGINNING + max_age) - max_age
+    values: dict[str, Any] = {"person_id": person_id, "at": at, "after": after}
     if bounds is not None:
         values |= {"west": bounds.west, "south": bounds.south, "east": bounds.east, "north": bounds.north}
     sql = f"""

@@ -102,6 +102,8 @@ def test_positions_are_the_newest_of_each_person(locations: ModuleType):
     assert list(locations.positions(at=NOON, max_age_s=60, person_id=2)) == [new]
     assert list(locations.positions(at=NOON, max_age_s=60, person_id=9)) == [hidden]
     assert list(locations.positions(at=NOON - timedelta(hours=1), max_age_s=3600)) == []
+    assert list(locations.positions(at=datetime.min.replace(tzinfo=UTC), max_age_s=3600)) == []
+    assert list(locations.positions(at=datetime.max.replace(tzinfo=UTC), max_age_s=3600)) == []
 
 
 def test_a_box_leaves_out_people_whose_newest_position_is_outside(locations: ModuleType):

@@ -1,5 +1,6 @@
 """Each rpc over TCP: its answers, and the status of bad requests."""
 
+import struct
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from grpc_server.locations_pb2_grpc import LocationServiceStub
 from grpc_server.server import SERVICE
 from grpc_server.tests.conftest import NOON, TIMEOUT, batch, failure, location
 from locations import storage
+from locations.tests.test_presence import polygon
 
 RANGE = {"start": to_timestamp(NOON), "end": to_timestamp(NOON + timedelta(days=1))}
 REVERSED_RANGE = {"start": RANGE["end"], "end": RANGE["start"]}
@@ -190,7 +192,24 @@ REQUESTS: dict[str, Any] = {
     "ListLocations": pb.ListLocationsRequest,
     "FindConnections": pb.FindConnectionsRequest,
     "FindEncounters": pb.FindEncountersRequest,
+    "ListDays": pb.ListDaysRequest,
+    "ListPositions": pb.ListPositionsRequest,
+    "ListHeat": pb.ListHeatRequest,
+    "ListVisits": pb.ListVisitsRequest,
 }
+SQUARE = polygon([[(1, 0), (3, 0), (3, 1), (1, 1)]])
+VISITS = RANGE | {"areas": [pb.Area(id=1, polygon=SQUARE)]}
+BAD_POLYGONS = [
+    b"",
+    SQUARE[:-1],
+    b"POLYGON((0 0, 1 0, 1 1, 0 0))",
+    struct.pack("<BIdd", 1, 1, 0, 0),  # a point
+    polygon([]),
+    polygon([[(0, 0), (1, 1), (1, 0), (0, 1)]]),  # crosses itself
+    polygon([[(0, 0), (1, 0), (NAN, 1)]]),
+    polygon([[(0, 0), (181, 0), (1, 1)]]),
+    polygon([[(0, 0), (1, 0), (1, -90.1)]]),
+]
 RANGE_OF_PERSON_1 = RANGE | {"person_id": 1}
 
 
@@ -234,6 +253,25 @@ RANGE_OF_PERSON_1 = RANGE | {"person_id": 1}
             ("FindEncounters", RANGE_OF_PERSON_1 | {"min_duration_s": bad}, "min_duration_s")
             for bad in (-1, NAN, INFINITE)
         ],
+        ("ListDays", {"time_zone": "Berlin"}, "time_zone"),
+        ("ListDays", {"time_zone": "right/UTC"}, "time_zone"),
+        ("ListPositions", {}, "at"),
+        ("ListPositions", {"at": Timestamp(seconds=2**62)}, "at"),
+        ("ListPositions", {"at": RANGE["end"], "bounds": pb.Bounds(west=1)}, "bounds.south"),
+        *[
+            ("ListPositions", {"at": RANGE["end"], "max_age_s": bad}, "max_age_s")
+            for bad in (0, -1, 3600.1, NAN)
+        ],
+        ("ListHeat", {"start": RANGE["start"]}, "end"),
+        ("ListHeat", REVERSED_RANGE, "start"),
+        ("ListHeat", {"start": RANGE["start"], "end": to_timestamp(NOON + timedelta(31.1))}, "end"),
+        *[("ListHeat", RANGE | {"cell_m": bad}, "cell_m") for bad in (0, 0.9, 1000.1, NAN)],
+        ("ListVisits", RANGE, "areas"),
+        ("ListVisits", RANGE | {"areas": VISITS["areas"] * 2}, "areas"),
+        ("ListVisits", {"areas": VISITS["areas"], "start": RANGE["start"]}, "end"),
+        *[("ListVisits", VISITS | {"max_gap_s": bad}, "max_gap_s") for bad in (-1, 86_400.1, NAN)],
+        *[("ListVisits", VISITS | {"min_duration_s": bad}, "min_duration_s") for bad in (-1, NAN)],
+        *[("ListVisits", RANGE | {"areas": [pb.Area(polygon=bad)]}, "areas") for bad in BAD_POLYGONS],
         (
             "FindEncounters",
             RANGE_OF_PERSON_1 | {"after": pb.EncounterKey(start=RANGE["start"], person_id=1)},
@@ -271,6 +309,28 @@ def test_defaults_are_those_of_the_rest_paths(people: None, stub: LocationServic
 
     assert [(met.duration_s, met.pings) for met in answer.encounters] == [(75.0, 2), (0.0, 1)]
     assert answer.encounters[1].HasField("latitude")
+
+
+def test_presence_has_the_defaults_of_the_rest_paths(people: None, stub: LocationServiceStub):
+    pings = [location(1, second, latitude=0.5) for second in (0, 119.999, 239.999, 360)]
+    list(stub.RecordLocations(iter([batch(*pings, location(2, 0, latitude=0.5))]), **TIMEOUT))
+    at = to_timestamp(NOON + timedelta(seconds=120))
+
+    (days,) = stub.ListDays(pb.ListDaysRequest(), **TIMEOUT)
+    (positions,) = stub.ListPositions(pb.ListPositionsRequest(at=at), **TIMEOUT)
+    (heat,) = stub.ListHeat(pb.ListHeatRequest(**RANGE), **TIMEOUT)
+    (visits,) = stub.ListVisits(pb.ListVisitsRequest(**VISITS), **TIMEOUT)
+
+    assert [day.day for day in days.days] == [f"{NOON:%Y-%m-%d}"]
+    assert [(one.person_id, one.creation_time) for one in positions.locations] == [
+        (1, pings[1].creation_time)
+    ]
+    assert [(cell.person_minutes, cell.people) for cell in heat.cells] == [(5, 2)]
+    (area,) = visits.areas
+    assert (area.people, area.visits, area.person_seconds) == (1, 1, pytest.approx(239.999))
+    assert area.HasField("median_stay_s")
+    error = failure(lambda: list(stub.ListDays(pb.ListDaysRequest(person_id=77), **TIMEOUT)))
+    assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
 def test_order_newest_and_look_ahead(people: None, stub: LocationServiceStub):

@@ -1,16 +1,18 @@
 """The query plans at a million rows: they use the indexes made for them and scan no whole table."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 
-from locations import partitions, proximity_sql, storage
+from locations import partitions, presence_sql, proximity_sql, storage
+from locations.tests.test_presence import polygon
 from persons.models import Person
 
 DAY = {"start": datetime(2026, 5, 11, tzinfo=UTC), "end": datetime(2026, 5, 12, tzinfo=UTC)}
 NEXT_DAY = {"start": datetime(2026, 5, 12, tzinfo=UTC), "end": datetime(2026, 5, 13, tzinfo=UTC)}
-APRIL, MONTH = "locations_location_2026_04", "locations_location_2026_05"
+TABLE = "locations_location"
+APRIL, MONTH = f"{TABLE}_2026_04", f"{TABLE}_2026_05"
 
 # A thousand people, two days of eight hours, one ping per 57 s, sixty booths in a hall of 300 x 200 m.
 MILLION = """
@@ -25,6 +27,16 @@ SELECT id, timestamptz '2026-05-11 09:00Z' + day * interval '1 day'
        LATERAL (SELECT abs(hashint8(id * 1000 + n / 20 + day * 77)) % 60 AS booth) AS place;
 ANALYZE persons_person;
 """
+HALL = polygon([[(13.399, 52.499), (13.405, 52.499), (13.405, 52.502), (13.399, 52.502)]])
+BOOTH = polygon([[(13.4, 52.5), (13.40006, 52.5), (13.40006, 52.50004), (13.4, 52.50004)]])
+
+
+def make_a_million_pings():
+    partitions.ensure([(2026, 4), (2026, 5), (2026, 6)])
+    with connection.cursor() as cursor:
+        cursor.execute(MILLION)
+        cursor.execute("SELECT count(*) FROM locations_location")
+        assert cursor.fetchone() == (1_000_000,)
 
 
 def nodes(plan: dict):
@@ -72,16 +84,51 @@ def check_plausible_plan(all_encounters, plausible):
     assert [node for node in restricted if "own.nth" in node.get("Hash Cond", "")]
 
 
+def rows_read(plan: list[dict]) -> int:
+    """The number of rows that all scans of May return or filter out."""
+    return sum(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in plan
+        if node.get("Relation Name") == MONTH
+    )
+
+
+def check_presence_plans():
+    """Days read two pings per day, the others the pings of their range, by time or by person."""
+    by_time, by_person = {"creation_time_person_id_idx", "person_hidden"}, {"pkey"}
+    noon = datetime(2026, 5, 11, 12, tzinfo=UTC)
+    hour = {"start": noon, "end": noon + timedelta(hours=1)}
+    visit = {"areas": [(1, HALL), (2, BOOTH)], "max_gap_s": 120, "min_duration_s": 60}
+    minutes = {"at": noon, "max_age_s": 120, "bounds": None}
+    everybody, one, berlin = {"person_id": None}, {"person_id": 17}, {"time_zone": "Europe/Berlin"}
+    two_days = 6  # two pings each; EXPLAIN rounds the rows of a loop up
+    # The positions are looked up again, after their times.
+    for statement, indexes, most in (
+        (presence_sql.days_sql(**everybody, **berlin), by_time, two_days),
+        (presence_sql.days_sql(**one, **berlin), by_person, two_days),
+        (presence_sql.positions_sql(**everybody, **minutes), by_time | by_person, 2 * 2130),
+        (presence_sql.positions_sql(**one, **minutes), by_time | by_person, 2 * 3),
+        (presence_sql.heat_sql(**everybody, **hour, cell_m=5), by_time, 63_200),
+        (presence_sql.heat_sql(**one, **hour, cell_m=5), by_person, 64),
+        (presence_sql.visits_sql(**everybody, **hour, **visit), by_time, 63_200),
+        (presence_sql.visits_sql(**one, **hour, **visit), by_person, 64),
+    ):
+        plan = explain(*statement)
+        assert {name for name in indexes_used(plan) if not name.startswith(TABLE)} <= indexes
+        assert 0 < rows_read(plan) <= most
+        assert not [node for node in plan if node["Node Type"] == "Seq Scan"]
+    # Each ping is compared with the areas of its cell only.
+    plan = explain(*presence_sql.visits_sql(**everybody, **hour, **visit))
+    assert [node for node in plan if node["Node Type"] == "Hash Join"]
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("statistics", ["", "ANALYZE locations_location"])
 def test_plans_use_the_indexes_at_a_million_rows(statistics):
     """With and without statistics: right after an import the planner has none."""
-    partitions.ensure([(2026, 4), (2026, 5), (2026, 6)])
-    with connection.cursor() as cursor:
-        cursor.execute(MILLION)
-        cursor.execute("SELECT count(*) FROM locations_location")
-        assert cursor.fetchone() == (1_000_000,)
-        if statistics:
+    make_a_million_pings()
+    if statistics:
+        with connection.cursor() as cursor:
             cursor.execute(statistics)
     page = {"after": None, "limit": None}
     met = {"within_s": 60, "max_gap_s": 75, "min_duration_s": 0}
@@ -150,6 +197,7 @@ def test_plans_use_the_indexes_at_a_million_rows(statistics):
         assert max(node["Actual Rows"] for node in slices) <= 1
     sql, values = any_time
     assert 0 < rows_by_cell(explain(f"{sql} LIMIT 10", values)) < rows_by_cell(explain(sql, values)) / 10
+    check_presence_plans()
     # Hidden people are read once, and no other person is.
     Person.objects.filter(id__in=range(100, 120)).update(findable=False)
     for question in (near, all_encounters, plausible, far, any_time, far_any_time):

@@ -1,6 +1,8 @@
 """The use cases of locations: what each kind of caller may send and read, and the quota of ingest tokens."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,11 @@ from django.core.exceptions import PermissionDenied
 
 from access.callers import Caller, Kind
 from connect import neighbours
-from connect.errors import NeighbourUnavailable, UnknownPerson
+from connect.errors import NeighbourUnavailable, OutOfBounds, UnknownPerson
 from locations import services
 from locations.pings import Ping
 from locations.quota import BURST, TooManyPings
+from locations.tests.test_presence import polygon
 from persons.models import Person
 
 STAFF = Caller(Kind.STAFF, "user admin")
@@ -56,6 +59,74 @@ def test_each_kind_of_caller_sends_and_sees_only_its_own(ann: Person, bo: Person
     for ask in (services.list_between, lambda caller: services.get(caller, ann.pk, NOON)):
         with pytest.raises(PermissionDenied):
             ask(phone(ann))
+
+
+@pytest.mark.django_db
+def test_each_kind_of_caller_asks_about_what_it_may_see(ann: Person, bo: Person) -> None:
+    stored = [
+        Ping(each.pk, NOON + timedelta(seconds=60 * n), 0.5, 0.5) for each in (ann, bo) for n in range(2)
+    ]
+    services.submit(STAFF, stored)
+    day = {"start": NOON, "end": NOON + timedelta(days=1)}
+    area = (1, polygon([[(0, 0), (1, 0), (1, 1), (0, 1)]]))
+    questions: dict[str, Callable[..., Any]] = {
+        "days": services.days,
+        "positions": partial(services.positions, at=NOON + timedelta(seconds=60)),
+        "heat": partial(services.heat, **day),
+        "visits": partial(services.visits, areas=[area], **day),
+    }
+
+    def people(caller: Caller, **whose: int) -> dict[str, Any]:
+        found = {name: list(ask(caller, **whose)) for name, ask in questions.items()}
+        return {
+            "days": [day.last for day in found["days"]],
+            "positions": [ping.person_id for ping in found["positions"]],
+            "heat": [cell.people for cell in found["heat"]],
+            "visits": [area.people for area in found["visits"]],
+        }
+
+    me = Caller(Kind.PERSON, "token 2", (ann.pk, ann.pk))
+    last = [NOON + timedelta(seconds=60)]
+    one = {"days": last, "positions": [ann.pk], "heat": [1], "visits": [1]}
+    assert people(me) == people(me, person_id=ann.pk) == people(STAFF, person_id=ann.pk) == one
+    assert people(STAFF) == {"days": last, "positions": [ann.pk, bo.pk], "heat": [2], "visits": [2]}
+    Person.objects.filter(pk=ann.pk).update(findable=False)
+    assert people(STAFF) == {"days": last, "positions": [bo.pk], "heat": [1], "visits": [1]}
+    assert people(me) == one
+    for ask in questions.values():
+        with pytest.raises(UnknownPerson):
+            ask(me, person_id=bo.pk)
+        with pytest.raises(PermissionDenied):
+            ask(phone(ann))
+    with pytest.raises(UnknownPerson):
+        list(services.days(STAFF, person_id=2**62))
+    assert list(services.days(STAFF, person_id=Person.objects.create(first_name="Cy").pk)) == []
+
+
+@pytest.mark.django_db
+def test_a_question_out_of_bounds_names_each_number(ann: Person) -> None:
+    day = {"start": NOON, "end": NOON + timedelta(days=1)}
+    for ask, errors in (
+        (
+            lambda: services.days(STAFF, time_zone="Berlin"),
+            {"time_zone": "Must be an IANA time zone such as"},
+        ),
+        (lambda: services.positions(STAFF, at=NOON, max_age_s=0), {"max_age_s": "Must be more than 0."}),
+        (lambda: services.heat(STAFF, **day, cell_m=1001), {"cell_m": "Must be at most 1000."}),
+        (
+            lambda: services.heat(STAFF, start=NOON, end=NOON + timedelta(days=31, microseconds=1)),
+            {"end": "Must be at most 31 days after the start."},
+        ),
+        (
+            lambda: services.visits(STAFF, areas=[], **day, max_gap_s=-1, min_duration_s=-1),
+            {"max_gap_s": "Must be at least 0.", "min_duration_s": "Must be at least 0."},
+        ),
+    ):
+        with pytest.raises(OutOfBounds) as raised:
+            ask()
+        assert raised.value.errors.keys() == errors.keys()
+        for name, text in errors.items():
+            assert raised.value.errors[name][0].startswith(text)
 
 
 # --- age ------------------------------------------------------------------------------------------

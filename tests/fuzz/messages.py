@@ -18,7 +18,16 @@ METHODS: dict[str, type[Message]] = {
     "ListLocations": pb.ListLocationsRequest,
     "FindConnections": pb.FindConnectionsRequest,
     "FindEncounters": pb.FindEncountersRequest,
+    "ListDays": pb.ListDaysRequest,
+    "ListPositions": pb.ListPositionsRequest,
+    "ListHeat": pb.ListHeatRequest,
+    "ListVisits": pb.ListVisitsRequest,
 }
+POLYGON = bytes.fromhex(  # the WKB of a polygon: 13 to 14 degrees east, 52 to 53 north
+    "01030000000100000005000000"
+    "0000000000002a400000000000004a400000000000002c400000000000004a400000000000002c400000000000804a40"
+    "0000000000002a400000000000804a400000000000002a400000000000004a40"
+)
 DAY_S = 1778457600  # 2026-05-11
 SECONDS = (
     DAY_S,
@@ -105,6 +114,9 @@ def fill(chance: Random, message: Message, words: Vocabulary) -> Message:
         elif field.type == FieldDescriptor.TYPE_MESSAGE:
             getattr(message, field.name).SetInParent()
             fill(chance, getattr(message, field.name), words)
+        elif field.type == FieldDescriptor.TYPE_BYTES:
+            mutation = chance.choice(MUTATIONS)
+            setattr(message, field.name, POLYGON if chance.random() < 0.5 else mutation(chance, POLYGON))
         else:
             setattr(message, field.name, scalar(chance, field, words))
     return message
@@ -117,7 +129,7 @@ def scalar(chance: Random, field: FieldDescriptor, words: Vocabulary) -> object:
         return chance.choice((0.0, -1.0, 5.0, 1e-45, 3e38, float("nan"), float("inf")))
     if field.type == FieldDescriptor.TYPE_STRING:
         valid = text(chance).encode("utf-8", "ignore").decode()
-        return chance.choice((f"{chance.choice(words.ids)}-1778493600000000", valid))
+        return chance.choice((f"{chance.choice(words.ids)}-1778493600000000", "Europe/Berlin", valid))
     if field.type == FieldDescriptor.TYPE_BOOL:
         return chance.random() < 0.5
     if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_ENUM):

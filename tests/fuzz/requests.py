@@ -29,6 +29,9 @@ PATHS = (
     "/api/event",
     "/api/zones",
     "/api/zones/visits",
+    "/api/days",
+    "/api/positions",
+    "/api/heat",
     "/api/caller",
     "/api/schema",
     "/api/docs",
@@ -65,10 +68,16 @@ CALLS = (
     ("PUT", "/api/event"),
     ("PUT", "/api/zones"),
     ("GET", "/api/zones/visits"),
+    ("GET", "/api/days"),
+    ("GET", "/api/positions"),
+    ("GET", "/api/heat"),
 )
 PARAMETERS_OF = {
     "/api/persons": ("id", "search", "limit", "after"),
     "/api/locations": ("person_id", "start", "end", "bbox", "limit", "after", "order"),
+    "/api/days": ("person_id", "time_zone"),
+    "/api/positions": ("at", "max_age", "bbox"),
+    "/api/heat": ("start", "end", "cell_m"),
     "/api/persons/{id}/connection": (
         *("start_date", "end_date", "distance", "within"),
         *("max_accuracy", "limit", "after"),
@@ -234,6 +243,8 @@ def nearly_good(chance: Random, words: Vocabulary) -> Input:
     for names in (("start", "end"), ("start_date", "end_date")):
         if names[0] in PARAMETERS_OF.get(template, ()):
             values |= dict(zip(names, (start, end), strict=True))
+    if "at" in PARAMETERS_OF.get(template, ()):
+        values["at"] = chance.choice(TIMES[2:4])
     if method == "GET" and template in PARAMETERS_OF:
         for _ in range(chance.choice((0, 1, 1, 2))):
             values[chance.choice(PARAMETERS_OF[template])] = parameter(chance, words)
