@@ -10,7 +10,7 @@ from locations.pings import COLUMNS
 
 Statement = tuple[str, dict[str, Any]]
 
-# The grid of the heat map. The earth is a sphere here: a cell is at most 0.6 % higher or wider than asked.
+# The grid of the heat map. The earth is a sphere here, so the size of a cell is right to 0.6 %.
 METRES_PER_DEGREE = 6_371_008.8 * 3.141592653589793 / 180
 
 _SIDE = 64  # cells of the grid of visits_sql in each direction
