@@ -88,6 +88,9 @@ def test_forms_are_wide_enough_and_no_elements_overlap(
         "one token": f"/admin/access/token/{token.pk}/change/",
         "tokens": "/admin/access/token/",
         "locations": "/admin/locations/location/",
+        "add event": "/admin/venue/event/add/",
+        "add zone": "/admin/venue/zone/add/",
+        "zones": "/admin/venue/zone/",
         "change user": f"/admin/auth/user/{User.objects.get().pk}/change/",
     }
     with a_page(browser, {server.url("")}) as page:

@@ -98,7 +98,7 @@ class ZoneAdmin(admin.ModelAdmin):
             "bounds": bounds,
             "tiles": settings.TILES_URL,
             "attribution": settings.TILES_ATTRIBUTION,
-            "editable": self.has_change_permission(request, zone) if zone else True,
+            "own": geojson.geometry(zone.area) if zone else None,
         }
         return super().render_change_form(request, context, *args, **kwargs)
 

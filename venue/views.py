@@ -10,6 +10,7 @@ from rest_framework.views import APIView
 
 from access.authentication import caller_of
 from access.callers import EDITORS, READERS
+from connect import bulkhead
 from connect.web.openapi import TOO_LARGE, UNAVAILABLE, errors, response_spec
 from connect.web.query_parameters import Query
 from connect.web.rest import object_body
@@ -184,11 +185,13 @@ class Visits(APIView):
     )
     def get(self, request: Request) -> Response:
         query = VisitsQuery.of(request)
-        found = services.visits(
-            caller_of(request),
-            start=query["start_date"],
-            end=query["end_date"],
-            max_gap_s=query["max_gap"],
-            min_duration_s=query["min_duration"],
-        )
+        caller = caller_of(request)
+        with bulkhead.slot(caller):
+            found = services.visits(
+                caller,
+                start=query["start_date"],
+                end=query["end_date"],
+                max_gap_s=query["max_gap"],
+                min_duration_s=query["min_duration"],
+            )
         return Response([each.to_wire() for each in found])

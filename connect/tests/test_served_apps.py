@@ -14,7 +14,7 @@ PATHS_BY_APP = {
     "persons": ["/api/persons?limit=1", "/api/persons/1/export", "/api/persons/1", "/api/persons/1/consent"],
     "locations": ["/api/locations?limit=1", "/api/locations/1-1"],
     "connections": ["/api/persons/1/connection", "/api/persons/1/encounters"],
-    "venue": ["/api/event", "/api/zones"],
+    "venue": ["/api/event", "/api/zones", "/api/zones/visits"],
 }
 
 

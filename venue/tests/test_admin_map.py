@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.db import connections
 from playwright.sync_api import Browser, Page, expect
 
@@ -88,6 +88,8 @@ def save(page: Page) -> None:
     expect(page.locator(".messagelist .success")).to_be_visible()
 
 
+# The answer of a tile server on the internet.
+TILE = '<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256"/>'
 TRIANGLE = ((0.4, 0.4), (0.6, 0.4), (0.5, 0.6))
 
 
@@ -176,6 +178,30 @@ def test_an_area_is_written_with_the_keyboard_alone(page: Page, guarded: Server)
     page.keyboard.press("Enter")
     expect(page.locator(".messagelist .success")).to_be_visible()
     assert storage.zones()[-1].name == "Booth 8"
+
+
+def test_a_user_who_may_only_view_sees_the_zone_and_draws_nothing(page: Page, guarded: Server) -> None:
+    User.objects.update(is_superuser=False)
+    view = Permission.objects.get(codename="view_zone", content_type__app_label="venue")
+    User.objects.get().user_permissions.add(view)
+    page.goto(guarded.url("/admin/venue/zone/1/change/"))
+    expect(page.locator("path.zone-own")).to_have_count(1)
+    expect(page.locator("path.zone-other")).to_have_count(1)
+    expect(page.locator("#map").get_by_role("button")).to_have_count(2)  # zoom in and out
+
+
+def test_tiles_of_the_configured_server_are_allowed(halls: None, browser: Browser) -> None:
+    tiles = "https://tiles.example.org"
+    setting = {"TILES_URL": f"{tiles}/{{z}}/{{x}}/{{y}}.png", "TILES_ATTRIBUTION": "by the example"}
+    with (
+        Server(WEB_WORKERS="1", WEB_THREADS="4", ACCESS="tokens", **setting) as server,
+        a_page(browser, {server.url(""), tiles}) as page,
+    ):
+        page.route(f"{tiles}/**", lambda route: route.fulfill(body=TILE, content_type="image/svg+xml"))
+        log_in(page, server)
+        page.goto(server.url("/admin/venue/zone/1/change/"))
+        expect(page.locator("img.leaflet-tile-loaded").first).to_be_visible()
+        expect(page.locator(".leaflet-control-attribution")).to_contain_text("by the example")
 
 
 def test_a_wrong_area_is_refused_and_stays_in_the_form(page: Page, guarded: Server) -> None:

@@ -28,14 +28,8 @@
 
     const boxOf = ([west, south, east, north]) =>
         L.latLngBounds([south, west], [north, east < west ? east + 360 : east]);
-    const parsed = () => {
-        try {
-            return L.geoJSON(JSON.parse(field.value)).getBounds();
-        } catch {
-            return L.latLngBounds([]);
-        }
-    };
-    const boxes = [parsed(), ...(data.bounds ? [boxOf(data.bounds)] : []), others.getBounds()];
+    const boundsOf = (geometry) => (geometry ? L.geoJSON(geometry).getBounds() : L.latLngBounds([]));
+    const boxes = [boundsOf(data.own), ...(data.bounds ? [boxOf(data.bounds)] : []), others.getBounds()];
     const box = boxes.find((each) => each.isValid());
     if (box) map.fitBounds(box.pad(0.2));
     else map.setView([20, 0], 2);
@@ -126,5 +120,7 @@
         });
         field.addEventListener("input", read);
         read();
+    } else if (data.own) {
+        show(polygonOf(data.own));
     }
 }
