@@ -36,7 +36,7 @@ def mark_an_encounter(page: Page) -> None:
     page.locator(".list li").nth(3).hover()
 
 
-def wait_for_all_pings(page: Page) -> None:
+def wait_for_heat(page: Page) -> None:
     expect(page.locator(".stage [role=status]")).not_to_contain_text("Loading", timeout=60_000)
 
 
@@ -94,7 +94,7 @@ VIEWS: list[tuple[str, int, str, Steps, str]] = [
         no_steps,
         "Crowd snapshot: everybody at one time",
     ),
-    ("heat", APP, f"/crowd?{DAY}&show=heat", wait_for_all_pings, "Crowd heat map of a day"),
+    ("heat", APP, f"/crowd?{DAY}&show=heat", wait_for_heat, "Crowd heat map of a day"),
     ("status", APP, "/status", no_steps, "Status: readiness and the newest ping"),
     ("admin", API, "/admin/", no_steps, "The front page of the admin site"),
     ("admin-persons", API, "/admin/persons/person/", no_steps, "People in the admin site"),

@@ -29,6 +29,12 @@ def open_person(page: Page, system: System, more: str = "") -> None:
     expect(page.locator(".list h2")).to_contain_text("encounter")
 
 
+def open_criteria(page: Page) -> None:
+    """Opens the form, whose bounds the app then asks the API for."""
+    page.get_by_text("What counts as an encounter").click()
+    expect(page.get_by_label("Maximum distance in metres")).to_be_visible()
+
+
 def get_encounters(system: System, more: str = "") -> list[dict[str, Any]]:
     answer = system.get(f"/api/persons/{FINN}/encounters?{ENCOUNTER_QUERY}{more}")
     assert answer.ok, answer.text
@@ -158,6 +164,7 @@ def test_the_list_shows_person_time_duration_and_distance_of_each_encounter(
 
 def test_the_criteria_change_the_list_of_encounters(event: System, page: Page) -> None:
     open_person(page, event)
+    open_criteria(page)
     page.get_by_label("Maximum distance in metres").fill("2")
     page.keyboard.press("Tab")
     expect(page.locator(".list h2")).to_contain_text(
@@ -177,6 +184,7 @@ def test_the_criteria_change_the_list_of_encounters(event: System, page: Page) -
 
 def test_the_criteria_have_the_defaults_and_bounds_of_the_api(event: System, page: Page) -> None:
     open_person(page, event)
+    open_criteria(page)
     described = event.ask("OPTIONS", f"/api/persons/{FINN}/encounters").json()["parameters"]
     for name, bounds in described.items():
         field = page.locator(f".criteria input[name={name}]")
@@ -326,11 +334,12 @@ def test_the_snapshot_of_the_crowd_plays_and_a_point_names_its_person(event: Sys
     expect(page.get_by_role("heading", name=person_name)).to_be_visible()
 
 
-def test_the_heat_map_of_a_day_contains_every_ping(event: System, page: Page) -> None:
+def test_the_heat_map_of_a_day_shows_the_cells_of_the_api(event: System, page: Page) -> None:
     page.goto(event.url(f"/crowd?{DAY}", APP))
     page.get_by_label("Heat map").check()
-    pings = event.get("/api/locations?start=2026-05-10T22:00:00Z&end=2026-05-11T22:00:00Z").json()
-    expect(page.locator(".stage [role=status]")).to_contain_text(f"{len(pings):,} pings")
+    cells = event.get("/api/heat?start=2026-05-10T22:00:00Z&end=2026-05-11T22:00:00Z").json()
+    total = sum(each["person_minutes"] for each in cells)
+    expect(page.locator(".stage [role=status]")).to_contain_text(f"{total:,} person-minutes")
     count_hot_pixels = """() => {
       const canvas = document.querySelector(".leaflet-heatmap-layer");
       const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -341,7 +350,14 @@ def test_the_heat_map_of_a_day_contains_every_ping(event: System, page: Page) ->
     until(lambda: page.evaluate(count_hot_pixels) > 100)
     with page.expect_download() as download:
         page.get_by_role("button", name="GeoJSON").click()
-    assert len(json.loads(Path(download.value.path()).read_text())["features"]) == len(pings)
+    features = json.loads(Path(download.value.path()).read_text())["features"]
+    assert [(each["geometry"]["coordinates"], each["properties"]) for each in features] == [
+        (
+            [float(each["longitude"]), float(each["latitude"])],
+            {"person_minutes": each["person_minutes"], "people": each["people"]},
+        )
+        for each in cells
+    ]
 
 
 # --- the status ----------------------------------------------------------------------------------

@@ -12,7 +12,16 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.gunicorn_server import until
 from tests.system import APP, STAGES, System
-from tests.test_app import DAY, FIND_POINT, FINN, full_name, get_encounters, open_person, slider_time
+from tests.test_app import (
+    DAY,
+    FIND_POINT,
+    FINN,
+    full_name,
+    get_encounters,
+    open_criteria,
+    open_person,
+    slider_time,
+)
 from tests.test_app_states import wait_until_idle
 
 # One stage: the pages are the same at all stages.
@@ -114,6 +123,7 @@ def test_the_focus_follows_links_and_the_tab_key(event: System, page: Page) -> N
     page.get_by_role("link", name="Skip to content").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#view")).to_be_focused()
+    open_criteria(page)
     page.get_by_label("Maximum distance in metres").fill("4")
     page.keyboard.press("Tab")
     expect(page).to_have_url(re.compile("distance=4"))
@@ -282,6 +292,7 @@ def test_an_accuracy_is_shown_and_bad_ones_are_left_out_on_request(event: System
     page.goto(event.url(f"/people/{ids[0]}?start=2026-06-02&end=2026-06-03", APP))
     encounters = page.locator(".list h2")
     expect(encounters).to_contain_text("1 encounter")
+    open_criteria(page)
     for accuracy, count in (("42.5", 1), ("42", 0), ("", 1)):
         page.get_by_label("Maximum accuracy in metres").fill(accuracy)
         page.keyboard.press("Tab")
@@ -303,9 +314,7 @@ def test_an_accuracy_is_shown_and_bad_ones_are_left_out_on_request(event: System
 # --- the status ----------------------------------------------------------------------------------
 
 
-def test_a_refresh_of_the_status_page_does_not_search_for_the_newest_ping_again(
-    event: System, page: Page
-) -> None:
+def test_a_refresh_of_the_status_page_asks_once_for_the_newest_ping(event: System, page: Page) -> None:
     times = [f"2026-05-13T08:00:00.{tenth}Z" for tenth in range(1, 5)]
     location = {"person_id": FINN, "latitude": 52.5, "longitude": 13.4}
     sent = event.ask("POST", "/api/locations", json=[location | {"creation_time": each} for each in times])
@@ -319,5 +328,5 @@ def test_a_refresh_of_the_status_page_does_not_search_for_the_newest_ping_again(
     with page.expect_request(re.compile("/health/ready")):
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # triggers a refresh
     wait_until_idle(page)
-    assert len([each for each in requested if "/api/locations" in each]) == 1
+    assert len([each for each in requested if "/api/days" in each]) == 1
     event.sql("DELETE FROM locations_location WHERE creation_time > '2026-05-13'")

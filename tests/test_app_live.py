@@ -59,7 +59,7 @@ def test_a_new_encounter_appears_without_a_reload(fresh: System, page: Page) -> 
 
 @pytest.mark.parametrize(("show", "selector"), [("people", ".near"), ("heat", ".stage [role=status]")])
 def test_the_crowd_view_updates_without_a_reload(fresh: System, page: Page, show: str, selector: str) -> None:
-    texts = {"people": ("1 person", "2 people"), "heat": ("1 ping,", "2 pings,")}[show]
+    texts = {"people": ("1 person", "2 people"), "heat": ("1 person-minute,", "2 person-minutes,")}[show]
     ann, bo = make_person(fresh, "Ann"), make_person(fresh, "Bo")
     store_ping(fresh, ann, BOOTH, 60)
     page.goto(fresh.url(f"/crowd?{around_now()}&show={show}", APP))

@@ -1,5 +1,6 @@
 """The Connect APP: one page for all its paths. Its scripts read all data from the public REST API."""
 
+import base64
 import hashlib
 import json
 from pathlib import Path
@@ -15,14 +16,21 @@ from django.views.decorators.http import require_safe
 
 from connect import __version__, loopback
 
-# The page preloads all modules, so that the browser does not discover them import by import.
-MODULES = sorted(f"webapp/{path.name}" for path in Path(__file__).parent.glob("static/webapp/*.js"))
+# The scripts of every view, of those with a map, and of the heat map. The page preloads them, so that the
+# browser does not discover them import by import.
+SCRIPTS = ["webapp/app.js", "vendor/htm/standalone.module.js"]
+MAP_SCRIPTS = ["vendor/leaflet/leaflet.js"]
+HEAT_SCRIPTS = ["vendor/leaflet.heat/leaflet-heat.js"]
+
+# It is part of the page: as a file of its own it would come half a second later on a slow phone.
+EARLY_SCRIPT = (Path(__file__).parent / "templates/webapp/early.js").read_text()
+_EARLY_HASH = base64.b64encode(hashlib.sha256(EARLY_SCRIPT.encode()).digest()).decode()
 
 _TILES = urlsplit(settings.TILES_URL.replace("{s}", "*"))
 # The page loads only its own files, the API and the configured tile server.
 CSP_POLICY = {
     "default-src": [NONE],
-    "script-src": [SELF],
+    "script-src": [SELF, f"'sha256-{_EARLY_HASH}'"],
     "style-src": [SELF],
     "manifest-src": [SELF],
     "worker-src": [SELF],
@@ -34,13 +42,11 @@ CSP_POLICY = {
 }
 # The files of the page, which a phone keeps for when it has no network (webapp/sw.js).
 FILES = [
-    "vendor/htm/standalone.module.js",
     "vendor/leaflet/leaflet.css",
-    "vendor/leaflet/leaflet.js",
-    "vendor/leaflet.heat/leaflet-heat.js",
     "webapp/app.css",
     "webapp/icon.svg",
-    *MODULES,
+    *SCRIPTS,
+    *MAP_SCRIPTS,
 ]
 
 
@@ -75,8 +81,11 @@ def service_worker(request: HttpRequest) -> HttpResponse:
 @csp(CSP_POLICY)
 @require_safe
 def page(request: HttpRequest, **_: object) -> HttpResponse:
+    has_map = request.resolver_match is not None and request.resolver_match.url_name in ("person", "crowd")
+    has_heat = has_map and request.GET.get("show") == "heat"
     context = {
-        "modules": MODULES,
+        "early_script": EARLY_SCRIPT,
+        "scripts": [*SCRIPTS, *(MAP_SCRIPTS if has_map else []), *(HEAT_SCRIPTS if has_heat else [])],
         "api_url": loopback.with_host_of(request, settings.API_URL).rstrip("/"),
         "access": settings.ACCESS,
         "version": __version__,

@@ -3,8 +3,6 @@ import { useEffect, useRef, useState } from "../vendor/htm/standalone.module.js"
 import { authOptions, reportRefused, getCredential } from "./credentials.js";
 
 export const API = document.documentElement.dataset.api;
-const EARLIEST = "1900-01-01T00:00:00Z"; // the API accepts no earlier ping
-const LATEST_MS = Date.parse("2100-01-01T00:00:00Z"); // the API accepts no later ping
 const SECOND = 1000;
 
 export class ApiError extends Error {
@@ -26,11 +24,18 @@ function buildUrl(path, query) {
   return `${API}${path}?${parameters}`;
 }
 
+/** The answer to a GET that the page has asked for before its scripts were loaded (early.js). It is taken once. */
+function takeEarly(url, { method }) {
+  const answer = method ? undefined : globalThis.earlyAnswers?.get(url);
+  globalThis.earlyAnswers?.delete(url);
+  return answer;
+}
+
 async function request(url, signal, { headers, credential = getCredential(), ...options } = {}) {
   const { headers: authHeaders, ...auth } = authOptions(credential);
   let response;
   try {
-    response = await fetch(url, { signal, ...auth, ...options, headers: { Accept: "application/json", ...headers, ...authHeaders } });
+    response = await (takeEarly(url, options) ?? fetch(url, { signal, ...auth, ...options, headers: { Accept: "application/json", ...headers, ...authHeaders } }));
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(`The API at ${API} cannot be reached. Check that it is running and that it allows requests from ${location.origin}.`);
@@ -64,8 +69,8 @@ export async function get(path, query = {}, signal = undefined) {
 }
 
 /** The parameters of a path, with `default`, `minimum`, `exclusive_minimum` and `maximum` for this caller. */
-export async function getParameters(path, signal) {
-  const { parameters } = await parseJson(await request(API + path, signal, { method: "OPTIONS" }), signal);
+export async function getParameters(path) {
+  const { parameters } = await parseJson(await request(API + path, undefined, { method: "OPTIONS" }));
   if (!parameters) throw new ApiError("The API is of an older release than this page.");
   return parameters;
 }
@@ -113,28 +118,17 @@ export async function* getPages(path, query, signal) {
   }
 }
 
-const creationTime = (row) => Date.parse(row.creation_time);
-
-/** Time in ms of the first ping in [from, to); undefined if there is none. */
-export async function firstPingTime(filter, from, to, signal) {
-  const span = { start: isoTime(from), end: isoTime(to) };
-  const [row] = await get("/api/locations", { ...filter, ...span, limit: 1 }, signal);
-  return row && creationTime(row);
+/** A function that loads once. A failed load is not kept. */
+export function once(load) {
+  let loaded;
+  return () => {
+    loaded ??= load().catch((error) => {
+      loaded = undefined;
+      throw error;
+    });
+    return loaded;
+  };
 }
-
-/** Time in ms of the last ping before an instant; undefined if there is none. */
-export async function lastPingTime(filter, before, signal) {
-  const span = { start: EARLIEST, end: isoTime(before) };
-  const [row] = await get("/api/locations", { ...filter, ...span, order: "newest", limit: 1 }, signal);
-  return row && creationTime(row);
-}
-
-/** Time in ms of the newest ping. Pings in the future (a phone with a wrong clock) count only if there are no others. */
-export async function newestPingTime(filter, signal) {
-  return (await lastPingTime(filter, nearFuture(), signal)) ?? (await lastPingTime(filter, LATEST_MS, signal));
-}
-
-const nearFuture = () => Date.now() + 3_600_000;
 
 /** State of `load(signal)`, which runs again when an input changes: `{value, error, loading, stale, reload}`.
  * The old value stays until the new one is loaded; it is `stale` if it belongs to other inputs. */

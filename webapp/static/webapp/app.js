@@ -27,10 +27,11 @@ function View({ path, query, signOut }) {
     if (own && path === "/") navigate(buildPath(own, query), { replace: true });
   }, [own, path]);
   if (own && path === "/") return null;
-  if (own && path === "/share") return html`<${ConsentGate} key=${own} id=${ownId} signOut=${signOut}><${Share} key=${own} id=${ownId}/><//>`;
+  if (own && path === "/share") return html`<${ConsentGate} key=${own} id=${ownId} signOut=${signOut}>${(consent) => html`<${Share} key=${own} id=${ownId} consent=${consent}/>`}<//>`;
   if (path === "/share") return html`<${ChoosePerson} query=${query}/>`;
   if (own && path !== own) return html`<${NoAccess} own=${own}/>`;
-  if (own) return html`<${ConsentGate} key=${own} id=${person[1]} signOut=${signOut}><${PersonView} key=${person[1]} id=${person[1]} query=${query}/><//>`;
+  if (own) return html`<${ConsentGate} key=${own} id=${person[1]} signOut=${signOut}>
+    ${(consent) => html`<${PersonView} key=${person[1]} id=${person[1]} query=${query} consent=${consent}/>`}<//>`;
   if (person) return html`<${PersonView} key=${person[1]} id=${person[1]} query=${query}/>`;
   if (path === "/crowd") return html`<${Crowd} query=${query}/>`;
   if (path === "/status") return html`<${Status}/>`;

@@ -1,27 +1,14 @@
 /** A month calendar that marks the days with pings. The user chooses one day or several consecutive days. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { firstPingTime, useLoaded } from "./api.js";
-import { addDays, fullDay, month as monthName, span, startOfDay, startOfMonth, ZONE } from "./format.js";
+import { addDays, dayOfMonth, fullDay, month as monthName, span, startOfMonth, timeZone, weekday as weekdayName, weekdayLetter, weekdayOf } from "./format.js";
 
 const KEY_STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7 };
 const locale = new Intl.Locale(navigator.language);
 const FIRST_WEEKDAY = (locale.getWeekInfo?.() ?? locale.weekInfo ?? { firstDay: 1 }).firstDay % 7;
-const WEEKDAY = { short: "narrow", long: "long" };
 
-/** The days in [from, to) that have pings. Reads only the first ping of each day. */
-async function daysWithPings(filter, from, to, signal) {
-  const days = new Set();
-  for (let next = from; next < to; ) {
-    const found = await firstPingTime(filter, next, to, signal);
-    if (found === undefined) break;
-    days.add(startOfDay(found));
-    next = addDays(startOfDay(found), 1);
-  }
-  return days;
-}
-
-/** Shows the month of `range`. Calls `choose({start, end})` with instants in ms. `filter` selects the pings to mark. */
-export function Calendar({ filter, range, choose }) {
+/** Shows the month of `range`. Calls `choose({start, end})` with instants in ms. `days`: those with pings, undefined until
+ * loaded. */
+export function Calendar({ days, range, choose }) {
   const [month, setMonth] = useState(startOfMonth(range.start));
   const [several, setSeveral] = useState(range.end > addDays(range.start, 1));
   const firstDay = useRef(null); // of several days, until the last one is chosen
@@ -34,7 +21,7 @@ export function Calendar({ filter, range, choose }) {
     dayToFocus.current = null;
   });
   const nextMonth = startOfMonth(month, 1);
-  const marked = useLoaded((signal) => daysWithPings(filter, month, nextMonth, signal), [month, JSON.stringify(filter)]);
+  const marked = new Set(days?.map(({ start }) => start));
 
   const pick = (day) => {
     const from = several && firstDay.current !== null ? firstDay.current : day;
@@ -59,16 +46,16 @@ export function Calendar({ filter, range, choose }) {
       <strong aria-live="polite">${monthName(month)}</strong>
       <button type="button" class="plain" aria-label="Next month" onClick=${() => setMonth(nextMonth)}>›</button>
     </header>
-    <table ref=${table} aria-busy=${Boolean(marked.stale)}>
+    <table ref=${table} aria-busy=${!days}>
       <thead><tr>${weeks[1].map((day) => html`<th scope="col">${weekday(day)}</th>`)}</tr></thead>
       <tbody>${weeks.map(
         (week) => html`<tr>${week.map((day) =>
           day === null
             ? html`<td></td>`
             : html`<td><button type="button" data-day=${day} tabindex=${day === tabStop ? 0 : -1}
-                class=${marked.value?.has(day) ? "marked" : ""} aria-pressed=${isChosen(day)}
-                aria-label=${`${fullDay(day)}${marked.value?.has(day) ? ", has pings" : ""}`}
-                onClick=${() => pick(day)} onKeyDown=${(event) => moveFocus(event, day)}>${new Date(day).getDate()}</button></td>`,
+                class=${marked.has(day) ? "marked" : ""} aria-pressed=${isChosen(day)}
+                aria-label=${`${fullDay(day)}${marked.has(day) ? ", has pings" : ""}`}
+                onClick=${() => pick(day)} onKeyDown=${(event) => moveFocus(event, day)}>${dayOfMonth(day)}</button></td>`,
         )}</tr>`,
       )}</tbody>
     </table>
@@ -76,14 +63,14 @@ export function Calendar({ filter, range, choose }) {
       firstDay.current = null;
       setSeveral(event.target.checked);
     }}/> several days: choose the first, then the last</label>
-    <p class="soft">${marked.error ? "Cannot show which days have pings: the API did not answer." : html`<span class="dot"></span> has pings`}</p>
-    <p class="soft">Showing ${span(range)}, ${ZONE.replaceAll("_", " ")} time.</p>
+    <p class="soft"><span class="dot"></span> has pings</p>
+    <p class="soft">Showing ${span(range)}, ${timeZone().replaceAll("_", " ")} time.</p>
   </section>`;
 }
 
 /** The weeks of a month: rows of seven days, null for days of other months. */
 function weeksOf(month) {
-  const before = (new Date(month).getDay() - FIRST_WEEKDAY + 7) % 7;
+  const before = (weekdayOf(month) - FIRST_WEEKDAY + 7) % 7;
   const end = startOfMonth(month, 1);
   return Array.from({ length: 6 }, (_, week) =>
     Array.from({ length: 7 }, (_, weekday) => {
@@ -94,6 +81,5 @@ function weeksOf(month) {
 }
 
 function weekday(day) {
-  const style = (width) => new Intl.DateTimeFormat(undefined, { weekday: width }).format(day);
-  return html`<abbr title=${style(WEEKDAY.long)}>${style(WEEKDAY.short)}</abbr>`;
+  return html`<abbr title=${weekdayName(day)}>${weekdayLetter(day)}</abbr>`;
 }

@@ -4,7 +4,7 @@ import { get, put, useLoaded } from "./api.js";
 import { ErrorNote, Loading, nameOf } from "./components.js";
 import { isSharing } from "./sharing.js";
 
-/** Shows its children once the person has decided. */
+/** Shows `children(consent)` once the person has decided: `consent` is the state of its load. */
 export function ConsentGate({ id, signOut, children }) {
   const path = `/api/persons/${id}/consent`;
   const consent = useLoaded((signal) => get(path, {}, signal), [id]);
@@ -15,7 +15,7 @@ export function ConsentGate({ id, signOut, children }) {
     if (wasAsked.current) document.querySelector("h1")?.focus({ preventScroll: true });
   }, [undecided]);
   const decidedBefore = consent.error && isSharing(id); // without a network
-  if ((consent.value && !undecided) || decidedBefore) return children;
+  if ((consent.value && !undecided) || decidedBefore) return children(consent);
   if (undecided) return html`<${Question} id=${id} path=${path} signOut=${signOut} onDecided=${consent.reload}/>`;
   return html`<main class="sign-in">${consent.error
     ? html`<h1 tabindex="-1">Connect</h1><${ErrorNote} key=${consent.error} error=${consent.error} reload=${consent.reload}/>`

@@ -1,5 +1,7 @@
 /** Map layers of the crowd: one point per person, or a heat map. */
-import { canvas, cssColour, L, moveByApp, onThemeChange, unwrapLongitude } from "./map.js";
+import { once } from "./api.js";
+import { unwrapLongitude } from "./geometry.js";
+import { canvas, cssColour, fitMap, loadLeaflet, onThemeChange } from "./map.js";
 
 const GRADIENT = { 0.15: "#0b6e63", 0.4: "#3fa796", 0.6: "#f2c14e", 0.8: "#f27f34", 1: "#d7263d" };
 const RADIUS_PX = 16;
@@ -7,11 +9,15 @@ const BLUR_PX = 12;
 const CELL_PX = (RADIUS_PX + BLUR_PX) / 2; // leaflet.heat adds up the points in cells of this size
 const HOTTEST_QUANTILE = 0.98; // cells from this quantile on have the hottest colour
 
-const fit = (map, points) =>
-  moveByApp(map, () => map.fitBounds(L.latLngBounds(points).pad(0.1), { maxZoom: 20, animate: false }));
+/** Adds L.heatLayer to Leaflet. */
+export const loadHeatLayer = once(async () => {
+  await loadLeaflet();
+  return import("../vendor/leaflet.heat/leaflet-heat.js");
+});
 
-/** `popupContent(id, ms, accuracy)` resolves to the content of a point's popup. With `keepView` the map does not move. */
-export function drawPeople(map, popupContent, keepView) {
+/** `popupContent(id, ms, accuracy)` resolves to the content of a point's popup. With `keepView` the map does
+ * not move. `bounds`: those of the event. */
+export function drawPeople(map, popupContent, keepView, bounds) {
   const renderer = canvas({ padding: 0.2 });
   const group = L.layerGroup().addTo(map);
   const style = () => ({ color: cssColour("--ground"), fillColor: cssColour("--accent") });
@@ -29,7 +35,7 @@ export function drawPeople(map, popupContent, keepView) {
       const gone = new Set(markers.keys());
       const look = { renderer, radius: people.length > 2000 ? 3 : 5, weight: 1, fillOpacity: 0.9, ...style() };
       const first = originLng === null && people.length > 0;
-      if (first) originLng = people[0].lng;
+      if (first) originLng = unwrapLongitude(people[0].lng, map.getCenter().lng);
       for (const { id, lat, lng, ms, accuracy } of people) {
         now = ms;
         accuracies.set(id, accuracy);
@@ -48,7 +54,7 @@ export function drawPeople(map, popupContent, keepView) {
         markers.delete(id);
         accuracies.delete(id);
       }
-      if (first && !keepView) fit(map, [...markers.values()].map((marker) => marker.getLatLng()));
+      if (first && !keepView) fitMap(map, [...markers.values()].map((marker) => marker.getLatLng()), bounds);
     },
     remove() {
       unsubscribe();
@@ -58,18 +64,20 @@ export function drawPeople(map, popupContent, keepView) {
   };
 }
 
-/** With `keepView` the map does not move. */
-export function drawHeat(map, keepView) {
+/** With `keepView` the map does not move. `bounds`: those of the event. */
+export function drawHeat(map, keepView, bounds) {
   const layer = L.heatLayer([], { radius: RADIUS_PX, blur: BLUR_PX, gradient: GRADIENT, minOpacity: 0.25, maxZoom: 0 }).addTo(map);
   let points = [];
   let fitted = false;
   const setScale = () => layer.setOptions({ max: hottestCount(map, points) });
   map.on("zoomend", setScale);
   return {
-    show(pings) {
-      points = pings.map(({ lat, lng }) => [lat, unwrapLongitude(lng, pings[0].lng)]);
+    /** `cells` of the API. */
+    show(cells) {
+      const origin = map.getCenter().lng;
+      points = cells.map((each) => [Number(each.latitude), unwrapLongitude(Number(each.longitude), origin), each.person_minutes]);
       if (!fitted && points.length) {
-        if (!keepView) fit(map, points);
+        if (!keepView) fitMap(map, points, bounds);
         fitted = true;
       }
       setScale();
@@ -84,14 +92,14 @@ export function drawHeat(map, keepView) {
   };
 }
 
-/** Pings per cell that get the hottest colour: HOTTEST_QUANTILE over the cells of the map. */
+/** Person-minutes per cell of the map that get the hottest colour: HOTTEST_QUANTILE over these cells. */
 function hottestCount(map, points) {
   const zoom = map.getZoom();
   const cells = new Map();
   for (const point of points) {
     const { x, y } = map.project(point, zoom);
     const cell = `${Math.floor(x / CELL_PX)} ${Math.floor(y / CELL_PX)}`;
-    cells.set(cell, (cells.get(cell) ?? 0) + 1);
+    cells.set(cell, (cells.get(cell) ?? 0) + point[2]);
   }
   const counts = [...cells.values()].sort((one, other) => one - other);
   return counts[Math.floor((counts.length - 1) * HOTTEST_QUANTILE)] || 1;

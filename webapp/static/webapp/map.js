@@ -1,17 +1,20 @@
 /** The Leaflet map: on tiles if the operator configures a tile server, else on a plain ground with a metric grid. */
 import { html, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
+import { once } from "./api.js";
+import { drawZones } from "./zone_map.js";
+import { loadZones } from "./venue.js";
 
 const { tiles, tilesAttribution } = document.documentElement.dataset;
 const METRES_PER_DEGREE = 111_320;
 const EQUATOR_M = 40_075_017;
 const GRID_LINE_EVERY_PX = 90;
+const PADDING_PX = 20; // around the event
 const MAX_ZOOM = 22; // a metre has about 20 pixels in middle latitudes
 
-export const L = globalThis.L;
+const FIT = { maxZoom: MAX_ZOOM - 1, padding: [PADDING_PX, PADDING_PX], animate: false };
 
-/** The longitude plus or minus whole turns, as near as possible to another, so that tracks over the 180th meridian
- * stay in one piece. */
-export const unwrapLongitude = (lng, other) => lng + 360 * Math.round((other - lng) / 360);
+/** Sets the global L. Only views with a map load it. */
+export const loadLeaflet = once(() => import("../vendor/leaflet/leaflet.js"));
 
 /** A canvas to draw on. Leaflet may forget to cancel a frame when the canvas goes, and would then draw without one. */
 export function canvas(options) {
@@ -42,17 +45,31 @@ export function moveByApp(map, move) {
   movedByApp.delete(map);
 }
 
+/** The corners of the event's bounds `[west, south, east, north]` as Leaflet has them. */
+const toLatLngBounds = ([west, south, east, north]) => L.latLngBounds([south, west], [north, east < west ? east + 360 : east]);
+
+/** Fits the map to the event's bounds if one of the points is inside, else to the points. */
+export function fitMap(map, points, bounds) {
+  const event = bounds && toLatLngBounds(bounds);
+  const isInside = event && points.some((each) => event.contains(each));
+  if (isInside && map.getBounds().contains(event) && map.getZoom() === map.getBoundsZoom(event, false, L.point(FIT.padding).multiplyBy(2))) return;
+  moveByApp(map, () => map.fitBounds(isInside ? event : L.latLngBounds(points).pad(0.1), FIT));
+}
+
 /** `ready(map)` is called once and may return a cleanup function. `view` and `onView(view)`: "latitude,longitude,zoom"
- * after the user's last move. */
-export function MapView({ label, ready, view, onView }) {
+ * after the user's last move. `bounds`: those of the event. */
+export function MapView({ label, ready, view, onView, bounds }) {
   const container = useRef(null);
   const latestOnView = useRef(null);
   latestOnView.current = onView;
   const [map, setMap] = useState(null);
-  useEffect(() => {
+  const [error, setError] = useState(null);
+  const create = () => {
     const created = L.map(container.current, { maxZoom: MAX_ZOOM, zoomSnap: 0.5, zoomControl: false });
     const [lat, lng, zoom] = (view ?? "").split(",").map(Number);
-    created.setView(Number.isFinite(zoom) ? [lat, lng] : [30, 10], Number.isFinite(zoom) ? zoom : 2);
+    if (Number.isFinite(zoom)) created.setView([lat, lng], zoom);
+    else if (bounds) created.fitBounds(toLatLngBounds(bounds), FIT);
+    else created.setView([30, 10], 2);
     created.on("moveend", () => {
       const centre = created.getCenter();
       if (!movedByApp.has(created)) latestOnView.current([centre.lat.toFixed(6), centre.lng.toFixed(6), created.getZoom()].join(","));
@@ -63,14 +80,18 @@ export function MapView({ label, ready, view, onView }) {
     addGrid(created);
     const observer = new ResizeObserver(() => moveByApp(created, () => created.invalidateSize({ pan: false })));
     observer.observe(container.current);
+    created.on("unload", () => observer.disconnect());
+    loadZones().then((zones) => container.current && drawZones(created, zones), () => {}); // a map without zones is of use
     setMap(created);
-    return () => {
-      observer.disconnect();
-      created.remove();
-    };
+    return created;
+  };
+  useEffect(() => {
+    let created;
+    loadLeaflet().then(() => container.current && (created = create()), setError);
+    return () => created?.remove();
   }, []);
   useEffect(() => (map ? ready(map) : undefined), [map]);
-  return html`<div class="map" role="region" aria-label=${label} ref=${container}></div>`;
+  return html`<div class="map" role="region" aria-label=${label} ref=${container}>${error ? "The map cannot be loaded. Reload the page." : null}</div>`;
 }
 
 function addGrid(map) {

@@ -6,12 +6,14 @@ const MAX_CHUNKS = 24;
 const RETRY_S = 5;
 
 export class NearbyPositions {
-  /** `parameters` of the API's encounters. `onLoaded()` is called when a chunk is loaded or may be retried. */
-  constructor(id, parameters) {
+  /** `parameters` of the API's encounters. `loadCriteria()` has the defaults of the others. `onLoaded()` is called when a
+   * chunk is loaded or may be retried. */
+  constructor(id, parameters, loadCriteria) {
     this.onLoaded = () => {};
     this._path = `/api/persons/${id}/connection`;
     this._parameters = parameters;
-    this._marginMs = Number(parameters.within) * 1000;
+    this._loadCriteria = loadCriteria;
+    this._maxAgeMs = 0; // until the criteria are loaded
     this._chunks = new Map();
     this._abort = new AbortController();
   }
@@ -24,8 +26,7 @@ export class NearbyPositions {
     if (ms - index * CHUNK_MS > CHUNK_MS / 2) this._ensureLoaded(index + 1);
     const positions = this._chunks.get(index)?.positions.get(personId);
     const position = positions?.findLast((each) => each.ms <= ms) ?? positions?.[0];
-    const maxAgeMs = Number(this._parameters.max_gap) * 1000 + this._marginMs;
-    return position && Math.abs(ms - position.ms) <= maxAgeMs ? position : null;
+    return position && Math.abs(ms - position.ms) <= this._maxAgeMs ? position : null;
   }
 
   /** Reloads the chunks that were incomplete when they were loaded. Their old positions serve until then. */
@@ -46,13 +47,16 @@ export class NearbyPositions {
     const chunk = { loadedAt: Date.now(), positions: this._chunks.get(index)?.positions ?? loaded };
     this._chunks.set(index, chunk);
     if (this._chunks.size > MAX_CHUNKS) this._chunks.delete(this._chunks.keys().next().value);
-    // A person who is near at the border of a chunk may have a ping on its other side.
-    const from = Math.max(Date.parse(this._parameters.start_date), index * CHUNK_MS - this._marginMs);
-    const to = Math.min(Date.parse(this._parameters.end_date), (index + 1) * CHUNK_MS + this._marginMs);
-    if (from >= to) return;
-    const { distance, within, max_accuracy } = this._parameters;
-    const query = { start_date: isoTime(from), end_date: isoTime(to), distance, within, max_accuracy };
     try {
+      const defaults = Object.fromEntries((await this._loadCriteria()).map(({ name, fallback }) => [name, fallback]));
+      const { distance, within, max_gap, max_accuracy } = { ...defaults, ...this._parameters };
+      const marginMs = Number(within) * 1000;
+      this._maxAgeMs = Number(max_gap) * 1000 + marginMs;
+      // A person who is near at the border of a chunk may have a ping on its other side.
+      const from = Math.max(Date.parse(this._parameters.start_date), index * CHUNK_MS - marginMs);
+      const to = Math.min(Date.parse(this._parameters.end_date), (index + 1) * CHUNK_MS + marginMs);
+      if (from >= to) return;
+      const query = { start_date: isoTime(from), end_date: isoTime(to), distance, within, max_accuracy };
       for await (const rows of getPages(this._path, query, this._abort.signal)) {
         for (const { location, person } of rows) {
           const position = { ms: Date.parse(location.creation_time), lat: Number(location.latitude), lng: Number(location.longitude) };

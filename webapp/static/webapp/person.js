@@ -1,6 +1,6 @@
 /** One person's view: a calendar, a map, playback and the list of encounters, which mark each other's entries. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { get, getPages, getParameters, includesNow, isoTime, LIVE_POLL_S, useLoaded, usePolling } from "./api.js";
+import { get, getPages, getParameters, includesNow, isoTime, LIVE_POLL_S, once, useLoaded, usePolling } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { useCaller } from "./caller.js";
 import { Empty, ErrorNote, Loading, nameOf } from "./components.js";
@@ -12,9 +12,10 @@ import { drawPerson, MAX_NAMES } from "./person_map.js";
 import { Player, timeForAddress } from "./player.js";
 import { PrivacySettings } from "./privacy_settings.js";
 import { buildPath, navigate } from "./router.js";
-import { useTimeRange } from "./time_range.js";
+import { spanOfPings, useTimeRange } from "./time_range.js";
 
 const TRACK_LIMIT = 50_000; // pings
+const SHORTEST_SHOWN_MS = 60_000; // an encounter of a single ping is shown for so long
 /** What counts as an encounter, by parameter of the API: name, step, label, and the words around the number. */
 const CRITERIA = [
   ["distance", "any", "Maximum distance in metres", "Count as near within", "metres"],
@@ -37,49 +38,54 @@ function criteriaFrom(parameters) {
 /** A number of the address within its bounds. No number stays none. */
 const clamp = (value, { min, max }) => (value === "" ? value : value > max ? max : value < min ? min : value);
 
-export function PersonView({ id, query }) {
+export function PersonView({ id, query, consent }) {
   const isOwn = useCaller().kind === "person";
   const person = useLoaded((signal) => get(`/api/persons/${id}`, {}, signal), [id]);
   const path = `/people/${id}`;
   const change = (changes, options) => navigate(buildPath(path, { ...query, ...changes }), options);
-  const { range, newest } = useTimeRange(query, { person_id: id }, change);
-  const parameters = useLoaded((signal) => getParameters(`/api/persons/${id}/encounters`, signal), []);
+  const { range, event, days, ...time } = useTimeRange(query, { person_id: id }, change);
+  const loadCriteria = useMemo(() => once(async () => criteriaFrom(await getParameters(`/api/persons/${id}/encounters`))), [id]);
+  // The bounds and defaults of the criteria are needed only for those in the address and for the form.
+  const [formOpen, setFormOpen] = useState(CRITERIA.some(([name]) => query[name] !== undefined));
+  const criteria = useLoaded(async () => (formOpen ? loadCriteria() : []), [formOpen]);
   useEffect(() => {
     if (person.value) document.title = `${nameOf(person.value)} · Connect`;
   }, [person.value]);
 
   const name = person.value ? nameOf(person.value) : `Person ${id}`;
-  const failed = [person, newest, parameters].find((each) => each.error);
+  const failed = [person, time, criteria].find((each) => each.error);
   if (failed) return html`<main><h1 tabindex="-1">${name}</h1><${ErrorNote} key=${failed.error} ...${failed}/></main>`;
   return html`<main class="person">
     <div class="title">
       <h1 tabindex="-1">${name}</h1>
       <p class="soft">${person.value?.company_name}</p>
     </div>
-    ${range && parameters.value
-      ? html`<${PersonInRange} key=${id} id=${id} name=${name} range=${range} criteria=${criteriaFrom(parameters.value)} query=${query} change=${change}/>`
-      : newest.value === false
+    ${range && event && days && criteria.value
+      ? html`<${PersonInRange} key=${id} id=${id} name=${name} range=${range} event=${event} days=${days} query=${query} change=${change}
+          criteria=${criteria.value} loadCriteria=${loadCriteria} openForm=${() => setFormOpen(true)}/>`
+      : days?.length === 0
         ? html`<div class="stage">${isOwn
             ? html`<${Empty} title="You have no positions yet.">They appear here when your device sends them.<//>`
             : html`<${Empty} title="This person has no pings yet.">
                 They appear here when they are stored. <code>POST /api/locations</code> sends a ping.<//>`}</div>`
-        : html`<${Loading}>Finding ${isOwn ? "your" : "their"} last day with pings…<//>`}
-    ${isOwn ? html`<${PrivacySettings} id=${id}/>` : null}
+        : html`<${Loading}>Loading ${isOwn ? "your" : "their"} days with pings…<//>`}
+    ${isOwn ? html`<${PrivacySettings} id=${id} consent=${consent}/>` : null}
   </main>`;
 }
 
-function PersonInRange({ id, name, range, criteria, query, change }) {
+function PersonInRange({ id, name, range, event, days, query, change, criteria, loadCriteria, openForm }) {
   const isOwn = useCaller().kind === "person";
-  const values = criteria.map((each) => clamp(query[each.name] ?? each.fallback, each));
-  const parameters = {
-    start_date: isoTime(range.start),
-    end_date: isoTime(range.end),
-    ...Object.fromEntries(criteria.map(({ name }, index) => [name, values[index]])),
-  };
+  const given = criteria.filter(({ name }) => query[name] !== undefined).map((each) => [each.name, clamp(query[each.name], each)]);
+  const parameters = { start_date: isoTime(range.start), end_date: isoTime(range.end), ...DEFAULTS, ...Object.fromEntries(given) };
   const key = JSON.stringify(parameters);
-  const track = useLoaded((signal) => loadTrack(id, range, signal), [id, range.start, range.end]);
-  const encounters = useLoaded((signal) => loadEncounters(id, parameters, signal), [id, key]);
   const live = includesNow(range);
+  const pingSpan = spanOfPings(days, range);
+  const trackLoad = useRef(null);
+  const track = useLoaded((signal) => (trackLoad.current = loadTrack(id, range, pingSpan, live, signal)), [id, range.start, range.end]);
+  const encounters = useLoaded(async (signal) => {
+    await trackLoad.current.catch(() => {}); // on a slow network the path is there first
+    return loadEncounters(id, parameters, signal);
+  }, [id, key]);
   usePolling([track, encounters], LIVE_POLL_S, live);
   const [marked, setMarked] = useState({ index: null, from: null });
   const fittedRange = useRef(null);
@@ -87,7 +93,7 @@ function PersonInRange({ id, name, range, criteria, query, change }) {
   const time = useRef(null);
   const [near, setNear] = useState([]);
   // A person may not see the positions of others.
-  const nearby = useMemo(() => (isOwn ? null : new NearbyPositions(id, parameters)), [id, key]);
+  const nearby = useMemo(() => (isOwn ? null : new NearbyPositions(id, parameters, loadCriteria)), [id, key]);
   const bars = useMemo(() => (encounters.value ?? []).map(toBar), [encounters.value]);
   useEffect(() => setMarked({ index: null, from: null }), [encounters.value]);
   useEffect(() => () => nearby?.close(), [nearby]);
@@ -96,7 +102,7 @@ function PersonInRange({ id, name, range, criteria, query, change }) {
   const mark = (from) => (index) => setMarked({ index, from });
   const onFrame = (ms) => {
     time.current = ms;
-    const current = (encounters.value ?? []).filter((each) => each.from <= ms && ms <= Math.max(each.to, each.from + parameters.within * 1000));
+    const current = (encounters.value ?? []).filter((each) => each.from <= ms && ms <= Math.max(each.to, each.from + SHORTEST_SHOWN_MS));
     setNear((old) => (old.length === current.length && old.every((each, index) => each === current[index]) ? old : current));
     layer.current?.showTime(ms, current.map((each) => [each.person, nearby?.at(each.person.id, ms)]), query.follow);
   };
@@ -119,13 +125,13 @@ function PersonInRange({ id, name, range, criteria, query, change }) {
   const error = track.error ?? encounters.error;
   return html`
     <div class="side">
-      <${Calendar} filter=${{ person_id: id }} range=${range}
+      <${Calendar} days=${days} range=${range}
         choose=${({ start, end }) => change({ start: isoTime(start), end: isoTime(end), at: undefined, map: undefined })}/>
-      <${Criteria} criteria=${criteria} values=${values} change=${change}/>
+      <${Criteria} criteria=${criteria} query=${query} change=${change} open=${openForm}/>
     </div>
     <div class="stage">
-      <${MapView} label=${`Map of the path and encounters of ${name}`} view=${query.map} onView=${(view) => change({ map: view }, { replace: true })} ready=${(map) => {
-        layer.current = drawPerson(map);
+      <${MapView} label=${`Map of the path and encounters of ${name}`} view=${query.map} bounds=${event.bounds} onView=${(view) => change({ map: view }, { replace: true })} ready=${(map) => {
+        layer.current = drawPerson(map, event.bounds);
         draw();
         return () => {
           layer.current.remove();
@@ -157,12 +163,17 @@ function Near({ near, query }) {
   return html`<p class="near">${count(near.length)} near: ${names}${near.length > MAX_NAMES ? ` and ${count(near.length - MAX_NAMES)} more` : ""}</p>`;
 }
 
-/** `{points, truncated, range}`. The range goes with the points, because they stay on the page until the next are loaded. */
-async function loadTrack(id, range, signal) {
+/** `{points, truncated, range}`. The range goes with the points, because they stay on the page until the next are loaded.
+ * `pingSpan`: the part of the range that has pings, null if none has; `live`: there may be newer ones. */
+async function loadTrack(id, range, pingSpan, live, signal) {
   const points = [];
-  const [start, end] = [isoTime(range.start), isoTime(range.end)];
-  for await (const rows of getPages("/api/locations", { person_id: id, start, end }, signal)) {
-    for (const row of rows) points.push({ ms: Date.parse(row.creation_time), lat: Number(row.latitude), lng: Number(row.longitude) });
+  if (!pingSpan) return { points, truncated: false, range };
+  const query = { person_id: id, start: isoTime(pingSpan.start), end: live ? undefined : isoTime(pingSpan.end) };
+  for await (const rows of getPages("/api/locations", query, signal)) {
+    for (const row of rows) {
+      const ms = Date.parse(row.creation_time);
+      if (ms < range.end) points.push({ ms, lat: Number(row.latitude), lng: Number(row.longitude) });
+    }
     if (points.length >= TRACK_LIMIT) return { points: points.slice(0, TRACK_LIMIT), truncated: true, range };
   }
   return { points, truncated: false, range };
@@ -176,11 +187,14 @@ async function loadEncounters(id, parameters, signal) {
 
 const toBar = (each) => ({ start: each.from, end: each.to, label: `${nameOf(each.person)}, ${duration(each.duration_s)}` });
 
-function Criteria({ criteria, values, change }) {
-  return html`<section class="criteria" aria-label="What counts as an encounter"><p>${criteria.map(
-    ({ name, min, max, step, label, before, after, fallback }, index) => html`${before} <label class="bare"><span class="hidden">${label}</span>
-      <${Criterion} ...${{ name, min, max, step }} required=${fallback !== ""} placeholder=${fallback === "" ? "any" : ""} value=${values[index]} change=${change}/></label> ${after} `,
-  )}</p></section>`;
+function Criteria({ criteria, query, change, open }) {
+  return html`<details class="criteria" open=${criteria.length > 0} onToggle=${(event) => event.target.open && open()}>
+    <summary>What counts as an encounter</summary>
+    <p>${criteria.map(
+      ({ name, min, max, step, label, before, after, fallback }) => html`${before} <label class="bare"><span class="hidden">${label}</span>
+        <${Criterion} ...${{ name, min, max, step }} required=${fallback !== ""} placeholder=${fallback === "" ? "any" : ""}
+          value=${clamp(query[name] ?? fallback, { min, max })} change=${change}/></label> ${after} `,
+    )}</p></details>`;
 }
 
 /** A number field. Its text is applied when the user leaves the field or presses Enter. */

@@ -1,7 +1,8 @@
 /** Map layers of one person: their path, their encounters, and the positions at one time. */
 import { nameOf } from "./components.js";
 import { duration, exact } from "./format.js";
-import { canvas, cssColour, L, moveByApp, onThemeChange, unwrapLongitude } from "./map.js";
+import { unwrapLongitude } from "./geometry.js";
+import { canvas, cssColour, fitMap, moveByApp, onThemeChange } from "./map.js";
 
 const MAX_GAP_MS = 600_000; // the path is interrupted where pings are further apart
 
@@ -15,7 +16,8 @@ const styles = {
   marked: () => ({ color: cssColour("--ink"), weight: 3, fillOpacity: 1 }),
 };
 
-export function drawPerson(map) {
+/** `bounds`: those of the event. */
+export function drawPerson(map, bounds) {
   const renderer = canvas({ tolerance: 3 }); // for the many static shapes; moving markers are SVG above it
   const path = L.polyline([], { renderer, interactive: false, ...styles.path() }).addTo(map);
   const encounterLayer = L.layerGroup().addTo(map);
@@ -46,7 +48,7 @@ export function drawPerson(map) {
     /** `mark(index or null)` is called when the pointer enters or leaves an encounter. With `keepView` the map does not move. */
     show(track, newEncounters, mark, keepView) {
       points = [];
-      for (const { ms, lat, lng } of track) points.push({ ms, lat, lng: unwrapLongitude(lng, points.at(-1)?.lng ?? lng) });
+      for (const { ms, lat, lng } of track) points.push({ ms, lat, lng: unwrapLongitude(lng, points.at(-1)?.lng ?? map.getCenter().lng) });
       marked = null;
       tip.remove();
       for (const layer of [encounterLayer, othersLayer]) layer.clearLayers();
@@ -66,9 +68,7 @@ export function drawPerson(map) {
           .on("mouseout", () => mark(null))
           .addTo(encounterLayer),
       );
-      if (points.length && !keepView) {
-        moveByApp(map, () => map.fitBounds(L.latLngBounds(segments.flat()).pad(0.1), { maxZoom: 21, animate: false }));
-      }
+      if (points.length && !keepView) fitMap(map, segments.flat(), bounds);
       if (points.length) me.setLatLng(positionAt(points[0].ms)).addTo(map);
     },
 

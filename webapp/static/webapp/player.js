@@ -1,7 +1,7 @@
 /** Playback controls: a play button, a speed and a slider over a time span. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { isoTime } from "./api.js";
-import { addDays, clock, dayAndClock, exact, full, startOfDay } from "./format.js";
+import { addDays, clock, dayAndClock, exact, full, shortDay, startOfDay } from "./format.js";
 
 const SPEEDS = [[60, "1 min"], [300, "5 min"], [900, "15 min"], [3600, "1 h"]]; // of the span per second
 const DEFAULT_SPEED = 300;
@@ -12,7 +12,7 @@ const TICK_PX = 70;
 const LANE_PX = 9;
 const MAX_LANES = 9;
 
-/** Calls `onFrame(ms)` for each frame; playback waits while it returns false. Calls `onStop(ms)` at a pause, at the end
+/** Calls `onFrame(ms, playing)` for each frame; playback waits while it returns false. Calls `onStop(ms)` at a pause, at the end
  * and after a seek. `bars`: `[{start, end, label}]` above the slider; `marked`: the index of one; `mark(index or null)`
  * is called as the pointer moves over them. */
 export function Player({ range, at, onFrame, onStop, speed: chosenSpeed, onSpeed, bars = [], marked = null, mark = () => {}, children }) {
@@ -22,10 +22,10 @@ export function Player({ range, at, onFrame, onStop, speed: chosenSpeed, onSpeed
   const lastTime = useRef(time);
   const callbacks = useRef(null);
   callbacks.current = { onFrame, onStop }; // of the last render: frames and bars outlive a render
-  const seek = (ms) => {
+  const seek = (ms, isPlaying = false) => {
     lastTime.current = clamp(ms, range);
     setTime(lastTime.current);
-    return callbacks.current.onFrame(lastTime.current);
+    return callbacks.current.onFrame(lastTime.current, isPlaying);
   };
   const pause = () => {
     setPlaying(false);
@@ -40,7 +40,7 @@ export function Player({ range, at, onFrame, onStop, speed: chosenSpeed, onSpeed
     let before = performance.now();
     let waiting = false;
     let frame = requestAnimationFrame(function step(now) {
-      waiting = seek(lastTime.current + (waiting ? 0 : (now - before) * speed)) === false;
+      waiting = seek(lastTime.current + (waiting ? 0 : (now - before) * speed), true) === false;
       before = now;
       if (lastTime.current >= range.end) pause();
       else frame = requestAnimationFrame(step);
@@ -130,7 +130,7 @@ function ticks({ start, end }, width) {
   } else {
     const days = Math.ceil(minStep / DAY);
     for (let day = startOfDay(start); day < end; day = addDays(day, days)) {
-      if (day >= start) found.push([day, new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" }).format(day)]);
+      if (day >= start) found.push([day, shortDay(day)]);
     }
   }
   return found;

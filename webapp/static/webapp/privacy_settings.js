@@ -7,9 +7,11 @@ import { save } from "./export.js";
 import { dayAndClock, full } from "./format.js";
 import { forgetSharing } from "./sharing.js";
 
-export function PrivacySettings({ id }) {
+/** `consent`: the state of its load, if it is loaded already. */
+export function PrivacySettings({ id, consent: given }) {
   const path = `/api/persons/${id}`;
-  const consent = useLoaded((signal) => get(`${path}/consent`, {}, signal), [id]);
+  const loaded = useLoaded(async (signal) => (given ? null : get(`${path}/consent`, {}, signal)), [id, !given]);
+  const consent = given ?? loaded;
   const [{ busy, error: actionError, confirming }, setState] = useState({});
   const attempt = (action) => async () => {
     setState({ busy: true });

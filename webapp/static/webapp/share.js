@@ -26,7 +26,7 @@ function keepPage() {
   navigator.serviceWorker?.register("/sw.js").catch(() => {}); // the page works without it
 }
 
-export function Share({ id }) {
+export function Share({ id, consent }) {
   const sharing = useSharing(id);
   const [agreed, setAgreed] = useState(isSharing(id));
   const company = useLoaded((signal) => loadCompany(id, signal), [id]);
@@ -52,7 +52,7 @@ export function Share({ id }) {
       <${Company} company=${company} sharing=${sharing}/>
     </section>
     <p><a class="button" href=${`/people/${id}`}>My day: whom I met, where and when</a></p>
-    <${PrivacySettings} id=${id}/>
+    <${PrivacySettings} id=${id} consent=${consent}/>
   </main>`;
 }
 

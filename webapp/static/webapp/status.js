@@ -1,15 +1,24 @@
 /** The status page: what each API process reports as ready, and the age of the newest ping. */
 import { html } from "../vendor/htm/standalone.module.js";
-import { API, get, newestPingTime, useLoaded, usePolling } from "./api.js";
+import { API, get, useLoaded, usePolling } from "./api.js";
 import { ErrorNote, Loading } from "./components.js";
-import { ago, full } from "./format.js";
+import { ago, full, timeZone } from "./format.js";
+import { loadEvent } from "./venue.js";
 
 const POLL_S = 10;
 const TIMEOUT_MS = 5000;
+const FUTURE_MS = 3_600_000;
 // Different processes may serve people, locations and connections, so each has a health check of its own.
 const HEALTH_CHECKS = { people: "/health/ready", locations: "/health/ready/locations", connections: "/health/ready/connections" };
 
-const newestOfAll = async (signal) => (await newestPingTime({}, signal)) ?? null;
+/** The time of the newest ping, null if there is none. Days in the future (a phone with a wrong clock) count only if
+ * there are no others. */
+async function newestPing(signal) {
+  await loadEvent(); // it sets the time zone
+  const days = await get("/api/days", { time_zone: timeZone() }, signal);
+  const day = days.findLast(({ first }) => Date.parse(first) < Date.now() + FUTURE_MS) ?? days.at(-1);
+  return day ? Date.parse(day.last) : null;
+}
 
 /** The state of each need by name. A process that does not answer is itself reported as out of reach. */
 async function needsOf(process, signal) {
@@ -35,7 +44,7 @@ async function checkHealth(signal) {
 
 export function Status() {
   const health = useLoaded(checkHealth, []);
-  const ping = useLoaded(newestOfAll, []);
+  const ping = useLoaded(newestPing, []);
   usePolling([health, ping], POLL_S);
   return html`<main class="status">
     <h1 tabindex="-1">Status</h1>
@@ -48,6 +57,7 @@ export function Status() {
       <div><dt>newest ping</dt><dd>${ping.error ? `unknown: ${ping.error.message}` : ping.value ? html`${ago(ping.value)} <span class="soft">${full(ping.value)}</span>` : ping.value === null ? "none yet" : "…"}</dd></div>
       <div><dt>response time</dt><dd>${health.value ? `${Math.round(health.value.durationMs)} ms` : "…"}</dd></div>
       <div><dt>checked</dt><dd>${health.value ? html`${full(health.value.checkedAt)} <span class="soft">every ${POLL_S} seconds</span>` : "…"}</dd></div>
+      <div><dt>time zone</dt><dd>${ping.loading && !ping.value ? "…" : timeZone().replaceAll("_", " ")}</dd></div>
       <div><dt>API</dt><dd><a href=${`${API}/api/docs`}>${API}</a></dd></div>
     </dl>
   </main>`;

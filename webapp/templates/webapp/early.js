@@ -1,0 +1,45 @@
+/* Asks the first questions of a view while its scripts load. request() of api.js takes the answers. */
+(() => {
+  const { api, access } = document.documentElement.dataset;
+  const [, id] = /^\/people\/(\d+)$/.exec(location.pathname) ?? [];
+  const query = new URLSearchParams(location.search);
+  let credential;
+  try {
+    credential = access === "open" ? access : localStorage.getItem("connect.shown");
+  } catch {} // a browser that stores nothing has no credential yet
+  if (!credential || location.hash || !(id || location.pathname === "/crowd")) return;
+  const isToken = credential !== "open" && credential !== "session";
+  const options = {
+    headers: { Accept: "application/json", ...(isToken ? { Authorization: `Bearer ${credential}` } : {}) },
+    ...(credential === "session" ? { credentials: "include" } : {}),
+  };
+  const answers = (globalThis.earlyAnswers = new Map()); // by URL
+  const ask = async (path, parameters = {}) => {
+    const url = `${api}${path}?${new URLSearchParams(parameters)}`;
+    answers.set(url, fetch(url, options));
+    const answer = await (await answers.get(url)).clone().json();
+    if (!answers.has(url)) throw new Error("The scripts are loaded and go on from here.");
+    return answer;
+  };
+  const isoTime = (ms) => new Date(ms).toISOString();
+  const ofPerson = id ? { person_id: id } : {};
+  const askForDay = async () => {
+    const { first_day, last_day, time_zone } = await ask("/api/event");
+    const timeZone = first_day ? time_zone : Intl.DateTimeFormat().resolvedOptions().timeZone;
+    const days = await ask("/api/days", { ...ofPerson, time_zone: timeZone });
+    const today = Intl.DateTimeFormat("sv-SE", { timeZone }).format(); // Swedish uses the ISO format
+    const live = days.find((each) => each.day === today);
+    const day = live ?? days.findLast((each) => first_day <= each.day && each.day <= last_day);
+    if (!day || query.has("start")) return;
+    const [first, end] = [Date.parse(day.first), Date.parse(day.last) + 1];
+    const [start, stop] = [{ start: isoTime(first) }, { end: isoTime(end) }];
+    const lastShown = Math.max(end, first + 60_000);
+    if (id) await ask("/api/locations", { limit: 10_000, ...ofPerson, ...start, ...(live ? {} : stop) });
+    else if (query.get("show") === "heat") await ask("/api/heat", { ...start, ...stop, cell_m: 5 });
+    else await ask("/api/positions", { at: isoTime(live ? lastShown : (first + lastShown) / 2), max_age: 120 });
+  };
+  const asked = [askForDay()];
+  if (access !== "open") asked.push(ask("/api/caller"));
+  if (id) asked.push(ask(`/api/persons/${id}`));
+  Promise.allSettled(asked); // request() reports the errors of the API
+})();
