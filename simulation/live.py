@@ -3,11 +3,15 @@
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.db import connection
 
 from connect import neighbours
 from connect.errors import NeighbourUnavailable
 from locations.pings import MAX_BATCH, Ping
 from simulation.event import OPENING_HOURS, Event
+from venue import storage
 
 ALREADY_OPEN = timedelta(hours=2)  # so that the halls are full from the beginning
 RETRY_S = 2.0
@@ -21,13 +25,16 @@ def pings_from(event: Event, now: datetime) -> Iterator[Ping]:
         opening += timedelta(hours=OPENING_HOURS)
 
 
-def run(event: Event, stopped: threading.Event) -> int:
+def run(event: Event, time_zone: ZoneInfo, stopped: threading.Event) -> int:
     """Sends each ping at its time, those of the same moment together. Returns their number.
+
+    The stored event grows by each day of the time zone that begins.
 
     While Connect is out of reach, the pings wait and are sent later with their own times.
     """
     sent = 0
     waiting: list[Ping] = []
+    today = datetime.now(time_zone).date()
     for ping in pings_from(event, datetime.now(UTC)):
         ahead_s = (ping.creation_time - datetime.now(UTC)).total_seconds()
         if waiting and (ahead_s > 0 or len(waiting) == MAX_BATCH):
@@ -37,6 +44,10 @@ def run(event: Event, stopped: threading.Event) -> int:
             waiting = []
         if ahead_s > 0 and stopped.wait(ahead_s):
             break
+        if (day := ping.creation_time.astimezone(time_zone).date()) != today:
+            today = day
+            connection.close_if_unusable_or_obsolete()
+            storage.extend_simulated(today)
         waiting.append(ping)
     return sent
 

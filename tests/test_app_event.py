@@ -63,11 +63,16 @@ def test_a_ping_of_another_day_does_not_hide_the_event_and_stays_reachable(
     expect(page.locator(".player")).to_be_visible()
 
 
-def test_a_view_opens_on_today_while_pings_arrive(event: System, page: Page) -> None:
+def test_a_view_opens_on_today_during_the_event(event: System, page: Page) -> None:
     today = store_ping(event, FINN, BOOTH, 5)
     page.goto(event.url(f"/people/{FINN}", APP))
     expect(page.locator(".player")).to_be_visible()
+    assert "12 May 2026, has pings" in chosen_day(page)
+    event.sql("UPDATE venue_event SET last_day = current_date + 1")
+    page.goto(event.url(f"/people/{FINN}", APP))
+    expect(page.locator(".player")).to_be_visible()
     assert f"{today.day} {today:%B %Y}, has pings" in chosen_day(page)
+    event.sql("UPDATE venue_event SET last_day = '2026-05-12'")
     event.sql("DELETE FROM locations_location WHERE creation_time > '2026-06-01'")
 
 

@@ -67,6 +67,16 @@ def replace_simulated(event: Event, zones: Sequence[Zone]) -> bool:
         return True
 
 
+def simulated_event() -> Event | None:
+    """The event that the simulation has stored, if no organiser has changed it."""
+    return event() if models.Event.objects.filter(is_simulated=True).exists() else None
+
+
+def extend_simulated(day: date) -> None:
+    """The simulated event lasts at least until this day."""
+    models.Event.objects.filter(is_simulated=True, last_day__lt=day).update(last_day=day)
+
+
 def keep_from_simulation() -> None:
     """Marks the venue as an organiser's after a change of some zones."""
     models.Event.objects.update(is_simulated=False)

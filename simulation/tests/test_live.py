@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -16,7 +17,9 @@ from locations.models import Location
 from simulation.event import Event
 from simulation.live import pings_from
 from simulation.people import make_people
+from simulation.venue import store
 from tests.gunicorn_server import database_url, until
+from venue import storage
 
 
 def test_pings_are_sent_at_their_time_until_it_is_stopped(transactional_db: None) -> None:
@@ -35,6 +38,23 @@ def test_pings_are_sent_at_their_time_until_it_is_stopped(transactional_db: None
         said = process.stdout.read() if process.stdout else ""
     assert "20 people, about 20 pings per second" in said
     assert f"Stopped after {Location.objects.count()} pings" in said
+
+
+@pytest.mark.django_db
+def test_the_event_of_earlier_days_lasts_until_today() -> None:
+    venue = {"time_zone": ZoneInfo("Europe/Berlin"), "halls": 1}
+    now = datetime(2026, 6, 1, 23, tzinfo=UTC)  # the next day in Berlin
+    opening = datetime(2026, 5, 11, 9, tzinfo=UTC)
+    store(opening=opening, closing=opening + timedelta(hours=8), **venue)
+    store(opening=now, closing=now, extends=True, **venue)
+    assert storage.event().first_day == date(2026, 5, 11)
+    assert storage.event().last_day == date(2026, 6, 2)
+    storage.extend_simulated(date(2026, 6, 3))
+    storage.extend_simulated(date(2026, 6, 1))
+    assert storage.event().last_day == date(2026, 6, 3)
+    storage.keep_from_simulation()
+    storage.extend_simulated(date(2026, 6, 4))
+    assert storage.event().last_day == date(2026, 6, 3)
 
 
 def test_a_new_day_opens_when_one_closes() -> None:

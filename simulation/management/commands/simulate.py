@@ -132,9 +132,11 @@ class Command(BaseCommand):
             closing=opening if live else opening + timedelta(days=days - 1, hours=OPENING_HOURS),
             time_zone=options["time_zone"],
             halls=options["halls"],
+            extends=live,
         )
         if live:
-            self._live(event, guests, store_venue, people / options["interval"])
+            rate = people / options["interval"]
+            self._live(event, guests, store_venue, options["time_zone"], rate)
             return
         last = start + timedelta(days=days - 1)
         self.stdout.write(f"{people:,} people, {days} days from {start} to {last}, seed {seed}")
@@ -157,7 +159,14 @@ class Command(BaseCommand):
             f"?start_date={start}&end_date={start}&min_duration=120"
         )
 
-    def _live(self, event: Event, guests: list[Person], store_venue: Callable[[], bool], rate: float) -> None:
+    def _live(
+        self,
+        event: Event,
+        guests: list[Person],
+        store_venue: Callable[[], bool],
+        time_zone: ZoneInfo,
+        rate: float,
+    ) -> None:
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
@@ -166,7 +175,7 @@ class Command(BaseCommand):
         except (OperationalError, InterfaceError) as error:
             raise CommandError(f"Cannot reach the database: {error}", returncode=2) from None
         self.stdout.write(f"{len(guests):,} people, about {rate:.3g} pings per second. Stop it with Ctrl+C.")
-        self.stdout.write(f"Stopped after {run(event, stopped):,} pings.")
+        self.stdout.write(f"Stopped after {run(event, time_zone, stopped):,} pings.")
 
     def _prepare(self, guests: list[Person], store_venue: Callable[[], bool]) -> None:
         """Stores the people and the venue."""

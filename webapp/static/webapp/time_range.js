@@ -14,11 +14,10 @@ async function loadDays(filter, signal) {
   });
 }
 
-/** Today if it has pings, else the newest day of the event, else the newest day until today, else the newest day. */
+/** The newest day of the event that has pings, else the newest day until today, else the newest day. */
 function dayToOpen(days, { first_day, last_day }) {
-  const today = isoDay(Date.now());
   const newest = (from, to) => days.findLast(({ start }) => from <= isoDay(start) && isoDay(start) <= to);
-  return newest(today, today) ?? (first_day && newest(first_day, last_day)) ?? newest("", today) ?? days.at(-1);
+  return (first_day && newest(first_day, last_day)) ?? newest("", isoDay(Date.now())) ?? days.at(-1);
 }
 
 /** From the first to the last ping in a range, as `{start, end}` in ms; null if it has none. */

@@ -27,10 +27,9 @@
     const { first_day, last_day, time_zone } = await ask("/api/event");
     const timeZone = first_day ? time_zone : Intl.DateTimeFormat().resolvedOptions().timeZone;
     const days = await ask("/api/days", { ...ofPerson, time_zone: timeZone });
-    const today = Intl.DateTimeFormat("sv-SE", { timeZone }).format(); // Swedish uses the ISO format
-    const live = days.find((each) => each.day === today);
-    const day = live ?? days.findLast((each) => first_day <= each.day && each.day <= last_day);
+    const day = days.findLast((each) => first_day <= each.day && each.day <= last_day);
     if (!day || query.has("start")) return;
+    const live = day.day === Intl.DateTimeFormat("sv-SE", { timeZone }).format(); // Swedish uses the ISO format
     const [first, end] = [Date.parse(day.first), Date.parse(day.last) + 1];
     const [start, stop] = [{ start: isoTime(first) }, { end: isoTime(end) }];
     const lastShown = Math.max(end, first + 60_000);
