@@ -1,6 +1,6 @@
 /** The crowd view: where everybody was at one time (snapshot), or how crowded places were over a span (heat map). */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { get, includesNow, isoTime, useLoaded } from "./api.js";
+import { get, includesNow, isoTime, LIVE_POLL_S, useLoaded, usePolling } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { Empty, ErrorNote, Loading, nameOf } from "./components.js";
 import { drawHeat, drawPeople, loadHeatLayer } from "./crowd_map.js";
@@ -53,7 +53,7 @@ function CrowdInRange({ range, event, days, query, change }) {
       ${!pingSpan
         ? null
         : showHeat
-          ? html`<${HeatMap} map=${map} range=${range} pingSpan=${pingSpan} query=${query} bounds=${event.bounds}/>`
+          ? html`<${HeatMap} map=${map} range=${range} pingSpan=${pingSpan} live=${live} query=${query} bounds=${event.bounds}/>`
           : html`<${Snapshot} map=${map} pingSpan=${pingSpan} live=${live} query=${query} change=${change} bounds=${event.bounds}/>`}
     </div>`;
 }
@@ -96,10 +96,11 @@ function Snapshot({ map, pingSpan, live, query, change, bounds }) {
     <${Download} name=${name} columns=${COLUMNS} rows=${() => state.positions.map(toRow)}/>`;
 }
 
-function HeatMap({ map, range, pingSpan, query, bounds }) {
+function HeatMap({ map, range, pingSpan, live, query, bounds }) {
   const layer = useRef(null);
   const heat = useLoaded((signal) => get("/api/heat", { start: isoTime(pingSpan.start), end: isoTime(pingSpan.end), cell_m: CELL_M }, signal), [pingSpan.start, pingSpan.end]);
   const heatLayer = useLoaded(loadHeatLayer, []);
+  usePolling([heat], LIVE_POLL_S, live);
   useEffect(() => {
     if (!map || !heatLayer.value) return undefined;
     layer.current = drawHeat(map, query.map, bounds);
