@@ -51,7 +51,7 @@ def up(instance: Instance, wanted: str | None = None) -> None:
             own |= {kafka.NAME} & {*stage.stateful}
         for job in stage.jobs:
             run(instance, job.command, native_environ(instance, stage, job))
-        seed(instance, secrets)
+        is_simulated = seed(instance, secrets)
 
         def finish(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
             """Runs a pending task with the current addresses of database and broker."""
@@ -59,7 +59,7 @@ def up(instance: Instance, wanted: str | None = None) -> None:
             user = broker.settings_of("writer") if broker else {}
             run(instance, command, {**environ, **here, **user})
 
-        simulation = live(instance, stage, secrets)
+        simulation = live(instance, stage, secrets) if is_simulated else None
         if LIVE in programs and not (simulation and supervisor.has(simulation)):
             supervisor.remove(LIVE)  # before a broker that it uses goes away
         move(instance, supervisor, stage, own | {LIVE}, finish=finish)

@@ -19,8 +19,9 @@ import django, json
 django.setup()
 from django.contrib.auth import get_user_model
 from persons.models import Person
-staff = get_user_model().objects.filter(is_staff=True).exists()
-print(json.dumps({"staff": staff, "persons": Person.objects.exists()}))
+from venue.storage import simulated_event
+staff, persons = get_user_model().objects.filter(is_staff=True).exists(), Person.objects.exists()
+print(json.dumps({"staff": staff, "persons": persons, "simulated": simulated_event() is not None}))
 """
 
 
@@ -28,8 +29,11 @@ def password_file(instance: Instance) -> Path:
     return instance.state / f"{STAFF_USER}-password"
 
 
-def seed(instance: Instance, secrets: Mapping[str, str]) -> None:
-    """Makes each part only if it is missing, so the next `make up` completes an interrupted one."""
+def seed(instance: Instance, secrets: Mapping[str, str]) -> bool:
+    """Makes each part only if it is missing, so the next `make up` completes an interrupted one.
+
+    Returns whether the stored event is the simulated one.
+    """
     environ = {**secrets, "DJANGO_SETTINGS_MODULE": "connect.settings"}
     collect_static(instance, environ)
     present = json.loads(run(instance, ("python", "-c", PRESENT), environ).splitlines()[-1])
@@ -48,21 +52,17 @@ def seed(instance: Instance, secrets: Mapping[str, str]) -> None:
         say("Filling the empty database with a simulated event.")
         unfinished.touch()
         run(instance, ("python", "manage.py", "simulate"), environ)
-        simulated(instance).touch()
         unfinished.unlink()
-
-
-def simulated(instance: Instance) -> Path:
-    """A file that exists if `seed` has filled the database."""
-    return instance.state / "simulated"
+        present["simulated"] = True
+    return bool(present["simulated"])
 
 
 def live(instance: Instance, stage: Stage, secrets: Mapping[str, str]) -> Program | None:
-    """The program that continues the simulated event now, or None: it never runs beside real people.
+    """The program that continues the simulated event now, None if it is turned off.
 
     It sends its pings as the process of the stage that serves locations does.
     """
-    if not simulated(instance).exists() or (given("SIMULATE_LIVE") or "true").lower() not in ("true", "1"):
+    if (given("SIMULATE_LIVE") or "true").lower() not in ("true", "1"):
         return None
     door = next(one for one in stage.processes if "locations" in one.environ.get("SERVED_APPS", ""))
     environ = native_environ(instance, stage, door) | {"DATABASE_URL": secrets["DATABASE_URL"]}

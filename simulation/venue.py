@@ -15,15 +15,13 @@ NAME = "Simulated event"
 MAX_HALLS = (MAX_ZONES - BOOTHS) // PER_HALL
 
 
-def store(
-    *, opening: datetime, closing: datetime, time_zone: ZoneInfo, halls: int, extends: bool = False
-) -> bool:
-    """Its days are those of the time zone. With `extends`, a simulated event keeps its days, too.
+def store(*, opening: datetime, closing: datetime, time_zone: ZoneInfo, halls: int) -> bool:
+    """Its days are those of the time zone, and those of an earlier simulation, whose pings are still stored.
 
     False if an organiser's venue is stored, which stays.
     """
     first_day, last_day = (moment.astimezone(time_zone).date() for moment in (opening, closing))
-    stored = storage.simulated_event() if extends else None
+    stored = storage.simulated_event()
     if stored and stored.first_day and stored.last_day:
         first_day, last_day = min(first_day, stored.first_day), max(last_day, stored.last_day)
     zones = [

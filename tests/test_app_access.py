@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from local.tests.terminal import make_code, make_token
 from tests.browser import DESKTOP, PHONE, a_page, axe_violations
@@ -19,6 +19,7 @@ from tests.test_app_states import VIEWS, wait_until_idle
 STAFF, PASSWORD = "grace", "a long one"
 LIMITED_STAFF = "alan"  # may log in at the admin site, has no permissions
 API_DAY = "start_date=2026-05-10T22:00:00Z&end_date=2026-05-11T22:00:00Z"  # DAY, for the API
+MOST_CALLS = 6
 UNKNOWN_TOKEN = "abcdefgh." + "0123456789" * 4
 
 
@@ -389,12 +390,30 @@ def test_an_unreachable_api_does_not_sign_out(event: System, page: Page, finn_to
     page.expected_errors += ["ERR_FAILED"]  # type: ignore[attr-defined]
     open_with_token(page, event, "/", finn_token)
     expect_my_day(page)
-    page.route("**/api/caller?", lambda route: route.abort())
+    page.route("**/api/**", lambda route: route.abort())
     page.reload()
-    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
-    page.unroute("**/api/caller?")
-    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("alert").first).to_contain_text("cannot be reached")
+    page.unroute("**/api/**")
+    page.get_by_role("button", name="Try again").first.click()
     expect_my_day(page)
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_later_visit_needs_few_calls(
+    event: System, browser: Browser, origins: set[str], finn_token: str, viewport: ViewportSize
+) -> None:
+    with a_page(browser, origins, viewport=viewport) as page:
+        for token, path in ((finn_token, f"/people/{FINN}"), (event.token, f"/people/{FINN + 1}")):
+            open_with_token(page, event, path, str(token))
+            expect(page.locator(".player")).to_be_visible()
+            called: list[str] = []
+            page.on("request", lambda request, urls=called: urls.append(request.url))
+            page.goto(event.url(path, APP))
+            wait_until_idle(page)
+            expect(page.locator(".player")).to_be_visible()
+            calls = [url for url in called if url.startswith(event.url("", API))]
+            assert 0 < len(calls) <= MOST_CALLS, calls
+            page.get_by_role("button", name="Sign out").click()
 
 
 # --- a person's own day --------------------------------------------------------------------------

@@ -14,15 +14,17 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from locations.models import Location
+from persons.models import Person
 from simulation.event import Event
 from simulation.live import pings_from
-from simulation.people import make_people
+from simulation.people import FIRST_ID, make_people
 from simulation.venue import store
 from tests.gunicorn_server import database_url, until
 from venue import storage
 
 
 def test_pings_are_sent_at_their_time_until_it_is_stopped(transactional_db: None) -> None:
+    renamed = Person.objects.create(id=FIRST_ID, first_name="An", last_name="Other", company_name="Name")
     command = [sys.executable, "manage.py", "simulate", "--live", "--people=20", "--interval=1"]
     environ = os.environ | {"DATABASE_URL": database_url()}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
@@ -37,6 +39,8 @@ def test_pings_are_sent_at_their_time_until_it_is_stopped(transactional_db: None
             process.kill()
         said = process.stdout.read() if process.stdout else ""
     assert "20 people, about 20 pings per second" in said
+    assert "1 of the people were deleted or have other names" in said
+    assert Person.objects.get(id=FIRST_ID) == renamed
     assert f"Stopped after {Location.objects.count()} pings" in said
 
 
@@ -46,7 +50,7 @@ def test_the_event_of_earlier_days_lasts_until_today() -> None:
     now = datetime(2026, 6, 1, 23, tzinfo=UTC)  # the next day in Berlin
     opening = datetime(2026, 5, 11, 9, tzinfo=UTC)
     store(opening=opening, closing=opening + timedelta(hours=8), **venue)
-    store(opening=now, closing=now, extends=True, **venue)
+    store(opening=now, closing=now, **venue)
     assert storage.event().first_day == date(2026, 5, 11)
     assert storage.event().last_day == date(2026, 6, 2)
     storage.extend_simulated(date(2026, 6, 3))

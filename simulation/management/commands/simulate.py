@@ -132,7 +132,6 @@ class Command(BaseCommand):
             closing=opening if live else opening + timedelta(days=days - 1, hours=OPENING_HOURS),
             time_zone=options["time_zone"],
             halls=options["halls"],
-            extends=live,
         )
         if live:
             rate = people / options["interval"]
@@ -144,7 +143,13 @@ class Command(BaseCommand):
         try:
             with tqdm(desc="pings", unit="", unit_scale=True, disable=None) as bar:
                 if to is None:
-                    self._prepare(guests, store_venue)
+                    if refused := import_rows(_people_csv(guests)).refused_count:
+                        raise CommandError(
+                            f"{refused:,} of the people were deleted or exist under other names, for example "
+                            "from an event with another seed. Delete them or use that seed.",
+                            returncode=1,
+                        )
+                    self._store_venue(store_venue)
                     self._store(batches, bar)
                 else:
                     self._write(to, guests, batches, bar)
@@ -171,21 +176,16 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
         try:
-            self._prepare(guests, store_venue)
+            refused = import_rows(_people_csv(guests)).refused_count
+            self._store_venue(store_venue)
         except (OperationalError, InterfaceError) as error:
             raise CommandError(f"Cannot reach the database: {error}", returncode=2) from None
+        if refused:  # the others go on
+            self.stdout.write(f"{refused:,} of the people were deleted or have other names.")
         self.stdout.write(f"{len(guests):,} people, about {rate:.3g} pings per second. Stop it with Ctrl+C.")
         self.stdout.write(f"Stopped after {run(event, time_zone, stopped):,} pings.")
 
-    def _prepare(self, guests: list[Person], store_venue: Callable[[], bool]) -> None:
-        """Stores the people and the venue."""
-        imported = import_rows(_people_csv(guests))
-        if imported.refused_count:
-            raise CommandError(
-                f"{imported.refused_count:,} of the people exist under other names, "
-                "from an event with another seed. Delete them or use that seed.",
-                returncode=1,
-            )
+    def _store_venue(self, store_venue: Callable[[], bool]) -> None:
         if not store_venue():
             self.stdout.write("The event and the zones of the organiser stay.")
 

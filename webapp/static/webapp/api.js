@@ -1,9 +1,10 @@
 /** Client of the public REST API, the only source of data of the app. */
 import { useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { authOptions, reportRefused, getCredential } from "./credentials.js";
+import { authOptions, getCredential, OPEN_ACCESS, reportRefused } from "./credentials.js";
 
 export const API = document.documentElement.dataset.api;
 const SECOND = 1000;
+const EARLY_MS = 30_000; // since the page was opened; an older answer may be out of date
 
 export class ApiError extends Error {
   /** `retryAfter`: seconds from the header Retry-After, if the response has one. */
@@ -24,10 +25,13 @@ function buildUrl(path, query) {
   return `${API}${path}?${parameters}`;
 }
 
-/** The answer to a GET that the page has asked for before its scripts were loaded (early.js). It is taken once. */
-function takeEarly(url, { method }) {
-  const answer = method ? undefined : globalThis.earlyAnswers?.get(url);
-  globalThis.earlyAnswers?.delete(url);
+/** The answer to a GET that the page has asked for before its scripts were loaded (early.js). It is taken once, and only
+ * for the same credential. */
+function takeEarly(url, credential, { method }) {
+  const { early } = globalThis;
+  if (!early || method || performance.now() > EARLY_MS || early.credential !== (OPEN_ACCESS ? "open" : credential)) return undefined;
+  const answer = early.answers.get(url);
+  early.answers.delete(url);
   return answer;
 }
 
@@ -35,7 +39,7 @@ async function request(url, signal, { headers, credential = getCredential(), ...
   const { headers: authHeaders, ...auth } = authOptions(credential);
   let response;
   try {
-    response = await (takeEarly(url, options) ?? fetch(url, { signal, ...auth, ...options, headers: { Accept: "application/json", ...headers, ...authHeaders } }));
+    response = await (takeEarly(url, credential, options) ?? fetch(url, { signal, ...auth, ...options, headers: { Accept: "application/json", ...headers, ...authHeaders } }));
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(`The API at ${API} cannot be reached. Check that it is running and that it allows requests from ${location.origin}.`);

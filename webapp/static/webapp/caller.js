@@ -57,19 +57,18 @@ export function useSignIn() {
     const finish = startAttempt();
     const credential = getCredential();
     if (!credential) return finish({ signedOut: true });
+    const remembered = rememberedCaller(); // if the token is no longer valid, the first call of a view says so
+    if (remembered) return finish({ caller: remembered });
     setState((old) => ({ loading: true, signedOut: old.signedOut })); // keeps the sign-in form and its text
     try {
       const caller = await getWithCredential(credential, "/api/caller");
       if (caller.kind !== "ingest") {
-        rememberCaller(caller);
+        if (credential !== SESSION) rememberCaller(caller); // a session may become that of another user
         return finish({ caller });
       }
       setCredential(null);
       finish({ signedOut: true, reason: INGEST_TOKEN });
     } catch (error) {
-      // Without a network only the page for sharing is of use.
-      const remembered = error.status || location.pathname !== "/share" ? null : rememberedCaller();
-      if (remembered) return finish({ caller: remembered });
       if (![401, 403].includes(error.status)) return finish({ error });
       if (getCredential() === credential) setCredential(null);
       // This call answers with 403 only to service tokens.

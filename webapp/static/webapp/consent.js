@@ -2,20 +2,27 @@
 import { html, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { get, put, useLoaded } from "./api.js";
 import { ErrorNote, Loading, nameOf } from "./components.js";
-import { isSharing } from "./sharing.js";
+import { rememberCaller, rememberedCaller } from "./credentials.js";
 
-/** Shows `children(consent)` once the person has decided: `consent` is the state of its load. */
+/** Shows `children(consent)` once the person has decided: `consent` is the state of its load, undefined if they decided
+ * at an earlier visit. */
 export function ConsentGate({ id, signOut, children }) {
   const path = `/api/persons/${id}/consent`;
-  const consent = useLoaded((signal) => get(path, {}, signal), [id]);
+  const [decidedBefore] = useState(() => Boolean(rememberedCaller()?.decided));
+  const consent = useLoaded(async (signal) => {
+    if (decidedBefore) return null;
+    const loaded = await get(path, {}, signal);
+    if (loaded.decided) rememberCaller({ ...rememberedCaller(), decided: true });
+    return loaded;
+  }, [id]);
   const wasAsked = useRef(false);
   const undecided = consent.value?.decided === false;
   if (undecided) wasAsked.current = true;
   useEffect(() => {
     if (wasAsked.current) document.querySelector("h1")?.focus({ preventScroll: true });
   }, [undecided]);
-  const decidedBefore = consent.error && isSharing(id); // without a network
-  if ((consent.value && !undecided) || decidedBefore) return children(consent);
+  if (decidedBefore) return children(undefined);
+  if (consent.value && !undecided) return children(consent);
   if (undecided) return html`<${Question} id=${id} path=${path} signOut=${signOut} onDecided=${consent.reload}/>`;
   return html`<main class="sign-in">${consent.error
     ? html`<h1 tabindex="-1">Connect</h1><${ErrorNote} key=${consent.error} error=${consent.error} reload=${consent.reload}/>`

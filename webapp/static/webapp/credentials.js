@@ -7,7 +7,7 @@ const INGEST_KEY = "connect.sends"; // the token that sends this person's positi
 export const OPEN_ACCESS = document.documentElement.dataset.access === "open"; // no caller needs a credential
 export const SESSION = "session";
 
-const CALLER_KEY = "connect.caller"; // who the credential belongs to, for a page that is opened without a network
+const CALLER_KEY = "connect.caller"; // the caller of the token
 const fallback = {}; // for browsers that block localStorage; lost when the page is closed
 
 /** Reads and writes what this browser remembers. */
@@ -40,7 +40,7 @@ export function setCredential(credential, ingestToken = null) {
 }
 
 export const rememberCaller = (caller) => write(CALLER_KEY, JSON.stringify(caller));
-/** The caller of the stored credential when the API was last reached; null if it never was. */
+/** The caller of the stored token, and whether they have `decided` who may find them; null if the API was not asked yet. */
 export const rememberedCaller = () => JSON.parse(read(CALLER_KEY));
 
 /** The sign-in link in the address: `{code}`, or `{credential}` if it comes from the admin site. It is in the fragment,

@@ -1,18 +1,20 @@
 /** The crowd view: where everybody was at one time (snapshot), or how crowded places were over a span (heat map). */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { get, includesNow, isoTime, LIVE_POLL_S, useLoaded, usePolling } from "./api.js";
+import { get, includesNow, isoTime, useLoaded, usePolling } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { Empty, ErrorNote, Loading, nameOf } from "./components.js";
 import { drawHeat, drawPeople, loadHeatLayer } from "./crowd_map.js";
 import { CrowdPositions, MAX_AGE_MS } from "./crowd_positions.js";
 import { csv, geojson, save } from "./export.js";
-import { addDays, metres, plural, span, stamp, startOfDay } from "./format.js";
+import { addDays, DAY_MS, metres, plural, span, stamp, startOfDay } from "./format.js";
 import { MapView } from "./map.js";
 import { Player, timeForAddress } from "./player.js";
 import { buildPath, navigate } from "./router.js";
 import { spanOfPings, useTimeRange } from "./time_range.js";
 
 const CELL_M = 5; // of the heat map
+const HEAT_POLL_S = 60; // while an event is running: it counts minutes
+const MAX_HEAT_DAYS = 31; // as the API allows
 
 export function Crowd({ query }) {
   const change = (changes, options) => navigate(buildPath("/crowd", { ...query, ...changes }), options);
@@ -98,9 +100,12 @@ function Snapshot({ map, pingSpan, live, query, change, bounds }) {
 
 function HeatMap({ map, range, pingSpan, live, query, bounds }) {
   const layer = useRef(null);
-  const heat = useLoaded((signal) => get("/api/heat", { start: isoTime(pingSpan.start), end: isoTime(pingSpan.end), cell_m: CELL_M }, signal), [pingSpan.start, pingSpan.end]);
+  const earliest = pingSpan.end - MAX_HEAT_DAYS * DAY_MS;
+  const start = Math.max(pingSpan.start, earliest);
+  // While the event is running, the end moves on with each ping; the next poll takes it.
+  const heat = useLoaded((signal) => get("/api/heat", { start: isoTime(start), end: isoTime(pingSpan.end), cell_m: CELL_M }, signal), [start, live || pingSpan.end]);
   const heatLayer = useLoaded(loadHeatLayer, []);
-  usePolling([heat], LIVE_POLL_S, live);
+  usePolling([heat], HEAT_POLL_S, live);
   useEffect(() => {
     if (!map || !heatLayer.value) return undefined;
     layer.current = drawHeat(map, query.map, bounds);
@@ -117,6 +122,7 @@ function HeatMap({ map, range, pingSpan, live, query, bounds }) {
   return html`
     <p class="legend"><span class="ramp" aria-hidden="true"></span> <span class="soft">fewer to more person-minutes</span></p>
     <p role="status">${!heat.value && !error ? "Loading…" : heat.value ? `${plural(total, "person-minute", "person-minutes")}, ${span(range)}` : ""}</p>
+    ${start === earliest ? html`<p class="note">The heat map shows the last ${MAX_HEAT_DAYS} days of this time.</p>` : null}
     <p class="soft small">A person-minute is a minute in which a person had a ping in a cell of ${metres(CELL_M)}.</p>
     ${error ? html`<${ErrorNote} key=${error} error=${error} reload=${() => [heat, heatLayer].forEach((each) => each.error && each.reload())}/>` : null}
     <${Download} name=${`connect-heat-${stamp(range.start).slice(0, 10)}`} columns=${HEAT_COLUMNS} rows=${() => rows.map(toNumbers)}/>`;

@@ -74,7 +74,7 @@ export class CrowdPositions {
       if (old && old.ms !== ms) await new Promise((resolve) => setTimeout(resolve, DRAG_MS));
       if (snapshot.abort.signal.aborted) return;
       const rows = await get("/api/positions", { at: isoTime(ms), max_age: MAX_AGE_MS / 1000 }, snapshot.abort.signal);
-      snapshot.positions = rows.map(({ location }) => ({ ...toPing(location), ms }));
+      snapshot.positions = rows.map(({ location }) => toPing(location));
     } catch (error) {
       if (snapshot.abort.signal.aborted) return;
       snapshot.error = error;

@@ -98,7 +98,7 @@ export function span({ start, end }) {
 
 // --- days of the time zone, each given by its first instant in ms --------------------------------
 
-const DAY_MS = 86_400_000;
+export const DAY_MS = 86_400_000;
 
 /** `{year, month, day, hour, minute, second}` of an instant, as numbers. */
 function fieldsOf(ms) {

@@ -53,7 +53,8 @@ export function PersonView({ id, query, consent }) {
   }, [person.value]);
 
   const name = person.value ? nameOf(person.value) : `Person ${id}`;
-  const failed = [person, time, criteria].find((each) => each.error);
+  const loads = [person, criteria, ...(days && event ? [] : [time])]; // a failed poll of the days leaves the view as it is
+  const failed = loads.find((each) => each.error);
   if (failed) return html`<main><h1 tabindex="-1">${name}</h1><${ErrorNote} key=${failed.error} ...${failed}/></main>`;
   return html`<main class="person">
     <div class="title">

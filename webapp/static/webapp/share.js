@@ -6,6 +6,7 @@ import { getIngestToken, OPEN_ACCESS } from "./credentials.js";
 import { ago, duration, metres, plural } from "./format.js";
 import { PrivacySettings } from "./privacy_settings.js";
 import { isSharing, useSharing } from "./sharing.js";
+import { loadEvent } from "./venue.js";
 
 const POLL_S = 7; // until I am with somebody
 const POLL_TOGETHER_S = 20;
@@ -32,6 +33,7 @@ export function Share({ id, consent }) {
   const company = useLoaded((signal) => loadCompany(id, signal), [id]);
   usePolling([company], company.value?.length ? POLL_TOGETHER_S : POLL_S, sharing.on);
   useEffect(keepPage, []);
+  useLoaded(loadEvent, []); // it sets the time zone of all times
   const canSend = OPEN_ACCESS || getIngestToken();
   const begin = () => {
     setAgreed(true);

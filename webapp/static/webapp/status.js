@@ -1,23 +1,21 @@
 /** The status page: what each API process reports as ready, and the age of the newest ping. */
 import { html } from "../vendor/htm/standalone.module.js";
-import { API, get, useLoaded, usePolling } from "./api.js";
+import { API, get, isoTime, useLoaded, usePolling } from "./api.js";
 import { ErrorNote, Loading } from "./components.js";
 import { ago, full, timeZone } from "./format.js";
 import { loadEvent } from "./venue.js";
 
 const POLL_S = 10;
 const TIMEOUT_MS = 5000;
-const FUTURE_MS = 3_600_000;
+const FUTURE_MS = 3_600_000; // a later ping is of a phone with a wrong clock
 // Different processes may serve people, locations and connections, so each has a health check of its own.
 const HEALTH_CHECKS = { people: "/health/ready", locations: "/health/ready/locations", connections: "/health/ready/connections" };
 
-/** The time of the newest ping, null if there is none. Days in the future (a phone with a wrong clock) count only if
- * there are no others. */
+/** The time of the newest ping, null if there is none. */
 async function newestPing(signal) {
   await loadEvent(); // it sets the time zone
-  const days = await get("/api/days", { time_zone: timeZone() }, signal);
-  const day = days.findLast(({ first }) => Date.parse(first) < Date.now() + FUTURE_MS) ?? days.at(-1);
-  return day ? Date.parse(day.last) : null;
+  const [ping] = await get("/api/locations", { order: "newest", limit: 1, end: isoTime(Date.now() + FUTURE_MS) }, signal);
+  return ping ? Date.parse(ping.creation_time) : null;
 }
 
 /** The state of each need by name. A process that does not answer is itself reported as out of reach. */

@@ -3,9 +3,10 @@
   const { api, access } = document.documentElement.dataset;
   const [, id] = /^\/people\/(\d+)$/.exec(location.pathname) ?? [];
   const query = new URLSearchParams(location.search);
-  let credential;
+  let credential, isKnown;
   try {
     credential = access === "open" ? access : localStorage.getItem("connect.shown");
+    isKnown = access === "open" || localStorage.getItem("connect.caller");
   } catch {} // a browser that stores nothing has no credential yet
   if (!credential || location.hash || !(id || location.pathname === "/crowd")) return;
   const isToken = credential !== "open" && credential !== "session";
@@ -13,7 +14,8 @@
     headers: { Accept: "application/json", ...(isToken ? { Authorization: `Bearer ${credential}` } : {}) },
     ...(credential === "session" ? { credentials: "include" } : {}),
   };
-  const answers = (globalThis.earlyAnswers = new Map()); // by URL
+  const answers = new Map(); // by URL
+  globalThis.early = { credential, answers };
   const ask = async (path, parameters = {}) => {
     const url = `${api}${path}?${new URLSearchParams(parameters)}`;
     answers.set(url, fetch(url, options));
@@ -24,9 +26,12 @@
   const isoTime = (ms) => new Date(ms).toISOString();
   const ofPerson = id ? { person_id: id } : {};
   const askForDay = async () => {
-    const { first_day, last_day, time_zone } = await ask("/api/event");
-    const timeZone = first_day ? time_zone : Intl.DateTimeFormat().resolvedOptions().timeZone;
-    const days = await ask("/api/days", { ...ofPerson, time_zone: timeZone });
+    // Most people are at the event: its time zone is then that of their browser.
+    const { timeZone: here } = Intl.DateTimeFormat().resolvedOptions();
+    const askForDays = (zone) => ask("/api/days", { ...ofPerson, time_zone: zone });
+    const [{ first_day, last_day, time_zone }, daysHere] = await Promise.all([ask("/api/event"), askForDays(here)]);
+    const timeZone = first_day ? time_zone : here;
+    const days = timeZone === here ? daysHere : await askForDays(timeZone);
     const day = days.findLast((each) => first_day <= each.day && each.day <= last_day);
     if (!day || query.has("start")) return;
     const live = day.day === Intl.DateTimeFormat("sv-SE", { timeZone }).format(); // Swedish uses the ISO format
@@ -38,7 +43,7 @@
     else await ask("/api/positions", { at: isoTime(live ? lastShown : (first + lastShown) / 2), max_age: 120 });
   };
   const asked = [askForDay()];
-  if (access !== "open") asked.push(ask("/api/caller"));
+  if (!isKnown) asked.push(ask("/api/caller"));
   if (id) asked.push(ask(`/api/persons/${id}`));
   Promise.allSettled(asked); // request() reports the errors of the API
 })();
