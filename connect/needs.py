@@ -26,7 +26,7 @@ from django.db import Error, connection
 from connect import neighbours
 
 EVERY_S = 1.0
-TIMEOUT_S = 1.0
+TIMEOUT_S = 3.0  # a check opens a connection, which takes more than a second on a busy machine
 FIRST_TIMEOUT_S = 5.0
 # A result is returned up to this age while the next check runs; an older one counts as out of reach.
 STALE_S = 5.0

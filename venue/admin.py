@@ -11,6 +11,7 @@ from django.contrib import admin
 from django.contrib.gis.geos import Polygon
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 
 from venue import geojson, storage
@@ -25,8 +26,11 @@ _ALLOW_TILES = csp_update({"img-src": [f"{_TILES.scheme}://{_TILES.netloc}"]} if
 class EventAdmin(admin.ModelAdmin):
     list_display = ("name", "first_day", "last_day", "time_zone")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return super().has_add_permission(request) and not Event.objects.exists()
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """There is at most one event, so another cannot be added to it."""
+        if event := Event.objects.first():
+            return redirect("admin:venue_event_change", event.pk)
+        return super().add_view(request, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Event, form: Any, change: bool) -> None:  # noqa: FBT001
         obj.is_simulated = False

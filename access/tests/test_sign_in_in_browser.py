@@ -13,7 +13,7 @@ from persons.models import Person
 from tests.browser import DESKTOP, PHONE, a_browser, a_page, axe_violations
 from tests.gunicorn_server import Server
 
-APPS = "persons,locations,connections,admin,webapp"
+APPS = "persons,locations,connections,venue,admin,webapp"
 
 
 @pytest.fixture

@@ -150,8 +150,7 @@ def test_callers_wait_only_once_for_a_hanging_check() -> None:
 
 
 def test_the_first_check_of_a_process_may_be_slow() -> None:
-    """It opens the connections, which takes more than a second on a busy machine."""
-    need = Need(lambda: not threading.Event().wait(1.5 * TIMEOUT_S))
+    need = Need(lambda: not threading.Event().wait(1.2 * TIMEOUT_S))
     assert need.is_met()
 
 

@@ -181,10 +181,12 @@ def test_each_batch_of_a_stream_counts_towards_the_rate_limit(
 ) -> None:
     sent = (batch(location(1, second)) for second in range(100))
     answers = limited_stub.RecordLocations(sent, **with_token(token(Kind.STAFF)))
-    answered_before = PER_CALLER * WINDOW_S
-    assert [next(answers).accepted for _ in range(answered_before)] == [1] * answered_before
+    accepted = []
     with pytest.raises(grpc.RpcError) as raised:
-        next(answers)
+        accepted.extend(answer.accepted for answer in answers)
+    # On a busy machine the batches take longer than one window.
+    assert PER_CALLER * WINDOW_S <= len(accepted) < 100
+    assert set(accepted) == {1}
     assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "retry-after" in dict(raised.value.trailing_metadata())
 
