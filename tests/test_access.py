@@ -248,8 +248,11 @@ def test_a_person_is_told_of_itself_and_of_those_whom_it_met(event: Event) -> No
         return event.ask("person", "GET", path).json()
 
     assert get("/api/caller")["person_id"] == own
-    assert {one["person_id"] for one in get("/api/locations?limit=100")} == {own}
-    assert [one["day"] for one in get("/api/days")] == ["2026-05-11"]
+    locations = get("/api/locations?limit=10000")
+    assert {one["person_id"] for one in locations} == {own}
+    assert [one["day"] for one in get("/api/days")] == sorted(
+        {one["creation_time"][:10] for one in locations}
+    )
     [position] = get("/api/positions?at=2026-05-11T10:01:00Z")
     assert position["person"]["id"] == position["location"]["person_id"] == own
     assert [one["people"] for one in get("/api/heat?start=2026-05-11&end=2026-05-11")] == [1]
