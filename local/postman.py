@@ -154,7 +154,8 @@ def provoke(call: Call, status: str, answer: dict[str, Any]) -> tuple[str, Call]
     if status == "400":
         (name,) = answer
         what = "an unknown parameter" if name == "colour" else f"a wrong {name}"
-        where = next(where for where, wrong in SCENARIO["wrong"].items() if name in wrong)
+        places = [where for where, wrong in SCENARIO["wrong"].items() if name in wrong]
+        where = "body" if "body" in places and body else places[0]
         change[where] = (getattr(call, where) or {}) | {name: SCENARIO["wrong"][where][name]}
     elif status == "404" and "person_id" in body:
         what, change["body"] = "an unknown person", body | {"person_id": 999}
