@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import exceptions, serializers
 
+from connect.time_zones import time_zone_error
 from connect.web.openapi import FINN
 from connect.web.query_parameters import Instant, Query, RangeBound, StrictInteger, check_order
 from locations import limits
@@ -36,7 +37,7 @@ class DaysQuery(Query):
     )
 
     def validate_time_zone(self, name: str) -> str:
-        if error := limits.time_zone_error(name):
+        if error := time_zone_error(name):
             raise exceptions.ValidationError(error)
         return name
 
