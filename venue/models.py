@@ -17,6 +17,8 @@ def validate_time_zone(name: str) -> None:
 
 
 def validate_bounds(bounds: list[float]) -> None:
+    if len(bounds) != 4:
+        raise ValidationError("Must be four numbers: west, south, east, north.")
     west, south, east, north = bounds
     if not (abs(west) <= 180 and abs(east) <= 180 and abs(south) <= 90 and abs(north) <= 90):
         raise ValidationError("Must be west, south, east, north in degrees: -180 to 180 and -90 to 90.")

@@ -1,0 +1,35 @@
+"""The forms of the admin site: what they refuse, with a text instead of a failure."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+EVENT = {"name": "Fair", "time_zone": "UTC", "first_day": "2026-05-11", "last_day": "2026-05-12"}
+
+
+@pytest.fixture
+def staff(client: Client, db: None) -> Client:
+    client.force_login(User.objects.create_superuser("ada"))
+    return client
+
+
+def errors(staff: Client, what: str, sent: dict[str, Any]) -> dict[str, list[str]]:
+    """The errors of the form of a new event or zone; empty if it is stored."""
+    answer = staff.post(f"/admin/venue/{what}/add/", sent)
+    if answer.status_code == 302:
+        return {}
+    assert answer.status_code == 200
+    return answer.context["adminform"].form.errors
+
+
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [
+        ("13,52,14", "Must be four numbers: west, south, east, north."),
+        ("13,53,14,52", "The south must not be north of the north."),
+    ],
+)
+def test_wrong_bounds_are_an_error_of_the_form(staff: Client, bounds: str, text: str) -> None:
+    assert errors(staff, "event", EVENT | {"bounds": bounds}) == {"bounds": [text]}
