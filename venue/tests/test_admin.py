@@ -1,10 +1,13 @@
 """The forms of the admin site: what they refuse, with a text instead of a failure."""
 
+import json
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+
+from venue.tests.shapes import square
 
 EVENT = {"name": "Fair", "time_zone": "UTC", "first_day": "2026-05-11", "last_day": "2026-05-12"}
 
@@ -24,6 +27,14 @@ def errors(staff: Client, what: str, sent: dict[str, Any]) -> dict[str, list[str
     return answer.context["adminform"].form.errors
 
 
+def zone(ring: list[Any]) -> dict[str, str]:
+    return {
+        "name": "Hall",
+        "kind": "hall",
+        "area": json.dumps({"type": "Polygon", "coordinates": [ring]}),
+    }
+
+
 @pytest.mark.parametrize(
     ("bounds", "text"),
     [
@@ -33,3 +44,9 @@ def errors(staff: Client, what: str, sent: dict[str, Any]) -> dict[str, list[str
 )
 def test_wrong_bounds_are_an_error_of_the_form(staff: Client, bounds: str, text: str) -> None:
     assert errors(staff, "event", EVENT | {"bounds": bounds}) == {"bounds": [text]}
+
+
+def test_a_number_of_hundreds_of_digits_is_an_error_of_the_form(staff: Client) -> None:
+    assert errors(staff, "zone", zone([[10**400, 1], *square()])) == {
+        "area": ["Each position must be an array of longitude and latitude."]
+    }
