@@ -112,6 +112,9 @@ def _number(parsed: list[dict[str, Any]]) -> list[Zone]:
             highest += 1
             zone["id"] = highest
         zones.append(Zone(**zone))
+    if highest > MAX_ID:
+        text = f"A feature without an id would get {highest:,}; ids go to {MAX_ID:,}. Give it an id."
+        raise InvalidZones({"features": [text]})
     return zones
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from venue import storage
 from venue.geojson import InvalidZones, collection, parse_collection
-from venue.limits import MAX_POINTS, MAX_ZONES
+from venue.limits import MAX_ID, MAX_POINTS, MAX_ZONES
 from venue.models import Kind
 from venue.tests import shapes
 from venue.tests.shapes import feature, square
@@ -42,6 +42,12 @@ def test_a_collection_becomes_zones() -> None:
 def test_zones_keep_their_ids_and_others_get_the_numbers_after_the_highest() -> None:
     parsed = parse_collection(shapes.collection(feature(), feature(id=7), feature(), feature(id=3)))
     assert [zone.id for zone in parsed] == [8, 7, 9, 3]
+
+
+def test_a_number_after_the_highest_id_is_refused() -> None:
+    assert parse_collection(shapes.collection(feature(id=MAX_ID - 1), feature()))[1].id == MAX_ID
+    [error] = errors(feature(id=MAX_ID), feature())
+    assert error == "A feature without an id would get 2,147,483,648; ids go to 2,147,483,647. Give it an id."
 
 
 def test_an_altitude_is_ignored() -> None:
