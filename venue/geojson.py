@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from django.contrib.gis.geos import GEOSException, Polygon
@@ -202,6 +203,11 @@ def _parse_ring(ring: list[Any]) -> list[tuple[float, float]]:
     points = [_parse_position(position) for position in ring]
     if len(points) < 4 or points[0] != points[-1]:
         raise ValueError("each ring must have 4 or more positions, and its last must equal its first")
+    if any(abs(point[0] - following[0]) > 180 for point, following in pairwise(points)):
+        raise ValueError(
+            "two neighbouring positions are more than 180 degrees of longitude apart: split a zone that "
+            "crosses the 180th meridian into two zones there"
+        )
     return points
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from itertools import accumulate
 
 from django.contrib.gis.db.models import Extent
 from django.db import connection, transaction
@@ -38,9 +39,22 @@ def _bounds(west: float, south: float, east: float, north: float) -> Bounds:
 
 
 def extent() -> Bounds | None:
-    """The bounds of all zones; None without zones."""
-    found: Bounds | None = models.Zone.objects.aggregate(extent=Extent("area"))["extent"]
-    return found
+    """The bounds of all zones; None without zones. west > east crosses the 180th meridian."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT ST_XMin(area), ST_YMin(area), ST_XMax(area), ST_YMax(area) FROM venue_zone ORDER BY 1"
+        )
+        boxes = cursor.fetchall()
+    if not boxes:
+        return None
+    wests, souths, easts, norths = zip(*boxes, strict=True)
+    # The extent is all but the widest gap between the zones. The first gap is the one across the meridian.
+    west, east = wests[0], max(easts)
+    widest = west + 360 - east
+    for end, start in zip(accumulate(easts, max), wests[1:], strict=False):
+        if start - end > widest:
+            west, east, widest = start, end, start - end
+    return west, min(souths), east, max(norths)
 
 
 def zones() -> list[Zone]:

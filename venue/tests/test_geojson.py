@@ -83,6 +83,10 @@ def test_an_altitude_is_ignored() -> None:
         (feature(rings=[BOW_TIE]), "not valid: self-intersection at longitude and latitude 13.45 52.55"),
         (feature(rings=[[[1.0, 1.0]] * 5]), "its area is not valid: too few points"),
         (feature(rings=[square(), square(14.0)]), "its area is not valid: hole lies outside shell"),
+        (
+            feature(rings=[[[179.9, 1], [-179.9, 1], [-179.9, 2], [179.9, 2], [179.9, 1]]]),
+            "split a zone that crosses the 180th meridian into two zones there",
+        ),
         (feature(rings=[[[1.0, 1.0]] * 1001]), "it has 1,001 points; 1,000 are allowed"),
     ],
 )
@@ -136,7 +140,8 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 @st.composite
 def areas(draw: st.DrawFn) -> list[list[list[float]]]:
     """The rings of a valid polygon: the hull of some points, now and then with a hole around its centre."""
-    points = st.tuples(st.floats(-180, 180), st.floats(-90, 90))
+    west = draw(st.sampled_from([-180, -90, 0]))  # no side is longer than 180 degrees
+    points = st.tuples(st.floats(west, west + 180), st.floats(-90, 90))
     hull = Polygon([*(shell := draw(st.lists(points, min_size=3, max_size=12))), shell[0]]).convex_hull
     if hull.geom_type != "Polygon" or not hull.valid or hull.area < 1e-6:
         hull = Polygon.from_bbox((13.4, 52.5, 13.5, 52.6))

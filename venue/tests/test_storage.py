@@ -68,6 +68,25 @@ def test_the_bounds_are_those_of_the_zones_unless_given() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("wests", "bounds"),
+    [
+        ([179.9, -179.95], (179.9, -179.9)),
+        ([-179.95, 179.9, 179.8, -179.9], (179.8, -179.85)),
+        ([-180, 179.95], (179.95, -179.95)),
+        ([-0.02, 0.01], (-0.02, 0.06)),
+        ([-80, 100], (-80, 100.05)),
+        ([-100, 100], (100, -99.95)),
+    ],
+)
+def test_the_extent_of_zones_is_the_narrow_one(wests: list[float], bounds: tuple[float, float]) -> None:
+    rings = [square(west, 0, 0.05) for west in wests]
+    storage.replace(zones=parse_collection(collection(*(feature(rings=[ring]) for ring in rings))))
+    west, east = bounds
+    assert storage.extent() == pytest.approx((west, 0, east, 0.05))
+
+
+@pytest.mark.django_db
 def test_zones_are_replaced_as_a_whole_and_the_next_id_follows() -> None:
     storage.replace(event=FAIR, zones=zones("A", "B", "C"))
     storage.replace(zones=zones("D", "E"))
