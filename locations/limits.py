@@ -189,7 +189,9 @@ VISITS = (
     ),
 )
 MAX_HEAT_DAYS = 31
-MAX_AREAS = 10_000  # of a question about visits
+# Of a question about visits. As WKB in hexadecimal digits so many points still fit the body of a request.
+MAX_AREAS = 10_000
+MAX_AREA_POINTS = 100_000
 
 
 def complete(

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 
 from venue import geojson, storage
-from venue.limits import MAX_ZONES
+from venue.limits import MAX_TOTAL_POINTS, MAX_ZONES
 from venue.models import Event, Zone
 
 _TILES = urlsplit(settings.TILES_URL.replace("{s}", "*"))
@@ -74,6 +74,9 @@ class ZoneForm(forms.ModelForm):
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if self.instance.pk is None and Zone.objects.count() >= MAX_ZONES:
             raise forms.ValidationError(f"There are {MAX_ZONES:,} zones already; no more are allowed.")
+        area = cleaned.get("area")
+        if area and storage.points(without=self.instance.pk or 0) + area.num_points > MAX_TOTAL_POINTS:
+            raise forms.ValidationError(f"All zones together may have at most {MAX_TOTAL_POINTS:,} points.")
         return cleaned
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.gis.geos import GEOSException, Polygon
 
-from venue.limits import MAX_ID, MAX_POINTS, MAX_ZONES
+from venue.limits import MAX_ID, MAX_POINTS, MAX_TOTAL_POINTS, MAX_ZONES
 from venue.models import Kind
 
 _MAX_TEXT = 255  # characters of a name
@@ -102,6 +102,9 @@ def _parse_features(features: Sequence[Any]) -> list[dict[str, Any]]:
         more = len(errors) - _MAX_ERRORS
         shown = errors[:_MAX_ERRORS] + ([f"And {more:,} more."] if more > 0 else [])
         raise InvalidZones({"features": shown})
+    if (points := sum(zone["area"].num_points for zone in parsed)) > MAX_TOTAL_POINTS:
+        text = f"Must have at most {MAX_TOTAL_POINTS:,} points together; they have {points:,}."
+        raise InvalidZones({"features": [text]})
     return parsed
 
 

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import accumulate
 
-from django.contrib.gis.db.models import Extent
+from django.contrib.gis.db.models.functions import NumPoints
 from django.db import connection, transaction
+from django.db.models import Sum
 
 from venue import models
 from venue.geojson import Zone
@@ -61,6 +62,12 @@ def zones() -> list[Zone]:
     """All zones, ordered by id."""
     rows = models.Zone.objects.order_by("id").values_list("id", "name", "kind", "company", "area")
     return [Zone(zone_id, name, kind, company or None, area) for zone_id, name, kind, company, area in rows]
+
+
+def points(*, without: int = 0) -> int:
+    """The number of points of all zones but this one."""
+    zones = models.Zone.objects.exclude(id=without)
+    return zones.aggregate(points=Sum(NumPoints("area")))["points"] or 0
 
 
 def replace(*, event: Event | None = None, zones: Sequence[Zone] | None = None) -> None:

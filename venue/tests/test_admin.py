@@ -7,7 +7,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from venue.tests.shapes import square
+from venue import limits, storage
+from venue.geojson import parse_collection
+from venue.tests.shapes import collection, feature, square
 
 EVENT = {"name": "Fair", "time_zone": "UTC", "first_day": "2026-05-11", "last_day": "2026-05-12"}
 
@@ -50,3 +52,15 @@ def test_a_number_of_hundreds_of_digits_is_an_error_of_the_form(staff: Client) -
     assert errors(staff, "zone", zone([[10**400, 1], *square()])) == {
         "area": ["Each position must be an array of longitude and latitude."]
     }
+
+
+def test_all_zones_together_have_a_maximum_of_points(staff: Client, monkeypatch: Any) -> None:
+    storage.replace(zones=parse_collection(collection(feature())))
+    monkeypatch.setattr("venue.admin.MAX_TOTAL_POINTS", 2 * len(square()) - 1)
+    assert errors(staff, "zone", zone(square())) == {
+        "__all__": [f"All zones together may have at most {2 * len(square()) - 1:,} points."]
+    }
+    monkeypatch.setattr("venue.admin.MAX_TOTAL_POINTS", 2 * len(square()))
+    assert errors(staff, "zone", zone(square())) == {}
+    assert storage.points() == 2 * len(square())
+    assert limits.MAX_TOTAL_POINTS < limits.MAX_ZONES * limits.MAX_POINTS

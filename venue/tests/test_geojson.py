@@ -16,6 +16,7 @@ from venue.tests import shapes
 from venue.tests.shapes import feature, square
 
 BOW_TIE = [[13.4, 52.5], [13.5, 52.6], [13.5, 52.5], [13.4, 52.6], [13.4, 52.5]]
+LARGEST_RING = [[13.0, 52.0], *([13.0 + step / 1e4, 52.1] for step in range(MAX_POINTS - 2)), [13.0, 52.0]]
 
 
 def errors(*features: Any) -> list[str]:
@@ -117,6 +118,10 @@ def test_all_wrong_features_are_named_up_to_twenty() -> None:
             shapes.collection(*[feature()] * (MAX_ZONES + 1)),
             {"features": ["Must be at most 1,000 features; there are 1,001."]},
         ),
+        (
+            shapes.collection(*[feature(rings=[LARGEST_RING])] * 101),
+            {"features": ["Must have at most 100,000 points together; they have 101,000."]},
+        ),
     ],
 )
 def test_a_wrong_collection_is_refused(wrong: Any, faults: dict[str, list[str]]) -> None:
@@ -126,9 +131,9 @@ def test_a_wrong_collection_is_refused(wrong: Any, faults: dict[str, list[str]])
 
 
 def test_the_largest_collection_is_accepted() -> None:
-    ring = [[13.0, 52.0], *([13.0 + step / 1e4, 52.1] for step in range(MAX_POINTS - 2)), [13.0, 52.0]]
-    assert len(ring) == MAX_POINTS
-    parsed = parse_collection(shapes.collection(feature(rings=[ring]), *[feature()] * (MAX_ZONES - 1)))
+    assert len(LARGEST_RING) == MAX_POINTS
+    large = [feature(rings=[LARGEST_RING])] * 95
+    parsed = parse_collection(shapes.collection(*large, *[feature()] * (MAX_ZONES - 95)))
     assert len(parsed) == MAX_ZONES
 
 
