@@ -29,8 +29,8 @@ class EventAdmin(admin.ModelAdmin):
         return super().has_add_permission(request) and not Event.objects.exists()
 
     def save_model(self, request: HttpRequest, obj: Event, form: Any, change: bool) -> None:  # noqa: FBT001
-        obj.is_simulated = False
-        super().save_model(request, obj, form, change)
+        with storage.changed_by_organiser():
+            super().save_model(request, obj, form, change)
 
 
 class AreaField(forms.CharField):
@@ -108,13 +108,13 @@ class ZoneAdmin(admin.ModelAdmin):
     # Whatever an organiser changes, `simulate` keeps.
 
     def save_model(self, request: HttpRequest, obj: Zone, form: Any, change: bool) -> None:  # noqa: FBT001
-        super().save_model(request, obj, form, change)
-        storage.keep_from_simulation()
+        with storage.changed_by_organiser():
+            super().save_model(request, obj, form, change)
 
     def delete_model(self, request: HttpRequest, obj: Zone) -> None:
-        super().delete_model(request, obj)
-        storage.keep_from_simulation()
+        with storage.changed_by_organiser():
+            super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Zone]) -> None:
-        super().delete_queryset(request, queryset)
-        storage.keep_from_simulation()
+        with storage.changed_by_organiser():
+            super().delete_queryset(request, queryset)

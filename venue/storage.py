@@ -1,6 +1,7 @@
 """Reads and writes the event and the zones in the database. Checks no caller: services does."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import accumulate
@@ -96,6 +97,18 @@ def simulated_event() -> Event | None:
 def extend_simulated(day: date) -> None:
     """The simulated event lasts at least until this day."""
     models.Event.objects.filter(is_simulated=True, last_day__lt=day).update(last_day=day)
+
+
+@contextmanager
+def changed_by_organiser() -> Iterator[None]:
+    """A transaction for a change of the event or of some zones. The simulation keeps the venue afterwards.
+
+    All writers take the locks of both tables first, in one order; otherwise two of them could deadlock.
+    """
+    with transaction.atomic():
+        _lock()
+        yield
+        keep_from_simulation()
 
 
 def keep_from_simulation() -> None:

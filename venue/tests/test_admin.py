@@ -1,10 +1,14 @@
 """The forms of the admin site: what they refuse, with a text instead of a failure."""
 
 import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection, transaction
 from django.test import Client
 
 from venue import limits, storage
@@ -64,3 +68,44 @@ def test_all_zones_together_have_a_maximum_of_points(staff: Client, monkeypatch:
     assert errors(staff, "zone", zone(square())) == {}
     assert storage.points() == 2 * len(square())
     assert limits.MAX_TOTAL_POINTS < limits.MAX_ZONES * limits.MAX_POINTS
+
+
+# --- two writers at the same time ----------------------------------------------------------------
+
+
+def wait_until_one_waits_for_a_lock() -> None:
+    deadline = time.monotonic() + 20
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+                "WHERE NOT granted AND datname = current_database()"
+            )
+            if cursor.fetchone() == (1,):
+                return
+    raise AssertionError("No session waits for a lock.")
+
+
+@pytest.fixture
+def other_thread(transactional_db: None) -> Iterator[ThreadPoolExecutor]:
+    def close() -> None:
+        connection.close()  # that of the thread
+
+    with ThreadPoolExecutor(1) as threads:
+        yield threads
+        threads.submit(close).result(timeout=20)
+
+
+@pytest.mark.parametrize("what", ["event", "zone"])
+def test_a_form_and_a_replacement_at_the_same_time_do_not_deadlock(
+    other_thread: ThreadPoolExecutor, client: Client, what: str
+) -> None:
+    client.force_login(User.objects.create_superuser("ada"))
+    sent = EVENT if what == "event" else zone(square())
+    with transaction.atomic(), connection.cursor() as cursor:
+        # The two steps of the LOCK TABLE of a replacement, with the form between them.
+        cursor.execute("LOCK TABLE venue_event IN SHARE ROW EXCLUSIVE MODE")
+        saving = other_thread.submit(errors, client, what, sent)
+        wait_until_one_waits_for_a_lock()
+        cursor.execute("LOCK TABLE venue_zone IN SHARE ROW EXCLUSIVE MODE NOWAIT")
+    assert saving.result(timeout=20) == {}
