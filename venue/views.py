@@ -191,7 +191,6 @@ class Visits(APIView):
                 caller,
                 start=query["start_date"],
                 end=query["end_date"],
-                max_gap_s=query["max_gap"],
-                min_duration_s=query["min_duration"],
+                **VisitsQuery.numbers(query),
             )
         return Response([each.to_wire() for each in found])
