@@ -1,6 +1,7 @@
 """The SQL statements of locations.presence."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -66,7 +67,7 @@ def positions_sql(
     after = max(at, _BEGINNING + max_age) - max_age
     values: dict[str, Any] = {"person_id": person_id, "at": at, "after": after}
     if bounds is not None:
-        values |= {"west": bounds.west, "south": bounds.south, "east": bounds.east, "north": bounds.north}
+        values |= asdict(bounds)
     sql = f"""
 WITH newest AS MATERIALIZED (
     SELECT person_id, max(creation_time) AS creation_time FROM locations_location
