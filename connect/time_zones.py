@@ -3,8 +3,9 @@
 from functools import cache
 from zoneinfo import available_timezones
 
-# Files of the IANA database of Python that PostgreSQL does not know.
-_UNKNOWN_TO_POSTGRESQL = {"Factory", "localtime"}
+# Files in the directory of time zones that are none: a placeholder, and the zone of the machine, which is not
+# the same for every process and database.
+_NO_TIME_ZONES = {"Factory", "localtime"}
 
 
 def time_zone_error(name: str) -> str:
@@ -14,4 +15,4 @@ def time_zone_error(name: str) -> str:
 
 @cache
 def _names() -> frozenset[str]:
-    return frozenset(available_timezones() - _UNKNOWN_TO_POSTGRESQL)
+    return frozenset(available_timezones() - _NO_TIME_ZONES)
