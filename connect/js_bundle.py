@@ -17,7 +17,7 @@ VENDOR = "vendor/"  # published modules stay files of their own
 
 
 class UnknownForm(ValueError):
-    """An import or export that a bundle cannot have, or a circle of imports."""
+    """An import or export that a bundle cannot have, or a circular import."""
 
 
 class Bundle:

@@ -38,7 +38,7 @@ MAX_OPEN_CALLS = 64  # of one caller at the same time; neighbours have no limit
 IDENTITY_THREADS = 4  # for tokens that are cached
 LOOKUP_THREADS = 2  # for tokens that are not cached
 # A slow reader of a list keeps its thread, but none that questions need.
-LISTS = {"ListLocations", "FindConnections", "ListHeat"}
+LISTS = {"ListLocations", "FindConnections", "ListPositions", "ListHeat"}
 SMALL_PAGE = 200  # rows; a page of that size counts as a short answer
 
 logger = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ from grpc_server import converter, transport
 from grpc_server import locations_pb2 as pb
 from grpc_server.presence_client import days, heat, positions, visits
 from grpc_server.transport import is_alive
+from locations.person_rows import may_exist
 from locations.pings import EARLIEST, LATEST, MAX_BATCH, Ping, Refusal, make_id, unknown_person
 from locations.proximity import Encounter
 from locations.storage import MAX_ID, Bounds, Receipt
@@ -105,7 +106,7 @@ def list_between(
     newest_first: bool = False,
 ) -> Iterator[Ping]:
     """Locations in [start, end), ordered by creation_time, then person, as they arrive."""
-    if person_id is not None and not 0 < person_id <= MAX_ID:
+    if not may_exist(person_id):
         return iter([])
     if person_id is None and limit is None:
         start, end = start or EARLIEST, end or LATEST  # the server requires a filter
@@ -141,7 +142,7 @@ def connections(
     `parameters` are those of limits.CONNECTIONS. Raises NeighbourUnavailable if an older server ignored
     `max_accuracy_m`.
     """
-    if not 0 < person_id <= MAX_ID:
+    if not may_exist(person_id):
         return iter([])
 
     def page(after: tuple[datetime, int] | None, limit: int | None) -> Iterator[Ping]:
@@ -175,7 +176,7 @@ def encounters(
     See locations.proximity.encounters; `parameters` are those of limits.ENCOUNTERS. Raises
     NeighbourUnavailable if an older server ignored `plausible_only` or `max_accuracy_m`.
     """
-    if not 0 < person_id <= MAX_ID:
+    if not may_exist(person_id):
         return iter([])
 
     def page(after: tuple[datetime, int, int] | None, limit: int | None) -> Iterator[Encounter]:

@@ -6,8 +6,9 @@ from datetime import datetime
 from grpc_server import converter, transport
 from grpc_server import locations_pb2 as pb
 from grpc_server.converter import to_timestamp
+from locations.person_rows import may_exist
 from locations.pings import Ping
-from locations.presence import Area, AreaVisits, Day, HeatCell, may_exist
+from locations.presence import Area, AreaVisits, Day, HeatCell
 from locations.storage import Bounds
 
 

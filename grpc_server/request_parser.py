@@ -12,7 +12,7 @@ from connect.web.query_parameters import MAX_LIMIT
 from grpc_server import locations_pb2 as pb
 from grpc_server.converter import from_timestamp
 from locations import limits
-from locations.areas import is_polygon
+from locations.areas import polygons_error
 from locations.pings import REQUIRED, Refused, parse_degrees
 from locations.storage import Bounds
 
@@ -100,8 +100,8 @@ def visits(request: pb.ListVisitsRequest) -> dict[str, Any]:
         fields.errors["areas"] = [f"Must be 1 to {limits.MAX_AREAS:,}."]
     elif len({area_id for area_id, _ in areas}) < len(areas):
         fields.errors["areas"] = ["Must have distinct ids."]
-    elif not all(is_polygon(polygon) for _, polygon in areas):
-        fields.errors["areas"] = ["Must be valid polygons in degrees of longitude and latitude, as WKB."]
+    elif error := polygons_error(polygon for _, polygon in areas):
+        fields.errors["areas"] = [error]
     start, end = fields.range(required=True)
     parameters = {
         "person_id": fields.integer("person_id"),

@@ -53,16 +53,10 @@ class LocationService(LocationServiceServicer):
         return converter.to_location(location)
 
     def ListLocations(self, request: pb.ListLocationsRequest, context: Any) -> Rows[pb.ListLocationsResponse]:
-        parameters = request_parser.locations(request)
-        if parameters["person_id"] is None:
-            parameters["person_id"] = callers.current().person_id
-        with _audited("ListLocations", parameters), _translated_errors():
-            found = services.list_between(callers.current(), **parameters)
-        with closing(found) as rows:
-            while batch := list(islice(rows, BLOCK)):
-                response = pb.ListLocationsResponse()
-                converter.add_locations(response.locations, batch, with_ids=True)
-                yield response
+        for batch in _answer("ListLocations", services.list_between, request_parser.locations(request)):
+            response = pb.ListLocationsResponse()
+            converter.add_locations(response.locations, batch, with_ids=True)
+            yield response
 
     def FindConnections(
         self, request: pb.FindConnectionsRequest, context: Any

@@ -9,10 +9,11 @@ from django.conf import settings
 
 from connect import http
 from locations import internal_codec
+from locations.person_rows import may_exist
 from locations.pings import COLUMNS, Ping
-from locations.presence import Area, AreaVisits, Day, HeatCell, may_exist
+from locations.presence import Area, AreaVisits, Day, HeatCell
 from locations.proximity import Encounter
-from locations.storage import MAX_ID, Bounds
+from locations.storage import Bounds
 
 Item = TypeVar("Item")
 
@@ -129,8 +130,8 @@ def visits(
 
 
 def _ask(verb: str, unpack: Callable[[internal_codec.Row], Item], question: dict[str, Any]) -> Iterator[Item]:
-    if not abs(question.get("person_id") or 0) <= MAX_ID:
-        return  # no person has such an id, and orjson cannot encode it
+    if not may_exist(question.get("person_id")):
+        return
     packed = orjson.dumps(internal_codec.pack(question)).decode()
     query = [("question", packed), ("ping_fields", str(len(COLUMNS)))]
     for row in http.fetch_rows(f"{settings.LOCATIONS_URL}/internal/locations/{verb}", query):

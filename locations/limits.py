@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
-from zoneinfo import available_timezones
 
 from django.conf import settings
 
@@ -191,7 +189,9 @@ VISITS = (
     ),
 )
 MAX_HEAT_DAYS = 31
-MAX_AREAS = 10_000  # of a question about visits
+# Of a question about visits. As WKB in hexadecimal digits so many points still fit the body of a request.
+MAX_AREAS = 10_000
+MAX_AREA_POINTS = 100_000
 
 
 def complete(
@@ -226,13 +226,3 @@ def range_error(start: datetime, end: datetime, *, max_days: int | None = None) 
     if not max_days or end - start <= timedelta(days=max_days):
         return ""
     return f"Must be at most {max_days} days after the start."
-
-
-@cache
-def _time_zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def time_zone_error(name: str) -> str:
-    """The error text for a name that is not in the IANA time zone database; empty if it is."""
-    return "" if name in _time_zones() else "Must be an IANA time zone such as Europe/Berlin."

@@ -17,9 +17,14 @@ _LOCK = "SELECT id FROM persons_person WHERE id = ANY(%s) ORDER BY id FOR KEY SH
 _HIDDEN = "SELECT id FROM persons_person WHERE NOT findable"
 
 
+def may_exist(person_id: int | None) -> bool:
+    """Whether there may be a person with this id; None means everybody."""
+    return person_id is None or 0 < person_id <= MAX_ID
+
+
 def lock_existing(person_ids: Iterable[int]) -> set[int]:
     """The ids that exist. Nobody can delete these people before the transaction around this call ends."""
-    possible = sorted({each for each in person_ids if 0 < each <= MAX_ID})
+    possible = sorted({each for each in person_ids if may_exist(each)})
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, [possible])
         return {row[0] for row in cursor.fetchall()}

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from connect.database import stream_blocks
 from locations import presence_sql
 from locations.bounds import Bounds
-from locations.person_rows import MAX_ID
+from locations.person_rows import may_exist
 from locations.pings import Ping
 
 Area = tuple[int, bytes]  # the id of an area and its polygon as WKB, in degrees of longitude and latitude
@@ -113,8 +113,3 @@ def visits(
     for block in stream_blocks(sql, values):
         for row in block:
             yield AreaVisits(*row)
-
-
-def may_exist(person_id: int | None) -> bool:
-    """Whether there may be a person with this id; None means everybody."""
-    return person_id is None or 0 < person_id <= MAX_ID

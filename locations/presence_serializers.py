@@ -5,24 +5,11 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import exceptions, serializers
 
+from connect.time_zones import time_zone_error
 from connect.web.openapi import FINN
 from connect.web.query_parameters import Instant, Query, RangeBound, StrictInteger, check_order
 from locations import limits
-from locations.serializers import BBOX, BoundingBox, LocationSerializer, ParameterField
-
-
-class _QuestionQuery(Query):
-    """Parameters of a question with those of `parameters`."""
-
-    parameters: tuple[limits.Parameter, ...] = ()
-
-    def get_fields(self) -> dict[str, serializers.Field]:
-        return super().get_fields() | {each.rest_name: ParameterField(each) for each in self.parameters}
-
-    @classmethod
-    def numbers(cls, query: dict[str, Any]) -> dict[str, Any]:
-        """The validated `parameters` as keywords of the use case."""
-        return {each.name: query[each.rest_name] for each in cls.parameters}
+from locations.serializers import BBOX, BoundingBox, LocationSerializer, QuestionQuery
 
 
 class DaysQuery(Query):
@@ -36,7 +23,7 @@ class DaysQuery(Query):
     )
 
     def validate_time_zone(self, name: str) -> str:
-        if error := limits.time_zone_error(name):
+        if error := time_zone_error(name):
             raise exceptions.ValidationError(error)
         return name
 
@@ -49,7 +36,7 @@ class DaySerializer(serializers.Serializer):
     last = serializers.CharField(help_text="UTC: the time of its last ping.")
 
 
-class PositionsQuery(_QuestionQuery):
+class PositionsQuery(QuestionQuery):
     parameters = limits.POSITIONS
     at = Instant(
         example="2026-05-11T12:00:00Z",
@@ -82,7 +69,7 @@ class PositionSerializer(serializers.Serializer):
     person = _Person()
 
 
-class HeatQuery(_QuestionQuery):
+class HeatQuery(QuestionQuery):
     parameters = limits.HEAT
     start = RangeBound(is_end=False)
     end = RangeBound(is_end=True)

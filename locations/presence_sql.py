@@ -1,6 +1,7 @@
 """The SQL statements of locations.presence."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,11 +27,11 @@ def _whose(person_id: int | None) -> str:
 
 
 def days_sql(*, person_id: int | None, time_zone: str) -> Statement:
-    """Two lookups in an index for each day: the first ping at or after its begin, the last before its end.
+    """Two lookups in an index for each day: the first ping at or after its start, the last before its end.
 
-    The begin of the next day is computed from the local midnight. A midnight that does not exist means the
-    time of the transition. Of a midnight that exists twice PostgreSQL takes the second; the time that repeats
-    is subtracted.
+    The start of the next day is computed from the local midnight. If that midnight does not exist, the day
+    starts at the transition. If it exists twice, PostgreSQL returns the second one; the statement subtracts
+    the repeated time, so that the day starts at the first one.
     """
     sql = f"""
 WITH RECURSIVE days AS (
@@ -66,7 +67,7 @@ def positions_sql(
     after = max(at, _BEGINNING + max_age) - max_age
     values: dict[str, Any] = {"person_id": person_id, "at": at, "after": after}
     if bounds is not None:
-        values |= {"west": bounds.west, "south": bounds.south, "east": bounds.east, "north": bounds.north}
+        values |= asdict(bounds)
     sql = f"""
 WITH newest AS MATERIALIZED (
     SELECT person_id, max(creation_time) AS creation_time FROM locations_location
@@ -145,7 +146,8 @@ def visits_sql(
     """Pings are joined with areas by the cells of a grid over all areas, which a hash join can use.
 
     A cell that an area covers as a whole needs no comparison of polygon and point. Cells are compared with
-    areas a little larger than they are, because rounding may put a ping into the next cell.
+    areas a little larger than they are, because rounding may put a ping into the next cell. The cells have
+    the ids of areas only: a polygon of many points would be copied into each of its cells.
     """
     ids, polygons = zip(*areas, strict=True)
     values = {
@@ -168,7 +170,7 @@ grid AS MATERIALIZED (
       FROM (SELECT ST_Extent(shape) AS box FROM areas) AS extent
 ),
 cells AS MATERIALIZED (
-    SELECT id, shape, {_cell("x", "y")} AS cell, ST_Covers(shape, square) AS is_whole
+    SELECT id, {_cell("x", "y")} AS cell, ST_Covers(shape, square) AS is_whole
       FROM areas CROSS JOIN grid
      CROSS JOIN LATERAL (SELECT (east - west) / {_SIDE} AS width, (north - south) / {_SIDE} AS height) AS size
      CROSS JOIN LATERAL generate_series({_column("ST_XMin(shape)")}, {_column("ST_XMax(shape)")}) AS x
@@ -184,11 +186,15 @@ steps AS (
            creation_time - lag(creation_time) OVER in_order <= %(max_gap)s IS NOT TRUE AS is_first,
            lead(creation_time) OVER in_order - creation_time <= %(max_gap)s IS NOT TRUE AS is_last
       FROM (
-        SELECT person_id, creation_time, ST_SetSRID(ST_MakePoint(longitude, latitude), 4326) AS place,
-               {_cell(_column("longitude"), _row("latitude"))} AS cell
-          FROM locations_location CROSS JOIN grid WHERE {_whose(person_id)} AND {_IN_RANGE}
-      ) AS pings JOIN cells USING (cell)
-     WHERE is_whole OR ST_Covers(shape, place)
+        SELECT cells.id, is_whole, person_id, creation_time, longitude, latitude
+          FROM (
+            SELECT person_id, creation_time, longitude, latitude,
+                   {_cell(_column("longitude"), _row("latitude"))} AS cell
+              FROM locations_location CROSS JOIN grid WHERE {_whose(person_id)} AND {_IN_RANGE}
+          ) AS pings JOIN cells USING (cell)
+        OFFSET 0 -- joins with the cells first, then with the few areas
+      ) AS candidates LEFT JOIN areas USING (id)
+     WHERE is_whole OR ST_Covers(shape, ST_SetSRID(ST_MakePoint(longitude, latitude), 4326))
     WINDOW in_order AS (PARTITION BY id, person_id ORDER BY creation_time)
 ),
 -- The same window, so nothing is sorted again.

@@ -13,6 +13,7 @@ from connect.web.query_parameters import (
     Cursor,
     Number,
     PagedQuery,
+    Query,
     RangeBound,
     StrictInteger,
     check_order,
@@ -129,6 +130,20 @@ class ParameterField(Number):
         if self.parameter.excludes_minimum and value <= self.parameter.minimum:
             raise exceptions.ValidationError(f"Must be more than {self.parameter.minimum:g}.")
         return min(value, self.parameter.maximum) if self.parameter.clamps else value
+
+
+class QuestionQuery(Query):
+    """The fields of a query and those of `parameters`."""
+
+    parameters: tuple[limits.Parameter, ...] = ()
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        return super().get_fields() | {each.rest_name: ParameterField(each) for each in self.parameters}
+
+    @classmethod
+    def numbers(cls, query: dict[str, Any]) -> dict[str, Any]:
+        """The validated `parameters` as keywords of the use case."""
+        return {each.name: query[each.rest_name] for each in cls.parameters}
 
 
 BBOX = (

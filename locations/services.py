@@ -16,6 +16,7 @@ from django.core.exceptions import PermissionDenied
 from access.callers import PROCESSES, READERS, SENDERS, Caller, Kind
 from connect import neighbours
 from connect.errors import NeighbourUnavailable, OutOfBounds, UnknownPerson
+from connect.time_zones import time_zone_error
 from locations import limits, quota
 from locations.pings import Ping, Refusal, unknown_person
 from locations.presence import Area, AreaVisits, Day, HeatCell
@@ -150,7 +151,7 @@ def days(
     Raises PermissionDenied, OutOfBounds for an unknown time zone, UnknownPerson.
     """
     person_id = _whose(caller, person_id)
-    if error := limits.time_zone_error(time_zone):
+    if error := time_zone_error(time_zone):
         raise OutOfBounds({"time_zone": [error]})
     found = neighbours.locations().days(person_id=person_id, time_zone=time_zone)
     return _days_of_existing_person(person_id, found)

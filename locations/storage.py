@@ -1,7 +1,7 @@
 """Reads and writes locations in PostGIS: `local:` of PINGS_URL and LOCATIONS_URL. `record` alone writes."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from operator import itemgetter
 
@@ -11,7 +11,7 @@ from connect.database import stream_blocks
 from locations import bulk_insert, partitions, person_rows
 from locations.bounds import Bounds
 from locations.models import Location
-from locations.person_rows import MAX_ID
+from locations.person_rows import MAX_ID, may_exist
 from locations.pings import COLUMNS, Ping, Refusal, unknown_person
 from locations.presence import days, heat, positions, visits
 from locations.proximity import connections, encounters
@@ -133,7 +133,7 @@ submit = record  # the verb of PINGS_URL: with `local:` a submitted ping is stor
 
 def get(person_id: int, creation_time: datetime) -> Ping | None:
     """The stored location of this person at this time."""
-    if not 0 < person_id <= MAX_ID:
+    if not may_exist(person_id):
         return None
     row = (
         Location.objects.filter(person_id=person_id, creation_time=creation_time)
@@ -158,7 +158,7 @@ def list_between(
     With `newest_first` the order is reversed, and `after` is a key in that order. Without `person_id` only
     findable people are included.
     """
-    if person_id is not None and not 0 < person_id <= MAX_ID:
+    if not may_exist(person_id):
         return
     sql, values = list_between_sql(
         person_id=person_id,
@@ -182,42 +182,42 @@ def list_between_sql(
     after: tuple[datetime, int] | None,
     limit: int | None,
     newest_first: bool,
-) -> tuple[str, list[object]]:
+) -> tuple[str, dict[str, object]]:
     """The statement of `list_between` and its parameters."""
     conditions: list[str] = []
-    values: list[object] = []
+    values: dict[str, object] = {}
 
-    def where(condition: str, *parameters: object) -> None:
+    def where(condition: str, **parameters: object) -> None:
         conditions.append(condition)
-        values.extend(parameters)
+        values.update(parameters)
 
     if person_id is not None:
-        where("person_id = %s", person_id)
+        where("person_id = %(person_id)s", person_id=person_id)
     else:
         where(person_rows.is_findable("person_id"))
     if start is not None:
-        where("creation_time >= %s", start)
+        where("creation_time >= %(start)s", start=start)
     if end is not None:
-        where("creation_time < %s", end)
+        where("creation_time < %(end)s", end=end)
     if bounds is not None:
-        where("latitude BETWEEN %s AND %s", bounds.south, bounds.north)
-        if bounds.west <= bounds.east:
-            where("longitude BETWEEN %s AND %s", bounds.west, bounds.east)
-        else:
-            where("(longitude >= %s OR longitude <= %s)", bounds.west, bounds.east)
+        where(bounds.condition, **asdict(bounds))
     if after is not None:
         # The second condition is redundant, but lets the planner prune the partitions of earlier pages.
         behind = "<" if newest_first else ">"
-        where(f"(creation_time, person_id) {behind} (%s, %s)", *after)
-        where(f"creation_time {behind}= %s", after[0])
+        where(
+            f"(creation_time, person_id) {behind} (%(after_time)s, %(after_person)s)",
+            after_time=after[0],
+            after_person=after[1],
+        )
+        where(f"creation_time {behind}= %(after_time)s")
     direction = "DESC" if newest_first else "ASC"
     sql = (
         f"SELECT {', '.join(COLUMNS)} FROM locations_location WHERE {' AND '.join(conditions)} "
         f"ORDER BY creation_time {direction}, person_id {direction}"
     )
     if limit is not None:
-        sql += " LIMIT %s"
-        values.append(limit)
+        sql += " LIMIT %(limit)s"
+        values["limit"] = limit
     return sql, values
 
 

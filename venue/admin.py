@@ -15,7 +15,7 @@ from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 
 from venue import geojson, storage
-from venue.limits import MAX_ZONES
+from venue.limits import MAX_TOTAL_POINTS, MAX_ZONES
 from venue.models import Event, Zone
 
 _TILES = urlsplit(settings.TILES_URL.replace("{s}", "*"))
@@ -33,8 +33,8 @@ class EventAdmin(admin.ModelAdmin):
         return super().add_view(request, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Event, form: Any, change: bool) -> None:  # noqa: FBT001
-        obj.is_simulated = False
-        super().save_model(request, obj, form, change)
+        with storage.changed_by_organiser():
+            super().save_model(request, obj, form, change)
 
 
 class AreaField(forms.CharField):
@@ -78,6 +78,9 @@ class ZoneForm(forms.ModelForm):
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if self.instance.pk is None and Zone.objects.count() >= MAX_ZONES:
             raise forms.ValidationError(f"There are {MAX_ZONES:,} zones already; no more are allowed.")
+        area = cleaned.get("area")
+        if area and storage.points(without=self.instance.pk or 0) + area.num_points > MAX_TOTAL_POINTS:
+            raise forms.ValidationError(f"All zones together may have at most {MAX_TOTAL_POINTS:,} points.")
         return cleaned
 
 
@@ -109,13 +112,13 @@ class ZoneAdmin(admin.ModelAdmin):
     # Whatever an organiser changes, `simulate` keeps.
 
     def save_model(self, request: HttpRequest, obj: Zone, form: Any, change: bool) -> None:  # noqa: FBT001
-        super().save_model(request, obj, form, change)
-        storage.keep_from_simulation()
+        with storage.changed_by_organiser():
+            super().save_model(request, obj, form, change)
 
     def delete_model(self, request: HttpRequest, obj: Zone) -> None:
-        super().delete_model(request, obj)
-        storage.keep_from_simulation()
+        with storage.changed_by_organiser():
+            super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Zone]) -> None:
-        super().delete_queryset(request, queryset)
-        storage.keep_from_simulation()
+        with storage.changed_by_organiser():
+            super().delete_queryset(request, queryset)

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from django.contrib.gis.geos import GEOSException, Polygon
 
-from venue.limits import MAX_ID, MAX_POINTS, MAX_ZONES
+from venue.limits import MAX_ID, MAX_POINTS, MAX_TOTAL_POINTS, MAX_ZONES
 from venue.models import Kind
 
 _MAX_TEXT = 255  # characters of a name
@@ -101,6 +102,9 @@ def _parse_features(features: Sequence[Any]) -> list[dict[str, Any]]:
         more = len(errors) - _MAX_ERRORS
         shown = errors[:_MAX_ERRORS] + ([f"And {more:,} more."] if more > 0 else [])
         raise InvalidZones({"features": shown})
+    if (points := sum(zone["area"].num_points for zone in parsed)) > MAX_TOTAL_POINTS:
+        text = f"Must have at most {MAX_TOTAL_POINTS:,} points together; they have {points:,}."
+        raise InvalidZones({"features": [text]})
     return parsed
 
 
@@ -112,6 +116,9 @@ def _number(parsed: list[dict[str, Any]]) -> list[Zone]:
             highest += 1
             zone["id"] = highest
         zones.append(Zone(**zone))
+    if highest > MAX_ID:
+        text = f"A feature without an id would get {highest:,}; ids go to {MAX_ID:,}. Give it an id."
+        raise InvalidZones({"features": [text]})
     return zones
 
 
@@ -199,6 +206,11 @@ def _parse_ring(ring: list[Any]) -> list[tuple[float, float]]:
     points = [_parse_position(position) for position in ring]
     if len(points) < 4 or points[0] != points[-1]:
         raise ValueError("each ring must have 4 or more positions, and its last must equal its first")
+    if any(abs(point[0] - following[0]) > 180 for point, following in pairwise(points)):
+        raise ValueError(
+            "two neighbouring positions are more than 180 degrees of longitude apart: split a zone that "
+            "crosses the 180th meridian into two zones there"
+        )
     return points
 
 
@@ -216,4 +228,9 @@ def _parse_position(position: Any) -> tuple[float, float]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False

@@ -1,28 +1,24 @@
 """The event and the zones of its floor plan."""
 
-from functools import cache
-from zoneinfo import available_timezones
-
 from django.contrib.gis.db.models import PolygonField
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 
+from connect.time_zones import time_zone_error
+
 EVENT_ID = 1
 
 
-@cache
-def _time_zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
 def validate_time_zone(name: str) -> None:
-    if name not in _time_zones():
-        raise ValidationError("Must be an IANA time zone such as Europe/Berlin.")
+    if error := time_zone_error(name):
+        raise ValidationError(error)
 
 
 def validate_bounds(bounds: list[float]) -> None:
+    if len(bounds) != 4:
+        raise ValidationError("Must be four numbers: west, south, east, north.")
     west, south, east, north = bounds
     if not (abs(west) <= 180 and abs(east) <= 180 and abs(south) <= 90 and abs(north) <= 90):
         raise ValidationError("Must be west, south, east, north in degrees: -180 to 180 and -90 to 90.")

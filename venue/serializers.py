@@ -8,8 +8,10 @@ from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import exceptions, serializers
 
-from connect.web.query_parameters import Number, Query, RangeBound, check_order
+from connect.web.query_parameters import RangeBound, check_order
 from connect.web.rest import StrictSerializer, Text
+from locations.limits import VISITS
+from locations.serializers import QuestionQuery
 from venue import limits
 from venue.models import Kind, validate_bounds, validate_time_zone
 
@@ -157,29 +159,10 @@ ZONES_REQUEST = _collection(is_request=True)
 # --- visits --------------------------------------------------------------------------------------
 
 
-class VisitsQuery(Query):
+class VisitsQuery(QuestionQuery):
+    parameters = VISITS
     start_date = RangeBound(is_end=False)
     end_date = RangeBound(is_end=True)
-    max_gap = Number(
-        min_value=0,
-        max_value=limits.LONGEST_GAP_S,
-        default=limits.MAX_GAP_S,
-        initial=limits.MAX_GAP_S,
-        help_text=(
-            "Maximum time between two pings of a visit in seconds: "
-            f"0 to {limits.LONGEST_GAP_S:,g}; default {limits.MAX_GAP_S:g}."
-        ),
-    )
-    min_duration = Number(
-        min_value=0,
-        max_value=limits.LONGEST_MIN_DURATION_S,
-        default=limits.MIN_DURATION_S,
-        initial=limits.MIN_DURATION_S,
-        help_text=(
-            "Minimum duration in seconds; shorter visits are left out: "
-            f"0 to {limits.LONGEST_MIN_DURATION_S:,g}; default {limits.MIN_DURATION_S:g}."
-        ),
-    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         check_order(self, attrs, "start_date", "end_date")

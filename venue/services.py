@@ -5,16 +5,16 @@ Each checks the caller. Commands of the operator use venue.storage.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
 
 from access.callers import EDITORS, READERS, Caller
 from connect import neighbours
 from connect.errors import OutOfBounds
-from venue import limits, storage
+from locations import limits
+from venue import storage
 from venue.geojson import Zone
 from venue.storage import Event
 
@@ -76,19 +76,19 @@ def visits(
     *,
     start: datetime,
     end: datetime,
-    max_gap_s: float = limits.MAX_GAP_S,
-    min_duration_s: float = limits.MIN_DURATION_S,
+    **parameters: float | None,
 ) -> list[Visits]:
     """The visits of each zone in [start, end), ordered by the id of the zone.
 
     A visit is an uninterrupted time of one person in a zone: pings in it, each at most max_gap_s after the
     one before. A visit shorter than min_duration_s is left out. For a person's token only their own count,
-    else only those of findable people. Raises PermissionDenied, OutOfBounds.
+    else only those of findable people. `parameters` are those of limits.VISITS; None means the default.
+    Raises PermissionDenied, OutOfBounds.
     """
     _check(caller, READERS)
-    max_days = settings.MAX_RANGE_DAYS
-    if max_days and end - start > timedelta(days=max_days):
-        raise OutOfBounds({"end_date": [f"Must be at most {max_days} days after the start."]})
+    complete = limits.complete(limits.VISITS, parameters)
+    if error := limits.range_error(start, end):
+        raise OutOfBounds({"end_date": [error]})
     asked = storage.zones()
     if not asked:
         return []
@@ -96,9 +96,8 @@ def visits(
         areas=[(zone.id, zone.wkb) for zone in asked],
         start=start,
         end=end,
-        max_gap_s=max_gap_s,
-        min_duration_s=min_duration_s,
         person_id=caller.person_id,
+        **complete,
     )
     found = {row.area_id: row for row in rows}
     return [

@@ -1,11 +1,14 @@
 """Reads and writes the event and the zones in the database. Checks no caller: services does."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
+from itertools import accumulate
 
-from django.contrib.gis.db.models import Extent
+from django.contrib.gis.db.models.functions import NumPoints
 from django.db import connection, transaction
+from django.db.models import Sum
 
 from venue import models
 from venue.geojson import Zone
@@ -38,15 +41,34 @@ def _bounds(west: float, south: float, east: float, north: float) -> Bounds:
 
 
 def extent() -> Bounds | None:
-    """The bounds of all zones; None without zones."""
-    found: Bounds | None = models.Zone.objects.aggregate(extent=Extent("area"))["extent"]
-    return found
+    """The bounds of all zones; None without zones. west > east crosses the 180th meridian."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT ST_XMin(area), ST_YMin(area), ST_XMax(area), ST_YMax(area) FROM venue_zone ORDER BY 1"
+        )
+        boxes = cursor.fetchall()
+    if not boxes:
+        return None
+    wests, souths, easts, norths = zip(*boxes, strict=True)
+    # The extent is all but the widest gap between the zones. The first gap is the one across the meridian.
+    west, east = wests[0], max(easts)
+    widest = west + 360 - east
+    for end, start in zip(accumulate(easts, max), wests[1:], strict=False):
+        if start - end > widest:
+            west, east, widest = start, end, start - end
+    return west, min(souths), east, max(norths)
 
 
 def zones() -> list[Zone]:
     """All zones, ordered by id."""
     rows = models.Zone.objects.order_by("id").values_list("id", "name", "kind", "company", "area")
     return [Zone(zone_id, name, kind, company or None, area) for zone_id, name, kind, company, area in rows]
+
+
+def points(*, without: int = 0) -> int:
+    """The number of points of all zones but this one."""
+    zones = models.Zone.objects.exclude(id=without)
+    return zones.aggregate(points=Sum(NumPoints("area")))["points"] or 0
 
 
 def replace(*, event: Event | None = None, zones: Sequence[Zone] | None = None) -> None:
@@ -75,6 +97,18 @@ def simulated_event() -> Event | None:
 def extend_simulated(day: date) -> None:
     """The simulated event lasts at least until this day."""
     models.Event.objects.filter(is_simulated=True, last_day__lt=day).update(last_day=day)
+
+
+@contextmanager
+def changed_by_organiser() -> Iterator[None]:
+    """A transaction for a change of the event or of some zones. The simulation keeps the venue afterwards.
+
+    All writers take the locks of both tables first, in one order; otherwise two of them could deadlock.
+    """
+    with transaction.atomic():
+        _lock()
+        yield
+        keep_from_simulation()
 
 
 def keep_from_simulation() -> None:

@@ -134,8 +134,8 @@ class Zones(_View):
         summary="Replace the zones of the venue",
         description=(
             "For staff. Replaces all zones in one transaction. At most 1,000 zones, each one Polygon with at "
-            "most 1,000 points; holes are allowed, self-intersections are not. A zone keeps its `id`; one "
-            "without gets the number after the highest."
+            "most 1,000 points and all together at most 100,000; holes are allowed, self-intersections are "
+            "not. A zone keeps its `id`; one without gets the number after the highest."
         ),
         request={"application/json": ZONES_REQUEST},
         responses={
@@ -191,7 +191,6 @@ class Visits(APIView):
                 caller,
                 start=query["start_date"],
                 end=query["end_date"],
-                max_gap_s=query["max_gap"],
-                min_duration_s=query["min_duration"],
+                **VisitsQuery.numbers(query),
             )
         return Response([each.to_wire() for each in found])

@@ -1,7 +1,7 @@
 """A stream that was refused costs no query when it is asked for again while all slots are taken."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from django.conf import settings
@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from django.test import RequestFactory
 from rest_framework.request import Request
 
-from access.authentication import caller_of
+from access.callers import Caller, Kind
 from connect.web import streaming
 from connect.web.rest import JsonRenderer, Unavailable
 
@@ -19,15 +19,17 @@ BLOCK, ROWS = 5, 12
 class Asked:
     """A question with more rows than one block. It counts how often its rows were fetched."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, caller: Caller | None = None, *, rows: int = ROWS) -> None:
         self.request = Request(RequestFactory().get(path))
+        self.request.auth = caller
+        self.rows = rows
         self.request.accepted_renderer = JsonRenderer()
         self.fetched = 0
 
     def answer(self) -> HttpResponseBase:
         def fetch(_: int | None) -> Iterator[int]:
             self.fetched += 1
-            return iter(range(ROWS))
+            return iter(range(self.rows))
 
         return streaming.answer(
             self.request,
@@ -40,12 +42,18 @@ class Asked:
         )
 
 
-def test_a_refused_stream_costs_no_query_until_a_slot_is_free() -> None:
-    asked, other = Asked("/api/locations/many"), Asked("/api/locations/others")
+@contextmanager
+def all_slots_taken() -> Iterator[None]:
     with ExitStack() as held:
         for _ in range(settings.WEB_STREAMS):
-            assert streaming._streams.acquire(caller_of(asked.request), 0)
-            held.callback(streaming._streams.release, caller_of(asked.request))
+            assert streaming._streams.acquire(None, 0)
+            held.callback(streaming._streams.release, None)
+        yield
+
+
+def test_a_refused_stream_costs_no_query_until_a_slot_is_free() -> None:
+    asked, other = Asked("/api/locations/many"), Asked("/api/locations/others")
+    with all_slots_taken():
         for _ in range(3):
             with pytest.raises(Unavailable, match="Too many long responses"):
                 asked.answer()
@@ -57,3 +65,15 @@ def test_a_refused_stream_costs_no_query_until_a_slot_is_free() -> None:
     assert b"".join(response) == b"[0,1,2,3,4,5,6,7,8,9,10,11]"
     response.close()
     assert asked.fetched == 2
+
+
+def test_a_refused_stream_of_a_process_does_not_refuse_the_short_answers_of_its_clients() -> None:
+    process = Caller(Kind.SERVICE, "web")
+    long, short = (Asked("/internal/locations/list_between", process, rows=rows) for rows in (ROWS, 1))
+    with all_slots_taken():
+        with pytest.raises(Unavailable):
+            long.answer()
+        assert short.answer().status_code == 200
+        with pytest.raises(Unavailable):
+            long.answer()
+    assert (long.fetched, short.fetched) == (2, 1)

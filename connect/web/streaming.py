@@ -19,7 +19,7 @@ from rest_framework.response import Response
 
 from access import audit
 from access.authentication import caller_of
-from access.callers import Caller
+from access.callers import Caller, Kind
 from connect import bulkhead
 from connect.bulkhead import SharedSlots
 from connect.database import BLOCK
@@ -35,7 +35,9 @@ T = TypeVar("T")
 _streams = SharedSlots(settings.WEB_STREAMS, max(1, settings.WEB_STREAMS // 2))
 # Whether a response is a stream is known only after its first block was read. A caller whose stream was
 # refused and who asks again and again would keep the database busy with first blocks that nobody gets.
-REMEMBERED_S = 60.0
+# Processes are left out: one path serves the questions of all their clients, and the process that a client
+# asks has these rules for that client.
+REMEMBERED_S = 10.0
 REMEMBERED = 1000  # the oldest refusal is forgotten first
 _refused: dict[tuple[str, str], float] = {}  # caller and path -> when its stream was refused
 
@@ -124,6 +126,9 @@ def _too_many_streams() -> Unavailable:
 
 
 def _remember_refusal(request: Request) -> None:
+    caller = caller_of(request)
+    if caller is not None and caller.kind is Kind.SERVICE:
+        return
     key = _key_of(request)
     _refused.pop(key, None)  # the new entry is the last of the dict
     _refused[key] = time.monotonic()

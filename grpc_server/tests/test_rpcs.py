@@ -16,6 +16,7 @@ from grpc_server.locations_pb2_grpc import LocationServiceStub
 from grpc_server.server import SERVICE
 from grpc_server.tests.conftest import NOON, TIMEOUT, batch, failure, location
 from locations import storage
+from locations.limits import MAX_AREA_POINTS
 from locations.tests.test_presence import polygon
 
 RANGE = {"start": to_timestamp(NOON), "end": to_timestamp(NOON + timedelta(days=1))}
@@ -286,6 +287,16 @@ def test_a_bad_parameter_is_an_invalid_argument_that_names_the_field(
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert f"{name}: " in error.details()
+
+
+def test_the_areas_of_a_question_have_a_maximum_of_points(stub: LocationServiceStub):
+    sizes = MAX_AREA_POINTS // 2, MAX_AREA_POINTS // 2 - 1  # and the first point again at the end
+    areas = [pb.Area(id=n, polygon=polygon([[(x / n, (x / n) ** 2) for x in range(n)]])) for n in sizes]
+
+    error = failure(lambda: list(stub.ListVisits(pb.ListVisitsRequest(**RANGE, areas=areas), **TIMEOUT)))
+
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == "areas: Must have at most 100,000 points together."
 
 
 @pytest.mark.parametrize("method", ["FindConnections", "FindEncounters"])

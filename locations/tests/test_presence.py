@@ -1,16 +1,20 @@
 """Days, positions, heat and visits compared with brute force, all over the world."""
 
+import math
 import struct
 from datetime import UTC, datetime, timedelta
 from zoneinfo import available_timezones
 
 import pytest
+from django.db import connection
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from connect.time_zones import time_zone_error
 from locations import storage
 from locations.bounds import Bounds
 from locations.pings import Ping
+from locations.presence_sql import visits_sql
 from locations.tests import presence_brute_force as brute_force
 from locations.tests.test_proximity import PLACES, at, replace_all, some_hidden
 
@@ -78,8 +82,11 @@ def test_days_equal_the_brute_force(times, time_zone, person_id, hidden):
 
 
 def test_every_time_zone_that_is_accepted_is_one_of_the_database():
-    for name in sorted(available_timezones()):
-        assert list(storage.days(time_zone=name)) == []
+    replace_all([Ping(1, NOON, 1.0, 2.0)], frozenset())
+    accepted = [name for name in sorted(available_timezones()) if not time_zone_error(name)]
+    for name in accepted:
+        assert [day.first for day in storage.days(time_zone=name)] == [NOON]
+    assert set(available_timezones()) - set(accepted) <= {"Factory", "localtime"}
 
 
 # --- positions -----------------------------------------------------------------------------------
@@ -218,3 +225,18 @@ def test_visits_equal_the_brute_force(walk, shapes, between, max_gap_s, min_dura
 
     assert list(map(rounded, found)) == [pytest.approx(rounded(each), abs=2e-6) for each in expected]
     assert [each.median_stay_s is None for each in found] == [not each.visits for each in found]
+
+
+def test_a_polygon_of_many_points_is_not_copied_into_the_cells():
+    """Cells of 10,000 points each would not fit into memory and would go to temporary files."""
+    turns = [n / 10_000 * math.tau for n in range(10_000)]
+    circle = polygon([[(math.cos(turn), math.sin(turn)) for turn in turns]])
+    replace_all([Ping(1, NOON + timedelta(seconds=n), 0.1, 0.1) for n in (0, 60)], frozenset())
+    hour = {"start": NOON, "end": NOON + timedelta(hours=1)}
+    asked = {"areas": [(1, circle)], **hour, "max_gap_s": 120, "min_duration_s": 0}
+    sql, values = visits_sql(**asked, person_id=None)
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", values)
+        plan = cursor.fetchone()[0][0]["Plan"]
+    assert plan["Temp Written Blocks"] == 0
+    assert [each.visits for each in storage.visits(**asked)] == [1]

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from venue import storage
 from venue.geojson import InvalidZones, collection, parse_collection
-from venue.limits import MAX_POINTS, MAX_ZONES
+from venue.limits import MAX_ID, MAX_POINTS, MAX_ZONES
 from venue.models import Kind
 from venue.tests import shapes
 from venue.tests.shapes import feature, square
 
 BOW_TIE = [[13.4, 52.5], [13.5, 52.6], [13.5, 52.5], [13.4, 52.6], [13.4, 52.5]]
+LARGEST_RING = [[13.0, 52.0], *([13.0 + step / 1e4, 52.1] for step in range(MAX_POINTS - 2)), [13.0, 52.0]]
 
 
 def errors(*features: Any) -> list[str]:
@@ -42,6 +43,12 @@ def test_a_collection_becomes_zones() -> None:
 def test_zones_keep_their_ids_and_others_get_the_numbers_after_the_highest() -> None:
     parsed = parse_collection(shapes.collection(feature(), feature(id=7), feature(), feature(id=3)))
     assert [zone.id for zone in parsed] == [8, 7, 9, 3]
+
+
+def test_a_number_after_the_highest_id_is_refused() -> None:
+    assert parse_collection(shapes.collection(feature(id=MAX_ID - 1), feature()))[1].id == MAX_ID
+    [error] = errors(feature(id=MAX_ID), feature())
+    assert error == "A feature without an id would get 2,147,483,648; ids go to 2,147,483,647. Give it an id."
 
 
 def test_an_altitude_is_ignored() -> None:
@@ -77,6 +84,10 @@ def test_an_altitude_is_ignored() -> None:
         (feature(rings=[BOW_TIE]), "not valid: self-intersection at longitude and latitude 13.45 52.55"),
         (feature(rings=[[[1.0, 1.0]] * 5]), "its area is not valid: too few points"),
         (feature(rings=[square(), square(14.0)]), "its area is not valid: hole lies outside shell"),
+        (
+            feature(rings=[[[179.9, 1], [-179.9, 1], [-179.9, 2], [179.9, 2], [179.9, 1]]]),
+            "split a zone that crosses the 180th meridian into two zones there",
+        ),
         (feature(rings=[[[1.0, 1.0]] * 1001]), "it has 1,001 points; 1,000 are allowed"),
     ],
 )
@@ -107,6 +118,10 @@ def test_all_wrong_features_are_named_up_to_twenty() -> None:
             shapes.collection(*[feature()] * (MAX_ZONES + 1)),
             {"features": ["Must be at most 1,000 features; there are 1,001."]},
         ),
+        (
+            shapes.collection(*[feature(rings=[LARGEST_RING])] * 101),
+            {"features": ["Must have at most 100,000 points together; they have 101,000."]},
+        ),
     ],
 )
 def test_a_wrong_collection_is_refused(wrong: Any, faults: dict[str, list[str]]) -> None:
@@ -116,9 +131,9 @@ def test_a_wrong_collection_is_refused(wrong: Any, faults: dict[str, list[str]])
 
 
 def test_the_largest_collection_is_accepted() -> None:
-    ring = [[13.0, 52.0], *([13.0 + step / 1e4, 52.1] for step in range(MAX_POINTS - 2)), [13.0, 52.0]]
-    assert len(ring) == MAX_POINTS
-    parsed = parse_collection(shapes.collection(feature(rings=[ring]), *[feature()] * (MAX_ZONES - 1)))
+    assert len(LARGEST_RING) == MAX_POINTS
+    large = [feature(rings=[LARGEST_RING])] * 95
+    parsed = parse_collection(shapes.collection(*large, *[feature()] * (MAX_ZONES - 95)))
     assert len(parsed) == MAX_ZONES
 
 
@@ -130,7 +145,8 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 @st.composite
 def areas(draw: st.DrawFn) -> list[list[list[float]]]:
     """The rings of a valid polygon: the hull of some points, now and then with a hole around its centre."""
-    points = st.tuples(st.floats(-180, 180), st.floats(-90, 90))
+    west = draw(st.sampled_from([-180, -90, 0]))  # no side is longer than 180 degrees
+    points = st.tuples(st.floats(west, west + 180), st.floats(-90, 90))
     hull = Polygon([*(shell := draw(st.lists(points, min_size=3, max_size=12))), shell[0]]).convex_hull
     if hull.geom_type != "Polygon" or not hull.valid or hull.area < 1e-6:
         hull = Polygon.from_bbox((13.4, 52.5, 13.5, 52.6))

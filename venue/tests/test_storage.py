@@ -47,7 +47,9 @@ def test_the_days_are_in_order() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("name", ["Europe/Atlantis", "europe/berlin", "../etc/passwd", "+02:00"])
+@pytest.mark.parametrize(
+    "name", ["Europe/Atlantis", "europe/berlin", "../etc/passwd", "+02:00", "Factory", "localtime"]
+)
 def test_an_unknown_time_zone_is_refused(name: str) -> None:
     event = models.Event(name="Fair", time_zone=name, first_day=DAY, last_day=DAY)
     with pytest.raises(ValidationError, match="IANA time zone"):
@@ -63,6 +65,25 @@ def test_the_bounds_are_those_of_the_zones_unless_given() -> None:
     own = (13.0, 52.0, 14.0, 53.0)
     storage.replace(event=storage.Event("Fair", "UTC", DAY, DAY, own))
     assert storage.event().bounds == own
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("wests", "bounds"),
+    [
+        ([179.9, -179.95], (179.9, -179.9)),
+        ([-179.95, 179.9, 179.8, -179.9], (179.8, -179.85)),
+        ([-180, 179.95], (179.95, -179.95)),
+        ([-0.02, 0.01], (-0.02, 0.06)),
+        ([-80, 100], (-80, 100.05)),
+        ([-100, 100], (100, -99.95)),
+    ],
+)
+def test_the_extent_of_zones_is_the_narrow_one(wests: list[float], bounds: tuple[float, float]) -> None:
+    rings = [square(west, 0, 0.05) for west in wests]
+    storage.replace(zones=parse_collection(collection(*(feature(rings=[ring]) for ring in rings))))
+    west, east = bounds
+    assert storage.extent() == pytest.approx((west, 0, east, 0.05))
 
 
 @pytest.mark.django_db

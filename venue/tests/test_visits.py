@@ -80,6 +80,7 @@ def test_a_row_per_zone_has_the_people_and_their_stays(
     assert (few["people"], few["visits"], few["longest_stay_s"]) == (1, 1, 120.0)
     [all_of_them, _] = visits(api, "&min_duration=0")
     assert all_of_them["visits"] == 4
+    assert visits(api, "&min_duration=90000")[0]["visits"] == 0  # as with gRPC
 
 
 def test_who_is_not_findable_is_not_counted(api: APIClient, ann: Person, zones: list[Any]) -> None:
@@ -126,7 +127,7 @@ def test_others_need_to_be_staff(
         (f"{DAY}&max_gap=86401", "max_gap"),
         (f"{DAY}&max_gap=NaN", "max_gap"),
         (f"{DAY}&min_duration=x", "min_duration"),
-        (f"{DAY}&min_duration=86401", "min_duration"),
+        (f"{DAY}&min_duration=-1", "min_duration"),
         (f"{DAY}&person_id=1", "person_id"),
     ],
 )
