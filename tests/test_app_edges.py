@@ -328,5 +328,5 @@ def test_a_refresh_of_the_status_page_asks_once_for_the_newest_ping(event: Syste
     with page.expect_request(re.compile("/health/ready")):
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # triggers a refresh
     wait_until_idle(page)
-    assert len([each for each in requested if "/api/days" in each]) == 1
+    assert len([each for each in requested if "order=newest" in each]) == 1
     event.sql("DELETE FROM locations_location WHERE creation_time > '2026-05-13'")

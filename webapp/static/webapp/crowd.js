@@ -100,10 +100,10 @@ function Snapshot({ map, pingSpan, live, query, change, bounds }) {
 
 function HeatMap({ map, range, pingSpan, live, query, bounds }) {
   const layer = useRef(null);
-  const earliest = pingSpan.end - MAX_HEAT_DAYS * DAY_MS;
+  const end = live ? range.end : pingSpan.end;
+  const earliest = end - MAX_HEAT_DAYS * DAY_MS;
   const start = Math.max(pingSpan.start, earliest);
-  // While the event is running, the end moves on with each ping; the next poll takes it.
-  const heat = useLoaded((signal) => get("/api/heat", { start: isoTime(start), end: isoTime(pingSpan.end), cell_m: CELL_M }, signal), [start, live || pingSpan.end]);
+  const heat = useLoaded((signal) => get("/api/heat", { start: isoTime(start), end: isoTime(end), cell_m: CELL_M }, signal), [start, end]);
   const heatLayer = useLoaded(loadHeatLayer, []);
   usePolling([heat], HEAT_POLL_S, live);
   useEffect(() => {

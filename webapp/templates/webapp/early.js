@@ -39,7 +39,7 @@
     const [start, stop] = [{ start: isoTime(first) }, { end: isoTime(end) }];
     const lastShown = Math.max(end, first + 60_000);
     if (id) await ask("/api/locations", { limit: 10_000, ...ofPerson, ...start, ...(live ? {} : stop) });
-    else if (query.get("show") === "heat") await ask("/api/heat", { ...start, ...stop, cell_m: 5 });
+    else if (query.get("show") === "heat") await (live ? null : ask("/api/heat", { ...start, ...stop, cell_m: 5 }));
     else await ask("/api/positions", { at: isoTime(live ? lastShown : (first + lastShown) / 2), max_age: 120 });
   };
   const asked = [askForDay()];
