@@ -7,7 +7,7 @@ Months past the retention time are dropped whole: docs/decisions/0004-retention.
 import re
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -26,7 +26,7 @@ _LOCK_NOT_AVAILABLE, _CHECK_VIOLATION = "55P03", "23514"
 Month = tuple[int, int]
 
 
-def months_of(moments: Iterable[datetime]) -> set[Month]:
+def months_of(moments: Iterable[date]) -> set[Month]:
     """The (year, month) pairs in UTC whose partitions these moments need."""
     months = {(moment.year, moment.month) for moment in moments}
     return {month for month in months if FIRST_YEAR <= month[0] < END_YEAR}

@@ -23,7 +23,7 @@ class Progress:
 
     until: datetime
     pings: int
-    stored: int
+    found: int
 
 
 def find(*, start: datetime, end: datetime) -> Iterator[Progress]:
@@ -41,7 +41,7 @@ def find(*, start: datetime, end: datetime) -> Iterator[Progress]:
     first, last = to_microseconds(start), to_microseconds(end)
     parameters = Parameters()
     finder = _Finder(first, last, parameters)
-    begin, stored = first, 0
+    begin, found = first, 0
     finder.read(first - parameters.within_us - parameters.max_gap_us, first)
     while begin < last:
         until = min(begin + STEP_US, last)
@@ -52,8 +52,8 @@ def find(*, start: datetime, end: datetime) -> Iterator[Progress]:
         if until == last:
             finder.read(last, last + parameters.within_us)
             finder.follow()
-        stored += finder.store(begin, until)
-        yield Progress(from_microseconds(until), finder.pings, stored)
+        found += finder.store(begin, until)
+        yield Progress(from_microseconds(until), finder.pings, found)
         begin = until
 
 
@@ -92,13 +92,16 @@ class _Finder:
             self.read(begin, begin + SLICE_US, people)
 
     def store(self, start: int, end: int) -> int:
-        """Replaces the encounters that start in [start, end), and those that went on at `start` and ended."""
+        """Stores the encounters that start in [start, end), and those that went on at `start` and ended.
+
+        Returns their number.
+        """
         ended = np.concatenate(self._ended)
         kept = storage.keys(self._in_range(self._engine.open_encounters))
         dropped = np.setdiff1d(self._kept, kept)
-        stored = storage.replace(start=start, end=end, ended=ended, kept=kept, dropped=dropped)
+        storage.replace(start=start, end=end, ended=ended, kept=kept, dropped=dropped)
         self._ended, self._kept = [], kept
-        return stored
+        return len(ended)
 
     def _in_range(self, encounters: Rows) -> Rows:
         return encounters[(encounters["start"] >= self._first) & (encounters["start"] < self._last)]

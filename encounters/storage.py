@@ -20,67 +20,81 @@ _LOCK = 0x656E636F756E74  # advisory lock: one process replaces encounters at a 
 
 _COLUMNS = ", ".join(f'"{name}"' for name in binary_copy.names(ENCOUNTER))
 _COPY = f"COPY encounters_encounter ({_COLUMNS}) FROM STDIN (FORMAT binary)"
+_COPY_OUT = (
+    f"COPY (SELECT {_COLUMNS} FROM encounters_encounter WHERE start >= %s AND start < %s) "
+    "TO STDOUT (FORMAT binary)"
+)
 _TIMES = ("start", "end", "last_pair")
 _READ = 2**20  # bytes that the driver reads at a time
 
 # A key: start, person_a_id, person_b_id.
 KEY = np.dtype([("start", "i8"), ("person_a_id", "i8"), ("person_b_id", "i8")])
-_KEYS = "unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS key (start_us, a, b)"
-_SAME = """
-start = timestamptz 'epoch' + key.start_us * interval '1 microsecond'
-AND person_a_id = key.a AND person_b_id = key.b
+# The last condition is for the pruning of partitions.
+_DELETE = """
+DELETE FROM encounters_encounter
+ USING unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS key (start_us, a, b)
+ WHERE start = timestamptz 'epoch' + key.start_us * interval '1 microsecond'
+   AND person_a_id = key.a AND person_b_id = key.b AND start >= %s AND start <= %s
 """
 
 
-def replace(*, start: int, end: int, ended: Rows, kept: Rows, dropped: Rows) -> int:
-    """Replaces the encounters that start in [start, end), in one transaction. Returns the number stored.
+def replace(*, start: int, end: int, ended: Rows, kept: Rows, dropped: Rows) -> None:
+    """Replaces the encounters that start in [start, end), in one transaction; rows that are equal stay.
 
     `ended` (ENCOUNTER) are the new ones; some may start earlier. Stored rows with a key (KEY) in `kept` stay,
     and those with a key in `dropped` go, wherever they start. Encounters of deleted people are not stored.
     """
-    months = months_of(from_microseconds(each) for each in np.unique(ended["start"]).tolist())
+    months = months_of(np.unique(ended["start"].astype("M8[us]").astype("M8[M]")).tolist())
     PARTITIONS.ensure(months)
     try:
-        return _replace(start, end, ended, kept, dropped)
+        _replace(start, end, ended, kept, dropped)
     except IntegrityError as fault:
         if not is_missing(fault):
             raise
         PARTITIONS.ensure(months)  # retention dropped one meanwhile
-        return _replace(start, end, ended, kept, dropped)
+        _replace(start, end, ended, kept, dropped)
 
 
-def _replace(start: int, end: int, ended: Rows, kept: Rows, dropped: Rows) -> int:
-    between = [from_microseconds(start), from_microseconds(end)]
+def _replace(start: int, end: int, ended: Rows, kept: Rows, dropped: Rows) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        stored = _read(start, end)
+        gone = stored[~(_is_among(stored, ended) | _is_among(keys(stored), kept))]
+        gone_keys = np.concatenate([keys(gone), dropped])
+        new = ended[~_is_among(ended, stored)]
         # First all people concerned, as a deletion does: it locks the person, then deletes the encounters.
-        cursor.execute(
-            "SELECT person_a_id FROM encounters_encounter WHERE start >= %s AND start < %s "
-            "UNION SELECT person_b_id FROM encounters_encounter WHERE start >= %s AND start < %s",
-            between * 2,
+        people = np.unique([new["person_a_id"], new["person_b_id"]]).tolist()
+        known = person_rows.lock_existing(
+            {*people, *gone_keys["person_a_id"].tolist(), *gone_keys["person_b_id"].tolist()}
         )
-        stored = {person_id for (person_id,) in cursor.fetchall()}
-        people = np.unique([ended["person_a_id"], ended["person_b_id"]]).tolist()
-        stored.update(dropped["person_a_id"].tolist(), dropped["person_b_id"].tolist())
-        known = person_rows.lock_existing(stored.union(people))
-        cursor.execute(
-            "DELETE FROM encounters_encounter WHERE start >= %s AND start < %s "
-            f"AND NOT EXISTS (SELECT FROM {_KEYS} WHERE {_SAME})",
-            [*between, *_columns(kept)],
-        )
-        if len(dropped):
-            first, last = (from_microseconds(int(each(dropped["start"]))) for each in (np.min, np.max))
-            cursor.execute(
-                f"DELETE FROM encounters_encounter USING {_KEYS} "
-                f"WHERE {_SAME} AND start >= %s AND start <= %s",  # for the pruning of partitions
-                [*_columns(dropped), first, last],
-            )
         if not known.issuperset(people):
             ids = np.array(sorted(known), np.int64)
-            ended = ended[np.isin(ended["person_a_id"], ids) & np.isin(ended["person_b_id"], ids)]
-        with connection.wrap_database_errors:
-            cursor.copy_expert(_COPY, io.BytesIO(binary_copy.pack(ended, times=_TIMES)), _READ)
-    return len(ended)
+            new = new[np.isin(new["person_a_id"], ids) & np.isin(new["person_b_id"], ids)]
+        if len(gone_keys):
+            first, last = (from_microseconds(int(each(gone_keys["start"]))) for each in (np.min, np.max))
+            columns = [gone_keys[name].tolist() for name in binary_copy.names(KEY)]
+            cursor.execute(_DELETE, [*columns, first, last])
+        if len(new):
+            with connection.wrap_database_errors:
+                cursor.copy_expert(_COPY, io.BytesIO(binary_copy.pack(new, times=_TIMES)), _READ)
+
+
+def _read(start: int, end: int) -> Rows:
+    """The stored encounters (ENCOUNTER) that start in [start, end)."""
+    found = io.BytesIO()
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        between = [from_microseconds(start), from_microseconds(end)]
+        cursor.copy_expert(cursor.mogrify(_COPY_OUT, between), found)
+    return binary_copy.unpack(found.getbuffer(), ENCOUNTER, times=_TIMES)
+
+
+def _is_among(rows: Rows, others: Rows) -> NDArray[np.bool_]:
+    """Whether each row is equal to one of the others, which have the same fields."""
+    if not len(rows) or not len(others):
+        return np.zeros(len(rows), bool)
+    size = f"V{rows.dtype.itemsize}"
+    known = set(others.view(size).tolist())
+    return np.fromiter((row in known for row in rows.view(size).tolist()), bool, len(rows))
 
 
 def keys(encounters: Rows) -> NDArray[Any]:
@@ -119,7 +133,3 @@ def people(*, start: datetime, end: datetime) -> set[int]:
             [start, end],
         )
         return {person_id for (person_id,) in cursor.fetchall()}
-
-
-def _columns(keys: NDArray[Any]) -> list[list[int]]:
-    return [keys[name].tolist() for name in binary_copy.names(KEY)]

@@ -95,7 +95,7 @@ def test_what_is_found_again_replaces_what_was_stored():
     before = stored()
     assert len(before) == 3
 
-    assert find("2026-05-11", "2026-05-11") == "720 pings read, 3 encounters stored\n"
+    assert find("2026-05-11", "2026-05-11") == "720 pings read, 3 encounters found\n"
     assert stored() == before
     Encounter.objects.filter(person_a_id=1, person_b_id=2).update(pings_a=1)
     Encounter.objects.filter(person_b_id=3, person_a_id=1).delete()
@@ -133,7 +133,7 @@ def test_late_pings_that_join_or_move_encounters_are_repaired():
 
 def test_years_without_pings_are_no_work():
     replace_all(together(1, 2, seconds=range(0, 100, 30)))
-    assert find("1900-01-01", "2099-12-31") == "8 pings read, 1 encounters stored\n"
+    assert find("1900-01-01", "2099-12-31") == "8 pings read, 1 encounters found\n"
 
 
 def test_rows_outside_of_the_range_stay():
@@ -167,6 +167,21 @@ def test_after_an_interruption_no_encounter_is_a_part_and_the_next_run_does_the_
     assert set(pairs) == {(1, 3), (1, 4), (2, 3), (2, 4), (3, 4)}
     find("2026-05-11", "2026-05-11")
     assert stored() == before
+
+
+def test_equal_rows_are_not_written_again():
+    replace_all(together(1, 2, 3, seconds=range(0, 3000, 30)))
+    find("2026-05-11", "2026-05-11")
+    Encounter.objects.filter(person_a_id=2).update(pings_a=1)
+
+    def versions() -> dict[tuple, str]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT person_a_id, person_b_id, ctid::text FROM encounters_encounter")
+            return {(a, b): version for a, b, version in cursor.fetchall()}
+
+    before = versions()
+    find("2026-05-11", "2026-05-11")
+    assert {pair for pair, version in versions().items() if version != before[pair]} == {(2, 3)}
 
 
 def test_it_can_be_interrupted(monkeypatch):

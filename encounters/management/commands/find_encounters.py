@@ -81,7 +81,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             self.stderr.write(f"Interrupted after {format_time(progress.until)}; run it again.")
             sys.exit(130)
-        self.stdout.write(f"{progress.pings:,} pings read, {progress.stored:,} encounters stored")
+        self.stdout.write(f"{progress.pings:,} pings read, {progress.found:,} encounters found")
 
     def _check(self, start: datetime, end: datetime) -> None:
         people = services.people(start=start, end=end)
