@@ -15,10 +15,10 @@ import pytest
 from django.db import connection
 
 from connect.wire_format import to_microseconds
-from encounters import services
+from encounters import backfill
+from encounters.backfill import SLICE_US
 from encounters.engine import Engine, Parameters
 from encounters.models import Encounter
-from encounters.services import SLICE_US
 from locations import columns, storage
 from simulation.event import Event
 from simulation.people import make_people
@@ -85,8 +85,8 @@ def test_cpu_of_a_crowded_day() -> None:
             engine.feed(each, until=begin + SLICE_US)
         engine.finish()
 
-    def backfill() -> None:
-        for _ in services.find(start=START, end=END):
+    def find() -> None:
+        for _ in backfill.find(start=START, end=END):
             pass
 
     def ask() -> None:
@@ -103,8 +103,8 @@ def test_cpu_of_a_crowded_day() -> None:
                 pass
 
     engine_s = sum(cpu_of(in_memory))
-    first_time = cpu_of(backfill)
-    again = cpu_of(backfill)
+    first_time = cpu_of(find)
+    again = cpu_of(find)
     asked_s = tuple(each * EVERY for each in cpu_of(ask))
 
     print(f"\n{sum(map(len, slices)):,} pings, {PEOPLE:,} people, {Encounter.objects.count():,} encounters")

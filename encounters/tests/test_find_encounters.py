@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from connect.wire_format import parse_instant
-from encounters import services, storage
+from encounters import backfill, storage
 from encounters.engine import Parameters
 from encounters.models import Encounter
 from encounters.partitions import PARTITIONS
@@ -56,7 +57,9 @@ def _no_pings(db: None) -> None:
 # --- equal to the question -----------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(events(), st.frozensets(st.integers(1, 4)), st.integers(0, 300), st.integers(0, 300))
 def test_any_range_is_that_part_of_the_answer_over_all_time(event, hidden, first, length):
     replace_all(event, hidden)
@@ -153,13 +156,13 @@ def test_after_an_interruption_no_encounter_is_a_part_and_the_next_run_does_the_
     find("2026-05-11", "2026-05-11")
     before = stored()
     assert len(before) == 6
-    steps = services.find(start=DAY["start"], end=DAY["end"])
+    steps = backfill.find(start=DAY["start"], end=DAY["end"])
     while next(steps).until < NOON + HOUR:
         pass
     steps.close()
     assert stored() == before  # the hours that are done are as before, and so is the row of what goes on
     Encounter.objects.all().delete()
-    steps = services.find(start=DAY["start"], end=DAY["end"])
+    steps = backfill.find(start=DAY["start"], end=DAY["end"])
     while next(steps).until < NOON + HOUR:
         pass
     steps.close()
@@ -228,6 +231,13 @@ def test_people_who_are_deleted_while_it_runs_are_not_stored(monkeypatch):
 def test_wrong_options_are_refused(options, error):
     with pytest.raises(CommandError, match=error):
         call_command("find_encounters", *options)
+
+
+def test_it_needs_the_database(settings):
+    settings.LOCATIONS_URL = "http://127.0.0.1:9"
+    with pytest.raises(CommandError, match="the scheme must be one of") as raised:
+        find("2026-05-11", "2026-05-11")
+    assert raised.value.returncode == 2
 
 
 # --- the table -----------------------------------------------------------------------------------

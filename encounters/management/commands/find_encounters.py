@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 from rest_framework.exceptions import ValidationError
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from connect.web.query_parameters import RangeBound
 from connect.wire_format import format_time
-from encounters import services
+from encounters import backfill
 
 MAX_LINES = 20  # differences that are printed; the others are counted
 _EPILOG = """
@@ -69,14 +70,16 @@ class Command(BaseCommand):
                 self._check(start, end)
             else:
                 self._find(start, end)
+        except ImproperlyConfigured as fault:  # LOCATIONS_URL names another process
+            raise CommandError(str(fault), returncode=2) from None
         except (OperationalError, InterfaceError) as fault:
             raise CommandError(f"The database is out of reach: {fault}", returncode=2) from None
 
     def _find(self, start: datetime, end: datetime) -> None:
-        progress = services.Progress(start, 0, 0)
+        progress = backfill.Progress(start, 0, 0)
         try:
             with tqdm(total=_hours(start, end), unit="h", disable=None, leave=False) as bar:
-                for progress in services.find(start=start, end=end):
+                for progress in backfill.find(start=start, end=end):
                     bar.update(_hours(start, progress.until) - bar.n)
         except KeyboardInterrupt:
             self.stderr.write(f"Interrupted after {format_time(progress.until)}; run it again.")
@@ -84,11 +87,11 @@ class Command(BaseCommand):
         self.stdout.write(f"{progress.pings:,} pings read, {progress.found:,} encounters found")
 
     def _check(self, start: datetime, end: datetime) -> None:
-        people = services.people(start=start, end=end)
+        people = backfill.people(start=start, end=end)
         total = 0
         try:
             for person_id in tqdm(people, unit=" people", disable=None, leave=False):
-                for each in services.differences(person_id, start=start, end=end):
+                for each in backfill.differences(person_id, start=start, end=end):
                     total += 1
                     if total <= MAX_LINES:
                         self.stdout.write(str(each))
