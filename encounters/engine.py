@@ -144,9 +144,12 @@ class Engine:
         that cannot go on, ordered by start, person_a_id, person_b_id.
         """
         pings = _sorted(pings)
-        earliest = self.watermark if self.watermark is not None else until
-        if len(pings) and (pings["time"][-1] >= until or (self.watermark and pings["time"][0] < earliest)):
-            raise ValueError("A ping is not between the previous `until` and this one.")
+        if self.watermark is not None and until < self.watermark:
+            raise ValueError("`until` must not be before the previous one.")
+        if len(pings):
+            first, last = pings["time"][[0, -1]]
+            if last >= until or (self.watermark is not None and first < self.watermark):
+                raise ValueError("A ping is not between the previous `until` and this one.")
         ended = []
         while len(pings):
             chunk, pings = pings[: self._chunk_size], pings[self._chunk_size :]

@@ -177,6 +177,8 @@ def test_pings_outside_their_slice_are_refused():
     finder.feed(pings[pings["time"] < middle], until=middle)
     with pytest.raises(ValueError, match="between"):
         finder.feed(pings[:1], until=middle + 1)
+    with pytest.raises(ValueError, match="before the previous"):
+        finder.feed(pings[:0], until=middle - 1)
 
 
 # --- memory --------------------------------------------------------------------------------------
