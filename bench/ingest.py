@@ -52,7 +52,7 @@ def parts(event: Event) -> Iterator[Part]:
 
 
 def truncate() -> None:
-    rows(f"TRUNCATE {partitions.TABLE}_{START:%Y_%m}")
+    rows(f"TRUNCATE {partitions.PARTITIONS.table}_{START:%Y_%m}")
 
 
 def to_the_topic() -> dict[str, Any]:

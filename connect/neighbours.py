@@ -30,6 +30,8 @@ ACCESS = {
 }  # identify_tokens, token_changes, identify_session, note
 # It also stores the counts of refused points.
 PHONES = {"local": "phones.refusals", "http": "phones.http_client"}  # count
+# Only a process with the database finds everybody's encounters.
+PING_COLUMNS = {"local": "locations.columns"}  # read, first_time, people
 
 # The neighbours that each app calls. PERSONS_URL is also needed to check tokens and, for the producer, to
 # check that a person exists before it sends a ping to the topic. The web app calls none; every other app uses
@@ -71,6 +73,10 @@ def locations() -> ModuleType:
     return _implementation("LOCATIONS_URL", settings.LOCATIONS_URL)
 
 
+def ping_columns() -> ModuleType:
+    return _implementation("LOCATIONS_URL", settings.LOCATIONS_URL, "ping_columns")
+
+
 def pings() -> ModuleType:
     return _implementation("PINGS_URL", settings.PINGS_URL)
 
@@ -84,7 +90,8 @@ def phones() -> ModuleType:
 
 
 _SCHEMES = {"PERSONS_URL": PERSONS, "LOCATIONS_URL": LOCATIONS, "PINGS_URL": PINGS}
-_OTHERS = {"access": ACCESS, "phones": PHONES}  # what the persons process stores besides
+# What the persons process stores besides, and pings in columns.
+_OTHERS = {"access": ACCESS, "phones": PHONES, "ping_columns": PING_COLUMNS}
 
 
 @cache

@@ -230,6 +230,7 @@ INSTALLED_APPS = [
     "phones",
     "privacy",
     "venue",
+    "encounters",
     "simulation",
     "webapp",
 ]

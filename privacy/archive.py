@@ -15,6 +15,7 @@ from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import Q
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
@@ -23,6 +24,7 @@ from access.models import Question, SignInCode, Token
 from connect import neighbours
 from connect.wire_format import format_time
 from consumers.models import RejectedPing
+from encounters.models import Encounter
 from grpc_server import locations_pb2 as pb
 from locations.pings import FIELDS
 from persons import services as persons
@@ -37,6 +39,8 @@ README = """All data that Connect has about person {person_id}.
 
 person.json           the names, and whether others may find this person
 locations.csv         every stored ping, exactly; `manage.py import_locations locations.csv` can read it
+encounters.jsonl      the stored encounters with others: start, end, the number of this person's pings, the
+                      shortest distance, and this person's position at it
 rejected_pings.jsonl  pings that could not be stored: reason, time, the original bytes (Base64) and, if they
                       can be decoded, their content
 tokens.jsonl          the tokens of this person, without their secrets
@@ -50,8 +54,7 @@ erasures.jsonl        receipts of earlier erasures of this id
 
 All times are UTC. Positions are WGS84 degrees.
 
-Encounters and connections are not stored, but computed from the pings of all people. For this person, ask
-the API:
+The other people of the encounters are not named here: who may know them is a matter of access. Ask the API:
 
   /api/persons/{person_id}/encounters?start_date=YYYY-MM-DD&end_date=YYYY-MM-DD
 
@@ -126,6 +129,25 @@ def _locations(person_id: int) -> Iterator[str]:
     yield line.getvalue()
 
 
+def _encounters(person_id: int) -> Iterator[str]:
+    """Without the other people, of whom an own token must not learn by forged pings."""
+    met = Encounter.objects.filter(Q(person_a_id=person_id) | Q(person_b_id=person_id)).order_by("pk")
+    for each in met.iterator(chunk_size=BLOCK):
+        own = "a" if each.person_a_id == person_id else "b"
+        yield from _lines(
+            [
+                {
+                    "start": each.start,
+                    "end": each.end,
+                    "pings": getattr(each, f"pings_{own}"),
+                    "min_distance_m": each.min_distance_m,
+                    "latitude": getattr(each, f"latitude_{own}"),
+                    "longitude": getattr(each, f"longitude_{own}"),
+                }
+            ]
+        )
+
+
 def _rejected_pings(person_id: int) -> Iterator[str]:
     found = RejectedPing.objects.filter(person_id=person_id).order_by("id")
     return _lines(
@@ -187,6 +209,7 @@ def _readme(person_id: int) -> Iterator[str]:
 MEMBERS: Mapping[str, Callable[[int], Iterator[str]]] = {
     "person.json": _person,
     "locations.csv": _locations,
+    "encounters.jsonl": _encounters,
     "rejected_pings.jsonl": _rejected_pings,
     "tokens.jsonl": _tokens,
     "sign_in_links.jsonl": _sign_in_links,

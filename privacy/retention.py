@@ -1,10 +1,9 @@
-"""Drops data that is older than RETENTION_DAYS; pings are dropped by whole months.
+"""Drops data that is older than RETENTION_DAYS; pings and encounters are dropped by whole months.
 
-Pings with a time more than a day ahead are dropped too, because they would not expire for years. Older
+Those with a time more than a day ahead are dropped too, because they would not expire for years. Older
 versions and doors with ACCESS=open accept such pings.
 """
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -12,11 +11,14 @@ from django.db import connection
 from django.utils import timezone
 
 from access.models import Question
+from connect.partitions import Busy, MonthlyPartitions
 from consumers.models import RejectedPing
-from locations import partitions
-from locations.models import Location
+from encounters.partitions import PARTITIONS as ENCOUNTERS
+from locations.partitions import PARTITIONS as PINGS
 from phones.models import RefusedPoints
 
+TIMES = {PINGS: "creation_time", ENCOUNTERS: "start"}  # the tables and the columns that they are divided by
+WORDS = {PINGS: "pings", ENCOUNTERS: "encounters"}
 BLOCK = 10_000  # rows per transaction
 MAX_CLOCK_SKEW = timedelta(days=1)  # for example a wrong time zone
 
@@ -32,23 +34,20 @@ def future_cutoff() -> datetime:
     return timezone.now() + MAX_CLOCK_SKEW
 
 
-def months_after(moment: datetime) -> Iterator[tuple[str, int]]:
-    """The partitions that are wholly after `moment` and have pings, with their number of pings."""
-    return partitions.after(moment)
+def rows_after(table: MonthlyPartitions, moment: datetime) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM {table.table} WHERE {TIMES[table]} > %s", [moment])
+        return int(cursor.fetchone()[0])
 
 
-def pings_after(moment: datetime) -> int:
-    return Location.objects.filter(creation_time__gt=moment).count()
-
-
-def drop_pings_after(moment: datetime) -> int:
-    """Deletes pings in months that also have pings to keep. Returns their number."""
-    dropped = 0
+def drop_rows_after(table: MonthlyPartitions, moment: datetime) -> int:
+    """Deletes rows in months that also have rows to keep. Returns their number."""
+    dropped, time = 0, TIMES[table]
     with connection.cursor() as cursor:
         while True:
             cursor.execute(
-                "DELETE FROM locations_location WHERE creation_time > %s AND (person_id, creation_time) IN "
-                "(SELECT person_id, creation_time FROM locations_location WHERE creation_time > %s LIMIT %s)",
+                f"DELETE FROM {table.table} WHERE {time} > %s AND (tableoid, ctid) IN "
+                f"(SELECT tableoid, ctid FROM {table.table} WHERE {time} > %s LIMIT %s)",
                 [moment, moment, BLOCK],
             )
             dropped += cursor.rowcount
@@ -56,25 +55,15 @@ def drop_pings_after(moment: datetime) -> int:
                 return dropped
 
 
-def empty_months() -> list[str]:
-    """Months without a ping, except current ones."""
-    return partitions.empty_months(timezone.now())
-
-
-def months_before(moment: datetime) -> Iterator[tuple[str, int]]:
-    """The partitions that are wholly before `moment`, with their number of pings."""
-    return partitions.before(moment)
-
-
-def drop_month(name: str) -> bool:
+def drop_month(table: MonthlyPartitions, name: str) -> bool:
     """Truncates a month, which blocks only its own readers and writers, and then drops the partition.
 
-    False if the partition is in use and stays, empty. Raises partitions.Busy if even the pings stay.
+    False if the partition is in use and stays, empty. Raises Busy if even the rows stay.
     """
-    partitions.truncate(name)
+    table.truncate(name)
     try:
-        partitions.drop(name)
-    except partitions.Busy:
+        table.drop(name)
+    except Busy:
         return False
     return True
 

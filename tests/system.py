@@ -129,7 +129,8 @@ class System(Addresses):
         """Nobody, nowhere; the next person has a new id, or the id 1 again."""
         self.settle()
         identity = "RESTART IDENTITY" if restart_ids else ""
-        tables = "persons_person, locations_location, rejected_pings, venue_event, venue_zone"
+        tables = "persons_person, locations_location, encounters_encounter, rejected_pings"
+        tables += ", venue_event, venue_zone"
         self.sql(f"TRUNCATE {tables} {identity}")
         if restart_ids and (quota := self.instance.sockets() / "ping-quota.sqlite").exists():
             with contextlib.closing(sqlite3.connect(quota, isolation_level=None)) as buckets:

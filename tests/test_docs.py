@@ -172,7 +172,8 @@ def test_operators_hide_hand_out_and_forget_a_person_and_what_is_too_old(
 
 
 @pytest.mark.parametrize(
-    "document", ["run.md", "use.md", "change.md", "understand.md", "privacy.md", "security.md"]
+    "document",
+    ["run.md", "use.md", "change.md", "understand.md", "privacy.md", "security.md", "encounters.md"],
 )
 def test_links_lead_somewhere(document: str) -> None:
     paths = LINK.findall((DOCS / document).read_text())

@@ -12,6 +12,7 @@ APPS = [
     "connect",
     "connections",
     "consumers",
+    "encounters",
     "grpc_server",
     "locations",
     "persons",
@@ -35,13 +36,14 @@ VERBS = {
     "record",
     "record_prepared",
 }
-BEHIND_THE_SEAM = {"storage", "proximity", "presence"}
+BEHIND_THE_SEAM = {"storage", "proximity", "presence", "columns"}
 
 # Modules that may call the seam's pings() and locations() or the functions behind them, and why.
 ALLOWED = {
     "locations/services.py": "the use cases",
     "connections/services.py": "the use cases",
     "venue/services.py": "the use cases",
+    "encounters/backfill.py": "a command of the operator",
     "locations/internal.py": "the verbs for other processes of Connect; the path takes service tokens only",
     "locations/storage.py": "the verbs themselves",
     "locations/admin.py": "the admin site, for staff; the admin checks their permissions",
@@ -65,11 +67,13 @@ def bypasses(code: ast.AST) -> Iterator[str]:
     """Uses of the seam's pings() and locations(), and imports of the functions behind it."""
     for node in ast.walk(code):
         match node:
-            case ast.Attribute(value=ast.Name(id="neighbours"), attr="pings" | "locations"):
+            case ast.Attribute(value=ast.Name(id="neighbours"), attr="pings" | "locations" | "ping_columns"):
                 yield f"neighbours.{node.attr}"
             case ast.ImportFrom(module="connect.neighbours" | "connect" as module):
                 yield from (
-                    f"{module}.{name.name}" for name in node.names if name.name in ("pings", "locations")
+                    f"{module}.{name.name}"
+                    for name in node.names
+                    if name.name in ("pings", "locations", "ping_columns")
                 )
             case ast.ImportFrom(module=module) if module in {f"locations.{each}" for each in BEHIND_THE_SEAM}:
                 yield from (f"{module}.{name.name}" for name in node.names if name.name in VERBS)
@@ -98,6 +102,7 @@ def test_only_use_cases_call_the_seam_for_pings_and_locations() -> None:
     [
         "neighbours.pings().submit([])",
         "ask = neighbours.locations",
+        "neighbours.ping_columns().read(start=0, end=1)",
         "from connect.neighbours import pings as alias",
         "from locations.storage import record",
         "from locations.presence import visits",

@@ -72,9 +72,7 @@ class Migration(migrations.Migration):
         CreateExtension("postgis"),
         migrations.SeparateDatabaseAndState(
             database_operations=[
-                migrations.RunSQL(
-                    [TABLE, CELL, INDEXES, partitions.BEFORE_SQL, partitions.AFTER_SQL, FORGET], UNDO
-                )
+                migrations.RunSQL([TABLE, CELL, INDEXES, *partitions.PARTITIONS.open_ended_sql, FORGET], UNDO)
             ],
             state_operations=[
                 migrations.CreateModel(

@@ -76,6 +76,7 @@ def test_it_has_the_names_the_consent_and_the_pings_of_this_person_only(
     ann: Person, bo: Person, tmp_path: Path
 ):
     locations.record([*walk(ann.id), *walk(bo.id)])
+    call_command("find_encounters", "--from=2026-05-11", "--to=2026-05-11", stdout=StringIO())
     persons.set_findable(ann.id, findable=False)
     out_of_range = pb.Location(person_id=ann.id, latitude=91, longitude=0).SerializeToString()
     for number, (owner, value) in enumerate([(ann, out_of_range), (ann, b"\xff\x00"), (bo, b"bo")]):
@@ -95,6 +96,10 @@ def test_it_has_the_names_the_consent_and_the_pings_of_this_person_only(
     names = {"first_name": "Ann", "last_name": "Lee", "company_name": "Acme"}
     assert json.loads(files["person.json"]) == {"id": ann.id, **names, "findable": False, "decided_at": None}
     assert len(list(csv.reader(io.StringIO(files["locations.csv"])))) == 1 + len(ODD)
+    [encounter] = map(json.loads, files["encounters.jsonl"].splitlines())
+    assert (encounter["start"], encounter["pings"]) == ("2026-05-11T12:00:00Z", len(ODD))
+    assert (encounter["latitude"], encounter["longitude"]) == ODD[0]
+    assert set(encounter) == {"start", "end", "pings", "min_distance_m", "latitude", "longitude"}
     decodable, undecodable = map(json.loads, files["rejected_pings.jsonl"].splitlines())
     assert decodable["read_as"]["latitude"] == 91
     assert (undecodable["read_as"], base64.b64decode(undecodable["value"])) == (None, b"\xff\x00")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.db.models import Max, Min
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -171,6 +172,9 @@ def test_an_erased_person_is_in_no_column_and_their_pings_in_the_topic_are_dropp
     settings.PINGS_URL, topic_url = "local:", settings.PINGS_URL
     call_command("simulate", people=30, interval=120, stdout=StringIO(), stderr=StringIO())
     settings.PINGS_URL = topic_url
+    days = Location.objects.aggregate(first=Min("creation_time"), last=Max("creation_time"))
+    bounds = [f"--from={days['first'].date()}", f"--to={days['last'].date()}"]
+    call_command("find_encounters", *bounds, stdout=StringIO(), stderr=StringIO())
     someone = Person.objects.order_by("id")[17]
     stored = Location.objects.filter(person_id=someone.id).count()
     assert stored > 100
@@ -187,6 +191,8 @@ def test_an_erased_person_is_in_no_column_and_their_pings_in_the_topic_are_dropp
     assert columns_containing(str(someone.id), and_bytes=id_bytes) >= {
         ("persons_person", "id"),
         ("locations_location", "person_id"),
+        ("encounters_encounter", "person_a_id"),
+        ("encounters_encounter", "person_b_id"),
         ("rejected_pings", "person_id"),
         ("rejected_pings", "key"),
         ("rejected_pings", "value"),

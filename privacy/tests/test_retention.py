@@ -12,8 +12,12 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
+import connect.partitions
 from access.models import Question
+from connect.partitions import months_of
 from consumers.models import RejectedPing
+from encounters.models import Encounter
+from encounters.partitions import PARTITIONS as ENCOUNTERS
 from locations import partitions, storage
 from locations.models import Location
 from locations.pings import Ping
@@ -29,7 +33,7 @@ DAYS = 365
 @pytest.fixture(autouse=True)
 def _retention_of_a_year(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.RETENTION_DAYS = DAYS
-    monkeypatch.setattr(partitions, "TRIES", 3)
+    monkeypatch.setattr(connect.partitions, "TRIES", 3)
     _drop_months()  # left by other tests; drop_old_locations would drop them
     yield
     _drop_months()
@@ -37,8 +41,9 @@ def _retention_of_a_year(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 def _drop_months() -> None:
     with connection.cursor() as cursor:
-        for name in set(months()) - {"locations_location_before", "locations_location_after"}:
-            cursor.execute(f"DROP TABLE {name}")
+        for table in ("locations_location", "encounters_encounter"):
+            for name in set(months(table)) - {f"{table}_before", f"{table}_after"}:
+                cursor.execute(f"DROP TABLE {name}")
 
 
 def ago(days: float) -> datetime:
@@ -56,11 +61,12 @@ def create_pings(person: Person, *days: float) -> None:
     storage.record([Ping(person.id, ago(each), 1.0, 2.0) for each in days])
 
 
-def months() -> list[str]:
+def months(table: str = "locations_location") -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid "
-            "WHERE inhparent = 'locations_location'::regclass ORDER BY 1"
+            "WHERE inhparent = %s::regclass ORDER BY 1",
+            [table],
         )
         return [name for (name,) in cursor.fetchall()]
 
@@ -109,7 +115,7 @@ def test_months_that_are_wholly_too_old_are_dropped(ann: Person):
 
     assert said == dry.replace("would be dropped", "dropped")
     assert f"{month_of(ago(OLD))}: 2 pings dropped" in said
-    counts = "2 months, 3 pings, 1 rejected pings, 1 counts of refused points and 1 lines"
+    counts = "2 months, 3 pings, 0 encounters, 1 rejected pings, 1 counts of refused points and 1 lines"
     assert f"{counts} of the audit log dropped." in said
     assert sorted(Location.objects.values_list("creation_time", flat=True)) == sorted(
         Location.objects.filter(creation_time__gte=ago(AT_THE_LIMIT + 1)).values_list(
@@ -123,8 +129,44 @@ def test_months_that_are_wholly_too_old_are_dropped(ann: Person):
     assert RejectedPing.objects.get().offset == 1
     assert Question.objects.get().at > ago(DAYS)
     assert RefusedPoints.objects.get().last_at > ago(DAYS)
-    counts = "0 months, 0 pings, 0 rejected pings, 0 counts of refused points and 0 lines"
+    counts = "0 months, 0 pings, 0 encounters, 0 rejected pings, 0 counts of refused points and 0 lines"
     assert f"{counts} of the audit log dropped." in drop()
+
+
+def create_encounters(*days: float) -> None:
+    ENCOUNTERS.ensure(months_of(map(ago, days)))
+    for each in days:
+        Encounter.objects.create(
+            start=ago(each),
+            end=ago(each),
+            last_pair=ago(each),
+            person_a_id=1,
+            person_b_id=2,
+            pings_a=1,
+            pings_b=1,
+            min_distance_m=0,
+            latitude_a=0,
+            longitude_a=0,
+            latitude_b=0,
+            longitude_b=0,
+        )
+
+
+def test_months_of_encounters_are_dropped_like_those_of_pings():
+    create_encounters(OLD, AT_THE_LIMIT - 1, 1, -0.9, -1.1, -100, -8000)
+
+    dry = drop("--dry-run")
+    assert Encounter.objects.count() == 7
+    said = drop()
+
+    assert said == dry.replace("would be dropped", "dropped")
+    assert f"encounters_encounter_{ago(OLD):%Y_%m}: 1 encounters dropped" in said
+    assert "encounters_encounter_after: 1 encounters dropped" in said
+    assert ", 0 pings, 4 encounters, " in said
+    assert Encounter.objects.count() == 3
+    assert not Encounter.objects.filter(start__lt=ago(AT_THE_LIMIT)).exists()
+    assert not Encounter.objects.filter(start__gt=ago(-1)).exists()
+    assert f"encounters_encounter_{ago(OLD):%Y_%m}" not in months("encounters_encounter")
 
 
 def test_with_retention_0_everything_is_kept(ann: Person, settings: Any):
@@ -166,16 +208,16 @@ def test_empty_months_are_dropped_except_the_current_and_next(ann: Person):
     with reading(person_id=ann.id):  # the reader locks all months
         drop()
     assert month_of(ago(100)) in months()
-    assert "1 months without a ping dropped" in drop()
+    assert "1 months without pings dropped" in drop()
 
     assert month_of(ago(100)) not in months()
     assert {month_of(ago(200)), month_of(ago(0)), next_month} <= set(months())
-    assert "without a ping" not in drop()
+    assert "without" not in drop()
 
 
 def test_a_month_that_is_no_longer_empty_is_kept(ann: Person):
     create_pings(ann, 100)
-    assert not partitions.drop_if_empty(month_of(ago(100)))
+    assert not partitions.PARTITIONS.drop_if_empty(month_of(ago(100)))
     assert Location.objects.count() == 1
 
 

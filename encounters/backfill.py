@@ -1,0 +1,164 @@
+"""Finds the encounters of a range of time and stores them; compares stored encounters with the question."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from connect import neighbours
+from connect.wire_format import from_microseconds, to_microseconds
+from encounters import storage
+from encounters.engine import Engine, Parameters, Rows
+
+MICROSECOND = timedelta(microseconds=1)
+SLICE_US = 5 * 60 * 1_000_000  # pings read at a time
+STEP_US = 60 * 60 * 1_000_000  # encounters stored in one transaction, by their start
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far `find` is: all encounters that start before `until` and have ended by then are stored."""
+
+    until: datetime
+    pings: int
+    found: int
+
+
+def find(*, start: datetime, end: datetime) -> Iterator[Progress]:
+    """Replaces the stored encounters that start in [start, end), hour by hour. Idempotent.
+
+    The result is that of the question over all time. The pings are read from `start` - within - max_gap on.
+    An encounter that began earlier and goes on has a pair in the last max_gap of this time. So it is not
+    taken for a new one: it starts before the range and is left out. After `end` the pings are read until
+    every encounter of the range has ended: everybody's for within, then those of the people in them.
+
+    Each hour is one transaction. An encounter that goes on at the end of the hour is stored with a later one,
+    once it has ended. Until then a row that an earlier run stored for it stays. Readers never see a part of
+    an hour or of an encounter. After an interruption, the next run does the rest.
+    """
+    first, last = to_microseconds(start), to_microseconds(end)
+    parameters = Parameters()
+    finder = _Finder(first, last, parameters)
+    begin, found = first, 0
+    finder.read(first - parameters.within_us - parameters.max_gap_us, first)
+    while begin < last:
+        until = min(begin + STEP_US, last)
+        upcoming = neighbours.ping_columns().first_time(start=begin)
+        if upcoming is None or upcoming >= until:  # nothing for hours
+            until = last if upcoming is None else min(upcoming, last)
+        finder.read(begin, until)
+        if until == last:
+            finder.read(last, last + parameters.within_us)
+            finder.follow()
+        found += finder.store(begin, until)
+        yield Progress(from_microseconds(until), finder.pings, found)
+        begin = until
+
+
+class _Finder:
+    """The engine with what it has found and is not stored yet."""
+
+    def __init__(self, first: int, last: int, parameters: Parameters) -> None:
+        self.pings = 0
+        self._first, self._last = first, last
+        self._engine = Engine(parameters)
+        self._ended: list[Rows] = []
+        self._kept = np.empty(0, storage.KEY)  # of encounters that go on, whose stored rows have stayed
+
+    def read(self, start: int, end: int, people: list[int] | None = None) -> None:
+        """Feeds the pings in [start, end)."""
+        begin, columns = start, neighbours.ping_columns()
+        while begin < end:
+            until = min(begin + SLICE_US, end)
+            pings = columns.read(start=begin, end=until, person_ids=people)
+            if not len(pings):  # maybe nothing for years
+                upcoming = columns.first_time(start=until)
+                until = end if upcoming is None else min(upcoming, end)
+            self.pings += len(pings)
+            self._ended.append(self._in_range(self._engine.feed(pings, until=until)))
+            begin = until
+
+    def follow(self) -> None:
+        """Reads on until every encounter of the range has ended."""
+        while len(going_on := self._in_range(self._engine.open_encounters)):
+            begin = self._engine.watermark
+            assert begin is not None  # noqa: S101 - it has read the range
+            people = np.unique([going_on["person_a_id"], going_on["person_b_id"]]).tolist()
+            if neighbours.ping_columns().first_time(start=begin) is None:
+                self._ended.append(self._in_range(self._engine.finish()))
+                return
+            self.read(begin, begin + SLICE_US, people)
+
+    def store(self, start: int, end: int) -> int:
+        """Stores the encounters that start in [start, end), and those that went on at `start` and ended.
+
+        Returns their number.
+        """
+        ended = np.concatenate(self._ended)
+        kept = storage.keys(self._in_range(self._engine.open_encounters))
+        dropped = np.setdiff1d(self._kept, kept)
+        storage.replace(start=start, end=end, ended=ended, kept=kept, dropped=dropped)
+        self._ended, self._kept = [], kept
+        return len(ended)
+
+    def _in_range(self, encounters: Rows) -> Rows:
+        return encounters[(encounters["start"] >= self._first) & (encounters["start"] < self._last)]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row that is only stored, or only in the answer about a person."""
+
+    person_id: int
+    is_stored: bool
+    row: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        other, start, *rest = self.row
+        where = "only stored" if self.is_stored else "not stored"
+        return f"person {self.person_id} with {other} from {start:%Y-%m-%d %H:%M:%S.%f}: {where}: {rest}"
+
+
+def people(*, start: datetime, end: datetime) -> list[int]:
+    """The people who may have encounters that start in [start, end), and those who have stored ones."""
+    margin = Parameters().within_us
+    near = neighbours.ping_columns().people(
+        start=to_microseconds(start) - margin, end=to_microseconds(end) + margin
+    )
+    return sorted({*near, *storage.people(start=start, end=end)})
+
+
+def differences(person_id: int, *, start: datetime, end: datetime) -> list[Difference]:
+    """Compares a person's stored encounters that start in [start, end) with the question over all time."""
+    stored, asked = set(storage.seen_by(person_id, start=start, end=end)), set(_asked(person_id, start, end))
+    found = [Difference(person_id, is_stored=True, row=row) for row in stored - asked]
+    found += [Difference(person_id, is_stored=False, row=row) for row in asked - stored]
+    return sorted(found, key=lambda each: (each.row[1], each.row[0], each.is_stored))
+
+
+def _asked(person_id: int, start: datetime, end: datetime) -> Iterator[tuple[Any, ...]]:
+    """The same from the question. It is asked again for longer while an encounter may go on."""
+    parameters = Parameters()
+    margin = (parameters.within_us + parameters.max_gap_us) * MICROSECOND
+    reach = margin
+    while True:
+        found = [
+            each
+            for each in neighbours.locations().encounters(
+                person_id,
+                start=start - margin,
+                end=end + reach,
+                distance_m=parameters.distance_m,
+                within_s=parameters.within_s,
+                max_gap_s=parameters.max_gap_s,
+            )
+            if start <= each.start < end
+        ]
+        if all(each.end < end + reach - margin for each in found):
+            break
+        reach *= 2
+    for each in found:
+        where = (each.pings, each.min_distance_m, each.latitude, each.longitude)
+        yield each.person_id, each.start, each.end, *where

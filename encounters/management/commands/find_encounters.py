@@ -1,0 +1,108 @@
+"""`manage.py find_encounters`: finds and stores everybody's encounters of a range of time, or checks them."""
+
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
+from rest_framework.exceptions import ValidationError
+from tqdm import tqdm
+
+from connect.web.query_parameters import RangeBound
+from connect.wire_format import format_time
+from encounters import backfill
+
+MAX_LINES = 20  # differences that are printed; the others are counted
+_EPILOG = """
+A date is a whole UTC day, as in the API: --from 2026-05-11 --to 2026-05-12 are two days. An instant such as
+2026-05-11T09:00:00Z is itself; the range ends before --to.
+
+It replaces the stored encounters that start in the range, one hour in one transaction. It can be interrupted
+and run again, with the same result as one run. Encounters that cross an end of the range are whole: it reads
+the pings around the range, too.
+
+--check changes nothing. It asks the question about each person by SQL and prints what differs.
+
+exit status: 0 done, no differences; 1 differences; 2 wrong options, or the database is out of reach;
+130 interrupted
+"""
+
+
+def _moment(*, is_end: bool) -> Callable[[str], datetime]:
+    def parse(text: str) -> datetime:
+        try:
+            return RangeBound(is_end=is_end).to_internal_value(text)
+        except ValidationError as error:
+            raise ArgumentTypeError(str(next(iter(error.detail)))) from None
+
+    return parse
+
+
+class Command(BaseCommand):
+    help = "Finds the encounters of everybody in the stored pings and stores them."
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
+        return super().create_parser(
+            *args, **kwargs, epilog=_EPILOG, formatter_class=RawDescriptionHelpFormatter
+        )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        for name, dest, is_end in (("--from", "start", False), ("--to", "end", True)):
+            parser.add_argument(
+                name,
+                dest=dest,
+                type=_moment(is_end=is_end),
+                required=True,
+                metavar="DATE",
+                help=f"the {dest} of the range",
+            )
+        parser.add_argument("--check", action="store_true", help="only compare with the question by SQL")
+
+    def handle(self, *, start: datetime, end: datetime, check: bool, **_: Any) -> None:
+        if start > end:
+            raise CommandError("--from must not be after --to.", returncode=2)
+        try:
+            if check:
+                self._check(start, end)
+            else:
+                self._find(start, end)
+        except ImproperlyConfigured as fault:  # LOCATIONS_URL names another process
+            raise CommandError(str(fault), returncode=2) from None
+        except (OperationalError, InterfaceError) as fault:
+            raise CommandError(f"The database is out of reach: {fault}", returncode=2) from None
+
+    def _find(self, start: datetime, end: datetime) -> None:
+        progress = backfill.Progress(start, 0, 0)
+        try:
+            with tqdm(total=_hours(start, end), unit="h", disable=None, leave=False) as bar:
+                for progress in backfill.find(start=start, end=end):
+                    bar.update(_hours(start, progress.until) - bar.n)
+        except KeyboardInterrupt:
+            self.stderr.write(f"Interrupted after {format_time(progress.until)}; run it again.")
+            sys.exit(130)
+        self.stdout.write(f"{progress.pings:,} pings read, {progress.found:,} encounters found")
+
+    def _check(self, start: datetime, end: datetime) -> None:
+        people = backfill.people(start=start, end=end)
+        total = 0
+        try:
+            for person_id in tqdm(people, unit=" people", disable=None, leave=False):
+                for each in backfill.differences(person_id, start=start, end=end):
+                    total += 1
+                    if total <= MAX_LINES:
+                        self.stdout.write(str(each))
+        except KeyboardInterrupt:
+            self.stderr.write(f"Interrupted; {total:,} differences so far.")
+            sys.exit(130)
+        said = f"{len(people):,} people asked, {total:,} differences"
+        if total:
+            raise CommandError(said, returncode=1)
+        self.stdout.write(said)
+
+
+def _hours(start: datetime, end: datetime) -> float:
+    return round((end - start).total_seconds() / 3600, 2)

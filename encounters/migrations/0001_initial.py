@@ -1,0 +1,113 @@
+"""The encounters table: monthly partitions, three B-trees, and a trigger that deletes a deleted person's rows."""
+
+from django.db import migrations, models
+
+from encounters.partitions import PARTITIONS
+
+# The primary key serves ranges of time and pages of them.
+TABLE = """
+CREATE TABLE encounters_encounter (
+    start timestamptz NOT NULL,
+    person_a_id bigint NOT NULL,
+    person_b_id bigint NOT NULL,
+    "end" timestamptz NOT NULL,
+    last_pair timestamptz NOT NULL,
+    pings_a integer NOT NULL,
+    pings_b integer NOT NULL,
+    min_distance_m double precision NOT NULL,
+    latitude_a double precision NOT NULL,
+    longitude_a double precision NOT NULL,
+    latitude_b double precision NOT NULL,
+    longitude_b double precision NOT NULL,
+    PRIMARY KEY (start, person_a_id, person_b_id),
+    CONSTRAINT encounters_order CHECK (person_a_id < person_b_id AND start <= "end")
+) PARTITION BY RANGE (start);
+"""
+
+INDEXES = """
+CREATE INDEX encounters_person_a ON encounters_encounter (person_a_id, start);
+CREATE INDEX encounters_person_b ON encounters_encounter (person_b_id, start);
+"""
+
+# A trigger instead of foreign keys, as for locations: one DELETE for all deleted persons, and no check per
+# inserted row (storage.replace locks the persons itself).
+FORGET = """
+CREATE FUNCTION encounters_forget_persons() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM encounters_encounter USING gone WHERE person_a_id = gone.id;
+    DELETE FROM encounters_encounter USING gone WHERE person_b_id = gone.id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER encounters_forget_persons AFTER DELETE ON persons_person
+REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION encounters_forget_persons();
+"""
+
+UNDO = """
+DROP TRIGGER encounters_forget_persons ON persons_person;
+DROP FUNCTION encounters_forget_persons();
+DROP TABLE encounters_encounter;
+"""
+
+_A, _B = (
+    "WGS84 degrees, of a's ping that is nearest to b.",
+    "WGS84 degrees, of b's ping that is nearest to a.",
+)
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = [("persons", "0001_initial")]
+
+    operations = [
+        migrations.SeparateDatabaseAndState(
+            database_operations=[
+                migrations.RunSQL([TABLE, INDEXES, *PARTITIONS.open_ended_sql, FORGET], UNDO)
+            ],
+            state_operations=[
+                migrations.CreateModel(
+                    name="Encounter",
+                    fields=[
+                        (
+                            "pk",
+                            models.CompositePrimaryKey(
+                                "start",
+                                "person_a_id",
+                                "person_b_id",
+                                blank=True,
+                                editable=False,
+                                primary_key=True,
+                                serialize=False,
+                            ),
+                        ),
+                        ("start", models.DateTimeField()),
+                        ("person_a_id", models.BigIntegerField(help_text="The smaller id.")),
+                        ("person_b_id", models.BigIntegerField(help_text="The larger id.")),
+                        ("end", models.DateTimeField()),
+                        (
+                            "last_pair",
+                            models.DateTimeField(
+                                help_text="The time of the last pair: the encounter goes on if another follows within max_gap."
+                            ),
+                        ),
+                        (
+                            "pings_a",
+                            models.IntegerField(
+                                help_text="Distinct pings of the person with the smaller id."
+                            ),
+                        ),
+                        (
+                            "pings_b",
+                            models.IntegerField(help_text="Distinct pings of the person with the larger id."),
+                        ),
+                        ("min_distance_m", models.FloatField(help_text="Metres, rounded to 2 decimals.")),
+                        ("latitude_a", models.FloatField(help_text=_A)),
+                        ("longitude_a", models.FloatField()),
+                        ("latitude_b", models.FloatField(help_text=_B)),
+                        ("longitude_b", models.FloatField()),
+                    ],
+                    options={"ordering": ["start", "person_a_id", "person_b_id"]},
+                )
+            ],
+        ),
+    ]
