@@ -19,8 +19,8 @@ from tests.gunicorn_server import until
 from tests.system import API, APP, Addresses
 
 FINN = 1_000_001
-# 400 ms until an answer begins, 400 kbit/s in both directions.
-SLOW_4G = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
+# As "Slow 4G" of Chromium's developer tools: ms until an answer begins, bytes per second.
+SLOW_4G = {"offline": False, "latency": 562.5, "downloadThroughput": 180_000, "uploadThroughput": 84_375}
 SLOWER_PROCESSOR = {"rate": 4}
 # Sets `usefulAt` when a view has its first useful picture.
 WATCH = """
