@@ -19,7 +19,7 @@ from tests.test_app_states import VIEWS, wait_until_idle
 STAFF, PASSWORD = "grace", "a long one"
 LIMITED_STAFF = "alan"  # may log in at the admin site, has no permissions
 API_DAY = "start_date=2026-05-10T22:00:00Z&end_date=2026-05-11T22:00:00Z"  # DAY, for the API
-MOST_CALLS = 6
+MOST_CALLS = 6  # of a view; one's own day also has one's settings
 UNKNOWN_TOKEN = "abcdefgh." + "0123456789" * 4
 
 
@@ -403,7 +403,8 @@ def test_a_later_visit_needs_few_calls(
     event: System, browser: Browser, origins: set[str], finn_token: str, viewport: ViewportSize
 ) -> None:
     with a_page(browser, origins, viewport=viewport) as page:
-        for token, path in ((finn_token, f"/people/{FINN}"), (event.token, f"/people/{FINN + 1}")):
+        own, other = f"/people/{FINN}", f"/people/{FINN + 1}"
+        for token, path, most in ((finn_token, own, MOST_CALLS + 1), (event.token, other, MOST_CALLS)):
             open_with_token(page, event, path, str(token))
             expect(page.locator(".player")).to_be_visible()
             called: list[str] = []
@@ -412,7 +413,7 @@ def test_a_later_visit_needs_few_calls(
             wait_until_idle(page)
             expect(page.locator(".player")).to_be_visible()
             calls = [url for url in called if url.startswith(event.url("", API))]
-            assert 0 < len(calls) <= MOST_CALLS, calls
+            assert 0 < len(calls) <= most, calls
             page.get_by_role("button", name="Sign out").click()
 
 

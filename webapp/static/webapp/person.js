@@ -55,7 +55,8 @@ export function PersonView({ id, query, consent }) {
   const name = person.value ? nameOf(person.value) : `Person ${id}`;
   const loads = [person, criteria, ...(days && event ? [] : [time])]; // a failed poll of the days leaves the view as it is
   const failed = loads.find((each) => each.error);
-  if (failed) return html`<main><h1 tabindex="-1">${name}</h1><${ErrorNote} key=${failed.error} ...${failed}/></main>`;
+  const reload = () => loads.forEach((each) => each.error && each.reload());
+  if (failed) return html`<main><h1 tabindex="-1">${name}</h1><${ErrorNote} key=${failed.error} error=${failed.error} reload=${reload}/></main>`;
   return html`<main class="person">
     <div class="title">
       <h1 tabindex="-1">${name}</h1>

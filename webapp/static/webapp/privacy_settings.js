@@ -1,5 +1,5 @@
 /** A person's privacy settings: whether others may find them, who looked at them, the download and the deletion of their data. */
-import { html, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
+import { html, useState } from "../vendor/htm/standalone.module.js";
 import { erase, get, getBlob, put, useLoaded } from "./api.js";
 import { ErrorNote, Loading } from "./components.js";
 import { reportErased } from "./credentials.js";
@@ -10,14 +10,7 @@ import { forgetSharing } from "./sharing.js";
 /** `consent`: the state of its load, if it is loaded already. */
 export function PrivacySettings({ id, consent: given }) {
   const path = `/api/persons/${id}`;
-  const section = useRef(null);
-  const [isVisible, setVisible] = useState(false); // the first time, it asks for the consent
-  useEffect(() => {
-    const observer = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && setVisible(true));
-    observer.observe(section.current);
-    return () => observer.disconnect();
-  }, []);
-  const loaded = useLoaded(async (signal) => (given || !isVisible ? null : get(`${path}/consent`, {}, signal)), [id, !given, isVisible]);
+  const loaded = useLoaded(async (signal) => (given ? null : get(`${path}/consent`, {}, signal)), [id, !given]);
   const consent = given ?? loaded;
   const [{ busy, error: actionError, confirming }, setState] = useState({});
   const attempt = (action) => async () => {
@@ -40,7 +33,7 @@ export function PrivacySettings({ id, consent: given }) {
     reportErased(await erase(id));
   });
   const error = consent.error ?? actionError;
-  return html`<section ref=${section} class="privacy" aria-labelledby="privacy">
+  return html`<section class="privacy" aria-labelledby="privacy">
     <h2 id="privacy">What others see of you</h2>
     ${consent.value
       ? html`<p><label><input type="checkbox" checked=${findable} disabled=${busy} aria-describedby="findable" onChange=${toggleFindable}/> Others may find me</label></p>

@@ -19,9 +19,16 @@
   const ask = async (path, parameters = {}) => {
     const url = `${api}${path}?${new URLSearchParams(parameters)}`;
     answers.set(url, fetch(url, options));
-    const answer = await (await answers.get(url)).clone().json();
-    if (!answers.has(url)) throw new Error("The scripts are loaded and go on from here.");
-    return answer;
+    try {
+      const response = await answers.get(url);
+      if (!response.ok) throw new Error(response.status);
+      const answer = await response.clone().json();
+      if (!answers.has(url)) throw new Error("The scripts are loaded and go on from here.");
+      return answer;
+    } catch (error) {
+      answers.delete(url); // a failed answer is asked for again
+      throw error;
+    }
   };
   const isoTime = (ms) => new Date(ms).toISOString();
   const ofPerson = id ? { person_id: id } : {};
