@@ -48,7 +48,7 @@ class LocationProcess:
         """Returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(20)
+            return self.process.wait(60)  # as long as the grace period
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
