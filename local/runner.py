@@ -65,7 +65,7 @@ def up(instance: Instance, wanted: str | None = None) -> None:
         move(instance, supervisor, stage, own | {LIVE}, finish=finish)
         wait_whole(instance)
         if simulation is not None:
-            supervisor.add(simulation)
+            start(supervisor, simulation, lambda: supervisor.programs()[LIVE]["statename"] == "RUNNING")
 
 
 def choose_database(instance: Instance, programs: set[str]) -> tuple[Cluster | None, dict[str, str]]:
