@@ -1,6 +1,6 @@
 """The people of one answer, fetched from persons in batches."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from connect import neighbours
@@ -22,3 +22,12 @@ class PeopleCache:
             found = neighbours.persons().get_many(batch)
             self._people |= dict.fromkeys(batch) | {each.id: each.to_wire() for each in found.values()}
         return self._people
+
+    def with_people(self, locations: Sequence[Any]) -> list[dict[str, Any]]:
+        """Locations and their people in wire form, without the locations of deleted people."""
+        people = self.load(locations)
+        return [
+            {"location": location.to_wire(), "person": person}
+            for location in locations
+            if (person := people[location.person_id])
+        ]

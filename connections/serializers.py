@@ -8,19 +8,14 @@ from rest_framework import exceptions, serializers
 
 from connect.web.query_parameters import Cursor, PagedQuery, RangeBound, check_order
 from locations import limits
-from locations.serializers import LocationSerializer, ParameterField
+from locations.serializers import LocationSerializer, NamedPersonSerializer, QuestionQuery
 
 
-class QuestionQuery(PagedQuery):
-    """The range and the parameters of a question."""
+class RangeQuery(QuestionQuery, PagedQuery):
+    """The range, the page and the parameters of a question."""
 
-    parameters: tuple[limits.Parameter, ...] = ()
     start_date = RangeBound(is_end=False)
     end_date = RangeBound(is_end=True)
-
-    def get_fields(self) -> dict[str, serializers.Field]:
-        fields = super().get_fields()
-        return fields | {each.rest_name: ParameterField(each) for each in self.parameters}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         check_order(self, attrs, "start_date", "end_date")
@@ -31,26 +26,23 @@ class QuestionQuery(PagedQuery):
     @classmethod
     def keywords(cls, query: dict[str, Any]) -> dict[str, Any]:
         """The validated query as keywords of the use case."""
-        numbers = {each.name: query[each.rest_name] for each in cls.parameters}
-        return {"start": query["start_date"], "end": query["end_date"], "after": query["after"], **numbers}
+        asked = {"start": query["start_date"], "end": query["end_date"], "after": query["after"]}
+        return asked | cls.numbers(query)
 
 
-class ConnectionsQuery(QuestionQuery):
+class ConnectionsQuery(RangeQuery):
     parameters = limits.CONNECTIONS
     after = Cursor(shape=(datetime, int), required=False)
 
 
-class EncountersQuery(QuestionQuery):
+class EncountersQuery(RangeQuery):
     parameters = limits.ENCOUNTERS
     after = Cursor(shape=(datetime, int, int), required=False)
 
 
 @extend_schema_serializer(component_name="PersonMet")
-class _Person(serializers.Serializer):
-    id = serializers.IntegerField()
-    first_name = serializers.CharField()
-    last_name = serializers.CharField()
-    company_name = serializers.CharField()
+class _Person(NamedPersonSerializer):
+    pass
 
 
 @extend_schema_serializer(component_name="LocationNear")

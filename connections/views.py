@@ -131,15 +131,6 @@ class Connections(APIView):
     def get(self, request: Request, person_id: int) -> HttpResponseBase:
         query = ConnectionsQuery.of(request)
         cache = PeopleCache()
-
-        def to_wire(locations: list[Any]) -> list[dict[str, Any]]:
-            people = cache.load(locations)
-            return [
-                {"location": location.to_wire(), "person": person}
-                for location in locations
-                if (person := people[location.person_id])
-            ]
-
         return answer(
             request,
             lambda limit: services.connections(
@@ -149,7 +140,7 @@ class Connections(APIView):
                 **ConnectionsQuery.keywords(query),
             ),
             limit=query["limit"],
-            to_wire=to_wire,
+            to_wire=cache.with_people,
             prefetch=cache.load,
             key=lambda location: (format_time(location.creation_time), location.person_id),
         )

@@ -73,7 +73,7 @@ Numbers = NDArray[Any]  # shape (n,)
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What counts as an encounter; the bounds are those of the question."""
+    """The parameters of encounters. Their bounds are those of the question."""
 
     distance_m: float = DISTANCE_M
     within_s: float = WITHIN_S

@@ -70,7 +70,7 @@ class Calls:
     def __init__(
         self, *, threads: int, streams: int, questions: int, rate_limits: RateLimits, slow_reader_s: float
     ):
-        """Of the `threads`, `streams` send lists and `questions` compute; the others serve short calls."""
+        """`streams` of the `threads` send lists, `questions` answer questions, the rest short calls."""
         self._rate_limits = rate_limits
         self._slow_reader_s = slow_reader_s
         self._identity = ThreadPoolExecutor(IDENTITY_THREADS, "identity")

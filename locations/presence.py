@@ -1,4 +1,4 @@
-"""Who was where, and when: days with pings, positions at an instant, a heat map, visits of areas.
+"""Questions about presence: days with pings, positions at an instant, a heat map, visits of areas.
 
 One SQL statement for each answer. Without `person_id` only findable people count.
 """

@@ -9,7 +9,13 @@ from connect.time_zones import time_zone_error
 from connect.web.openapi import FINN
 from connect.web.query_parameters import Instant, Query, RangeBound, StrictInteger, check_order
 from locations import limits
-from locations.serializers import BBOX, BoundingBox, LocationSerializer, QuestionQuery
+from locations.serializers import (
+    BBOX,
+    BoundingBox,
+    LocationSerializer,
+    NamedPersonSerializer,
+    QuestionQuery,
+)
 
 
 class DaysQuery(Query):
@@ -50,11 +56,8 @@ class PositionsQuery(QuestionQuery):
 
 
 @extend_schema_serializer(component_name="PersonThere")
-class _Person(serializers.Serializer):
-    id = serializers.IntegerField()
-    first_name = serializers.CharField()
-    last_name = serializers.CharField()
-    company_name = serializers.CharField()
+class _Person(NamedPersonSerializer):
+    pass
 
 
 @extend_schema_serializer(component_name="NewestLocation")

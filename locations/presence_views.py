@@ -1,7 +1,5 @@
 """Days, positions and heat over REST."""
 
-from typing import Any
-
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -14,7 +12,6 @@ from connect.web.openapi import FINN, MISSING, TOO_LARGE, UNAVAILABLE, errors, r
 from connect.web.streaming import answer
 from connect.wire_format import format_degrees, format_time
 from locations import services
-from locations.pings import Ping
 from locations.presence_serializers import (
     DaySerializer,
     DaysQuery,
@@ -40,7 +37,7 @@ _CELL = {"latitude": "52.4999382", "longitude": "13.4004517", "person_minutes": 
 
 
 class Days(APIView):
-    """The days that have pings. A page for people shows the first 100.
+    """The days that have pings. The browsable page shows the first 100.
 
     Ask for [all days](?time_zone=Europe/Berlin) or [a person's](?person_id=1).
     """
@@ -83,7 +80,7 @@ class Days(APIView):
 
 
 class Positions(APIView):
-    """Where people are at an instant. A page for people shows the first 100.
+    """The positions of people at an instant. The browsable page shows the first 100.
 
     Try [noon](?at=2026-05-11T12:00:00Z).
     """
@@ -110,29 +107,20 @@ class Positions(APIView):
     def get(self, request: Request) -> HttpResponseBase:
         query = PositionsQuery.of(request)
         cache = PeopleCache()
-
-        def to_wire(locations: list[Ping]) -> list[dict[str, Any]]:
-            people = cache.load(locations)
-            return [
-                {"location": location.to_wire(), "person": person}
-                for location in locations
-                if (person := people[location.person_id])
-            ]
-
         return answer(
             request,
             lambda _: services.positions(
                 caller_of(request), at=query["at"], bounds=query["bbox"], **PositionsQuery.numbers(query)
             ),
             limit=None,
-            to_wire=to_wire,
+            to_wire=cache.with_people,
             prefetch=cache.load,
             key=None,
         )
 
 
 class Heat(APIView):
-    """A heat map: person-minutes in the cells of a grid. A page for people shows the first 100.
+    """A heat map: person-minutes in the cells of a grid. The browsable page shows the first 100.
 
     Try [a day](?start=2026-05-11&end=2026-05-11).
     """

@@ -132,6 +132,14 @@ class ParameterField(Number):
         return min(value, self.parameter.maximum) if self.parameter.clamps else value
 
 
+# No docstring: it would become a description of each component in the schema.
+class NamedPersonSerializer(serializers.Serializer):
+    id = serializers.IntegerField()
+    first_name = serializers.CharField()
+    last_name = serializers.CharField()
+    company_name = serializers.CharField()
+
+
 class QuestionQuery(Query):
     """The fields of a query and those of `parameters`."""
 

@@ -158,7 +158,7 @@ class Zones(_View):
 
 
 class Visits(APIView):
-    """How many people visited each zone, and for how long.
+    """The visits of each zone: people, number, and length of the stays.
 
     Try [a day](?start_date=2026-05-11&end_date=2026-05-11).
     """

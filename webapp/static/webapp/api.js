@@ -6,7 +6,7 @@ export const API = document.documentElement.dataset.api;
 const SECOND = 1000;
 const EARLY_MS = 30_000; // since the page was opened; an older answer may be out of date
 
-export class ApiError extends Error {
+class ApiError extends Error {
   /** `retryAfter`: seconds from the header Retry-After, if the response has one. */
   constructor(message, status, retryAfter) {
     super(message);
