@@ -92,6 +92,15 @@ def a_page(
     assert not unexpected, unexpected
 
 
+def log_in_to_admin(page: Page, url: str, name: str, password: str) -> None:
+    """Opens the front page of the admin site at `url` as this user."""
+    page.goto(url)
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("#figures")).to_be_visible()
+
+
 def axe_violations(page: Page) -> list[str]:
     """The accessibility violations that axe finds, as `rule: element`."""
     # The preload of style sheets requests their imports at wrong URLs.

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page
 
 from access import services
 from access.callers import Kind
 from persons.models import Person
-from tests.browser import a_browser, a_page
+from tests.browser import a_browser, a_page, log_in_to_admin
 from tests.gunicorn_server import Server
 
 WIDTHS = (390, 768, 1024, 1280, 1330, 1440, 1920)
@@ -69,11 +69,7 @@ def browser() -> Iterator[Browser]:
 
 
 def log_in(page: Page, server: Server) -> None:
-    page.goto(server.url("/admin/"))
-    page.get_by_label("Username").fill(NAME)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.locator("#figures")).to_be_visible()
+    log_in_to_admin(page, server.url("/admin/"), NAME, PASSWORD)
 
 
 def test_forms_are_wide_enough_and_no_elements_overlap(

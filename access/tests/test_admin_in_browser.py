@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from access.callers import Kind
 from access.models import Token
 from persons.models import Person
-from tests.browser import a_browser, a_page, axe_violations
+from tests.browser import a_browser, a_page, axe_violations, log_in_to_admin
 from tests.gunicorn_server import Server, until
 
 NAME, PASSWORD = "ada", "a long one"
@@ -48,11 +48,7 @@ def page(finn: Person, browser: Browser, guarded: Server) -> Iterator[Page]:
 
 
 def log_in(page: Page, server: Server) -> None:
-    page.goto(server.url("/admin/"))
-    page.get_by_label("Username").fill(NAME)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.locator("#figures")).to_be_visible()
+    log_in_to_admin(page, server.url("/admin/"), NAME, PASSWORD)
 
 
 def make(page: Page) -> str:

@@ -9,7 +9,7 @@ from django.db import connections
 from playwright.sync_api import Browser, Page, expect
 
 from persons.models import Person
-from tests.browser import a_browser, a_page
+from tests.browser import a_browser, a_page, log_in_to_admin
 from tests.gunicorn_server import Server
 
 UNREACHABLE = "http://127.0.0.1:9"
@@ -55,11 +55,7 @@ def test_the_browsable_api_and_the_docs_work(page: Page, server: Server) -> None
 
 
 def test_the_admin_pages_work(page: Page, server: Server) -> None:
-    page.goto(server.url("/admin/"))
-    page.get_by_label("Username").fill(NAME)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.locator("#figures")).to_be_visible()
+    log_in_to_admin(page, server.url("/admin/"), NAME, PASSWORD)
     for path in ("persons/person/", "persons/person/add/", "locations/location/", "auth/user/"):
         page.goto(server.url(f"/admin/{path}"))
         expect(page.locator("#content")).to_be_visible()

@@ -15,7 +15,7 @@ from consumers.tests.conftest import at
 from consumers.tests.test_replay import reject
 from locations import storage
 from persons import services as persons
-from tests.browser import a_browser, a_page, axe_violations
+from tests.browser import a_browser, a_page, axe_violations, log_in_to_admin
 from tests.gunicorn_server import Server, until
 
 NAME, PASSWORD = "ada", "a long one"
@@ -27,11 +27,7 @@ def staff(people: None, admin_user: User) -> None:
 
 
 def enter(page: Page, server: Server) -> None:
-    page.goto(server.url("/admin/"))
-    page.get_by_label("Username").fill(NAME)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.locator("#figures")).to_be_visible()
+    log_in_to_admin(page, server.url("/admin/"), NAME, PASSWORD)
     page.wait_for_load_state()  # the page's script runs
 
 

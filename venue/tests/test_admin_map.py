@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import connections
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import a_browser, a_page, axe_violations
+from tests.browser import a_browser, a_page, axe_violations, log_in_to_admin
 from tests.gunicorn_server import Server
 from venue import storage
 from venue.geojson import parse_collection
@@ -50,11 +50,7 @@ def page(halls: None, browser: Browser, guarded: Server) -> Iterator[Page]:
 
 
 def log_in(page: Page, server: Server) -> None:
-    page.goto(server.url("/admin/"))
-    page.get_by_label("Username").fill(NAME)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.locator("#figures")).to_be_visible()
+    log_in_to_admin(page, server.url("/admin/"), NAME, PASSWORD)
 
 
 def add(page: Page, server: Server, name: str) -> None:
