@@ -6,13 +6,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from django.conf import settings
 
 from connect.errors import NeighbourUnavailable
 from consumers import topic
 
 OLDEST_TIMEOUT_S = 2.0
+_NEW_LEADER = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,15 @@ class Observer:
     def positions(self) -> dict[int, tuple[int, int]]:
         """For each partition the next offset to write and the end offset. The end is read second."""
         self._deadline = time.monotonic() + self._within_s
-        try:
-            return self._offsets()
-        except KafkaException as error:
-            raise topic.unavailable(error) from error
+        until = min(self._deadline, time.monotonic() + settings.KAFKA_TIMEOUT_S)
+        while True:
+            try:
+                return self._offsets()
+            except KafkaException as error:
+                # librdkafka asks for the new leader, but does not repeat the request.
+                if error.args[0].code() not in _NEW_LEADER or time.monotonic() > until:
+                    raise topic.unavailable(error) from error
+                self._consumer.poll(0.1)  # it is assigned nothing: this only waits
 
     def look(self) -> Lag:
         positions = self.positions()

@@ -1,5 +1,6 @@
 """Finds the encounters of a range of time and stores them; compares stored encounters with the question."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -87,7 +88,7 @@ class _Finder:
             assert begin is not None  # noqa: S101 - it has read the range
             people = np.unique([going_on["person_a_id"], going_on["person_b_id"]]).tolist()
             if neighbours.ping_columns().first_time(start=begin) is None:
-                self._ended.append(self._in_range(self._engine.finish()))
+                self._ended.append(_mark_ongoing(self._in_range(self._engine.finish())))
                 return
             self.read(begin, begin + SLICE_US, people)
 
@@ -105,6 +106,12 @@ class _Finder:
 
     def _in_range(self, encounters: Rows) -> Rows:
         return encounters[(encounters["start"] >= self._first) & (encounters["start"] < self._last)]
+
+
+def _mark_ongoing(encounters: Rows) -> Rows:
+    """Marks those that another ping of this moment could continue."""
+    encounters["ongoing"] = encounters["last_pair"] + Parameters().max_gap_us >= time.time_ns() // 1000
+    return encounters
 
 
 @dataclass(frozen=True, slots=True)

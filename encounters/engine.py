@@ -64,6 +64,7 @@ ENCOUNTER = np.dtype(
         ("longitude_a", "f8"),
         ("latitude_b", "f8"),
         ("longitude_b", "f8"),
+        ("ongoing", "?"),  # another pair may still follow
     ]
 )
 
@@ -162,13 +163,16 @@ class Engine:
     def finish(self) -> Rows:
         """Returns the encounters that could go on, as they are so far. No more pings come."""
         ended = self.open_encounters
+        ended["ongoing"] = False
         self._forget()
         return ended
 
     @property
     def open_encounters(self) -> Rows:
         """The encounters (ENCOUNTER) that may go on, as they are so far, ordered as those of `feed`."""
-        return _ordered(_results(self._open))
+        found = _ordered(_results(self._open))
+        found["ongoing"] = True
+        return found
 
     # --- one chunk ---------------------------------------------------------------------------------
 
@@ -387,6 +391,7 @@ def _results(encounters: Rows) -> Rows:
     for name in ENCOUNTER.names or ():
         if name in (_OPEN.names or ()):
             found[name] = encounters[name]
+    found["ongoing"] = False
     found["start"] = np.maximum(encounters["first_a"], encounters["first_b"])
     found["end"] = np.maximum(found["start"], np.minimum(encounters["last_a"], encounters["last_b"]))
     chord_m = np.sqrt(encounters["square"])

@@ -31,6 +31,7 @@ class Encounter(models.Model):
     longitude_a = models.FloatField()
     latitude_b = models.FloatField(help_text="WGS84 degrees, of b's ping that is nearest to a.")
     longitude_b = models.FloatField()
+    ongoing = models.BooleanField(help_text="Another pair may still follow: the row may change.")
 
     class Meta:
         ordering = ["start", "person_a_id", "person_b_id"]

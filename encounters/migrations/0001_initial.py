@@ -19,6 +19,7 @@ CREATE TABLE encounters_encounter (
     longitude_a double precision NOT NULL,
     latitude_b double precision NOT NULL,
     longitude_b double precision NOT NULL,
+    ongoing boolean NOT NULL,
     PRIMARY KEY (start, person_a_id, person_b_id),
     CONSTRAINT encounters_order CHECK (person_a_id < person_b_id AND start <= "end")
 ) PARTITION BY RANGE (start);
@@ -105,6 +106,12 @@ class Migration(migrations.Migration):
                         ("longitude_a", models.FloatField()),
                         ("latitude_b", models.FloatField(help_text=_B)),
                         ("longitude_b", models.FloatField()),
+                        (
+                            "ongoing",
+                            models.BooleanField(
+                                help_text="Another pair may still follow: the row may change."
+                            ),
+                        ),
                     ],
                     options={"ordering": ["start", "person_a_id", "person_b_id"]},
                 )

@@ -249,7 +249,7 @@ def test_questions_use_the_indexes():
         cursor.execute(
             "INSERT INTO encounters_encounter "
             "SELECT timestamptz '2026-05-11Z' + n * interval '1 s', n % 300, "
-            "300 + n % 299, timestamptz '2026-05-12Z', timestamptz '2026-05-12Z', 1, 1, 0, 0, 0, 0, 0 "
+            "300 + n % 299, timestamptz '2026-05-12Z', timestamptz '2026-05-12Z', 1, 1, 0, 0, 0, 0, 0, false "
             "FROM generate_series(1, 80000) AS n"
         )
         cursor.execute("ANALYZE encounters_encounter")
