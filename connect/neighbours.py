@@ -39,6 +39,8 @@ PING_COLUMNS = {"local": "locations.columns"}  # read, first_time, people, near
 _NEIGHBOUR_SETTINGS: dict[str, tuple[str, ...]] = {
     "connections": ("PERSONS_URL", "LOCATIONS_URL"),
     "locations": ("LOCATIONS_URL", "PINGS_URL", "PERSONS_URL"),
+    # The process has the database, and so LOCATIONS_URL=local: as the process that finds encounters.
+    "encounters": ("LOCATIONS_URL", "PERSONS_URL"),
     "webapp": (),
 }
 

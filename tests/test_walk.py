@@ -24,7 +24,7 @@ def test_nobody_notices_the_walk(terminal: Terminal, capsys: pytest.CaptureFixtu
     assert first.returncode == 0, first.stdout
     walk = Walk(terminal, calls_between=250)
     door = Supervisor(terminal.instance).programs()["haproxy"]["pid"]
-    walk.go([1, 2, 3, 4, 5, 6, 3, 6, 0], arrived=it_runs_what_the_manifests_say)
+    walk.go([1, 2, 3, 4, 5, 6, 7, 6, 7, 3, 7, 0], arrived=it_runs_what_the_manifests_say)
     with capsys.disabled():
         print(f"\n{walk.table()}\n\n{walk.summary()}")
     assert walk.faults == [], tail(terminal.instance.logs / "haproxy.log")
