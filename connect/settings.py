@@ -187,6 +187,11 @@ if KAFKA_PARTITIONS < 1:
 # Events of encounters, for whoever builds on them, and the group with which the finder reads the pings.
 KAFKA_ENCOUNTERS_TOPIC = env.str("KAFKA_ENCOUNTERS_TOPIC", default="encounters")
 KAFKA_FINDER_GROUP = env.str("KAFKA_FINDER_GROUP", default="encounter-finders")
+# How long the finder waits for pings that come out of order. Later ones cost more: what they change is found
+# again in the database.
+ENCOUNTERS_LATENESS_S = env.float("ENCOUNTERS_LATENESS_S", default=5.0)
+if not 0 <= ENCOUNTERS_LATENESS_S <= 600:
+    raise ImproperlyConfigured("ENCOUNTERS_LATENESS_S must be from 0 to 600.")
 # Credentials for the brokers, with SCRAM-SHA-512; empty: no authentication.
 KAFKA_USER = env.str("KAFKA_USER", default="")
 KAFKA_PASSWORD = env.str("KAFKA_PASSWORD", default="")
@@ -198,8 +203,8 @@ KAFKA_USERS = env.dict("KAFKA_USERS", default={})
 KAFKA_TIMEOUT_S = env.float("KAFKA_TIMEOUT_S", default=10.0)
 if not 0.1 <= KAFKA_TIMEOUT_S <= 300:
     raise ImproperlyConfigured("KAFKA_TIMEOUT_S must be from 0.1 to 300.")
-# The writer reports its liveness and progress here. Each writer on a machine needs its own file.
-WRITER_STATE_FILE = Path(env.str("WRITER_STATE_FILE", default=f"{gettempdir()}/connect-location-writer"))
+# A worker (writer, finder) reports its liveness and progress here. Each one on a machine needs its own file.
+WORKER_STATE_FILE = Path(env.str("WORKER_STATE_FILE", default=f"{gettempdir()}/connect-worker"))
 
 # --- retention of locations (privacy/retention.py) -----------------------------------------------
 

@@ -65,11 +65,12 @@ class Publisher:
                 self._producer.produce(
                     settings.KAFKA_ENCOUNTERS_TOPIC, value, key, on_delivery=self._on_delivery
                 )
-                return
             except BufferError:
                 self._flush()
             except KafkaException as error:
                 raise topic.unavailable(error) from error
+            else:
+                return
 
     def _flush(self) -> None:
         left = self._producer.flush(settings.KAFKA_TIMEOUT_S)

@@ -103,7 +103,7 @@ def move(
     retire(instance, supervisor, wanted | {BROKER} | busy, speak_grpc)
     for name, task in unfinished.items():
         say(f"Completing the task of {name}.")
-        own_file = {"WRITER_STATE_FILE": str(state_file(instance, f"{name}-last"))}
+        own_file = {"WORKER_STATE_FILE": str(state_file(instance, f"{name}-last"))}
         finish(tuple(task["command"]), task["environ"] | own_file)
         task_file(instance, name).unlink()
     retire(instance, supervisor, wanted, speak_grpc)
@@ -140,7 +140,7 @@ def own_settings(
     if process.command[-1] == "run_location_server":
         return {"GRPC_ADDRESS": f"127.0.0.1:{port}", "GRPC_PUBLIC_ADDRESS": f"127.0.0.1:{public_port}"}
     if process.ready_command is not None:
-        return {"WRITER_STATE_FILE": str(state_file(instance, program))}
+        return {"WORKER_STATE_FILE": str(state_file(instance, program))}
     raise Refused(f"{process.name}: {process.command[0]} has no known variable for its port.")
 
 
@@ -179,7 +179,7 @@ def wait_whole(instance: Instance) -> None:
 def is_ready(instance: Instance, generation: Generation, *, wholly: bool = True) -> bool:
     """Whether it has everything that it needs; if not `wholly`, the result of the probe in the manifests."""
     if generation.ready_command is not None:
-        state = {"WRITER_STATE_FILE": str(state_file(instance, generation.program))}
+        state = {"WORKER_STATE_FILE": str(state_file(instance, generation.program))}
         known = dict(line.split("=", 1) for line in (instance.state / "env").read_text().splitlines())
         environ = inherited() | known | state
         command = [str(VENV / "bin" / generation.ready_command[0]), *generation.ready_command[1:]]

@@ -28,7 +28,7 @@ class WriterProcess:
             "KAFKA_TOPIC": settings.KAFKA_TOPIC,
             "KAFKA_GROUP": settings.KAFKA_GROUP,
             "KAFKA_TIMEOUT_S": str(settings.KAFKA_TIMEOUT_S),
-            "WRITER_STATE_FILE": str(self.state_file),
+            "WORKER_STATE_FILE": str(self.state_file),
             "PYTHONUNBUFFERED": "1",
         } | environ
         self._log = tempfile.NamedTemporaryFile(prefix="location-writer-", suffix=".log")  # noqa: SIM115

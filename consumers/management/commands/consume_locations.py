@@ -1,7 +1,5 @@
 """`manage.py consume_locations`: the writer, which stores the topic's pings in the database."""
 
-import signal
-import threading
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
@@ -11,7 +9,7 @@ from django.db import InterfaceError, OperationalError
 
 from connect import gc_tuning
 from connect.errors import NeighbourUnavailable
-from consumers import state_file
+from consumers import signals, state_file
 from consumers.lag import Observer
 from consumers.topic import BrokerRefused
 from consumers.writer import Writer, WriterLoop, missing_dependency, wait_for_dependencies
@@ -29,7 +27,7 @@ exit status: 0 stopped on request, or --until-empty is done; 1 database out of r
 topic deleted, or --check found no live writer; 2 wrong settings, or the broker rejects the
 credentials or the access rights of the writer
 
---check needs neither database nor broker: it reads WRITER_STATE_FILE, which a writer updates
+--check needs neither database nor broker: it reads WORKER_STATE_FILE, which a writer updates
 continually. A writer that has not updated it for {state_file.STUCK_S:g} s is stuck.
 """
 
@@ -60,10 +58,10 @@ class Command(BaseCommand):
                 self._write(until_empty=until_empty)
 
     def _check(self) -> None:
-        state = state_file.read(settings.WRITER_STATE_FILE)
+        state = state_file.read(settings.WORKER_STATE_FILE)
         if state is None:
             raise CommandError(
-                f"There is no state file of a writer: {settings.WRITER_STATE_FILE}", returncode=1
+                f"There is no state file of a writer: {settings.WORKER_STATE_FILE}", returncode=1
             )
         if not state.is_alive:
             raise CommandError(
@@ -80,16 +78,8 @@ class Command(BaseCommand):
             raise CommandError(f"The brokers are out of reach: {error}", returncode=1) from None
 
     def _write(self, *, until_empty: bool) -> None:
-        stop_requested = threading.Event()
-
-        def stop(*_: Any) -> None:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
-            stop_requested.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-        state = state_file.StateFile(settings.WRITER_STATE_FILE)
+        stop_requested = signals.stop_requested()
+        state = state_file.StateFile(settings.WORKER_STATE_FILE)
         try:
             if until_empty:
                 if missing := missing_dependency():
