@@ -125,6 +125,11 @@ class System(Addresses):
         with at(self.database_url) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
 
+    def rows(self, question: str) -> list[tuple[Any, ...]]:
+        with at(self.database_url) as connection, connection.cursor() as cursor:
+            cursor.execute(question)
+            return list(cursor.fetchall())
+
     def empty(self, *, restart_ids: bool = False) -> None:
         """Nobody, nowhere; the next person has a new id, or the id 1 again."""
         self.settle()
