@@ -26,8 +26,8 @@ from connect.web.openapi import (
 )
 from connect.web.rest import JsonRenderer, Page
 from connect.web.streaming import answer
-from connect.wire_format import format_degrees, format_time
-from connections import services
+from connect.wire_format import format_time
+from connections import encounter_form, services
 from connections.renderers import Csv, GeoJson
 from connections.serializers import (
     ConnectionSerializer,
@@ -194,16 +194,7 @@ class Encounters(APIView):
         def to_wire(encounters: list[Any]) -> list[dict[str, Any]]:
             people = cache.load(encounters)
             return [
-                {
-                    "person": person,
-                    "start": format_time(encounter.start),
-                    "end": format_time(encounter.end),
-                    "duration_s": encounter.duration_s,
-                    "pings": encounter.pings,
-                    "min_distance_m": encounter.min_distance_m,
-                    "latitude": format_degrees(encounter.latitude),
-                    "longitude": format_degrees(encounter.longitude),
-                }
+                encounter_form.to_wire(encounter, person)
                 for encounter in encounters
                 if (person := people[encounter.person_id])
             ]

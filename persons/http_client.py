@@ -13,10 +13,19 @@ SILENT_S = 10.0  # short, because the query uses the primary key
 
 def get_many(ids: Iterable[int]) -> dict[int, Person]:
     """See persons.services. Raises NeighbourUnavailable."""
+    return _people(ids, [])
+
+
+def findable(ids: Iterable[int]) -> dict[int, Person]:
+    """See persons.services. Raises NeighbourUnavailable."""
+    return _people(ids, [("findable", "true")])
+
+
+def _people(ids: Iterable[int], more: list[tuple[str, str]]) -> dict[int, Person]:
     possible = sorted(i for i in set(ids) if 0 < i <= MAX_ID)
     found: dict[int, Person] = {}
     for first in range(0, len(possible), IDS_PER_REQUEST):
-        query = [("id", str(i)) for i in possible[first : first + IDS_PER_REQUEST]]
+        query = more + [("id", str(i)) for i in possible[first : first + IDS_PER_REQUEST]]
         for fields in http.fetch(f"{settings.PERSONS_URL}/internal/persons", query, read_timeout_s=SILENT_S):
             found[fields["id"]] = Person(**fields)
     return found

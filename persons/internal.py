@@ -1,6 +1,7 @@
 """`/internal/persons?id=5&id=6`: people by id, for persons.http_client. No proxy route leads to it.
 
-Unlike the list for clients it contains people who are not findable, because their pings are still accepted.
+Unlike the list for clients it contains people who are not findable, because their pings are still accepted;
+`findable=true` leaves them out.
 """
 
 from rest_framework import exceptions
@@ -27,4 +28,5 @@ class People(APIView):
         except ValueError as fault:
             raise exceptions.ParseError(f"Not an id of a person: {fault}") from None
         audit.set_people(request, ids)
-        return Response([person.to_wire() for person in services.get_many(ids).values()])
+        find = services.findable if "findable" in request.query_params else services.get_many
+        return Response([person.to_wire() for person in find(ids).values()])

@@ -49,7 +49,8 @@ def get_many(ids: Iterable[int]) -> dict[int, Person]:
 
 def findable(ids: Iterable[int]) -> dict[int, Person]:
     """As `get_many`, without people who are not findable."""
-    rows = models.Person.objects.filter(id__in=ids, findable=True).values_list(*FIELDS)
+    possible = [i for i in set(ids) if 0 < i <= MAX_ID]
+    rows = models.Person.objects.filter(id__in=possible, findable=True).values_list(*FIELDS)
     return {row[0]: Person(*row) for row in rows}
 
 
