@@ -35,7 +35,7 @@ from connect.request_body import (
     Message,
     Receive,
 )
-from connect.responses import BUSY, FileResponse, Head, Headers, Send, Stream, send_whole
+from connect.responses import BUSY, EventResponse, FileResponse, Head, Headers, Send, Stream, send_whole
 from phones import credentials
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Application:
             scope[DRAIN] = KNOWN_DRAIN
         try:
             if body.refused or not await self._respond_quickly(environ, send):
-                await self._respond(environ, receive, send)
+                await self._respond(environ, scope, receive, send)
         except ClientGone:
             return
         finally:
@@ -104,7 +104,7 @@ class Application:
         await send_whole(send, *answer)
         return True
 
-    async def _respond(self, environ: Environ, receive: Receive, send: Send) -> None:
+    async def _respond(self, environ: Environ, scope: Message, receive: Receive, send: Send) -> None:
         if self._in_progress >= self._capacity:
             await send_whole(send, *BUSY)
             return
@@ -119,6 +119,8 @@ class Application:
             stream.end()
         if isinstance(answer, FileResponse):
             await answer.send(send)
+        elif isinstance(answer, EventResponse):
+            await answer.send(scope, receive, send)
         elif answer is not None:
             status, headers, _ = answer
             self._quick_lane.learn(environ, status, headers)
@@ -131,8 +133,10 @@ class Application:
             semaphore = self._semaphores[name] = asyncio.Semaphore(share)
         return semaphore
 
-    def _work(self, environ: Environ, stream: "Stream") -> "tuple[int, Headers, bytes] | FileResponse | None":
-        """Runs in a thread of the pool. Returns a short response, a file, or None after a stream."""
+    def _work(
+        self, environ: Environ, stream: "Stream"
+    ) -> "tuple[int, Headers, bytes] | FileResponse | EventResponse | None":
+        """Runs in a thread of the pool. Returns a short response, a file, events, or None after a stream."""
         from connect import request_context  # noqa: PLC0415 - needs configured settings
 
         request_id = environ.get("HTTP_X_REQUEST_ID")
@@ -149,6 +153,8 @@ class Application:
         request_context.end_deadline()
         if getattr(response, "file_to_stream", None) is not None:
             return FileResponse(head, response)
+        if getattr(response, "follow", None) is not None:
+            return EventResponse(head, response)
         try:
             if not getattr(response, "streaming", False):
                 return head.status, head.headers, b"".join(response)

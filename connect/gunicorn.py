@@ -19,6 +19,7 @@ from uvicorn_worker import UvicornWorker
 
 from connect import bind_check
 from connect.request_body import DRAIN, UNKNOWN_DRAIN, Drain
+from connect.responses import STOP
 
 SLOW_READER_S = 30
 LINE_LIMIT = 8190  # bytes of a URL: enough for 300 long ids, the batch size of connections for persons
@@ -63,6 +64,8 @@ class Protocol(HttpToolsProtocol):
         """
         self._is_last_call = True
         if self.cycle is not None and not self.cycle.response_complete:
+            if stop := cast("dict[str, Any]", self.cycle.scope).get(STOP):
+                stop()
             super().shutdown()  # closes after the response
             return
         self._unset_keepalive_if_required()

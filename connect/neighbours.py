@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 # For each neighbour: URL scheme -> module whose functions are its verbs.
-PERSONS = {"local": "persons.services", "http": "persons.http_client"}  # get_many
+PERSONS = {"local": "persons.services", "http": "persons.http_client"}  # get_many, findable
 LOCATIONS = {
     "local": "locations.storage",
     "http": "locations.http_client",
@@ -41,6 +41,8 @@ _NEIGHBOUR_SETTINGS: dict[str, tuple[str, ...]] = {
     "locations": ("LOCATIONS_URL", "PINGS_URL", "PERSONS_URL"),
     # The process has the database, and so LOCATIONS_URL=local: as the process that finds encounters.
     "encounters": ("LOCATIONS_URL", "PERSONS_URL"),
+    # It asks locations only about a person's own encounters, and reads the topics of PINGS_URL.
+    "live": ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL"),
     "webapp": (),
 }
 

@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
+from connect.errors import NeighbourUnavailable
 from connect.request_body import ClientGone, Message, Receive
 
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+STOP = "connect.stop"  # scope key: ends a response with events (connect.gunicorn)
 SLOW_READER_S = 30.0  # timeout for sending PIECE bytes
 PIECE = 64 * 1024
 
@@ -40,6 +42,62 @@ class FileResponse:
             await send(_end())
         finally:
             self._response.close()
+
+
+class EventResponse:
+    """Events as they happen. The event loop writes them, so they hold no thread.
+
+    `response.follow` gets a function that writes, and ends when the stream has to. Before its first write it
+    may raise NeighbourUnavailable, for a 503.
+    """
+
+    def __init__(self, head: Head, response: Any):
+        self._head = head
+        self._response = response
+        self._has_begun = False
+
+    async def send(self, scope: Message, receive: Receive, send: Send) -> None:
+        following = asyncio.ensure_future(self._follow(send, is_head=scope["method"] == "HEAD"))
+        watching = asyncio.ensure_future(_until_gone(receive))
+        watching.add_done_callback(lambda _: following.cancel())
+        scope[STOP] = following.cancel
+        try:
+            await asyncio.wait([following])
+            is_gone = watching.done()
+        finally:
+            following.cancel()
+            watching.cancel()
+            self._response.close()
+        if not following.cancelled() and (error := following.exception()) is not None:
+            if self._has_begun or not isinstance(error, NeighbourUnavailable):
+                raise error
+            status, headers, body = BUSY
+            names = {name for name, _ in headers}
+            await send_whole(send, status, [*headers, *self._other_headers(names)], body)
+        elif not is_gone:
+            await self._begin(send)
+            await send(_end())
+
+    def _other_headers(self, names: set[bytes]) -> Headers:
+        return [each for each in self._head.headers if each[0] not in names]
+
+    async def _follow(self, send: Send, *, is_head: bool) -> None:
+        async def write(piece: bytes) -> None:
+            await self._begin(send)
+            await send_piece(send, piece)
+
+        if not is_head:
+            await self._response.follow(write)
+
+    async def _begin(self, send: Send) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            await send(_start(self._head.status, self._head.headers))
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class Stream:

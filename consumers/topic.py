@@ -240,12 +240,14 @@ def _pings_rules() -> list[Rule]:
 
 def _encounters_rules() -> list[Rule]:
     """`finder` also sees how far the writers are. `live` commits nothing, but clients look for a group."""
+    pings = settings.KAFKA_TOPIC
     encounters = settings.KAFKA_ENCOUNTERS_TOPIC
     return [
-        ("finder", ResourceType.TOPIC, settings.KAFKA_TOPIC, _READ),
+        ("finder", ResourceType.TOPIC, pings, _READ),
         ("finder", ResourceType.GROUP, settings.KAFKA_FINDER_GROUP, (AclOperation.READ,)),
         ("finder", ResourceType.GROUP, settings.KAFKA_GROUP, (AclOperation.DESCRIBE,)),
         ("finder", ResourceType.TOPIC, encounters, _WRITE),
+        ("live", ResourceType.TOPIC, pings, _READ),
         ("live", ResourceType.TOPIC, encounters, _READ),
         ("live", ResourceType.GROUP, LIVE_GROUP, (AclOperation.DESCRIBE,)),
         ("webhooks", ResourceType.TOPIC, encounters, _READ),

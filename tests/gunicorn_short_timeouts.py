@@ -1,4 +1,4 @@
-"""Gunicorn's configuration with short timeouts for slow readers and slow bodies."""
+"""Gunicorn's configuration with short timeouts for slow readers and slow bodies, and frequent heartbeats."""
 
 from typing import Any
 
@@ -15,3 +15,10 @@ def post_fork(server: Any, worker: Any) -> None:
 
     responses.SLOW_READER_S = request_body.SMALL_BODY_S = request_body.BODY_S = 1
     request_body.MIN_BYTES_PER_S = 10**9
+
+
+def post_worker_init(worker: Any) -> None:
+    """After it: these need its settings."""
+    from encounters.live import readers  # noqa: PLC0415
+
+    readers.HEARTBEAT_S = 1.0

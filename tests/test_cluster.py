@@ -23,7 +23,7 @@ from tests.renderings import PLACE, SECRETS, STAGES, as_read, containers, object
 
 SECRET_VARIABLES = {*SECRETS, "POSTGRES_PASSWORD"}
 OTHERS_IMAGES = {"postgis", "kafka", "proxy"}
-DOORS = {"proxy", "web", "persons", "locations", "locations-rest", "connections", "encounters"}
+DOORS = {"proxy", "web", "persons", "locations", "locations-rest", "connections", "encounters", "live"}
 ALONE = {"encounter-finder"}  # one pod is enough: encounters may be late
 KEDA = {"6-kafka": ["../keda"], "7-live": ["../keda", "../keda/7-live"]}  # the components of a stage
 LAG_SCALERS = {

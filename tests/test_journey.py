@@ -153,6 +153,23 @@ def test_encounters_of_everybody_are_found_from_stage_7_on(fresh: System, stage:
             assert fresh.get(f"/api/{path}?{DAY}").status_code == 404
 
 
+def test_events_come_as_they_happen_at_stage_7(fresh: System, stage: str) -> None:
+    ann = make_person(fresh, "Ann")
+    with requests.get(fresh.url("/api/live"), stream=True, timeout=60) as answer:
+        if not has(stage, 7):
+            assert answer.status_code == 404
+            return
+        lines = answer.iter_lines(chunk_size=1)
+        assert next(lines) == b"retry: 2000"
+        now = datetime.now(UTC).isoformat()
+        fresh.ask("POST", "/api/locations", json={"person_id": ann, **BOOTH, "creation_time": now})
+        data = next(json.loads(line[6:]) for line in lines if line.startswith(b"data: ["))
+        assert [each["person_id"] for each in data] == [ann]
+        # The events go on for longer than HAProxy waits for a client that is silent.
+        beats = (line for line in lines if line == b"event: heartbeat")
+        assert [next(beats) for _ in range(3)]
+
+
 def test_people_are_at_an_address_of_their_own_from_stage_1_on(fresh: System, stage: str) -> None:
     ann = make_person(fresh, "Ann")
     if has(stage, 1):

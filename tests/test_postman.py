@@ -52,6 +52,8 @@ def test_the_committed_files_agree_with_the_schema() -> None:
 def test_every_operation_is_asked_and_every_answer_seen_that_can_be_provoked() -> None:
     seen = {(call.operation_id, call.status) for folder in postman.calls().values() for call in folder}
     for operation_id, operation in postman.operations().items():
+        if operation_id == "followLive":
+            continue  # a request of Postman waits for the end of its answer, and this one has none
         for status in operation.spec["responses"]:
             if (operation_id, status) in NEED_THE_ADMIN:
                 continue

@@ -42,7 +42,7 @@ schemathesis.openapi.format("cursor-3", st.tuples(INSTANTS, INTEGERS, INTEGERS).
 
 schema = schemathesis.openapi.from_dict(
     SchemaGenerator(urlconf="connect.api_urls").get_schema(request=None, public=True)
-)
+).exclude(path="/api/live")  # its answer does not end; encounters/tests/test_live.py asks it
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,7 @@ STATUSES = {
     "GET /api/zones": {"200", "400", "406", "503"},
     "PUT /api/zones": {"200", "400", "406", "413", "415", "503"},
     "GET /api/zones/visits": {"200", "400", "406", "413", "503"},
+    "GET /api/live": {"200", "400", "404", "406", "503"},
     "GET /api/": {"200", "400", "406"},
     "GET /health": {"200", "400", "406"},
     "GET /health/live": {"200", "400", "406"},
@@ -169,6 +170,8 @@ def test_the_examples_work_on_the_simulated_event(db: None, api: APIClient) -> N
         verb, path = name.split()
         if verb != "GET" or path.startswith("/health") or path.endswith("/questions"):
             continue  # without tokens nobody's questions are written down
+        if path == "/api/live":
+            continue  # the answer does not end
         given: dict[str, dict[str, Any]] = {one["in"]: {} for one in operation.get("parameters", ())}
         for parameter in operation.get("parameters", ()):
             given[parameter["in"]][parameter["name"]] = example(parameter)

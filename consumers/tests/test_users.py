@@ -86,7 +86,8 @@ def produce_encounter(config: Config) -> None:
     produce(config, "encounters")
 
 
-def consume(config: Config, of: str = "locations", group: str = "location-writers") -> None:
+def consume(config: Config, of: str = "locations", group: str = "") -> None:
+    group = group or ("live" if config["sasl.username"] == "live" else "location-writers")
     reader = Consumer(config | {"group.id": group, "enable.auto.commit": False})
     try:
         reader.assign([TopicPartition(of, each, 0) for each in range(3)])
@@ -183,7 +184,7 @@ MAY = {
     "writer": {consume, commit, describe_group, describe},
     "observer": {consume, describe_group, describe},
     "finder": {consume, describe_group, describe, commit_as_finder, produce_encounter},
-    "live": {consume_encounters},
+    "live": {consume, describe, consume_encounters},
     "webhooks": {consume_encounters, commit_as_webhooks},
 }
 NOT_ALLOWED = {

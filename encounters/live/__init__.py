@@ -1,0 +1,1 @@
+"""The stream of live events: `GET /api/live`. See docs/live.md."""
