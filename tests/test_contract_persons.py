@@ -50,6 +50,14 @@ def test_who_is_not_to_be_found_comes_too_for_whoever_has_the_id(
     assert persons.get_many([hidden.id]) == {hidden.id: Data(hidden.id, "Hide", "Lee", "Acme")}
 
 
+def test_who_is_findable(persons: ModuleType, person: Callable[..., Person]):
+    hidden, ann = person("Hide"), person("Ann")
+    services.set_findable(hidden.id, findable=False)
+
+    found = persons.findable([hidden.id, ann.id, ann.id + 1000, 0, 10**40])
+    assert found == {ann.id: Data(ann.id, "Ann", "Lee", "Acme")}
+
+
 @pytest.mark.parametrize("ids", [[], [0, -1], [2**63], [10**40], [2**63 - 1]])
 def test_ids_of_nobody_are_simply_absent(persons: ModuleType, ids: list[int]):
     assert persons.get_many(ids) == {}

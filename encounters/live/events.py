@@ -54,27 +54,28 @@ class Event:
     id: str
     time_ms: int
     decided_at: float = field(default=float("-inf"), init=False)
-    _texts: dict[Filter, bytes] = field(default_factory=dict, init=False)
+    _text: bytes | None = field(default=None, init=False)  # of EVERYTHING
 
     @property
     def person_ids(self) -> set[int]:
         raise NotImplementedError
 
     def decide(self, people: People, now: float) -> None:
-        self._texts = {}
+        self._text = None
         self.decided_at = now
 
     def forget(self) -> None:
-        """Frees the texts; the next reader makes them again."""
-        self._texts = {}
+        """Frees the text; the next reader makes it again."""
+        self._text = None
         self.decided_at = float("-inf")
 
     def text(self, wanted: Filter) -> bytes:
-        """For staff; empty if there is nothing that they may see or want. It is made once."""
-        text = self._texts.get(wanted)
-        if text is None:
-            text = self._texts[wanted] = self._encode(wanted)
-        return text
+        """For staff; empty if there is nothing that they may see or want. That of EVERYTHING is made once."""
+        if wanted is not EVERYTHING:
+            return self._encode(wanted)
+        if self._text is None:
+            self._text = self._encode(wanted)
+        return self._text
 
     def _encode(self, wanted: Filter) -> bytes:
         raise NotImplementedError

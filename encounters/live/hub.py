@@ -22,9 +22,30 @@ MAX_READERS = 4000  # in one process
 MAX_READERS_OF_CALLER = 50
 MAX_READERS_OF_PERSON = 5
 ASK_EVERY_S = 5.0  # questions of one person
-THREADS = 4  # each for lookups of people and callers, and for questions
+THREADS = 4  # of a lane
+RETRY_S = 2.0
 
 Answer = TypeVar("Answer")
+
+
+class Lane:
+    """Threads that call a neighbour. After one call has failed, those that wait fail for a while, too."""
+
+    def __init__(self, name: str) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, name)
+        self._retry_at = 0.0
+
+    async def run(self, work: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._call, work)
+
+    def _call(self, work: Callable[[], Answer]) -> Answer:
+        if time.monotonic() < self._retry_at:
+            raise NeighbourUnavailable("It was out of reach a moment ago.")
+        try:
+            return work()
+        except NeighbourUnavailable:
+            self._retry_at = time.monotonic() + RETRY_S
+            raise
 
 
 class Pace:
@@ -45,8 +66,8 @@ class Hub:
         self._readers: Counter[str] = Counter()
         self._deciding = asyncio.Lock()
         self._paces: WeakValueDictionary[int, Pace] = WeakValueDictionary()
-        self._lookups = ThreadPoolExecutor(THREADS, "live-lookup")
-        self._questions = ThreadPoolExecutor(THREADS, "live-question")
+        self.lookups = Lane("live-lookup")  # of people and callers, at persons
+        self.questions = Lane("live-question")  # at locations
         Feed(self._publish_later).start()
 
     def _publish_later(self, events: list[Event]) -> None:
@@ -80,15 +101,9 @@ class Hub:
         async with self._deciding:
             stale = [event for event in events if not people.is_decided(event)]
             now = time.monotonic()
-            found = await self.look_up(lambda: people.findable(people.ids_of(stale)))
+            found = await self.lookups.run(lambda: people.findable(people.ids_of(stale)))
             for event in stale:
                 event.decide(found, now)
-
-    async def look_up(self, work: Callable[[], Answer]) -> Answer:
-        return await self._loop.run_in_executor(self._lookups, work)
-
-    async def ask(self, work: Callable[[], Answer]) -> Answer:
-        return await self._loop.run_in_executor(self._questions, work)
 
     def pace(self, person_id: int) -> Pace:
         pace = self._paces.get(person_id)

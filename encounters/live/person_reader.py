@@ -107,7 +107,7 @@ class PersonReader(Reader):
         self._ask_at = now + ASK_AGAIN_S
         asked = dict(self._open)
         try:
-            rows = await self._hub.ask(lambda: self._answer(list(asked.values())))
+            rows = await self._hub.questions.run(lambda: self._answer(list(asked.values())))
         except NeighbourUnavailable:
             return True
         except UnknownPerson:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from access.callers import Caller
 from connect.errors import NeighbourUnavailable
+from connect.responses import PIECE
 from encounters.live.events import EVERYTHING, Filter, heartbeat
 from encounters.live.hub import Hub, hub
 
@@ -14,7 +15,7 @@ Write = Callable[[bytes], Awaitable[None]]
 
 HEARTBEAT_S = 15.0
 LIFETIME_S = 600.0  # then the client resumes, perhaps at a newer process
-AT_MOST = 50  # events in one piece
+AT_MOST = 50  # events in one piece, and no more after PIECE bytes
 BEGIN = b"retry: 2000\n\n"  # milliseconds until the client comes back
 
 
@@ -67,7 +68,7 @@ class Reader:
     async def _is_valid(self) -> bool:
         """While the caller cannot be identified, the names of people cannot be known either."""
         try:
-            return await self._hub.look_up(self._subscription.still_valid)
+            return await self._hub.lookups.run(self._subscription.still_valid)
         except NeighbourUnavailable:
             return True
 
@@ -90,9 +91,16 @@ class Reader:
             await self._hub.decide(events)
         except NeighbourUnavailable:
             return False
-        self._next = place + len(events)
-        if text := b"".join([event.text(self._wanted) for event in events]):
-            await write(text)
+        texts: list[bytes] = []
+        size = 0
+        for event in events:
+            texts.append(event.text(self._wanted))
+            size += len(texts[-1])
+            if size >= PIECE:
+                break
+        self._next = place + len(texts)
+        if size:
+            await write(b"".join(texts))
         return True
 
     def _due_at(self) -> float:
