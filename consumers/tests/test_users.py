@@ -87,7 +87,7 @@ def produce_encounter(config: Config) -> None:
 
 
 def consume(config: Config, of: str = "locations", group: str = "") -> None:
-    group = group or ("live" if config["sasl.username"] == "live" else "location-writers")
+    group = group or ("live" if config.get("sasl.username") == "live" else "location-writers")
     reader = Consumer(config | {"group.id": group, "enable.auto.commit": False})
     try:
         reader.assign([TopicPartition(of, each, 0) for each in range(3)])
