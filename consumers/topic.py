@@ -4,12 +4,13 @@ Key: the person's id in decimal, so that one person's pings stay in order. Value
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -35,6 +36,9 @@ RETENTION_MS = 24 * 60 * 60 * 1000
 # to the compressed batch, producers already to the uncompressed one.
 MAX_VALUE = 1024
 MAX_BATCH_BYTES = 256 * 1024
+CLOSE_TIMEOUT_S = 10.0
+
+logger = logging.getLogger(__name__)
 
 # Permissions of each user. The super user creates the topic and these rules. `observer` reads messages for
 # the age of the oldest unwritten ping.
@@ -211,6 +215,19 @@ def admin(**more: Any) -> AdminClient:
     return AdminClient(client_config() | more)
 
 
+def close(consumer: Consumer) -> None:
+    """Leaves the group, so that other members take over without the session timeout. Idempotent.
+
+    librdkafka waits without a limit for a commit that unavailable brokers do not answer. So a thread closes
+    the consumer; after CLOSE_TIMEOUT_S it is abandoned and ends with the process.
+    """
+    closing = threading.Thread(target=consumer.close, name="close", daemon=True)
+    closing.start()
+    closing.join(CLOSE_TIMEOUT_S)
+    if closing.is_alive():
+        logger.warning("The brokers do not answer. They remove this consumer after its session timeout.")
+
+
 def unavailable(error: KafkaError | KafkaException) -> NeighbourUnavailable:
     """Translates a Kafka error; a permanent one becomes BrokerRefused."""
     cause = error.args[0] if isinstance(error, KafkaException) else error
@@ -277,9 +294,9 @@ def _grant(client: AdminClient) -> None:
         raise unavailable(error) from error
 
 
-def partitions_of(client: Any, *, timeout_s: float | None = None) -> list[int]:
-    """The topic's partition numbers, asked by any Kafka client. Raises NeighbourUnavailable."""
-    name = settings.KAFKA_TOPIC
+def partitions_of(client: Any, *, name: str = "", timeout_s: float | None = None) -> list[int]:
+    """The partition numbers of a topic, by default that of pings. Raises NeighbourUnavailable."""
+    name = name or settings.KAFKA_TOPIC
     timeout_s = settings.KAFKA_TIMEOUT_S if timeout_s is None else timeout_s
     try:
         found = client.list_topics(name, timeout=timeout_s).topics[name]
