@@ -56,7 +56,16 @@ SERVICE_TOKENS = env.dict("SERVICE_TOKENS", default={})
 
 # --- served apps and neighbours ------------------------------------------------------------------
 
-SERVABLE_APPS = ("persons", "locations", "internal", "connections", "venue", "admin", "webapp")
+SERVABLE_APPS = (
+    "persons",
+    "locations",
+    "internal",
+    "connections",
+    "venue",
+    "encounters",
+    "admin",
+    "webapp",
+)
 SERVED_APPS = env.list("SERVED_APPS", default=["persons", "locations", "connections", "venue", "admin"])
 SERVED_APPS = [name.strip() for name in SERVED_APPS]
 if unknown := set(SERVED_APPS) - set(SERVABLE_APPS):
@@ -190,8 +199,15 @@ if bool(KAFKA_USER) != bool(KAFKA_PASSWORD):
 KAFKA_TIMEOUT_S = env.float("KAFKA_TIMEOUT_S", default=10.0)
 if not 0.1 <= KAFKA_TIMEOUT_S <= 300:
     raise ImproperlyConfigured("KAFKA_TIMEOUT_S must be from 0.1 to 300.")
-# The writer reports its liveness and progress here. Each writer on a machine needs its own file.
+# A consumer reports its liveness here, the writer also its progress. Each on a machine needs its own file.
 WRITER_STATE_FILE = Path(env.str("WRITER_STATE_FILE", default=f"{gettempdir()}/connect-location-writer"))
+
+# --- the topic of encounters and the webhooks (webhooks/) ------------------------------------------
+
+KAFKA_ENCOUNTERS_TOPIC = env.str("KAFKA_ENCOUNTERS_TOPIC", default="encounters")
+KAFKA_WEBHOOKS_GROUP = env.str("KAFKA_WEBHOOKS_GROUP", default="webhooks")
+# Whether a webhook may lead to a private, loopback or other address that is not public.
+WEBHOOKS_ALLOW_PRIVATE = env.bool("WEBHOOKS_ALLOW_PRIVATE", default=False)
 
 # --- retention of locations (privacy/retention.py) -----------------------------------------------
 
@@ -231,6 +247,7 @@ INSTALLED_APPS = [
     "privacy",
     "venue",
     "encounters",
+    "webhooks",
     "simulation",
     "webapp",
 ]

@@ -18,10 +18,12 @@ from tests.gunicorn_server import ROOT, database_url, until
 class WriterProcess:
     """Starts on entry and stops on exit. Keywords are environment variables."""
 
+    command = "consume_locations"
+
     def __init__(self, *arguments: str, **environ: str):
         self._folder = tempfile.TemporaryDirectory(prefix="location-writer-")
         self.state_file = Path(self._folder.name) / "state"
-        self._command = [sys.executable, "manage.py", "consume_locations", *arguments]
+        self._command = [sys.executable, "manage.py", self.command, *arguments]
         self._environ = {
             "DATABASE_URL": database_url(),
             "PINGS_URL": settings.PINGS_URL,
