@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from connect import binary_copy
 from connect.wire_format import from_microseconds, to_microseconds
+from locations import distance_sql
+from locations.proximity_sql import CELL_M, CELLS_UP_TO_M, IN_RANGE, WITHIN
 
 PING = np.dtype([("person_id", "i8"), ("time", "i8"), ("latitude", "f8"), ("longitude", "f8")])
 
@@ -55,4 +57,38 @@ def people(*, start: int, end: int) -> list[int]:
             "WHERE creation_time >= %s AND creation_time < %s ORDER BY person_id",
             [from_microseconds(start), from_microseconds(end)],
         )
+        return [person_id for (person_id,) in cursor.fetchall()]
+
+
+def near(
+    person_ids: Collection[int], *, start: int, end: int, distance_m: float, within_s: float
+) -> list[int]:
+    """The ids of people who may have been near one of these people in [start, end); some were not.
+
+    It compares cubes of the index locations_cell_time, not distances.
+    """
+    if distance_m > CELLS_UP_TO_M:
+        return people(start=start, end=end)
+    outer_m = distance_sql.chords(distance_m)["outer_m"]
+    sql = f"""
+WITH own AS MATERIALIZED (
+    SELECT creation_time, x, y, z FROM locations_location AS location
+     WHERE person_id = ANY(%(person_ids)s) AND {IN_RANGE}
+)
+SELECT DISTINCT other.person_id
+  FROM own {distance_sql.cells("own", outer_m, CELL_M)}
+ CROSS JOIN LATERAL (
+    SELECT person_id FROM locations_location AS location
+     WHERE locations_cell(x, y, z, {CELL_M}) = near.cell AND {IN_RANGE} AND {WITHIN}
+    OFFSET 0 -- one index lookup per cube, whatever the planner estimates
+ ) AS other"""
+    values: dict[str, Any] = {
+        "person_ids": list(person_ids),
+        "start": from_microseconds(start),
+        "end": from_microseconds(end),
+        "within_s": within_s,
+        "outer_m": outer_m,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
         return [person_id for (person_id,) in cursor.fetchall()]
