@@ -42,7 +42,7 @@ def missing(table: type[Model], topic_name: str) -> str | None:
     try:
         table._default_manager.exists()  # noqa: SLF001 - Django's documented name
         client = topic.admin(error_cb=errors.append)
-        topic.partitions_of(client, name=topic_name)
+        topic.partitions_of(client, topic_name)
     except Error as error:
         return f"database: {error}".strip()
     except NeighbourUnavailable as error:

@@ -19,7 +19,7 @@ from encounters.storage import is_among, keys
 
 SECOND_US = 1_000_000
 WARM_UP_US = 5 * 60 * SECOND_US  # encounters that began in this time before the start are known completely
-SLICE_US = 60 * SECOND_US
+MINUTE_US = 60 * SECOND_US
 AHEAD_US = 120 * SECOND_US  # pings with a later time are treated like late ones
 MAX_REFRESHED = 2000  # encounters that go on, stored again in one step
 CLUSTER_US = 10 * 60 * SECOND_US  # late pings with a longer gap between them are repaired one after the other
@@ -41,17 +41,18 @@ class Finder:
         self._engine = Engine(Parameters(), scope)
         self._margin_us = self._engine.parameters.margin_us
         self._late: list[Rows] = []  # to repair
-        self._early: list[Rows] = []  # to repair when the watermark has passed them
+        self._early: list[Rows]  # (_LATE) to repair when the watermark has passed them
         self._recently_late = np.empty(0, _LATE)
         self._to_repair: list[Rows] = []  # encounters that have ended and miss pings
         self._told = np.empty(0, ENCOUNTER)  # those that go on, as they are stored
         begin = watermark - WARM_UP_US
         columns = neighbours.ping_columns()
-        for start in range(begin, watermark, SLICE_US):
-            until = min(start + SLICE_US, watermark)
+        for start in range(begin, watermark, MINUTE_US):
+            until = min(start + MINUTE_US, watermark)
             self._engine.feed(columns.read(start=start, end=until), until=until)
         self._engine.mark_incomplete(before=begin + self._margin_us)
         self._pending = [columns.read(start=watermark, end=watermark + AHEAD_US)]
+        self._early = [_whole(columns.person_minutes(start=watermark + AHEAD_US))]
         self._resume(begin + self._margin_us)
 
     def _resume(self, known_from: int) -> None:
@@ -79,7 +80,7 @@ class Finder:
         if is_late.any():
             self._add_late(_selected(pings[is_late], _LATE))
         if is_early.any():
-            early = _person_minutes(pings[is_early])
+            early = _minutes(pings[is_early])
             self._early.append(early)
             self._late.append(early)
         self._pending.append(pings[~(is_late | is_early)])
@@ -102,7 +103,7 @@ class Finder:
         due, later = pending[is_due], pending[~is_due]
         ended = [np.empty(0, ENCOUNTER)]
         while self.watermark < watermark:  # in steps, because late people are forgotten step by step
-            until = min(self.watermark + SLICE_US, watermark)
+            until = min(self.watermark + MINUTE_US, watermark)
             is_next = (due["time"] >= self.watermark) & (due["time"] < until)
             ended.append(self._engine.feed(due[is_next], until=until))
             self._update_late_people()
@@ -177,11 +178,15 @@ def _selected(rows: Rows, kind: np.dtype[Any]) -> Rows:
     return found
 
 
-def _person_minutes(pings: Rows) -> Rows:
-    """The first and the last moment of each person's minutes (_LATE): fewer than pings."""
+def _minutes(pings: Rows) -> Rows:
+    """The minutes of each person's pings (_LATE): fewer than the pings."""
     minutes = _selected(pings, _LATE)
-    minutes["time"] -= minutes["time"] % SLICE_US
-    minutes = np.unique(minutes)
+    minutes["time"] -= minutes["time"] % MINUTE_US
+    return _whole(np.unique(minutes))
+
+
+def _whole(minutes: Rows) -> Rows:
+    """The first and the last moment of each minute."""
     ends = minutes.copy()
-    ends["time"] += SLICE_US - 1
+    ends["time"] += MINUTE_US - 1
     return np.concatenate([minutes, ends])

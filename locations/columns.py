@@ -19,6 +19,8 @@ from locations.proximity_sql import CELL_M, CELLS_UP_TO_M, IN_RANGE, WITHIN
 
 PING = np.dtype([("person_id", "i8"), ("time", "i8"), ("latitude", "f8"), ("longitude", "f8")])
 
+PERSON_TIME = np.dtype([("person_id", "i8"), ("time", "i8")])
+
 _COPY = "COPY (SELECT {} FROM locations_location WHERE {}) TO STDOUT (FORMAT binary)"
 _SELECTED = "person_id, creation_time, latitude, longitude"
 
@@ -58,6 +60,21 @@ def people(*, start: int, end: int) -> list[int]:
             [from_microseconds(start), from_microseconds(end)],
         )
         return [person_id for (person_id,) in cursor.fetchall()]
+
+
+def person_minutes(*, start: int) -> NDArray[Any]:
+    """The people and the minutes of all pings from `start` on (PERSON_TIME), each once, in no order.
+
+    `time` is the start of the minute.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT person_id, "
+            "(extract(epoch FROM date_trunc('minute', creation_time)) * 1000000)::bigint "
+            "FROM locations_location WHERE creation_time >= %s",
+            [from_microseconds(start)],
+        )
+        return np.array(cursor.fetchall(), PERSON_TIME)
 
 
 def near(

@@ -90,8 +90,8 @@ def test_in_the_end_the_table_is_the_question(data, event, hidden, processes):
     delay = st.sampled_from([0.0, 0.5, 2.0, 2.0, 2.0, 4.0, 30.0, 200.0, 700.0, -30.0, -400.0])
     event = event + data.draw(st.lists(st.sampled_from(event), max_size=5), "repeats")
     delays = data.draw(st.lists(delay, min_size=len(event), max_size=len(event)), "delays")
-    restarts = data.draw(st.sets(st.integers(0, 60)), "restarts")
-    repairs = data.draw(st.sets(st.integers(0, 60)), "repairs")
+    restarts = data.draw(st.sets(st.integers(5, 60), max_size=3), "restarts")
+    repair_every = data.draw(st.sampled_from([1, 2, 4, 1000]), "repair_every")
     people = sorted({ping.person_id for ping in event})
     replace_all([Ping(each, NOON - timedelta(days=1), 0.0, 0.0) for each in people], hidden)
     Encounter.objects.all().delete()
@@ -110,7 +110,7 @@ def test_in_the_end_the_table_is_the_question(data, event, hidden, processes):
             if nth in restarts:
                 each.start(batches[:-1])
             each.step(batches[-1], moment - LATENESS)
-            if nth in repairs:
+            if nth % repair_every == 0:
                 each.repair(len(batches))
     end = to_microseconds(NOON) + 3000 * SECOND
     for each in finders:

@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import NewTopic
 from django.db import connection
 from django.utils import timezone
 
@@ -86,13 +85,8 @@ def encounters_topic(settings: Any) -> str:
     settings.PINGS_URL = os.environ["TEST_KAFKA_URL"]
     settings.KAFKA_ENCOUNTERS_TOPIC = name = f"encounters-{secrets.token_hex(4)}"
     settings.KAFKA_WEBHOOKS_GROUP = f"webhooks-of-{name}"
-    create_topic(name)
+    topic.ensure_encounters(3)
     return name
-
-
-def create_topic(name: str) -> None:
-    client = topic.admin()
-    client.create_topics([NewTopic(name, 3)])[name].result()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ class DeliveryProcess(WriterProcess):
 
     def __init__(self, *arguments: str, **environ: str):
         own = {
-            "KAFKA_ENCOUNTERS_TOPIC": settings.KAFKA_ENCOUNTERS_TOPIC,
             "KAFKA_WEBHOOKS_GROUP": settings.KAFKA_WEBHOOKS_GROUP,
             "WEBHOOKS_ALLOW_PRIVATE": "true",
         }

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 import pytest
 from confluent_kafka import TopicPartition
 
+from consumers import topic
 from tests.gunicorn_server import database_url, until
 from webhooks.consumer import Consumer
 from webhooks.models import Delivery, State, Webhook
-from webhooks.tests.conftest import create_topic, value
+from webhooks.tests.conftest import value
 from webhooks.tests.process import DeliveryProcess
 from webhooks.tests.receiver import Receiver
 
@@ -221,7 +222,7 @@ def test_a_process_waits_for_its_topic(encounters_topic: str, settings: Any):
     settings.KAFKA_ENCOUNTERS_TOPIC += "-later"
     with DeliveryProcess() as process:
         process.until_output("Waiting 0.5 s: broker: ")
-        create_topic(settings.KAFKA_ENCOUNTERS_TOPIC)
+        topic.ensure_encounters(3)
         process.until_output("Delivering.")
         assert process.stop() == 0
 

@@ -7,9 +7,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
-from connect import gc_tuning, stop_signals
+from connect import gc_tuning
 from connect.errors import NeighbourUnavailable
-from consumers import dependencies, state_file
+from consumers import dependencies, signals, state_file
 from consumers.lag import Observer
 from consumers.topic import BrokerRefused
 from consumers.writer import Writer, WriterLoop, missing_dependency
@@ -27,7 +27,7 @@ exit status: 0 stopped on request, or --until-empty is done; 1 database out of r
 topic deleted, or --check found no live writer; 2 wrong settings, or the broker rejects the
 credentials or the access rights of the writer
 
---check needs neither database nor broker: it reads WRITER_STATE_FILE, which a writer updates
+--check needs neither database nor broker: it reads WORKER_STATE_FILE, which a writer updates
 continually. A writer that has not updated it for {state_file.STUCK_S:g} s is stuck.
 """
 
@@ -59,7 +59,7 @@ class Command(BaseCommand):
 
     def _check(self) -> None:
         try:
-            self.stdout.write(state_file.check(settings.WRITER_STATE_FILE, "writer"))
+            self.stdout.write(state_file.check(settings.WORKER_STATE_FILE, "writer"))
         except state_file.NotAlive as error:
             raise CommandError(str(error), returncode=1) from None
 
@@ -72,8 +72,8 @@ class Command(BaseCommand):
             raise CommandError(f"The brokers are out of reach: {error}", returncode=1) from None
 
     def _write(self, *, until_empty: bool) -> None:
-        stop_requested = stop_signals.event()
-        state = state_file.StateFile(settings.WRITER_STATE_FILE)
+        stop_requested = signals.stop_requested()
+        state = state_file.StateFile(settings.WORKER_STATE_FILE)
         try:
             if until_empty:
                 if missing := missing_dependency():

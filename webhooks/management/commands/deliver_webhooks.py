@@ -7,9 +7,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
-from connect import stop_signals
 from connect.errors import NeighbourUnavailable
-from consumers import dependencies, state_file
+from consumers import dependencies, signals, state_file
 from consumers.topic import BrokerRefused
 from webhooks.consumer import Consumer
 from webhooks.deliveries import Deliveries
@@ -28,7 +27,7 @@ processes can share the work.
 exit status: 0 stopped on request; 1 database or persons out of reach, the topic deleted, or --alive
 found no live process; 2 wrong settings, or the broker rejects the credentials or the access rights
 
---alive needs neither database nor broker: it reads WRITER_STATE_FILE, which the process updates
+--alive needs neither database nor broker: it reads WORKER_STATE_FILE, which the process updates
 continually. A process that has not updated it for {state_file.STUCK_S:g} s is stuck.
 """
 
@@ -43,21 +42,21 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--alive", action="store_true", help="only report whether the process at WRITER_STATE_FILE lives"
+            "--alive", action="store_true", help="only report whether the process at WORKER_STATE_FILE lives"
         )
 
     def handle(self, *, alive: bool, **_: Any) -> None:
         if alive:
             try:
-                self.stdout.write(state_file.check(settings.WRITER_STATE_FILE, "process"))
+                self.stdout.write(state_file.check(settings.WORKER_STATE_FILE, "process"))
             except state_file.NotAlive as error:
                 raise CommandError(str(error), returncode=1) from None
         else:
             self._run()
 
     def _run(self) -> None:
-        stop_requested = stop_signals.event()
-        state = state_file.StateFile(settings.WRITER_STATE_FILE)
+        stop_requested = signals.stop_requested()
+        state = state_file.StateFile(settings.WORKER_STATE_FILE)
         try:
             if not dependencies.wait(stop_requested, state, _missing_dependency):
                 return
