@@ -33,6 +33,9 @@ class WebhookAdmin(admin.ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
+    def save_model(self, request: HttpRequest, obj: Webhook, form: Any, change: bool) -> None:  # noqa: FBT001
+        obj.save(update_fields=["active"])  # a delivery may have changed the other columns meanwhile
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
         """Names the webhooks only, because there may be many deliveries."""
         lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}

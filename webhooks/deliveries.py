@@ -10,12 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from django.db import connection
 
 from connect import neighbours
+from connect.errors import NeighbourUnavailable
 from webhooks import limits, messages, sender, storage
 from webhooks.sender import GONE, Outcome
 
 THREADS = 8  # a slow receiver holds one of them
 SLICE_S = 10.0  # then the thread serves another webhook
 TIDY_S = 60.0
+PAUSE_S = 1.0  # while persons is away
 
 logger = logging.getLogger(__name__)
 
@@ -27,22 +29,29 @@ class Deliveries:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
         self._stopping = threading.Event()
         self._running: dict[int, Future[None]] = {}  # by webhook
-        self._tidy_at = 0.0
+        self._tidy_at = self._resume_at = 0.0
 
     def step(self) -> None:
-        """Starts what is due. Raises the error of a thread: the database or persons is out of reach."""
+        """Starts what is due. Raises a database error of a thread; waits while persons is away."""
         for webhook_id, future in [*self._running.items()]:
             if future.done():
                 del self._running[webhook_id]
-                future.result()
+                self._take_result(future)
         if time.monotonic() >= self._tidy_at:
             storage.tidy()
             self._tidy_at = time.monotonic() + TIDY_S
         free = THREADS - len(self._running)
-        if free:
+        if free and time.monotonic() >= self._resume_at:
             waiting = [each for each in storage.due() if each not in self._running]
             for webhook_id in waiting[:free]:
                 self._running[webhook_id] = self._pool.submit(self._run, webhook_id)
+
+    def _take_result(self, future: Future[None]) -> None:
+        try:
+            future.result()
+        except NeighbourUnavailable as error:
+            logger.warning("Waiting %.1f s: %s", PAUSE_S, error)
+            self._resume_at = time.monotonic() + PAUSE_S
 
     def stop(self) -> None:
         """Begins no further attempt."""

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from locations import person_rows
@@ -101,22 +102,23 @@ def add(messages: Sequence[Message], companies_of: Callable[[set[int]], Mapping[
     `companies_of` gives people in wire form by id; it is called only if a webhook filters by company.
     Nothing is added about people who do not exist or are not findable.
     """
+    filters = _filters(Webhook.objects.filter(active=True))
+    passed = [(each, message) for message in messages for each in filters if each.passes(message)]
+    if any(each.company is not None for each, _ in passed):
+        ids = {i for each, message in passed if each.company is not None for i in message.person_ids}
+        people = companies_of(ids)
+        passed = [(each, message) for each, message in passed if each.passes_people(message, people)]
+    # By id: the last one of a batch counts.
+    found = {identifier(each.webhook_id, message): (each.webhook_id, message) for each, message in passed}
+    if not found:
+        return 0
     with transaction.atomic():
-        filters = _filters(Webhook.objects.filter(active=True))
-        passed = [(each, message) for message in messages for each in filters if each.passes(message)]
-        visible = _lock_findable({each for _, message in passed for each in message.person_ids})
-        passed = [(each, message) for each, message in passed if visible.issuperset(message.person_ids)]
-        if any(each.company is not None for each, _ in passed):
-            ids = {i for each, message in passed if each.company is not None for i in message.person_ids}
-            people = companies_of(ids)
-            passed = [(each, message) for each, message in passed if each.passes_people(message, people)]
-        # By id: the last one of a batch counts. Only webhooks that are not deleted meanwhile.
-        found = {identifier(each.webhook_id, message): (each.webhook_id, message) for each, message in passed}
+        visible = _lock_findable({i for _, message in found.values() for i in message.person_ids})
         present = _lock_webhooks({webhook_id for webhook_id, _ in found.values()})
         rows = [
             (webhook_id, message_id, *_columns(message))
             for message_id, (webhook_id, message) in found.items()
-            if webhook_id in present
+            if webhook_id in present and visible.issuperset(message.person_ids)
         ]
         if rows:
             _insert(rows, present)
@@ -145,8 +147,6 @@ def _filters(webhooks: QuerySet[Webhook]) -> list[Filter]:
 
 def _lock_findable(person_ids: set[int]) -> set[int]:
     """Those who exist and are findable. Nobody can delete them before the transaction ends."""
-    if not person_ids:
-        return set()
     known = person_rows.lock_existing(person_ids)
     with connection.cursor() as cursor:
         cursor.execute(_FINDABLE, [sorted(known)])
@@ -154,9 +154,10 @@ def _lock_findable(person_ids: set[int]) -> set[int]:
 
 
 def _lock_webhooks(ids: set[int]) -> set[int]:
+    """Those that exist. Until the transaction ends, nobody deletes them or changes many of their deliveries."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id FROM webhooks_webhook WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE", [sorted(ids)]
+            "SELECT id FROM webhooks_webhook WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [sorted(ids)]
         )
         return {webhook_id for (webhook_id,) in cursor.fetchall()}
 
@@ -241,7 +242,7 @@ def drop(delivery: Next) -> None:
 
 def delivered(webhook_id: int, delivery: Next, status: int | None) -> None:
     with transaction.atomic():
-        Webhook.objects.filter(id=webhook_id).update(failures=0, next_attempt=timezone.now())
+        Webhook.objects.filter(id=webhook_id).update(failures=0, next_attempt=Now())
         _attempted(delivery, status, "", state=State.DELIVERED, content=None, finished=timezone.now())
 
 

@@ -60,7 +60,7 @@ def test_a_webhook_is_deleted_with_its_deliveries(admin_client: Client, webhook:
     assert not Delivery.objects.exists()
 
 
-def test_looking_at_deliveries_is_in_the_audit_log(admin_client: Client, webhook: Callable, settings):
+def test_looking_at_deliveries_is_in_the_audit_log(admin_client: Client, webhook: Callable):
     webhook("https://example.org/")
     add(message(1, 2))
     [delivery] = Delivery.objects.all()

@@ -325,6 +325,18 @@ def test_a_slow_receiver_holds_one_thread_and_a_dead_one_none(
     assert "refused" in dead.last_reason
 
 
+def test_nothing_is_sent_while_persons_is_away(
+    receiver: Receiver, webhook: Callable, deliveries: Deliveries, settings: Any, free_port: int, caplog: Any
+):
+    webhook(receiver.url)
+    add(message())
+    settings.PERSONS_URL = f"http://127.0.0.1:{free_port}"
+    until(lambda: deliveries.step() or "Waiting 1.0 s" in caplog.text)
+    assert receiver.requests == []
+    settings.PERSONS_URL = "local:"
+    until(lambda: deliveries.step() or states() == [("delivered", 1)])
+
+
 def test_two_processes_do_not_deliver_to_one_webhook_at_a_time(receiver: Receiver, webhook: Callable):
     hook = webhook(receiver.url)
     add(message())

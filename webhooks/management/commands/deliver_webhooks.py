@@ -20,9 +20,10 @@ message passes, and sends the deliveries. SIGTERM or SIGINT stops it after the r
 at most 20 s later. A second signal stops it at once: what was under way is sent again, with the
 same id.
 
-It waits while the broker is unavailable. When the database fails, it ends with status 1 and expects
-a supervisor to start it again. At start it waits for the database and the broker. Any number of
-processes can share the work.
+It waits while the broker is unavailable, and sends nothing while persons is. When the database fails,
+or persons is away when a webhook asks for a company, it ends with status 1 and expects a supervisor
+to start it again. At start it waits for the database and the broker. Any number of processes can
+share the work.
 
 exit status: 0 stopped on request; 1 database or persons out of reach, the topic deleted, or --alive
 found no live process; 2 wrong settings, or the broker rejects the credentials or the access rights
