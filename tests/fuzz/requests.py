@@ -32,6 +32,8 @@ PATHS = (
     "/api/days",
     "/api/positions",
     "/api/heat",
+    "/api/webhooks",
+    "/api/webhooks/{id}",
     "/api/caller",
     "/api/schema",
     "/api/docs",
@@ -71,6 +73,7 @@ CALLS = (
     ("GET", "/api/days"),
     ("GET", "/api/positions"),
     ("GET", "/api/heat"),
+    ("POST", "/api/webhooks"),
 )
 PARAMETERS_OF = {
     "/api/persons": ("id", "search", "limit", "after"),
@@ -94,6 +97,7 @@ FIELDS = {
     "zones": ("type", "features"),
     "locations": ("person_id", "latitude", "longitude", "creation_time", "accuracy"),
     "persons": ("first_name", "last_name", "company_name"),
+    "webhooks": ("url", "events", "person_id", "company", "min_duration"),
 }
 ACCEPTS = ["application/json"] * 6 + [
     "*/*",

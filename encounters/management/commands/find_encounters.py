@@ -18,9 +18,9 @@ from connect import gc_tuning
 from connect.errors import NeighbourUnavailable
 from connect.web.query_parameters import RangeBound
 from connect.wire_format import format_time
-from consumers import signals, state_file
+from consumers import dependencies, signals, state_file
 from consumers.topic import BrokerRefused
-from consumers.writer import wait_for_dependencies
+from consumers.writer import missing_dependency
 from encounters import backfill
 from encounters.stream import Stream
 
@@ -99,7 +99,7 @@ class Command(BaseCommand):
         stop_requested = signals.stop_requested()
         state = state_file.StateFile(settings.WORKER_STATE_FILE)
         try:
-            if not wait_for_dependencies(stop_requested, state):
+            if not dependencies.wait(stop_requested, state, missing_dependency):
                 return
             self.stdout.write("Finding.")
             self.stdout.flush()
