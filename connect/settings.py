@@ -56,7 +56,9 @@ SERVICE_TOKENS = env.dict("SERVICE_TOKENS", default={})
 
 # --- served apps and neighbours ------------------------------------------------------------------
 
-SERVABLE_APPS = ("persons", "locations", "internal", "connections", "venue", "admin", "webapp")
+SERVABLE_APPS = (
+    *("persons", "locations", "internal", "connections", "venue", "encounters", "admin", "webapp"),
+)
 SERVED_APPS = env.list("SERVED_APPS", default=["persons", "locations", "connections", "venue", "admin"])
 SERVED_APPS = [name.strip() for name in SERVED_APPS]
 if unknown := set(SERVED_APPS) - set(SERVABLE_APPS):

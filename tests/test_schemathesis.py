@@ -20,6 +20,7 @@ from schemathesis.checks import CHECKS
 
 from access import services as access
 from access.callers import Kind
+from connect.api_urls import APPS
 from connect.web.openapi import DAVID, FINN
 from connect.web.query_parameters import Cursor
 from connect.wire_format import format_time, parse_instant
@@ -47,7 +48,8 @@ schema = schemathesis.openapi.from_dict(
 
 @pytest.fixture(scope="module")
 def guarded_server(django_db_setup: None) -> Iterator[Server]:
-    with Server(WEB_WORKERS="1", WEB_THREADS="6", ACCESS="tokens", MAX_RANGE_DAYS="0") as running:
+    how = {"SERVED_APPS": ",".join(APPS), "WEB_WORKERS": "1", "WEB_THREADS": "6", "MAX_RANGE_DAYS": "0"}
+    with Server(ACCESS="tokens", **how) as running:
         yield running
 
 
