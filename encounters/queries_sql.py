@@ -13,10 +13,14 @@ Statement = tuple[str, dict[str, Any]]
 KEY = "start, person_a_id, person_b_id"
 _COLUMNS = f'{KEY}, "end", pings_b, min_distance_m, latitude_a, longitude_a, ongoing'
 IN_RANGE = "start >= %(start)s AND start < %(end)s"
-# Exact to the microsecond, whatever the order of the additions.
-_SECONDS = """round(sum(date_part('epoch', "end" - start))::numeric, 6)::float8"""
+_SECONDS = """sum(date_part('epoch', "end" - start))"""
 # Before the first possible ping: date_bin of PostgreSQL 15 is wrong for some times before its origin.
 _HOUR = "date_bin('1 hour', start, timestamptz '1900-01-01Z')"
+
+
+def _rounded(seconds: str) -> str:
+    """Rounded to the microsecond, so that the order of additions does not matter. As numeric it is slower."""
+    return f"round({seconds} * 1e6::float8) / 1e6::float8"
 
 
 def _values(start: datetime, end: datetime, min_duration_s: float) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def list_sql(
 
 
 _PAIRS = f"""
-SELECT person_a_id AS a, person_b_id AS b, count(*) AS meetings, {_SECONDS} AS seconds
+SELECT person_a_id AS a, person_b_id AS b, count(*) AS meetings, {_rounded(_SECONDS)} AS seconds
   FROM encounters_encounter WHERE {_where("a", "b")} GROUP BY a, b"""
 
 _BY_PAIR = f"""
@@ -88,7 +92,7 @@ SELECT a, b, meetings, 2 AS people, seconds FROM ({_PAIRS}) AS pairs ORDER BY se
 _BY_PERSON = f"""
 WITH pairs AS MATERIALIZED ({_PAIRS})
 SELECT person_id, sum(meetings)::bigint, sum(people)::bigint,
-       round(sum(seconds)::numeric, 6)::float8 AS seconds
+       {_rounded("sum(seconds)")} AS seconds
   FROM (
     SELECT a AS person_id, sum(meetings) AS meetings, count(*) AS people, sum(seconds) AS seconds
       FROM pairs GROUP BY a
@@ -123,9 +127,14 @@ sides AS ({_company_side("a", "b", sums=f"count(*) AS meetings, {_SECONDS} AS se
      UNION ALL {_company_side("b", "a", sums="0 * count(*) AS meetings, 0::float8 AS seconds")}
 ),
 cells AS (
-    SELECT least(company, other) AS one, greatest(company, other) AS two, sum(meetings)::bigint AS meetings,
-           count(DISTINCT person_id) AS people, round(sum(seconds)::numeric, 6)::float8 AS seconds
-      FROM sides GROUP BY least(company, other), greatest(company, other)
+    SELECT one, two, sum(meetings)::bigint AS meetings, count(*) AS people,
+           {_rounded("sum(seconds)")} AS seconds
+      FROM (
+        SELECT least(company, other) AS one, greatest(company, other) AS two, person_id,
+               sum(meetings) AS meetings, sum(seconds) AS seconds
+          FROM sides GROUP BY one, two, person_id
+      ) AS members
+     GROUP BY one, two
 )
 SELECT first.company_name, second.company_name, meetings, people, seconds
   FROM cells JOIN company AS first ON first.company = one JOIN company AS second ON second.company = two
@@ -139,7 +148,7 @@ def _hour_side(side: str, *, sums: str) -> str:
 
 
 _BY_HOUR = f"""
-SELECT hour, sum(meetings)::bigint, count(DISTINCT person_id), round(sum(seconds)::numeric, 6)::float8
+SELECT hour, sum(meetings)::bigint, count(DISTINCT person_id), {_rounded("sum(seconds)")}
   FROM ({_hour_side("a", sums=f"count(*) AS meetings, {_SECONDS} AS seconds")}
      UNION ALL {_hour_side("b", sums="0, 0::float8")}
   ) AS sides

@@ -184,13 +184,13 @@ def test_an_answer_is_compressed_for_who_accepts_it(door: int, met: tuple[int, i
     assert packed.headers["Content-Type"] == plain.headers["Content-Type"]
 
 
-@pytest.mark.parametrize("form", ["graphml", "gexf"])
-def test_a_graph_is_compressed(door: int, form: str) -> None:
-    """Without encounters it is short; the proxy compresses by the type of the content."""
-    path = f"/api/encounters/graph?{DAY}&format={form}"
-    packed = ask(door, path, Accept_Encoding="gzip")
+@pytest.mark.parametrize("kind", ["application/graphml+xml", "application/gexf+xml"])
+def test_a_graph_is_compressed(door: int, kind: str) -> None:
+    path = f"/api/encounters/graph?{DAY}"
+    packed = ask(door, path, Accept=kind, Accept_Encoding="gzip")
     assert packed.headers["Content-Encoding"] == "gzip"
-    assert packed.content == ask(door, path, Accept_Encoding="identity").content
+    assert packed.headers["Content-Type"] == f"{kind}; charset=utf-8"
+    assert packed.content == ask(door, path, Accept=kind, Accept_Encoding="identity").content
 
 
 def test_a_stream_is_compressed_on_its_way(door: int, met: tuple[int, int]) -> None:
