@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as project
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from rest_framework.test import APIClient
 
@@ -89,11 +90,12 @@ def walk(api: APIClient) -> Callable[[str], list[list[Any]]]:
 
 @pytest.fixture(scope="session")
 def server(django_db_setup: None) -> Iterator[Server]:
-    """Real HTTP, on the tests' database: one worker of six threads, two of them for streams.
+    """Real HTTP, all paths, on the tests' database: one worker of six threads, two of them for streams.
 
     It sees what is committed, so its tests take `transactional_db`.
     """
-    with Server(WEB_WORKERS="1", WEB_THREADS="6") as running:
+    apps = [*project.SERVED_APPS, "encounters"]
+    with Server(SERVED_APPS=",".join(apps), WEB_WORKERS="1", WEB_THREADS="6") as running:
         yield running
 
 

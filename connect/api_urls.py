@@ -6,12 +6,14 @@ from access import urls as access
 from connect import health
 from connect.web.entry_points import EntryPoints
 from connections import urls as connections
+from encounters import urls as encounters
 from encounters.live import urls as live
 from locations import urls as locations
 from persons import urls as persons
 from phones import urls as phones
 from privacy import urls as privacy
 from venue import urls as venue
+from webhooks import urls as webhooks
 
 
 def readiness_path(app: str) -> URLPattern:
@@ -26,6 +28,7 @@ APPS: dict[str, list[URLPattern | URLResolver]] = {
     "persons": [*persons.urlpatterns, *privacy.urlpatterns, *access.urlpatterns],
     "locations": [*locations.urlpatterns, *phones.urlpatterns, readiness_path("locations")],
     "venue": venue.urlpatterns,
+    "encounters": [*encounters.urlpatterns, *webhooks.urlpatterns],
     "live": live.urlpatterns,
 }
 # The only API path with a trailing slash.

@@ -203,8 +203,14 @@ KAFKA_USERS = env.dict("KAFKA_USERS", default={})
 KAFKA_TIMEOUT_S = env.float("KAFKA_TIMEOUT_S", default=10.0)
 if not 0.1 <= KAFKA_TIMEOUT_S <= 300:
     raise ImproperlyConfigured("KAFKA_TIMEOUT_S must be from 0.1 to 300.")
-# A worker (writer, finder) reports its liveness and progress here. Each one on a machine needs its own file.
+# A worker reports its liveness and progress here. Each one on a machine needs its own file.
 WORKER_STATE_FILE = Path(env.str("WORKER_STATE_FILE", default=f"{gettempdir()}/connect-worker"))
+
+# --- webhooks (webhooks/) --------------------------------------------------------------------------
+
+KAFKA_WEBHOOKS_GROUP = env.str("KAFKA_WEBHOOKS_GROUP", default="webhooks")
+# Whether a webhook may lead to a private, loopback or other address that is not public.
+WEBHOOKS_ALLOW_PRIVATE = env.bool("WEBHOOKS_ALLOW_PRIVATE", default=False)
 
 # --- retention of locations (privacy/retention.py) -----------------------------------------------
 
@@ -244,6 +250,7 @@ INSTALLED_APPS = [
     "privacy",
     "venue",
     "encounters",
+    "webhooks",
     "simulation",
     "webapp",
 ]

@@ -4,12 +4,13 @@ Key: the person's id in decimal, so that one person's pings stay in order. Value
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -39,10 +40,13 @@ RETENTION_MS = 24 * 60 * 60 * 1000
 # to the compressed batch, producers already to the uncompressed one.
 MAX_VALUE = 1024
 MAX_BATCH_BYTES = 256 * 1024
+CLOSE_TIMEOUT_S = 10.0
+
+logger = logging.getLogger(__name__)
 
 # Only closed segments are compacted or deleted, and one with few encounters would stay open for days.
 ENCOUNTERS_SEGMENT_MS = 60 * 60 * 1000
-LIVE_GROUP, WEBHOOKS_GROUP = "live", "webhooks"
+LIVE_GROUP = "live"
 SCRAM_ITERATIONS = 4096  # the default of Kafka
 
 
@@ -211,6 +215,19 @@ def admin(**more: Any) -> AdminClient:
     return AdminClient(client_config() | more)
 
 
+def close(consumer: Consumer) -> None:
+    """Leaves the group, so that other members take over without the session timeout. Idempotent.
+
+    librdkafka waits without a limit for a commit that unavailable brokers do not answer. So a thread closes
+    the consumer; after CLOSE_TIMEOUT_S it is abandoned and ends with the process.
+    """
+    closing = threading.Thread(target=consumer.close, name="close", daemon=True)
+    closing.start()
+    closing.join(CLOSE_TIMEOUT_S)
+    if closing.is_alive():
+        logger.warning("The brokers do not answer. They remove this consumer after its session timeout.")
+
+
 def unavailable(error: KafkaError | KafkaException) -> NeighbourUnavailable:
     """Translates a Kafka error; a permanent one becomes BrokerRefused."""
     cause = error.args[0] if isinstance(error, KafkaException) else error
@@ -251,7 +268,7 @@ def _encounters_rules() -> list[Rule]:
         ("live", ResourceType.TOPIC, encounters, _READ),
         ("live", ResourceType.GROUP, LIVE_GROUP, (AclOperation.DESCRIBE,)),
         ("webhooks", ResourceType.TOPIC, encounters, _READ),
-        ("webhooks", ResourceType.GROUP, WEBHOOKS_GROUP, (AclOperation.READ,)),
+        ("webhooks", ResourceType.GROUP, settings.KAFKA_WEBHOOKS_GROUP, (AclOperation.READ,)),
     ]
 
 

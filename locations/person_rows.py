@@ -15,6 +15,7 @@ _LOCK = "SELECT id FROM persons_person WHERE id = ANY(%s) ORDER BY id FOR KEY SH
 # People who are not findable are in no answer about others. They are few: a statement reads them once, from a
 # partial index that has only them, and hashes them.
 _HIDDEN = "SELECT id FROM persons_person WHERE NOT findable"
+FINDABLE = "SELECT id FROM persons_person WHERE findable"
 
 
 def may_exist(person_id: int | None) -> bool:
@@ -33,3 +34,12 @@ def lock_existing(person_ids: Iterable[int]) -> set[int]:
 def is_findable(person_id: str) -> str:
     """The SQL condition that a person is findable; `person_id` is an SQL expression."""
     return f"{person_id} NOT IN ({_HIDDEN})"
+
+
+def works_for(person_id: str) -> str:
+    """The SQL condition that a person is of the company %(company)s; `person_id` is an SQL expression."""
+    return f"{person_id} IN (SELECT id FROM persons_person WHERE company_name = %(company)s)"
+
+
+# The findable people and their companies.
+COMPANIES = "SELECT id, company_name FROM persons_person WHERE findable"

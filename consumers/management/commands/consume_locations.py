@@ -9,10 +9,10 @@ from django.db import InterfaceError, OperationalError
 
 from connect import gc_tuning
 from connect.errors import NeighbourUnavailable
-from consumers import signals, state_file
+from consumers import dependencies, signals, state_file
 from consumers.lag import Observer
 from consumers.topic import BrokerRefused
-from consumers.writer import Writer, WriterLoop, missing_dependency, wait_for_dependencies
+from consumers.writer import Writer, WriterLoop, missing_dependency
 
 _EPILOG = f"""
 Writes the pings of the topic at PINGS_URL to the database, one transaction per batch. It sets
@@ -58,16 +58,10 @@ class Command(BaseCommand):
                 self._write(until_empty=until_empty)
 
     def _check(self) -> None:
-        state = state_file.read(settings.WORKER_STATE_FILE)
-        if state is None:
-            raise CommandError(
-                f"There is no state file of a writer: {settings.WORKER_STATE_FILE}", returncode=1
-            )
-        if not state.is_alive:
-            raise CommandError(
-                f"The writer is stuck: its state file is {state.age_s:.0f} s old.", returncode=1
-            )
-        self.stdout.write(f"{state.doing}, updated {state.age_s:.1f} s ago")
+        try:
+            self.stdout.write(state_file.check(settings.WORKER_STATE_FILE, "writer"))
+        except state_file.NotAlive as error:
+            raise CommandError(str(error), returncode=1) from None
 
     def _status(self) -> None:
         try:
@@ -84,7 +78,7 @@ class Command(BaseCommand):
             if until_empty:
                 if missing := missing_dependency():
                     raise CommandError(f"Out of reach: {missing}", returncode=1)
-            elif not wait_for_dependencies(stop_requested, state):
+            elif not dependencies.wait(stop_requested, state, missing_dependency):
                 return
         except BrokerRefused as error:
             raise _refused(error) from None

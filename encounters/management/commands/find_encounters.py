@@ -18,9 +18,9 @@ from connect import gc_tuning
 from connect.errors import NeighbourUnavailable
 from connect.web.query_parameters import RangeBound
 from connect.wire_format import format_time
-from consumers import signals, state_file
+from consumers import dependencies, signals, state_file
 from consumers.topic import BrokerRefused
-from consumers.writer import wait_for_dependencies
+from consumers.writer import missing_dependency
 from encounters import backfill
 from encounters.stream import Stream
 
@@ -90,16 +90,16 @@ class Command(BaseCommand):
             self._in_range(start, end, check=check)
 
     def _report_alive(self) -> None:
-        state = state_file.read(settings.WORKER_STATE_FILE)
-        if state is None or not state.is_alive:
-            raise CommandError("There is no live finder.", returncode=1)
-        self.stdout.write(f"{state.doing}, updated {state.age_s:.1f} s ago")
+        try:
+            self.stdout.write(state_file.check(settings.WORKER_STATE_FILE, "finder"))
+        except state_file.NotAlive as error:
+            raise CommandError(str(error), returncode=1) from None
 
     def _find_live(self) -> None:
         stop_requested = signals.stop_requested()
         state = state_file.StateFile(settings.WORKER_STATE_FILE)
         try:
-            if not wait_for_dependencies(stop_requested, state):
+            if not dependencies.wait(stop_requested, state, missing_dependency):
                 return
             self.stdout.write("Finding.")
             self.stdout.flush()
