@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as project
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from rest_framework.test import APIClient
 
@@ -89,11 +90,12 @@ def walk(api: APIClient) -> Callable[[str], list[list[Any]]]:
 
 @pytest.fixture(scope="session")
 def server(django_db_setup: None) -> Iterator[Server]:
-    """Real HTTP, on the tests' database: one worker of six threads, two of them for streams.
+    """Real HTTP, all paths, on the tests' database: one worker of six threads, two of them for streams.
 
     It sees what is committed, so its tests take `transactional_db`.
     """
-    with Server(WEB_WORKERS="1", WEB_THREADS="6") as running:
+    apps = [*project.SERVED_APPS, "encounters"]
+    with Server(SERVED_APPS=",".join(apps), WEB_WORKERS="1", WEB_THREADS="6") as running:
         yield running
 
 
@@ -110,6 +112,8 @@ def kafka(settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     settings.PINGS_URL = os.environ["TEST_KAFKA_URL"]
     settings.KAFKA_TOPIC = f"locations-{secrets.token_hex(4)}"
     settings.KAFKA_GROUP = f"writers-of-{settings.KAFKA_TOPIC}"
+    settings.KAFKA_FINDER_GROUP = f"finders-of-{settings.KAFKA_TOPIC}"
+    settings.KAFKA_ENCOUNTERS_TOPIC = f"encounters-of-{settings.KAFKA_TOPIC}"
     topic.ensure(3)
     monkeypatch.setattr(producer, "person_cache", PersonCache())  # ids are given again from test to test
     return settings.PINGS_URL

@@ -31,7 +31,7 @@ ACCESS = {
 # It also stores the counts of refused points.
 PHONES = {"local": "phones.refusals", "http": "phones.http_client"}  # count
 # Only a process with the database finds everybody's encounters.
-PING_COLUMNS = {"local": "locations.columns"}  # read, first_time, people
+PING_COLUMNS = {"local": "locations.columns"}  # read, first_time, people, person_minutes, near
 
 # The neighbours that each app calls. PERSONS_URL is also needed to check tokens and, for the producer, to
 # check that a person exists before it sends a ping to the topic. The web app calls none; every other app uses
@@ -39,6 +39,8 @@ PING_COLUMNS = {"local": "locations.columns"}  # read, first_time, people
 _NEIGHBOUR_SETTINGS: dict[str, tuple[str, ...]] = {
     "connections": ("PERSONS_URL", "LOCATIONS_URL"),
     "locations": ("LOCATIONS_URL", "PINGS_URL", "PERSONS_URL"),
+    # The process has the database, and so LOCATIONS_URL=local: as the process that finds encounters.
+    "encounters": ("LOCATIONS_URL", "PERSONS_URL"),
     "webapp": (),
 }
 
@@ -83,6 +85,12 @@ def pings() -> ModuleType:
 
 def access() -> ModuleType:
     return _implementation("PERSONS_URL", settings.PERSONS_URL, "access")
+
+
+def zone_area(zone_id: int) -> bytes | None:
+    """The polygon of a zone as WKB; None if there is no such zone. For processes with the database."""
+    area: bytes | None = import_module("venue.storage").area(zone_id)
+    return area
 
 
 def phones() -> ModuleType:

@@ -76,6 +76,12 @@ def new_id() -> int:
     return after if after <= MAX_ID else next(number for number in count(1) if number not in taken)
 
 
+def area(zone_id: int) -> bytes | None:
+    """The polygon of a zone as WKB; None if there is no such zone."""
+    found = models.Zone.objects.filter(id=zone_id).values_list("area", flat=True).first()
+    return bytes(found.wkb) if found else None
+
+
 def points(*, without: int = 0) -> int:
     """The number of points of all zones but this one."""
     zones = models.Zone.objects.exclude(id=without)

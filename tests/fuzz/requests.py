@@ -32,6 +32,13 @@ PATHS = (
     "/api/days",
     "/api/positions",
     "/api/heat",
+    "/api/webhooks",
+    "/api/webhooks/{id}",
+    "/api/encounters",
+    "/api/encounters",
+    "/api/encounters/summary",
+    "/api/encounters/graph",
+    "/api/encounters/cascade",
     "/api/caller",
     "/api/schema",
     "/api/docs",
@@ -71,6 +78,11 @@ CALLS = (
     ("GET", "/api/days"),
     ("GET", "/api/positions"),
     ("GET", "/api/heat"),
+    ("POST", "/api/webhooks"),
+    *[("GET", "/api/encounters")] * 2,
+    ("GET", "/api/encounters/summary"),
+    ("GET", "/api/encounters/graph"),
+    ("GET", "/api/encounters/cascade"),
 )
 PARAMETERS_OF = {
     "/api/persons": ("id", "search", "limit", "after"),
@@ -86,6 +98,13 @@ PARAMETERS_OF = {
         *("start_date", "end_date", "distance", "within"),
         *("max_gap", "min_duration", "max_accuracy", "limit", "after"),
     ),
+    "/api/encounters": (
+        *("start_date", "end_date", "person_id", "company", "zone"),
+        *("min_duration", "limit", "after"),
+    ),
+    "/api/encounters/summary": ("start_date", "end_date", "by", "min_duration"),
+    "/api/encounters/graph": ("start_date", "end_date", "min_duration"),
+    "/api/encounters/cascade": ("start_date", "end_date", "person_id", "depth", "min_duration"),
     "/api/zones/visits": ("start_date", "end_date", "max_gap", "min_duration"),
 }
 FIELDS = {
@@ -94,6 +113,7 @@ FIELDS = {
     "zones": ("type", "features"),
     "locations": ("person_id", "latitude", "longitude", "creation_time", "accuracy"),
     "persons": ("first_name", "last_name", "company_name"),
+    "webhooks": ("url", "events", "person_id", "company", "min_duration"),
 }
 ACCEPTS = ["application/json"] * 6 + [
     "*/*",
