@@ -154,7 +154,7 @@ def _lock_findable(person_ids: set[int]) -> set[int]:
 
 
 def _lock_webhooks(ids: set[int]) -> set[int]:
-    """Those that exist. Until the transaction ends, nobody deletes them or changes many of their deliveries."""
+    """Those that exist. Until the transaction ends, nobody deletes them or changes many deliveries."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id FROM webhooks_webhook WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [sorted(ids)]
