@@ -6,6 +6,7 @@ from access import urls as access
 from connect import health
 from connect.web.entry_points import EntryPoints
 from connections import urls as connections
+from encounters import urls as encounters
 from locations import urls as locations
 from persons import urls as persons
 from phones import urls as phones
@@ -26,7 +27,7 @@ APPS: dict[str, list[URLPattern | URLResolver]] = {
     "persons": [*persons.urlpatterns, *privacy.urlpatterns, *access.urlpatterns],
     "locations": [*locations.urlpatterns, *phones.urlpatterns, readiness_path("locations")],
     "venue": venue.urlpatterns,
-    "encounters": webhooks.urlpatterns,
+    "encounters": [*encounters.urlpatterns, *webhooks.urlpatterns],
 }
 # The only API path with a trailing slash.
 ENTRY: list[URLPattern | URLResolver] = [path("api/", EntryPoints.as_view(), name="entry-points")]

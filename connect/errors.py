@@ -40,3 +40,10 @@ class UnknownPerson(LookupError):
     def __init__(self, person_id: int):
         super().__init__(f"There is no person {person_id}.")
         self.person_id = person_id
+
+
+class UnknownZone(LookupError):
+    """The zone does not exist."""
+
+    def __init__(self, zone_id: int):
+        super().__init__(f"There is no zone {zone_id}.")

@@ -87,6 +87,12 @@ def access() -> ModuleType:
     return _implementation("PERSONS_URL", settings.PERSONS_URL, "access")
 
 
+def zone_area(zone_id: int) -> bytes | None:
+    """The polygon of a zone as WKB; None if there is no such zone. For processes with the database."""
+    area: bytes | None = import_module("venue.storage").area(zone_id)
+    return area
+
+
 def phones() -> ModuleType:
     return _implementation("PERSONS_URL", settings.PERSONS_URL, "phones")
 

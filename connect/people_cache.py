@@ -15,8 +15,12 @@ class PeopleCache:
         self._people: dict[int, dict[str, Any] | None] = {}
 
     def load(self, rows: Iterable[Any]) -> dict[int, dict[str, Any] | None]:
-        """Fetches the people of these rows; returns all so far in wire form by id, None for a deleted one."""
-        new = sorted({row.person_id for row in rows} - self._people.keys())
+        """`load_ids` of the `person_id` of these rows."""
+        return self.load_ids(row.person_id for row in rows)
+
+    def load_ids(self, ids: Iterable[int]) -> dict[int, dict[str, Any] | None]:
+        """Fetches these people; returns all so far in wire form by id, None for a deleted one."""
+        new = sorted({*ids} - self._people.keys())
         for first in range(0, len(new), PERSONS_BATCH):
             batch = new[first : first + PERSONS_BATCH]
             found = neighbours.persons().get_many(batch)

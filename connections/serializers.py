@@ -4,38 +4,27 @@ from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_serializer
-from rest_framework import exceptions, serializers
+from rest_framework import serializers
 
-from connect.web.query_parameters import Cursor, PagedQuery, RangeBound, check_order
+from connect.web.query_parameters import Cursor, PagedQuery
 from locations import limits
-from locations.serializers import LocationSerializer, NamedPersonSerializer, QuestionQuery
+from locations.serializers import LocationSerializer, NamedPersonSerializer, RangeQuery
 
 
-class RangeQuery(QuestionQuery, PagedQuery):
+class _PageOfRange(RangeQuery, PagedQuery):
     """The range, the page and the parameters of a question."""
-
-    start_date = RangeBound(is_end=False)
-    end_date = RangeBound(is_end=True)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        check_order(self, attrs, "start_date", "end_date")
-        if error := limits.range_error(attrs["start_date"], attrs["end_date"]):
-            raise exceptions.ValidationError({"end_date": [error]})
-        return attrs
 
     @classmethod
     def keywords(cls, query: dict[str, Any]) -> dict[str, Any]:
-        """The validated query as keywords of the use case."""
-        asked = {"start": query["start_date"], "end": query["end_date"], "after": query["after"]}
-        return asked | cls.numbers(query)
+        return super().keywords(query) | {"after": query["after"]}
 
 
-class ConnectionsQuery(RangeQuery):
+class ConnectionsQuery(_PageOfRange):
     parameters = limits.CONNECTIONS
     after = Cursor(shape=(datetime, int), required=False)
 
 
-class EncountersQuery(RangeQuery):
+class EncountersQuery(_PageOfRange):
     parameters = limits.ENCOUNTERS
     after = Cursor(shape=(datetime, int, int), required=False)
 

@@ -5,10 +5,9 @@ from typing import Any
 import orjson
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.metadata import SimpleMetadata
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from access.authentication import caller_of
@@ -24,11 +23,12 @@ from connect.web.openapi import (
     errors,
     response_spec,
 )
+from connect.web.renderers import FEATURES, FormatsView, GeoJson, format_parameter
 from connect.web.rest import JsonRenderer, Page
 from connect.web.streaming import answer
 from connect.wire_format import format_degrees, format_time
 from connections import services
-from connections.renderers import Csv, GeoJson
+from connections.renderers import Csv
 from connections.serializers import (
     ConnectionSerializer,
     ConnectionsQuery,
@@ -57,26 +57,14 @@ _ENCOUNTER = {
     "latitude": "52.5001674",
     "longitude": "13.4002777",
 }
-_COLLECTION = {
-    "type": "object",
-    "description": "A FeatureCollection. Each Point is the own ping nearest to the other person.",
-    "properties": {
-        "type": {"type": "string", "enum": ["FeatureCollection"]},
-        "features": {"type": "array", "items": {"type": "object"}},
-    },
-    "required": ["type", "features"],
+_COLLECTION = FEATURES | {
+    "description": "A FeatureCollection. Each Point is the own ping nearest to the other person."
 }
 _GEOJSON = orjson.loads(GeoJson().render([_ENCOUNTER]))
 _CSV = Csv().render([_ENCOUNTER]).decode()
 _ENCOUNTERS = "The encounters as JSON, GeoJSON or CSV; may be empty."
 _NO_DISTANCE = {"distance": ["Must be more than 0."]}
-_FORMAT = OpenApiParameter(
-    "format",
-    str,
-    enum=["json", "geojson", "csv"],
-    description="The format of the answer, for clients that cannot send `Accept`; default JSON.",
-    examples=[OpenApiExample("as JSON", value="json"), OpenApiExample("as CSV", value="csv")],
-)
+_FORMAT = format_parameter("json", "geojson", "csv")
 
 
 class QuestionMetadata(SimpleMetadata):
@@ -146,7 +134,7 @@ class Connections(APIView):
         )
 
 
-class Encounters(APIView):
+class Encounters(FormatsView):
     """Uninterrupted times together, with start, end and duration.
 
     Try [a day](?start_date=2026-05-11&end_date=2026-05-11), the encounters of
@@ -158,12 +146,6 @@ class Encounters(APIView):
     renderer_classes = [JsonRenderer, Page, GeoJson, Csv]
     metadata_class = QuestionMetadata  # type: ignore[assignment] # the stub expects an instance
     parameters = EncountersQuery.parameters
-
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
-        """Answers as JSON or a page: the description of the path has no CSV or GeoJSON form."""
-        if isinstance(request.accepted_renderer, GeoJson | Csv):
-            request.accepted_renderer, request.accepted_media_type = JsonRenderer(), JsonRenderer.media_type
-        return super().options(request, *args, **kwargs)
 
     @extend_schema(
         operation_id="listEncounters",

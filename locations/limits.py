@@ -188,6 +188,18 @@ VISITS = (
         clamps=True,
     ),
 )
+# Of everybody's stored encounters. They are not for a person's token.
+STORED_ENCOUNTERS = (replace(MIN_DURATION, person_minimum=None),)
+CASCADE = (
+    replace(
+        MIN_DURATION,
+        description="Time together in seconds after which something passes from one person to the other",
+        default=900.0,
+        example=900,
+        person_minimum=None,
+    ),
+)
+DEPTH, MAX_DEPTH = 2, 5  # of a cascade: encounters from the first person to the last
 MAX_HEAT_DAYS = 31
 # Of a question about visits. As WKB in hexadecimal digits so many points still fit the body of a request.
 MAX_AREAS = 10_000

@@ -33,3 +33,12 @@ def lock_existing(person_ids: Iterable[int]) -> set[int]:
 def is_findable(person_id: str) -> str:
     """The SQL condition that a person is findable; `person_id` is an SQL expression."""
     return f"{person_id} NOT IN ({_HIDDEN})"
+
+
+def works_for(person_id: str) -> str:
+    """The SQL condition that a person is of the company %(company)s; `person_id` is an SQL expression."""
+    return f"{person_id} IN (SELECT id FROM persons_person WHERE company_name = %(company)s)"
+
+
+# The findable people and their companies.
+COMPANIES = "SELECT id, company_name FROM persons_person WHERE findable"

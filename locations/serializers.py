@@ -154,6 +154,24 @@ class QuestionQuery(Query):
         return {each.name: query[each.rest_name] for each in cls.parameters}
 
 
+class RangeQuery(QuestionQuery):
+    """The range of a question and its parameters."""
+
+    start_date = RangeBound(is_end=False)
+    end_date = RangeBound(is_end=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        check_order(self, attrs, "start_date", "end_date")
+        if error := limits.range_error(attrs["start_date"], attrs["end_date"]):
+            raise exceptions.ValidationError({"end_date": [error]})
+        return attrs
+
+    @classmethod
+    def keywords(cls, query: dict[str, Any]) -> dict[str, Any]:
+        """The validated range and parameters as keywords of the use case."""
+        return {"start": query["start_date"], "end": query["end_date"]} | cls.numbers(query)
+
+
 BBOX = (
     "west,south,east,north in WGS84 degrees, borders included; -180 to 180 and -90 to 90; west > east "
     "crosses the antimeridian."

@@ -116,8 +116,8 @@ def event(request: pytest.FixtureRequest, guarded: System) -> Event:
 def test_rest(event: Event, call: str, caller: str) -> None:
     make_spare(event, call)
     verb, path = re.fullmatch(r"`(\w+) (\S+)`.*", call).groups()  # type: ignore[union-attr]
-    if path.endswith(("/connection", "/encounters", "/visits")):
-        path += f"?{DAY}"
+    if re.search(r"/(connection|encounters|visits|summary|graph|cascade)(\?|$)", path):
+        path += f"&{DAY}" if "?" in path else f"?{DAY}"
     body: Any = None
     if path.endswith("/consent"):
         body = {"findable": True}
@@ -162,7 +162,7 @@ def make_spare(event: Event, call: str) -> None:
 
 def is_served(stage: str, path: str) -> bool:
     """Everybody's encounters need the process that finds them."""
-    return has(stage, 7) or not path.startswith("/api/webhooks")
+    return has(stage, 7) or not path.startswith(("/api/encounters", "/api/webhooks"))
 
 
 def ask_phone(event: Event, caller: str, verb: str, path: str) -> requests.Response:

@@ -184,6 +184,15 @@ def test_an_answer_is_compressed_for_who_accepts_it(door: int, met: tuple[int, i
     assert packed.headers["Content-Type"] == plain.headers["Content-Type"]
 
 
+@pytest.mark.parametrize("kind", ["application/graphml+xml", "application/gexf+xml"])
+def test_a_graph_is_compressed(door: int, kind: str) -> None:
+    path = f"/api/encounters/graph?{DAY}"
+    packed = ask(door, path, Accept=kind, Accept_Encoding="gzip")
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert packed.headers["Content-Type"] == f"{kind}; charset=utf-8"
+    assert packed.content == ask(door, path, Accept=kind, Accept_Encoding="identity").content
+
+
 def test_a_stream_is_compressed_on_its_way(door: int, met: tuple[int, int]) -> None:
     path = "/api/locations?start=2026-05-11&end=2026-05-12"
     with requests.get(

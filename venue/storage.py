@@ -65,6 +65,12 @@ def zones() -> list[Zone]:
     return [Zone(zone_id, name, kind, company or None, area) for zone_id, name, kind, company, area in rows]
 
 
+def area(zone_id: int) -> bytes | None:
+    """The polygon of a zone as WKB; None if there is no such zone."""
+    found = models.Zone.objects.filter(id=zone_id).values_list("area", flat=True).first()
+    return bytes(found.wkb) if found else None
+
+
 def points(*, without: int = 0) -> int:
     """The number of points of all zones but this one."""
     zones = models.Zone.objects.exclude(id=without)

@@ -20,6 +20,7 @@ from connect.errors import (
     RequestTooLarge,
     TooMany,
     UnknownPerson,
+    UnknownZone,
 )
 
 RETRY_AFTER_S = 2
@@ -63,6 +64,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         )
     elif isinstance(exc, UnknownPerson):
         exc = person_not_found(exc.person_id)
+    elif isinstance(exc, UnknownZone):
+        exc = exceptions.NotFound(str(exc))
     request = context["request"]
     if isinstance(getattr(request, "accepted_renderer", None), RowRenderer) and exc:
         request.accepted_renderer, request.accepted_media_type = JsonRenderer(), JsonRenderer.media_type

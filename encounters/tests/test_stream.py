@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from django.conf import settings
 from django.db import connection
 
@@ -104,6 +104,10 @@ def is_finished() -> bool:
 
 def messages() -> list[tuple[bytes, Any]]:
     """Everything in the topic of encounters, per partition in order."""
+    return [(message.key(), json.loads(message.value())) for message in read_topic()]
+
+
+def read_topic() -> list[Message]:
     consumer = Consumer(topic.client_config(group_id="reads-all", enable_partition_eof=True))
     consumer.assign([TopicPartition(settings.KAFKA_ENCOUNTERS_TOPIC, each, 0) for each in range(3)])
     found, ended = [], 0
@@ -112,7 +116,7 @@ def messages() -> list[tuple[bytes, Any]]:
             if message.error() is not None:
                 ended += 1
             else:
-                found.append((message.key(), json.loads(message.value())))
+                found.append(message)
     consumer.close()
     return found
 

@@ -34,6 +34,11 @@ PATHS = (
     "/api/heat",
     "/api/webhooks",
     "/api/webhooks/{id}",
+    "/api/encounters",
+    "/api/encounters",
+    "/api/encounters/summary",
+    "/api/encounters/graph",
+    "/api/encounters/cascade",
     "/api/caller",
     "/api/schema",
     "/api/docs",
@@ -74,6 +79,10 @@ CALLS = (
     ("GET", "/api/positions"),
     ("GET", "/api/heat"),
     ("POST", "/api/webhooks"),
+    *[("GET", "/api/encounters")] * 2,
+    ("GET", "/api/encounters/summary"),
+    ("GET", "/api/encounters/graph"),
+    ("GET", "/api/encounters/cascade"),
 )
 PARAMETERS_OF = {
     "/api/persons": ("id", "search", "limit", "after"),
@@ -89,6 +98,13 @@ PARAMETERS_OF = {
         *("start_date", "end_date", "distance", "within"),
         *("max_gap", "min_duration", "max_accuracy", "limit", "after"),
     ),
+    "/api/encounters": (
+        *("start_date", "end_date", "person_id", "company", "zone"),
+        *("min_duration", "limit", "after"),
+    ),
+    "/api/encounters/summary": ("start_date", "end_date", "by", "min_duration"),
+    "/api/encounters/graph": ("start_date", "end_date", "min_duration"),
+    "/api/encounters/cascade": ("start_date", "end_date", "person_id", "depth", "min_duration"),
     "/api/zones/visits": ("start_date", "end_date", "max_gap", "min_duration"),
 }
 FIELDS = {

@@ -90,10 +90,10 @@ class Command(BaseCommand):
             self._in_range(start, end, check=check)
 
     def _report_alive(self) -> None:
-        state = state_file.read(settings.WORKER_STATE_FILE)
-        if state is None or not state.is_alive:
-            raise CommandError("There is no live finder.", returncode=1)
-        self.stdout.write(f"{state.doing}, updated {state.age_s:.1f} s ago")
+        try:
+            self.stdout.write(state_file.check(settings.WORKER_STATE_FILE, "finder"))
+        except state_file.NotAlive as error:
+            raise CommandError(str(error), returncode=1) from None
 
     def _find_live(self) -> None:
         stop_requested = signals.stop_requested()
