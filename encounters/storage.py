@@ -122,6 +122,14 @@ def _write_once(changed: Callable[[], _Change], tell: Tell | None) -> None:
             tell(gone, new)
 
 
+def tell_forgotten(tell: Callable[[list[tuple[int, int]]], None]) -> None:
+    """Calls `tell` with the pairs (a, b) of deleted people that were stored, if any, and forgets them."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM encounters_forgotten RETURNING person_a_id, person_b_id")
+        if pairs := cursor.fetchall():
+            tell(pairs)
+
+
 def ongoing(scope: Scope) -> Rows:
     """The stored encounters (ENCOUNTER) of `scope` that may go on."""
     found = _read("ongoing", [])

@@ -26,6 +26,7 @@ from connect.errors import NeighbourUnavailable
 from connect.wire_format import to_microseconds
 from consumers import topic
 from consumers.topic import BrokerRefused
+from encounters import storage
 from encounters.engine import PING, Rows
 from encounters.finder import Finder
 from encounters.messages import Publisher
@@ -140,6 +141,7 @@ class Stream:
             took = time.monotonic() - now
             self._step_at = now + took + min(max(SHORTEST_STEP_S, IDLE_SHARE * took), LONGEST_STEP_S)
         if now >= self._repair_at:
+            storage.tell_forgotten(self._publisher.forget)
             self._checkpoint()
             self._repair_at = time.monotonic() + REPAIR_S
         return len(messages)

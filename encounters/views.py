@@ -256,7 +256,7 @@ class Graph(FormatsView):
                 )
                 for each in (GraphMl, Gexf)
             },
-            **errors(TOO_LARGE, UNAVAILABLE, wrong=_NO_NUMBER),
+            **errors(MISSING, TOO_LARGE, UNAVAILABLE, wrong=_NO_NUMBER, missing="Not found."),
         },
     )
     def get(self, request: Request) -> HttpResponseBase:

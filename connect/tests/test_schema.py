@@ -69,7 +69,7 @@ STATUSES = {
     "DELETE /api/webhooks/{webhook_id}": {"204", "400", "404", "406", "503"},
     "GET /api/encounters": {"200", "400", "404", "406", "413", "503"},
     "GET /api/encounters/summary": {"200", "400", "406", "413", "503"},
-    "GET /api/encounters/graph": {"200", "400", "406", "413", "503"},
+    "GET /api/encounters/graph": {"200", "400", "404", "406", "413", "503"},
     "GET /api/encounters/cascade": {"200", "400", "404", "406", "413", "503"},
     "GET /api/": {"200", "400", "406"},
     "GET /health": {"200", "400", "406"},

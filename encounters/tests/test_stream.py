@@ -24,6 +24,7 @@ from encounters.stream import Checkpoint
 from encounters.tests.asked import asked, in_order
 from locations.pings import Ping
 from locations.tests.test_proximity import PLACES, at
+from persons.models import Person
 from tests.gunicorn_server import until
 
 PEOPLE = 40
@@ -104,7 +105,7 @@ def is_finished() -> bool:
 
 def messages() -> list[tuple[bytes, Any]]:
     """Everything in the topic of encounters, per partition in order."""
-    return [(message.key(), json.loads(message.value())) for message in read_topic()]
+    return [(each.key(), json.loads(each.value()) if each.value() else None) for each in read_topic()]
 
 
 def read_topic() -> list[Message]:
@@ -153,7 +154,7 @@ def test_three_finders_that_are_killed_store_what_the_question_answers(encounter
     assert set(newest.values()) <= {"ended", "withdrawn"}
 
 
-def test_an_encounter_is_told_when_it_starts(encounters_topic):
+def test_an_encounter_is_told_when_it_starts_and_forgotten_with_a_person(encounters_topic):
     send = encounters_topic
     with WriterProcess(), FinderProcess() as finder:
         finder.until_output("Finding.")
@@ -173,6 +174,9 @@ def test_an_encounter_is_told_when_it_starts(encounters_topic):
             "longitude": "13.4050000",
             "state": "ongoing",
         }
+        Person.objects.filter(id=2).delete()
+        until(lambda: len(messages()) == 2)
+        assert messages()[1] == (b"1-2", None)
         assert finder.run_command("--alive").returncode == 0
         assert finder.stop() == 0
         assert "Stopped." in finder.output()
