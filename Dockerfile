@@ -16,7 +16,7 @@ RUN python3 -m venv /opt/connect \
 FROM ${BASE}
 # GeoDjango loads GDAL and GEOS. Half of the image is dependencies of Debian's GDAL for the formats that it reads.
 RUN apt-get update -q \
- && apt-get install -q -y --no-install-recommends python3 tzdata libgdal32 libgeos-c1v5 \
+ && apt-get install -q -y --no-install-recommends python3 tzdata ca-certificates libgdal32 libgeos-c1v5 \
  && rm -rf /var/lib/apt/lists/*
 ENV PATH=/opt/connect/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # Threads share malloc arenas; with one arena per thread, memory grows for hours.

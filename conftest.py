@@ -112,6 +112,8 @@ def kafka(settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     settings.PINGS_URL = os.environ["TEST_KAFKA_URL"]
     settings.KAFKA_TOPIC = f"locations-{secrets.token_hex(4)}"
     settings.KAFKA_GROUP = f"writers-of-{settings.KAFKA_TOPIC}"
+    settings.KAFKA_FINDER_GROUP = f"finders-of-{settings.KAFKA_TOPIC}"
+    settings.KAFKA_ENCOUNTERS_TOPIC = f"encounters-of-{settings.KAFKA_TOPIC}"
     topic.ensure(3)
     monkeypatch.setattr(producer, "person_cache", PersonCache())  # ids are given again from test to test
     return settings.PINGS_URL

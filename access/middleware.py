@@ -13,8 +13,10 @@ from access.sessions import SessionStore
 from connect.errors import NeighbourUnavailable
 from connect.web.rest import RETRY_AFTER_S, Unavailable
 
-_ABOUT_PEOPLE = ("persons_", "locations_", "consumers_", "phones_", "privacy_")
-_NOT_BY_PERSON = ("consumers_", "phones_", "privacy_erasure")  # the id in the path is not a person's
+_ABOUT_PEOPLE = ("persons_", "locations_", "consumers_", "phones_", "privacy_", "webhooks_")
+# The id in the path is not a person's.
+_NOT_BY_PERSON = ("consumers_", "phones_", "privacy_erasure", "webhooks_")
+_PERSON_COLUMNS = ("person_id", "person_a_id", "person_b_id")
 _PAGING = {"p", "o", "all", "e", "_popup", "_to_field", "_changelist_filters"}
 _ID = re.compile(r"[1-9][0-9]{0,17}(?![0-9])", re.ASCII)
 
@@ -77,9 +79,10 @@ def _shown(request: HttpRequest, response: HttpResponseBase) -> Iterator[int]:
     if "cl" in context and request.GET.keys() - _PAGING:
         rows = [*context["cl"].result_list]
     for row in rows:
-        person_id = getattr(row, "person_id", getattr(row, "pk", None))
-        if isinstance(person_id, int):
-            yield person_id
+        names = [name for name in _PERSON_COLUMNS if hasattr(row, name)] or ["pk"]
+        for person_id in (getattr(row, name, None) for name in names):
+            if isinstance(person_id, int):
+                yield person_id
 
 
 def _ids(request: HttpRequest, name: str) -> list[int]:

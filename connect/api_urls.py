@@ -12,6 +12,7 @@ from persons import urls as persons
 from phones import urls as phones
 from privacy import urls as privacy
 from venue import urls as venue
+from webhooks import urls as webhooks
 
 
 def readiness_path(app: str) -> URLPattern:
@@ -26,7 +27,7 @@ APPS: dict[str, list[URLPattern | URLResolver]] = {
     "persons": [*persons.urlpatterns, *privacy.urlpatterns, *access.urlpatterns],
     "locations": [*locations.urlpatterns, *phones.urlpatterns, readiness_path("locations")],
     "venue": venue.urlpatterns,
-    "encounters": encounters.urlpatterns,
+    "encounters": [*encounters.urlpatterns, *webhooks.urlpatterns],
 }
 # The only API path with a trailing slash.
 ENTRY: list[URLPattern | URLResolver] = [path("api/", EntryPoints.as_view(), name="entry-points")]

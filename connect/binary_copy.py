@@ -1,7 +1,7 @@
 """Columns (structured arrays of NumPy) as input and output of COPY in PostgreSQL's binary format.
 
-All fields have 8, 4 or 1 bytes (bool) and are not NULL, so every row has the same length. Times are microseconds since
-1970 in a field of 8 bytes; `times` has their names.
+All fields have 8, 4 or 1 bytes (bool) and are not NULL, so every row has the same length. Times are
+microseconds since 1970 in a field of 8 bytes; `times` has their names.
 """
 
 from collections.abc import Iterable

@@ -31,7 +31,7 @@ ACCESS = {
 # It also stores the counts of refused points.
 PHONES = {"local": "phones.refusals", "http": "phones.http_client"}  # count
 # Only a process with the database finds everybody's encounters.
-PING_COLUMNS = {"local": "locations.columns"}  # read, first_time, people
+PING_COLUMNS = {"local": "locations.columns"}  # read, first_time, people, person_minutes, near
 
 # The neighbours that each app calls. PERSONS_URL is also needed to check tokens and, for the producer, to
 # check that a person exists before it sends a ping to the topic. The web app calls none; every other app uses

@@ -90,6 +90,7 @@ for name in (
     "PROXY_SECRET",
     "DATABASE_URL",
     "KAFKA_PASSWORD",
+    "KAFKA_USERS",
 ):
     if "change-me" in env.str(name, default=""):
         raise ImproperlyConfigured(f"{name} has the value of the example. Set your own value.")
@@ -183,17 +184,33 @@ KAFKA_GROUP = env.str("KAFKA_GROUP", default="location-writers")
 KAFKA_PARTITIONS = env.int("KAFKA_PARTITIONS", default=12)
 if KAFKA_PARTITIONS < 1:
     raise ImproperlyConfigured("KAFKA_PARTITIONS must be 1 or more.")
+# Events of encounters, for whoever builds on them, and the group with which the finder reads the pings.
+KAFKA_ENCOUNTERS_TOPIC = env.str("KAFKA_ENCOUNTERS_TOPIC", default="encounters")
+KAFKA_FINDER_GROUP = env.str("KAFKA_FINDER_GROUP", default="encounter-finders")
+# How long the finder waits for pings that come out of order. Later ones cost more: what they change is found
+# again in the database.
+ENCOUNTERS_LATENESS_S = env.float("ENCOUNTERS_LATENESS_S", default=5.0)
+if not 0 <= ENCOUNTERS_LATENESS_S <= 600:
+    raise ImproperlyConfigured("ENCOUNTERS_LATENESS_S must be from 0 to 600.")
 # Credentials for the brokers, with SCRAM-SHA-512; empty: no authentication.
 KAFKA_USER = env.str("KAFKA_USER", default="")
 KAFKA_PASSWORD = env.str("KAFKA_PASSWORD", default="")
 if bool(KAFKA_USER) != bool(KAFKA_PASSWORD):
     raise ImproperlyConfigured("Set both KAFKA_USER and KAFKA_PASSWORD, or neither.")
+# Users and passwords that `make_topic --encounters` creates at the brokers.
+KAFKA_USERS = env.dict("KAFKA_USERS", default={})
 # Timeout for the acknowledgement of a ping by the brokers; after it the ping is not accepted.
 KAFKA_TIMEOUT_S = env.float("KAFKA_TIMEOUT_S", default=10.0)
 if not 0.1 <= KAFKA_TIMEOUT_S <= 300:
     raise ImproperlyConfigured("KAFKA_TIMEOUT_S must be from 0.1 to 300.")
-# The writer reports its liveness and progress here. Each writer on a machine needs its own file.
-WRITER_STATE_FILE = Path(env.str("WRITER_STATE_FILE", default=f"{gettempdir()}/connect-location-writer"))
+# A worker reports its liveness and progress here. Each one on a machine needs its own file.
+WORKER_STATE_FILE = Path(env.str("WORKER_STATE_FILE", default=f"{gettempdir()}/connect-worker"))
+
+# --- webhooks (webhooks/) --------------------------------------------------------------------------
+
+KAFKA_WEBHOOKS_GROUP = env.str("KAFKA_WEBHOOKS_GROUP", default="webhooks")
+# Whether a webhook may lead to a private, loopback or other address that is not public.
+WEBHOOKS_ALLOW_PRIVATE = env.bool("WEBHOOKS_ALLOW_PRIVATE", default=False)
 
 # --- retention of locations (privacy/retention.py) -----------------------------------------------
 
@@ -233,6 +250,7 @@ INSTALLED_APPS = [
     "privacy",
     "venue",
     "encounters",
+    "webhooks",
     "simulation",
     "webapp",
 ]

@@ -6,14 +6,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from django.conf import settings
 
 from connect.errors import NeighbourUnavailable
 from consumers import topic
 
 OLDEST_TIMEOUT_S = 2.0
-_NEW_LEADER = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,8 @@ class Observer:
             try:
                 return self._offsets()
             except KafkaException as error:
-                # librdkafka asks for the new leader, but does not repeat the request.
-                if error.args[0].code() not in _NEW_LEADER or time.monotonic() > until:
+                # librdkafka looks for a new leader or coordinator, but does not repeat the request.
+                if topic.is_fatal(error.args[0]) or time.monotonic() > until:
                     raise topic.unavailable(error) from error
                 self._consumer.poll(0.1)  # it is assigned nothing: this only waits
 
@@ -94,7 +93,7 @@ class Observer:
         offsets = {}
         for each in committed:
             if each.error is not None:
-                raise topic.unavailable(each.error)
+                raise KafkaException(each.error)
             ends = self._consumer.get_watermark_offsets(each, timeout=self._left_s(), cached=False)
             if ends is None:
                 raise NeighbourUnavailable(f"{topic.brokers()}: no answer in time.")

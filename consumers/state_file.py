@@ -1,4 +1,4 @@
-"""The writer's state file: a small JSON file that the writer updates, for probes and `make status`."""
+"""The state file of a consumer: a small JSON file that it updates, for probes and `make status`."""
 
 import json
 import logging
@@ -17,9 +17,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class WriterState:
-    """`doing` is `waiting` (for the database or the broker), `writing` or `stopped`.
+    """`doing` is `waiting` (for the database or the broker), `writing` or `stopped`, for the writer of pings.
 
-    The counts start with the writer; `unwritten` and `oldest_s` cover the partitions of this writer only.
+    Its counts start with the process; `unwritten` and `oldest_s` cover its partitions only. Other consumers
+    have no counts.
     """
 
     pid: int
@@ -38,6 +39,10 @@ class WriterState:
     @property
     def is_alive(self) -> bool:
         return self.age_s < STUCK_S
+
+
+class NotAlive(Exception):
+    """A process has no state file, or does not update it."""
 
 
 class StateFile:
@@ -67,3 +72,13 @@ def read(path: Path) -> WriterState | None:
         return WriterState(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None
+
+
+def check(path: Path, name: str) -> str:
+    """What the process does, and the age of its file. Raises NotAlive, whose text has the `name`."""
+    state = read(path)
+    if state is None:
+        raise NotAlive(f"There is no state file of a {name}: {path}")
+    if not state.is_alive:
+        raise NotAlive(f"The {name} is stuck: its state file is {state.age_s:.0f} s old.")
+    return f"{state.doing}, updated {state.age_s:.1f} s ago"

@@ -1,15 +1,16 @@
-"""The topic of pings: its message format, its brokers and its creation.
+"""The topic of pings: its message format and its brokers; the creation of this topic and that of encounters.
 
 Key: the person's id in decimal, so that one person's pings stay in order. Value: the protobuf Location.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -18,6 +19,10 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourcePatternType,
     ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialAlteration,
+    UserScramCredentialUpsertion,
 )
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -35,15 +40,14 @@ RETENTION_MS = 24 * 60 * 60 * 1000
 # to the compressed batch, producers already to the uncompressed one.
 MAX_VALUE = 1024
 MAX_BATCH_BYTES = 256 * 1024
+CLOSE_TIMEOUT_S = 10.0
 
-# Permissions of each user. The super user creates the topic and these rules. `observer` reads messages for
-# the age of the oldest unwritten ping.
-_TOPIC_RULES = {
-    "producer": (AclOperation.WRITE, AclOperation.DESCRIBE),
-    "writer": (AclOperation.READ, AclOperation.DESCRIBE),
-    "observer": (AclOperation.READ, AclOperation.DESCRIBE),
-}
-_GROUP_RULES = {"writer": (AclOperation.READ,), "observer": (AclOperation.DESCRIBE,)}
+logger = logging.getLogger(__name__)
+
+# Only closed segments are compacted or deleted, and one with few encounters would stay open for days.
+ENCOUNTERS_SEGMENT_MS = 60 * 60 * 1000
+LIVE_GROUP = "live"
+SCRAM_ITERATIONS = 4096  # the default of Kafka
 
 
 class Decoded(NamedTuple):
@@ -211,6 +215,19 @@ def admin(**more: Any) -> AdminClient:
     return AdminClient(client_config() | more)
 
 
+def close(consumer: Consumer) -> None:
+    """Leaves the group, so that other members take over without the session timeout. Idempotent.
+
+    librdkafka waits without a limit for a commit that unavailable brokers do not answer. So a thread closes
+    the consumer; after CLOSE_TIMEOUT_S it is abandoned and ends with the process.
+    """
+    closing = threading.Thread(target=consumer.close, name="close", daemon=True)
+    closing.start()
+    closing.join(CLOSE_TIMEOUT_S)
+    if closing.is_alive():
+        logger.warning("The brokers do not answer. They remove this consumer after its session timeout.")
+
+
 def unavailable(error: KafkaError | KafkaException) -> NeighbourUnavailable:
     """Translates a Kafka error; a permanent one becomes BrokerRefused."""
     cause = error.args[0] if isinstance(error, KafkaException) else error
@@ -220,19 +237,51 @@ def unavailable(error: KafkaError | KafkaException) -> NeighbourUnavailable:
 
 # --- creation ------------------------------------------------------------------------------------
 
+_READ = (AclOperation.READ, AclOperation.DESCRIBE)
+_WRITE = (AclOperation.WRITE, AclOperation.DESCRIBE)
+# What a user may do with a topic or a group. The super user creates the topics and these rules.
+Rule = tuple[str, ResourceType, str, tuple[AclOperation, ...]]
+
+
+def _pings_rules() -> list[Rule]:
+    """`observer` reads messages for the age of the oldest unwritten ping."""
+    pings, group = settings.KAFKA_TOPIC, settings.KAFKA_GROUP
+    return [
+        ("producer", ResourceType.TOPIC, pings, _WRITE),
+        ("writer", ResourceType.TOPIC, pings, _READ),
+        ("writer", ResourceType.GROUP, group, (AclOperation.READ,)),
+        ("observer", ResourceType.TOPIC, pings, _READ),
+        ("observer", ResourceType.GROUP, group, (AclOperation.DESCRIBE,)),
+    ]
+
+
+def _encounters_rules() -> list[Rule]:
+    """`finder` also sees how far the writers are. `live` commits nothing, but clients look for a group."""
+    encounters = settings.KAFKA_ENCOUNTERS_TOPIC
+    return [
+        ("finder", ResourceType.TOPIC, settings.KAFKA_TOPIC, _READ),
+        ("finder", ResourceType.GROUP, settings.KAFKA_FINDER_GROUP, (AclOperation.READ,)),
+        ("finder", ResourceType.GROUP, settings.KAFKA_GROUP, (AclOperation.DESCRIBE,)),
+        ("finder", ResourceType.TOPIC, encounters, _WRITE),
+        ("live", ResourceType.TOPIC, encounters, _READ),
+        ("live", ResourceType.GROUP, LIVE_GROUP, (AclOperation.DESCRIBE,)),
+        ("webhooks", ResourceType.TOPIC, encounters, _READ),
+        ("webhooks", ResourceType.GROUP, settings.KAFKA_WEBHOOKS_GROUP, (AclOperation.READ,)),
+    ]
+
 
 def ensure(partitions: int) -> int:
-    """Creates the topic unless it exists; returns its number of partitions. Idempotent.
+    """Creates the topic of pings unless it exists; returns its number of partitions. Idempotent.
 
     Raises TooFewPartitions and NeighbourUnavailable. The replication factor and min.insync.replicas are the
     cluster's defaults. If this process authenticates, it also creates the access rules.
     """
     client = admin()
-    existing = _create(client, partitions)
+    name = settings.KAFKA_TOPIC
+    existing = _create(client, name, partitions, {"cleanup.policy": "delete"})
     if settings.KAFKA_USER:
-        _grant(client)
+        _grant(client, _pings_rules())
     if existing < partitions:
-        name = settings.KAFKA_TOPIC
         raise TooFewPartitions(
             f"The topic {name} has {existing} partitions and not {partitions}. Adding partitions would move "
             f"people's pings to other partitions: add them by hand, or ask for {existing}."
@@ -240,14 +289,23 @@ def ensure(partitions: int) -> int:
     return existing
 
 
-def _create(client: AdminClient, partitions: int) -> int:
-    config = {
-        "retention.ms": str(RETENTION_MS),
-        "cleanup.policy": "delete",
-        "max.message.bytes": str(MAX_BATCH_BYTES),
-    }
-    name = settings.KAFKA_TOPIC
-    wanted = NewTopic(name, partitions, config=config)
+def ensure_encounters(partitions: int) -> int:
+    """The same for the topic of encounters. If this process authenticates, it also creates KAFKA_USERS.
+
+    Compaction keeps the newest event of each pair of people, and retention deletes it after a day.
+    """
+    client = admin()
+    config = {"cleanup.policy": "compact,delete", "segment.ms": str(ENCOUNTERS_SEGMENT_MS)}
+    existing = _create(client, settings.KAFKA_ENCOUNTERS_TOPIC, partitions, config)
+    if settings.KAFKA_USER:
+        _create_users(client)
+        _grant(client, _encounters_rules())
+    return existing
+
+
+def _create(client: AdminClient, name: str, partitions: int, config: dict[str, str]) -> int:
+    common = {"retention.ms": str(RETENTION_MS), "max.message.bytes": str(MAX_BATCH_BYTES)}
+    wanted = NewTopic(name, partitions, config=common | config)
     try:
         client.create_topics([wanted], request_timeout=settings.KAFKA_TIMEOUT_S)[name].result()
     except KafkaException as error:
@@ -255,31 +313,47 @@ def _create(client: AdminClient, partitions: int) -> int:
             raise unavailable(error) from error
     else:
         return partitions
-    return len(partitions_of(client))
+    return len(partitions_of(client, name))
 
 
-def _grant(client: AdminClient) -> None:
-    rules = [
+def _create_users(client: AdminClient) -> None:
+    """A user that exists gets the password again."""
+    how = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, SCRAM_ITERATIONS)
+    wanted: list[UserScramCredentialAlteration] = [
+        UserScramCredentialUpsertion(name, how, password.encode())
+        for name, password in settings.KAFKA_USERS.items()
+    ]
+    if not wanted:
+        return
+    try:
+        changing = client.alter_user_scram_credentials(wanted, request_timeout=settings.KAFKA_TIMEOUT_S)
+        for changed in changing.values():
+            changed.result()
+    except KafkaException as error:
+        raise unavailable(error) from error
+
+
+def _grant(client: AdminClient, rules: Sequence[Rule]) -> None:
+    wanted = [
         AclBinding(
             kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW
         )
-        for kind, name, granted in (
-            (ResourceType.TOPIC, settings.KAFKA_TOPIC, _TOPIC_RULES),
-            (ResourceType.GROUP, settings.KAFKA_GROUP, _GROUP_RULES),
-        )
-        for user, operations in granted.items()
+        for user, kind, name, operations in rules
         for operation in operations
     ]
     try:
-        for created in client.create_acls(rules, request_timeout=settings.KAFKA_TIMEOUT_S).values():
+        for created in client.create_acls(wanted, request_timeout=settings.KAFKA_TIMEOUT_S).values():
             created.result()
     except KafkaException as error:
         raise unavailable(error) from error
 
 
-def partitions_of(client: Any, *, timeout_s: float | None = None) -> list[int]:
-    """The topic's partition numbers, asked by any Kafka client. Raises NeighbourUnavailable."""
-    name = settings.KAFKA_TOPIC
+def partitions_of(client: Any, name: str = "", *, timeout_s: float | None = None) -> list[int]:
+    """The partition numbers of a topic, by default of pings. Any Kafka client can ask it.
+
+    Raises NeighbourUnavailable.
+    """
+    name = name or settings.KAFKA_TOPIC
     timeout_s = settings.KAFKA_TIMEOUT_S if timeout_s is None else timeout_s
     try:
         found = client.list_topics(name, timeout=timeout_s).topics[name]

@@ -15,10 +15,9 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from django.conf import settings
-from django.db import Error, connection
 
 from connect.errors import NeighbourUnavailable
-from consumers import topic
+from consumers import dependencies, topic
 from consumers.batch_store import Tally, parse
 from consumers.lag import Lag, Observer, Statistics
 from consumers.models import RejectedPing
@@ -29,9 +28,6 @@ BATCH_SIZE = 20_000  # messages; at most two batches are in flight
 WORKERS = 2  # as many as a small machine has cores
 BATCH_AGE_S = 0.25  # how long a batch waits for more messages
 REPORT_S = 15.0
-FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 5.0
-CLOSE_TIMEOUT_S = 10.0
 
 CONFIG = {
     "enable.auto.commit": False,  # the writer commits what is in the database
@@ -152,17 +148,9 @@ class Writer:
         return self._statistics is None or self._statistics.is_connected
 
     def close(self) -> None:
-        """Leaves the group, so that other writers take over without the session timeout. Idempotent.
-
-        librdkafka waits without a limit for a commit that unavailable brokers do not answer. So a thread
-        closes the consumer; after CLOSE_TIMEOUT_S it is abandoned and ends with the process.
-        """
+        """Leaves the group, so that other writers take over without the session timeout. Idempotent."""
         wait(storing for batch in self._in_flight for storing in batch.storing)
-        closing = threading.Thread(target=self._consumer.close, name="close", daemon=True)
-        closing.start()
-        closing.join(CLOSE_TIMEOUT_S)
-        if closing.is_alive():
-            logger.warning("The brokers do not answer. They remove this writer after its session timeout.")
+        topic.close(self._consumer)
         self._workers.close()
         while self._in_flight:
             for each in self._in_flight.popleft().storing:
@@ -294,41 +282,9 @@ class Writer:
 # --- running it ----------------------------------------------------------------------------------
 
 
-def wait_for_dependencies(stop_requested: threading.Event, state: StateFile) -> bool:
-    """Waits for the database's tables and the broker's topic; False if a stop is requested meanwhile.
-
-    This keeps a restarted writer from failing in a loop. Raises BrokerRefused for wrong credentials. Missing
-    rights do not end it, because the job that creates the topic may grant them later.
-    """
-    pause_s = FIRST_PAUSE_S
-    while not stop_requested.is_set():
-        state.update("waiting")
-        missing = missing_dependency()
-        if missing is None:
-            return True
-        logger.warning("Waiting %.1f s: %s", pause_s, missing)
-        stop_requested.wait(pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-    return False
-
-
 def missing_dependency() -> str | None:
-    """`database: …` or `broker: …` with the error; None if both are available. Raises BrokerRefused."""
-    errors: list[KafkaError] = []
-    try:
-        RejectedPing.objects.exists()
-        client = topic.admin(error_cb=errors.append)
-        topic.partitions_of(client)
-    except Error as error:
-        return f"database: {error}".strip()
-    except NeighbourUnavailable as error:
-        client.poll(0)  # only the callback knows why a request timed out
-        if refusal := next(filter(topic.is_fatal, errors), None):
-            raise topic.unavailable(refusal) from error
-        return f"broker: {error}"
-    finally:
-        connection.close()  # the workers have their own connections
-    return None
+    """The missing dependency of a writer with the error; None if all are available. Raises BrokerRefused."""
+    return dependencies.missing(RejectedPing, settings.KAFKA_TOPIC)
 
 
 class WriterLoop:

@@ -1,8 +1,8 @@
 """Finds the encounters of a range of time and stores them; compares stored encounters with the question."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,9 +12,12 @@ from connect import neighbours
 from connect.wire_format import from_microseconds, to_microseconds
 from encounters import storage
 from encounters.engine import Engine, Parameters, Rows
+from encounters.scope import EVERYTHING, Scope
 
 MICROSECOND = timedelta(microseconds=1)
 SLICE_US = 5 * 60 * 1_000_000  # pings read at a time
+MANY_PEOPLE = 100  # to repair: beyond, everybody's pings are read, which takes less than asking who was near
+HORIZON_US = 15 * 60 * 1_000_000
 STEP_US = 60 * 60 * 1_000_000  # encounters stored in one transaction, by their start
 
 
@@ -27,8 +30,17 @@ class Progress:
     found: int
 
 
-def find(*, start: datetime, end: datetime) -> Iterator[Progress]:
-    """Replaces the stored encounters that start in [start, end), hour by hour. Idempotent.
+def find(
+    *,
+    start: datetime,
+    end: datetime,
+    scope: Scope = EVERYTHING,
+    read_people: Collection[int] | None = None,
+    tell: storage.Tell | None = None,
+) -> Iterator[Progress]:
+    """Replaces the stored encounters of `scope` that start in [start, end), hour by hour. Idempotent.
+
+    `read_people` are all people whose pings can be in these encounters; None is everybody.
 
     The result is that of the question over all time. The pings are read from `start` - within - max_gap on.
     An encounter that began earlier and goes on has a pair in the last max_gap of this time. So it is not
@@ -41,9 +53,9 @@ def find(*, start: datetime, end: datetime) -> Iterator[Progress]:
     """
     first, last = to_microseconds(start), to_microseconds(end)
     parameters = Parameters()
-    finder = _Finder(first, last, parameters)
+    finder = _Finder(first, last, parameters, scope, read_people)
     begin, found = first, 0
-    finder.read(first - parameters.within_us - parameters.max_gap_us, first)
+    finder.read(first - parameters.margin_us, first)
     while begin < last:
         until = min(begin + STEP_US, last)
         upcoming = neighbours.ping_columns().first_time(start=begin)
@@ -53,24 +65,103 @@ def find(*, start: datetime, end: datetime) -> Iterator[Progress]:
         if until == last:
             finder.read(last, last + parameters.within_us)
             finder.follow()
-        found += finder.store(begin, until)
+        found += finder.store(begin, until, tell)
         yield Progress(from_microseconds(until), finder.pings, found)
         begin = until
+
+
+def repair(
+    people: Collection[int],
+    *,
+    first: int,
+    last: int,
+    scope: Scope = EVERYTHING,
+    tell: storage.Tell | None = None,
+) -> Iterator[None]:
+    """Finds again the encounters of `scope` that pings of these people in [first, last] can change.
+
+    Those are all that may have a pair at most max_gap before or after. But encounters that go on and began
+    more than HORIZON_US before stay as they are: they are found again when they end (repair_pairs). Yields
+    after each hour.
+    """
+    margin = Parameters().margin_us
+    scope = replace(scope, people=sorted(people))
+    stored = storage.reaching(first - margin, last + margin, scope)
+    stored = stored[~stored["ongoing"] | (stored["start"] >= first - HORIZON_US)]
+    begin, end = min([first - margin, *stored["start"].tolist()]), last + margin + 1
+    near = None
+    if len(people) <= MANY_PEOPLE:
+        parameters = Parameters()
+        found = neighbours.ping_columns().near(
+            sorted(people),
+            start=begin - margin,
+            end=end + margin,
+            distance_m=parameters.distance_m,
+            within_s=parameters.within_s,
+        )
+        near = sorted({*people, *found})
+    yield from _find_all(begin, end, scope, near, tell)
+
+
+def repair_pairs(
+    encounters: Rows, *, scope: Scope = EVERYTHING, tell: storage.Tell | None = None
+) -> Iterator[None]:
+    """Finds again the encounters (ENCOUNTER) that miss pings, from their true start to their end.
+
+    It reads the pings of these people only, and finds all encounters among them. Yields after each hour.
+    """
+    margin = Parameters().margin_us
+    people = np.unique([encounters["person_a_id"], encounters["person_b_id"]]).tolist()
+    scope = replace(scope, people=people, both=True)
+    first, last = int(encounters["start"].min()) - margin, int(encounters["last_pair"].max()) + margin
+    stored = storage.reaching(first, last, scope)
+    begin = _start_before(min([first, *stored["start"].tolist()]), people, scope)
+    yield from _find_all(begin, last + 1, scope, people, tell)
+
+
+def _start_before(moment: int, people: Collection[int], scope: Scope) -> int:
+    """The start of the first encounter of `scope` that goes on at a moment; the moment if none does."""
+    reach = STEP_US
+    while True:
+        finder = _Finder(moment - reach, moment, Parameters(), scope, people)
+        finder.read(moment - reach, moment)
+        start = min([moment, *finder.starts_going_on])
+        if start > moment - reach + Parameters().margin_us or start == moment:
+            return start
+        reach *= 4
+
+
+def _find_all(
+    start: int, end: int, scope: Scope, read_people: Collection[int] | None, tell: storage.Tell | None
+) -> Iterator[None]:
+    between = {"start": from_microseconds(start), "end": from_microseconds(end)}
+    for _ in find(**between, scope=scope, read_people=read_people, tell=tell):
+        yield
 
 
 class _Finder:
     """The engine with what it has found and is not stored yet."""
 
-    def __init__(self, first: int, last: int, parameters: Parameters) -> None:
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        parameters: Parameters,
+        scope: Scope,
+        read_people: Collection[int] | None,
+    ) -> None:
         self.pings = 0
         self._first, self._last = first, last
-        self._engine = Engine(parameters)
+        self._scope = scope
+        self._read_people = read_people
+        self._engine = Engine(parameters, scope)
         self._ended: list[Rows] = []
         self._kept = np.empty(0, storage.KEY)  # of encounters that go on, whose stored rows have stayed
 
-    def read(self, start: int, end: int, people: list[int] | None = None) -> None:
+    def read(self, start: int, end: int, people: Collection[int] | None = None) -> None:
         """Feeds the pings in [start, end)."""
         begin, columns = start, neighbours.ping_columns()
+        people = self._read_people if people is None else people
         while begin < end:
             until = min(begin + SLICE_US, end)
             pings = columns.read(start=begin, end=until, person_ids=people)
@@ -80,6 +171,11 @@ class _Finder:
             self.pings += len(pings)
             self._ended.append(self._in_range(self._engine.feed(pings, until=until)))
             begin = until
+
+    @property
+    def starts_going_on(self) -> list[int]:
+        starts: list[int] = self._engine.open_encounters["start"].tolist()
+        return starts
 
     def follow(self) -> None:
         """Reads on until every encounter of the range has ended."""
@@ -92,7 +188,7 @@ class _Finder:
                 return
             self.read(begin, begin + SLICE_US, people)
 
-    def store(self, start: int, end: int) -> int:
+    def store(self, start: int, end: int, tell: storage.Tell | None) -> int:
         """Stores the encounters that start in [start, end), and those that went on at `start` and ended.
 
         Returns their number.
@@ -100,7 +196,9 @@ class _Finder:
         ended = np.concatenate(self._ended)
         kept = storage.keys(self._in_range(self._engine.open_encounters))
         dropped = np.setdiff1d(self._kept, kept)
-        storage.replace(start=start, end=end, ended=ended, kept=kept, dropped=dropped)
+        storage.replace(
+            start=start, end=end, ended=ended, kept=kept, dropped=dropped, scope=self._scope, tell=tell
+        )
         self._ended, self._kept = [], kept
         return len(ended)
 
@@ -148,7 +246,7 @@ def differences(person_id: int, *, start: datetime, end: datetime) -> list[Diffe
 def _asked(person_id: int, start: datetime, end: datetime) -> Iterator[tuple[Any, ...]]:
     """The same from the question. It is asked again for longer while an encounter may go on."""
     parameters = Parameters()
-    margin = (parameters.within_us + parameters.max_gap_us) * MICROSECOND
+    margin = parameters.margin_us * MICROSECOND
     reach = margin
     while True:
         found = [

@@ -8,6 +8,7 @@ sort groups them, and the groups are merged with the encounters that go on. Time
 since 1970; coordinates are WGS84 degrees.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from encounters.geodesy import geocentric, geodesic_m
+from encounters.scope import EVERYTHING, Scope
 from locations.distance_sql import chords
 from locations.limits import DISTANCE_M, MAX_GAP_S, WITHIN_S
 
@@ -46,6 +48,7 @@ _OPEN = np.dtype(
         ("person_b_id", "i8"),
         ("last_pair", "i8"),
         ("square", "f8"),  # of the shortest chord, m²
+        ("incomplete", "?"),  # some of its pings were not fed: begun before the first, or late
         ("nearest", "i8"),  # the shortest chord in tenths of a micrometre: the two count as equal within it
         *_SEEN_BY_EACH,
     ]
@@ -92,6 +95,11 @@ class Parameters:
     def max_gap_us(self) -> int:
         return round(self.max_gap_s * 1_000_000)
 
+    @property
+    def margin_us(self) -> int:
+        """A ping changes only encounters with a pair less than this before or after it."""
+        return self.within_us + self.max_gap_us
+
 
 @dataclass(slots=True)
 class _Chunk:
@@ -118,20 +126,29 @@ class _Groups:
 
 
 class Engine:
-    """Takes pings slice by slice and returns the encounters that have ended.
+    """Takes pings slice by slice and returns the encounters in `scope` that have ended.
 
     In memory are the pings of the last `within_s`, and the encounters that may go on: those whose last pair
     is at most `max_gap_s` old.
     """
 
-    def __init__(self, parameters: Parameters | None = None) -> None:
+    def __init__(self, parameters: Parameters | None = None, scope: Scope = EVERYTHING) -> None:
         self.parameters = parameters or Parameters()
+        self._scope = scope
         self.watermark: int | None = None  # every ping before this time has come
+        self.incomplete_people = np.empty(0, np.int64)  # encounters with them miss pings
         self._limits = chords(self.parameters.distance_m)
         self._chunk_size = FIRST_CHUNK
         self._forget()
 
+    def copy(self) -> "Engine":
+        """An engine that goes on from here and leaves this one as it is."""
+        other = copy.copy(self)
+        vars(other).update(_open=self._open.copy(), _counted=dict(self._counted))  # those changed in place
+        return other
+
     def _forget(self) -> None:
+        self._incomplete = np.empty(0, ENCOUNTER)
         self._pings = np.empty(0, PING)
         self._places = np.empty((0, 3))
         self._open = np.empty(0, _OPEN)
@@ -167,10 +184,36 @@ class Engine:
         self._forget()
         return ended
 
+    def mark_incomplete(self, *, before: int | None = None) -> None:
+        """Marks open encounters with `incomplete_people`, and those that start before a time.
+
+        When they end, `feed` leaves them out and `take_incomplete` has them.
+        """
+        self._open["incomplete"] |= self._misses_pings(self._open)
+        if before is not None:
+            self._open["incomplete"] |= _results(self._open)["start"] < before
+
+    def _misses_pings(self, rows: Rows) -> NDArray[np.bool_]:
+        a, b = (np.isin(rows[f"person_{side}_id"], self.incomplete_people) for side in "ab")
+        return a | b
+
+    def take_incomplete(self) -> Rows:
+        """The encounters (ENCOUNTER) with missing pings that have ended since the last call."""
+        found, self._incomplete = self._incomplete, np.empty(0, ENCOUNTER)
+        return found
+
+    @property
+    def incomplete_encounters(self) -> Rows:
+        """The open encounters (ENCOUNTER) with missing pings."""
+        return _results(self._open[self._open["incomplete"]])
+
     @property
     def open_encounters(self) -> Rows:
-        """The encounters (ENCOUNTER) that may go on, as they are so far, ordered as those of `feed`."""
-        found = _ordered(_results(self._open))
+        """The encounters (ENCOUNTER) that may go on, as they are so far, ordered as those of `feed`.
+
+        Those with missing pings are left out.
+        """
+        found = _ordered(_results(self._open[~self._open["incomplete"]]))
         found["ongoing"] = True
         return found
 
@@ -185,7 +228,7 @@ class Engine:
         older, newer = self._candidates(chunk)
         per_ping = max(len(older) / len(fresh), 1)
         self._chunk_size = int(min(MAX_CANDIDATES / per_ping, 4 * len(fresh), MAX_CHUNK)) or 1
-        groups = self._grouped(chunk, *self._near(chunk, older, newer))
+        groups = self._grouped(chunk, *self._in_scope(people, chunk, *self._near(chunk, older, newer)))
         self._merge(groups, people, chunk, self._first_kept(pings, until))
         self._pings, self._places = chunk.pings, chunk.places
         return self._close(until)
@@ -224,6 +267,16 @@ class Engine:
             near[doubtful] = distance <= self.parameters.distance_m
         return older[near], newer[near], square[near]
 
+    def _in_scope(
+        self, people: Numbers, chunk: _Chunk, older: Numbers, newer: Numbers, square: Numbers
+    ) -> tuple[Numbers, Numbers, Numbers]:
+        if self._scope is EVERYTHING:
+            return older, newer, square
+        owned, has = self._scope.owns(people), self._scope.has(people)
+        one, other = chunk.code[older], chunk.code[newer]
+        keep = owned[np.minimum(one, other)] & self._scope.has_pair(has[one], has[other])
+        return older[keep], newer[keep], square[keep]
+
     def _grouped(self, chunk: _Chunk, older: Numbers, newer: Numbers, square: Numbers) -> _Groups:
         """Sorts pairs by the two people and by time, and cuts them where the step is more than max_gap."""
         size, code = len(chunk.pings), chunk.code
@@ -240,6 +293,7 @@ class Engine:
         cut[1:] = (key[1:] != key[:-1]) | (time[1:] - time[:-1] > self.parameters.max_gap_us)
         first = np.flatnonzero(cut)
         rows = np.empty(len(first), _OPEN)
+        rows["incomplete"] = False
         rows["last_pair"] = time[np.append(first[1:], len(key)) - 1] if len(first) else 0
         group = np.cumsum(cut) - 1
         met = {}
@@ -284,6 +338,8 @@ class Engine:
                 before = open_row * size + old_ping
             new = np.flatnonzero(ping >= kept)
             counted[side] = _unique(np.concatenate([before, row[group[new]] * size + ping[new]]))
+        if len(self.incomplete_people):
+            groups.rows["incomplete"] = self._misses_pings(groups.rows)
         _extend(self._open, row[goes_on], groups.rows[goes_on])
         self._open = np.concatenate([self._open, groups.rows[~goes_on]])
         self._counted = counted
@@ -329,7 +385,9 @@ class Engine:
                 self._counted[side] = new_row[row[keep]] * left + ping[keep] - first
         self._pings, self._places = self._pings[first:].copy(), self._places[first:].copy()
         ended, self._open = self._open[~goes_on], self._open[goes_on]
-        return _results(ended)
+        missing = ended["incomplete"]
+        self._incomplete = np.concatenate([self._incomplete, _results(ended[missing])])
+        return _results(ended[~missing])
 
 
 def find(pings: Rows, parameters: Parameters | None = None) -> Rows:
@@ -370,6 +428,7 @@ def _extend(encounters: Rows, at: Numbers, groups: Rows) -> None:
     old = encounters[at]
     new = old.copy()
     new["last_pair"] = groups["last_pair"]
+    new["incomplete"] |= groups["incomplete"]
     new["square"] = np.minimum(old["square"], groups["square"])
     new["nearest"] = np.minimum(old["nearest"], groups["nearest"])
     for side in "ab":

@@ -1,7 +1,8 @@
 """Reads and writes stored encounters. Times are microseconds since 1970."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,81 +15,160 @@ from connect.partitions import is_missing, months_of
 from connect.wire_format import from_microseconds
 from encounters.engine import ENCOUNTER, Rows
 from encounters.partitions import PARTITIONS
+from encounters.scope import EVERYTHING, Scope
 from locations import person_rows
 
 _LOCK = 0x656E636F756E74  # advisory lock: one process replaces encounters at a time
 
 _COLUMNS = ", ".join(f'"{name}"' for name in binary_copy.names(ENCOUNTER))
 _COPY = f"COPY encounters_encounter ({_COLUMNS}) FROM STDIN (FORMAT binary)"
-_COPY_OUT = (
-    f"COPY (SELECT {_COLUMNS} FROM encounters_encounter WHERE start >= %s AND start < %s) "
-    "TO STDOUT (FORMAT binary)"
-)
+_COPY_OUT = f"COPY (SELECT {_COLUMNS} FROM encounters_encounter WHERE {{}}) TO STDOUT (FORMAT binary)"
 _TIMES = ("start", "end", "last_pair")
 _READ = 2**20  # bytes that the driver reads at a time
 
 # A key: start, person_a_id, person_b_id.
 KEY = np.dtype([("start", "i8"), ("person_a_id", "i8"), ("person_b_id", "i8")])
+_KEYS = (
+    "timestamptz 'epoch' + start_us * interval '1 microsecond', a, b "
+    "FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS key (start_us, a, b)"
+)
 # The last condition is for the pruning of partitions.
-_DELETE = """
-DELETE FROM encounters_encounter
- USING unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS key (start_us, a, b)
- WHERE start = timestamptz 'epoch' + key.start_us * interval '1 microsecond'
-   AND person_a_id = key.a AND person_b_id = key.b AND start >= %s AND start <= %s
+_DELETE = f"""
+DELETE FROM encounters_encounter USING (SELECT {_KEYS}) AS key (start_of_key, a, b)
+ WHERE start = start_of_key AND person_a_id = a AND person_b_id = b AND start >= %s AND start <= %s
 """
 
+# Called in the transaction, before its end, with the rows that it deletes and those that it inserts.
+Tell = Callable[[Rows, Rows], None]
 
-def replace(*, start: int, end: int, ended: Rows, kept: Rows, dropped: Rows) -> None:
-    """Replaces the encounters that start in [start, end), in one transaction; rows that are equal stay.
+
+def replace(
+    *,
+    start: int,
+    end: int,
+    ended: Rows,
+    kept: Rows | None = None,
+    dropped: Rows | None = None,
+    scope: Scope = EVERYTHING,
+    tell: Tell | None = None,
+) -> None:
+    """Replaces the encounters of `scope` that start in [start, end), in one transaction; equal rows stay.
 
     `ended` (ENCOUNTER) are the new ones; some may start earlier. Stored rows with a key (KEY) in `kept` stay,
     and those with a key in `dropped` go, wherever they start. Encounters of deleted people are not stored.
     """
-    months = months_of(np.unique(ended["start"].astype("M8[us]").astype("M8[M]")).tolist())
+    kept = np.empty(0, KEY) if kept is None else kept
+    dropped = np.empty(0, KEY) if dropped is None else dropped
+
+    def changed() -> _Change:
+        stored = _read("start >= %s AND start < %s", [from_microseconds(start), from_microseconds(end)])
+        stored = stored[scope.covers(stored["person_a_id"], stored["person_b_id"])]
+        earlier = _with_keys(np.concatenate([dropped, keys(ended[ended["start"] < start])]))
+        stored = np.concatenate([stored, earlier])
+        return _Change(stored[~is_among(keys(stored), kept)], ended)
+
+    _write(changed, ended, tell)
+
+
+def save(encounters: Rows, *, withdrawn: Rows, tell: Tell) -> None:
+    """Stores new versions of encounters (ENCOUNTER) and deletes those with a key in `withdrawn` (KEY)."""
+    _write(
+        lambda: _Change(_with_keys(np.concatenate([keys(encounters), withdrawn])), encounters),
+        encounters,
+        tell,
+    )
+
+
+@dataclass(slots=True)
+class _Change:
+    """Stored rows (ENCOUNTER), and the rows that replace them."""
+
+    stored: Rows
+    wanted: Rows
+
+
+def _write(changed: Callable[[], _Change], rows: Rows, tell: Tell | None) -> None:
+    months = months_of(np.unique(rows["start"].astype("M8[us]").astype("M8[M]")).tolist())
     PARTITIONS.ensure(months)
     try:
-        _replace(start, end, ended, kept, dropped)
+        _write_once(changed, tell)
     except IntegrityError as fault:
         if not is_missing(fault):
             raise
         PARTITIONS.ensure(months)  # retention dropped one meanwhile
-        _replace(start, end, ended, kept, dropped)
+        _write_once(changed, tell)
 
 
-def _replace(start: int, end: int, ended: Rows, kept: Rows, dropped: Rows) -> None:
+def _write_once(changed: Callable[[], _Change], tell: Tell | None) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        stored = _read(start, end)
-        gone = stored[~(_is_among(stored, ended) | _is_among(keys(stored), kept))]
-        gone_keys = np.concatenate([keys(gone), dropped])
-        new = ended[~_is_among(ended, stored)]
+        change = changed()
+        gone = change.stored[~is_among(change.stored, change.wanted)]
+        new = change.wanted[~is_among(change.wanted, change.stored)]
         # First all people concerned, as a deletion does: it locks the person, then deletes the encounters.
         people = np.unique([new["person_a_id"], new["person_b_id"]]).tolist()
         known = person_rows.lock_existing(
-            {*people, *gone_keys["person_a_id"].tolist(), *gone_keys["person_b_id"].tolist()}
+            {*people, *gone["person_a_id"].tolist(), *gone["person_b_id"].tolist()}
         )
         if not known.issuperset(people):
             ids = np.array(sorted(known), np.int64)
             new = new[np.isin(new["person_a_id"], ids) & np.isin(new["person_b_id"], ids)]
-        if len(gone_keys):
-            first, last = (from_microseconds(int(each(gone_keys["start"]))) for each in (np.min, np.max))
-            columns = [gone_keys[name].tolist() for name in binary_copy.names(KEY)]
-            cursor.execute(_DELETE, [*columns, first, last])
+        if len(gone):
+            cursor.execute(_DELETE, _key_values(keys(gone)))
         if len(new):
             with connection.wrap_database_errors:
                 cursor.copy_expert(_COPY, io.BytesIO(binary_copy.pack(new, times=_TIMES)), _READ)
+        if tell is not None and (len(gone) or len(new)):
+            tell(gone, new)
 
 
-def _read(start: int, end: int) -> Rows:
-    """The stored encounters (ENCOUNTER) that start in [start, end)."""
+def tell_forgotten(tell: Callable[[list[tuple[int, int]]], None]) -> None:
+    """Calls `tell` with the pairs (a, b) of deleted people that were stored, if any, and forgets them."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM encounters_forgotten RETURNING person_a_id, person_b_id")
+        if pairs := cursor.fetchall():
+            tell(pairs)
+
+
+def ongoing(scope: Scope) -> Rows:
+    """The stored encounters (ENCOUNTER) of `scope` that may go on."""
+    found = _read("ongoing", [])
+    return found[scope.covers(found["person_a_id"], found["person_b_id"])]
+
+
+def reaching(first: int, last: int, scope: Scope) -> Rows:
+    """The stored encounters of `scope` that start by `last` and may have a pair from `first` on."""
+    found = _read(
+        "start <= %s AND (ongoing OR last_pair >= %s) AND (person_a_id = ANY(%s) OR person_b_id = ANY(%s))",
+        [from_microseconds(last), from_microseconds(first), *[list(scope.people or ())] * 2],
+    )
+    return found[scope.covers(found["person_a_id"], found["person_b_id"])]
+
+
+def _with_keys(wanted: Rows) -> Rows:
+    """The stored encounters (ENCOUNTER) with these keys (KEY)."""
+    if not len(wanted):
+        return np.empty(0, ENCOUNTER)
+    return _read(
+        f"({', '.join(KEY.names or ())}) IN (SELECT {_KEYS}) AND start >= %s AND start <= %s",
+        _key_values(wanted),
+    )
+
+
+def _key_values(wanted: Rows) -> list[Any]:
+    first, last = (from_microseconds(int(each(wanted["start"]))) for each in (np.min, np.max))
+    return [*(wanted[name].tolist() for name in binary_copy.names(KEY)), first, last]
+
+
+def _read(condition: str, values: list[Any]) -> Rows:
+    """The stored encounters (ENCOUNTER) that meet an SQL condition."""
     found = io.BytesIO()
     with connection.cursor() as cursor, connection.wrap_database_errors:
-        between = [from_microseconds(start), from_microseconds(end)]
-        cursor.copy_expert(cursor.mogrify(_COPY_OUT, between), found)
+        cursor.copy_expert(cursor.mogrify(_COPY_OUT.format(condition), values), found, _READ)
     return binary_copy.unpack(found.getbuffer(), ENCOUNTER, times=_TIMES)
 
 
-def _is_among(rows: Rows, others: Rows) -> NDArray[np.bool_]:
+def is_among(rows: Rows, others: Rows) -> NDArray[np.bool_]:
     """Whether each row is equal to one of the others, which have the same fields."""
     if not len(rows) or not len(others):
         return np.zeros(len(rows), bool)

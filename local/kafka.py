@@ -1,6 +1,6 @@
 """A Kafka broker of one system or one test run: a single node that is its own controller, on loopback.
 
-Its storage always contains the users of the manifests. With ACCESS=tokens clients authenticate as one of them
+Its storage always contains the users of k8s/6-kafka. With ACCESS=tokens clients authenticate as one of them
 and need access rules; with ACCESS=open the listeners are plain text and every client may do everything.
 """
 
@@ -31,7 +31,9 @@ QUIET = "-Dlog4j2.level=WARN"
 
 SETTINGS = CHECKOUT / "k8s" / "6-kafka" / "server.properties"
 NAME = "kafka"  # of the StatefulSet
-USERS = ("admin", "producer", "writer", "observer")  # as in k8s/6-kafka; `admin` is the super user
+FIRST_USERS = ("admin", "producer", "writer", "observer")  # as in k8s/6-kafka; `admin` is the super user
+LATER_USERS = ("finder", "live", "webhooks")  # those that the job of k8s/7-live creates
+USERS = FIRST_USERS + LATER_USERS
 MECHANISM = "SCRAM-SHA-512"
 
 
@@ -113,7 +115,7 @@ class Broker:
 def completed(known: dict[str, Any], *, running: bool = False) -> dict[str, Any]:
     """With id, passwords and ports where they are missing, and other ports for those that are taken."""
     known.setdefault("cluster_id", secrets.token_urlsafe(16))
-    known.setdefault("passwords", {user: secrets.token_hex(24) for user in USERS})
+    known["passwords"] = {user: secrets.token_hex(24) for user in USERS} | known.get("passwords", {})
     for name in ("port", "controller_port"):
         if name not in known or not (running or is_free(known[name])):
             known[name] = free_port()
@@ -150,7 +152,8 @@ def make_data(broker: Broker) -> None:
 def format_storage(broker: Broker, lines: Mapping[str, str], folder: Path) -> None:
     write(folder / "properties", properties(lines))
     arguments = ["format", f"--cluster-id={broker.cluster_id}", "-c", str(folder / "properties")]
-    for name, password in broker.passwords.items():
+    passwords = {name: broker.passwords[name] for name in FIRST_USERS}
+    for name, password in passwords.items():
         arguments.append(f"--add-scram={MECHANISM}=[name={name},password={password}]")
     java, *rest = jars.command("kafka.tools.StorageTool", *arguments, options=(*SMALL_HEAP, QUIET))
     # A file, because every user of the machine can read the arguments of a process.

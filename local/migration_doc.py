@@ -1,8 +1,9 @@
-"""The generated blocks of docs/migration.md: a drawing of each stage, and the step to it as a difference."""
+"""The generated blocks of docs/migration.md: a drawing of each stage, the step to it, and what it needed."""
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from connect.neighbours import neighbour_settings, reads_lag
 from local import manifests
@@ -14,20 +15,23 @@ from local.manifests import Process, Stage
 TARGET = "docs/migration.md"
 # Values for the Secrets, which renderings only refer to.
 SECRETS = defaultdict(lambda: "-", DATABASE_URL="postgis:", **NO_PASSWORDS)
+SENDER = "finder"  # the broker's user who sends encounters
 LABELS = {"PERSONS_URL": "who", "LOCATIONS_URL": "where", "PINGS_URL": "pings"}
 
 
 def updated(instance: Instance, text: str) -> str:
     """The document with new blocks."""
-    before: Stage | None = None
-    for name in manifests.stage_names(instance):
-        stage = manifests.read_stage(instance, name, SECRETS)
-        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-        head, _, rest = text.partition(begin)
-        tail = rest.partition(end)[2]
-        text = f"{head}{begin}\n{picture(stage, before)}\n\n{step(stage, before)}\n\n{end}{tail}"
-        before = stage
-    return text
+    names = manifests.stage_names(instance)
+    stages = [manifests.read_stage(instance, name, SECRETS) for name in names]
+    for before, stage in zip([None, *stages], stages, strict=False):
+        text = replaced(text, stage.name, f"{picture(stage, before)}\n\n{step(stage, before)}")
+    return replaced(text, "steps", table(instance, stages))
+
+
+def replaced(text: str, block: str, content: str) -> str:
+    begin, end = f"<!-- {block}: begin -->\n", f"<!-- {block}: end -->"
+    head, _, rest = text.partition(begin)
+    return f"{head}{begin}\n{content}\n\n{end}{rest.partition(end)[2]}"
 
 
 # --- the picture ---------------------------------------------------------------------------------
@@ -46,6 +50,8 @@ def picture(stage: Stage, before: Stage | None) -> str:
         for to, label in calls(process):
             is_worker = process.ready_command is not None  # it reads from the broker
             lines.append(edge(to, process.name, label) if is_worker else edge(process.name, to, label))
+        if process.environ.get("KAFKA_USER") == SENDER:
+            lines.append(edge(process.name, BROKER, "encounters · kafka"))
         if process.environ.get("DATABASE_URL"):
             lines.append(edge(process.name, "postgis"))
     if before is not None:
@@ -112,3 +118,27 @@ def essence(stage: Stage) -> list[str]:
         wiring |= {setting: process.environ[setting] for setting in LABELS if setting in process.environ}
     lines += [f"{setting}={wiring.get(setting, 'local:')}" for setting in LABELS]
     return lines + stage.route_lines()
+
+
+# --- what each step needed -----------------------------------------------------------------------
+
+
+def table(instance: Instance, stages: Sequence[Stage]) -> str:
+    """For each step the lines of its directory, and its processes: new, changed, removed and as before."""
+    rows = [
+        "| step to | lines | new | changed | removed | as before |",
+        "| --- | ---: | --- | --- | --- | ---: |",
+    ]
+    for before, after in pairwise(stages):
+        old, new = nodes(before), nodes(after)
+        same = [name for name in new if old.get(name) == new[name]]
+        changed = [name for name in new if name in old and name not in same]
+        groups = [[*new.keys() - old.keys()], changed, [*old.keys() - new.keys()]]
+        cells = [", ".join(sorted(names)) or "-" for names in groups]
+        rows.append(f"| {after.name} | {lines(instance, after)} | {' | '.join(cells)} | {len(same)} |")
+    return "\n".join(rows)
+
+
+def lines(instance: Instance, stage: Stage) -> int:
+    files = (instance.checkout / "k8s" / stage.name).iterdir()
+    return sum(len(file.read_text().splitlines()) for file in files)

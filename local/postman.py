@@ -162,7 +162,8 @@ def provoke(call: Call, status: str, answer: dict[str, Any]) -> tuple[str, Call]
     elif status == "404" and "code" in body:
         what = "an unknown code"
     elif status == "404":
-        what, change["path"] = "an unknown id", {"person_id": "999", "location_id": "999-1"}
+        ids = {"person_id": "999", "webhook_id": "999", "location_id": "999-1"}
+        what, change["path"] = "an unknown id", ids
     elif status == "406":
         what, change["headers"] = "as an image", {"Accept": "image/png"}
     elif status == "413":

@@ -36,6 +36,7 @@ WHOLE_TIMEOUT_S = 60  # from the readiness of the last process until each has ev
 DRAIN_S = 120  # for long answers behind old workers
 # For gRPC: by then all connections are closed for new calls; the server itself waits for the running ones.
 DRAIN_CALLS_S = 10
+BROKER_USERS = ("KAFKA_USER", "KAFKA_PASSWORD", "KAFKA_USERS")
 AS_IN_THE_IMAGE = {"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}  # Dockerfile
 
 
@@ -102,7 +103,7 @@ def move(
     retire(instance, supervisor, wanted | {BROKER} | busy, speak_grpc)
     for name, task in unfinished.items():
         say(f"Completing the task of {name}.")
-        own_file = {"WRITER_STATE_FILE": str(state_file(instance, f"{name}-last"))}
+        own_file = {"WORKER_STATE_FILE": str(state_file(instance, f"{name}-last"))}
         finish(tuple(task["command"]), task["environ"] | own_file)
         task_file(instance, name).unlink()
     retire(instance, supervisor, wanted, speak_grpc)
@@ -133,13 +134,13 @@ def start(
 def own_settings(
     instance: Instance, process: Process, program: str, port: int, public_port: int = 0
 ) -> dict[str, str]:
-    """The variables that differ between generations: the port or the state file."""
+    """The variables that differ between generations: the port, or the state file of a worker."""
     if process.command[0] == "gunicorn":
         return {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}"}
     if process.command[-1] == "run_location_server":
         return {"GRPC_ADDRESS": f"127.0.0.1:{port}", "GRPC_PUBLIC_ADDRESS": f"127.0.0.1:{public_port}"}
-    if process.command[-1] == "consume_locations":
-        return {"WRITER_STATE_FILE": str(state_file(instance, program))}
+    if process.ready_command is not None:
+        return {"WORKER_STATE_FILE": str(state_file(instance, program))}
     raise Refused(f"{process.name}: {process.command[0]} has no known variable for its port.")
 
 
@@ -178,7 +179,7 @@ def wait_whole(instance: Instance) -> None:
 def is_ready(instance: Instance, generation: Generation, *, wholly: bool = True) -> bool:
     """Whether it has everything that it needs; if not `wholly`, the result of the probe in the manifests."""
     if generation.ready_command is not None:
-        state = {"WRITER_STATE_FILE": str(state_file(instance, generation.program))}
+        state = {"WORKER_STATE_FILE": str(state_file(instance, generation.program))}
         known = dict(line.split("=", 1) for line in (instance.state / "env").read_text().splitlines())
         environ = inherited() | known | state
         command = [str(VENV / "bin" / generation.ready_command[0]), *generation.ready_command[1:]]
@@ -230,7 +231,7 @@ def native_environ(instance: Instance, stage: Stage, process: Process) -> dict[s
         for key, value in process.environ.items()
     }
     if instance.access == "open" or not here.get("KAFKA_PASSWORD"):  # a given broker has other users
-        here = {key: value for key, value in here.items() if key not in ("KAFKA_USER", "KAFKA_PASSWORD")}
+        here = {key: value for key, value in here.items() if key not in BROKER_USERS}
     quota = str(instance.sockets() / "ping-quota.sqlite")
     return setting_overrides.for_process(instance, here) | {"ACCESS": instance.access, "QUOTA_FILE": quota}
 

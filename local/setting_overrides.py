@@ -15,8 +15,8 @@ SET_BY = {
     "local.runner": ("DATABASE_URL", "SECRET_KEY", "SERVICE_TOKEN", "SERVICE_TOKENS", "PROXY_SECRET"),
     "local.instance": ("ACCESS",),
     "local.seed": ("SIMULATE_LIVE",),
-    "local.rollout": ("GRPC_ADDRESS", "GRPC_PUBLIC_ADDRESS", "QUOTA_FILE", "WRITER_STATE_FILE"),
-    "the manifests": ("SERVED_APPS", "PERSONS_URL", "LOCATIONS_URL", "PINGS_URL"),
+    "local.rollout": ("GRPC_ADDRESS", "GRPC_PUBLIC_ADDRESS", "QUOTA_FILE", "WORKER_STATE_FILE"),
+    "the manifests": ("SERVED_APPS", "PERSONS_URL", "LOCATIONS_URL", "PINGS_URL", "KAFKA_USERS"),
 }
 NOT_PASSED_ON = {name for names in SET_BY.values() for name in names}
 RATES = {"RATE_PER_TOKEN": "500", "RATE_PER_ADDRESS": "100"}  # with ACCESS=tokens; as in connect.settings

@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 
 from connect import binary_copy
 from connect.wire_format import from_microseconds, to_microseconds
+from locations import distance_sql
+from locations.proximity_sql import CELL_M, CELLS_UP_TO_M, IN_RANGE, WITHIN
 
 PING = np.dtype([("person_id", "i8"), ("time", "i8"), ("latitude", "f8"), ("longitude", "f8")])
+
+PERSON_TIME = np.dtype([("person_id", "i8"), ("time", "i8")])
 
 _COPY = "COPY (SELECT {} FROM locations_location WHERE {}) TO STDOUT (FORMAT binary)"
 _SELECTED = "person_id, creation_time, latitude, longitude"
@@ -55,4 +59,53 @@ def people(*, start: int, end: int) -> list[int]:
             "WHERE creation_time >= %s AND creation_time < %s ORDER BY person_id",
             [from_microseconds(start), from_microseconds(end)],
         )
+        return [person_id for (person_id,) in cursor.fetchall()]
+
+
+def person_minutes(*, start: int) -> NDArray[Any]:
+    """The people and the minutes of all pings from `start` on (PERSON_TIME), each once, in no order.
+
+    `time` is the start of the minute.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT person_id, "
+            "(extract(epoch FROM date_trunc('minute', creation_time)) * 1000000)::bigint "
+            "FROM locations_location WHERE creation_time >= %s",
+            [from_microseconds(start)],
+        )
+        return np.array(cursor.fetchall(), PERSON_TIME)
+
+
+def near(
+    person_ids: Collection[int], *, start: int, end: int, distance_m: float, within_s: float
+) -> list[int]:
+    """The ids of people who may have been near one of these people in [start, end); some were not.
+
+    It compares cubes of the index locations_cell_time, not distances.
+    """
+    if distance_m > CELLS_UP_TO_M:
+        return people(start=start, end=end)
+    outer_m = distance_sql.chords(distance_m)["outer_m"]
+    sql = f"""
+WITH own AS MATERIALIZED (
+    SELECT creation_time, x, y, z FROM locations_location AS location
+     WHERE person_id = ANY(%(person_ids)s) AND {IN_RANGE}
+)
+SELECT DISTINCT other.person_id
+  FROM own {distance_sql.cells("own", outer_m, CELL_M)}
+ CROSS JOIN LATERAL (
+    SELECT person_id FROM locations_location AS location
+     WHERE locations_cell(x, y, z, {CELL_M}) = near.cell AND {IN_RANGE} AND {WITHIN}
+    OFFSET 0 -- one index lookup per cube, whatever the planner estimates
+ ) AS other"""
+    values: dict[str, Any] = {
+        "person_ids": list(person_ids),
+        "start": from_microseconds(start),
+        "end": from_microseconds(end),
+        "within_s": within_s,
+        "outer_m": outer_m,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
         return [person_id for (person_id,) in cursor.fetchall()]

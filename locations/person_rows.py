@@ -15,6 +15,7 @@ _LOCK = "SELECT id FROM persons_person WHERE id = ANY(%s) ORDER BY id FOR KEY SH
 # People who are not findable are in no answer about others. They are few: a statement reads them once, from a
 # partial index that has only them, and hashes them.
 _HIDDEN = "SELECT id FROM persons_person WHERE NOT findable"
+FINDABLE = "SELECT id FROM persons_person WHERE findable"
 
 
 def may_exist(person_id: int | None) -> bool:

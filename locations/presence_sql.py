@@ -14,7 +14,11 @@ Statement = tuple[str, dict[str, Any]]
 # The grid of the heat map. The earth is a sphere here, so the size of a cell is right to 0.6 %.
 METRES_PER_DEGREE = 6_371_008.8 * 3.141592653589793 / 180
 
-_SIDE = 64  # cells of the grid of visits_sql in each direction
+# The cells of the grid of visits_sql in each direction. The fine grid takes longer to make, but leaves fewer
+# pings to compare with polygons: it is for the pings of everybody in more than an hour.
+_COARSE, _FINE = 32, 128
+
+_OUTERMOST = 1_000  # pings in which days_sql looks for one of a findable person
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _LOCATION = ", ".join(COLUMNS)
@@ -24,6 +28,35 @@ _IN_RANGE = "creation_time >= %(start)s AND creation_time < %(end)s"
 def _whose(person_id: int | None) -> str:
     """The condition on the pings that count."""
     return person_rows.is_findable("person_id") if person_id is None else "person_id = %(person_id)s"
+
+
+def _outermost(person_id: int | None, condition: str, order: str) -> str:
+    """A query for the time of the first ping (ASC) or the last one (DESC) that meets the condition.
+
+    Without such a ping it returns NULL or no row. Usually one of the outermost pings is of a findable person.
+    If none is, each findable person has a lookup of their own, because hidden people may have many pings.
+    """
+
+    def pings(condition: str, limit: str) -> str:
+        return (
+            "SELECT person_id, creation_time FROM locations_location "
+            f"WHERE {condition} ORDER BY creation_time {order} {limit}"
+        )
+
+    if person_id is not None:
+        own = pings(f"person_id = %(person_id)s AND {condition}", "LIMIT 1")
+        return f"SELECT creation_time FROM ({own}) AS ping"
+    return f"""
+    SELECT coalesce(
+        (SELECT creation_time FROM ({pings(condition, f"LIMIT {_OUTERMOST}")}) AS outermost
+          WHERE {person_rows.is_findable("person_id")} ORDER BY creation_time {order} LIMIT 1),
+        (SELECT ping.creation_time FROM ({person_rows.FINDABLE}) AS person
+          CROSS JOIN LATERAL ({pings(f"person_id = person.id AND {condition}", "LIMIT 1")}) AS ping
+          WHERE EXISTS ({pings(condition, f"OFFSET {_OUTERMOST} LIMIT 1")})
+          ORDER BY ping.creation_time {order} LIMIT 1)
+    )
+    OFFSET 0 -- computes the time once
+    """
 
 
 def days_sql(*, person_id: int | None, time_zone: str) -> Statement:
@@ -40,21 +73,19 @@ WITH RECURSIVE days AS (
     SELECT ping.first, begins - greatest(interval '0', (begins - interval '1 microsecond')
                                 AT TIME ZONE %(time_zone)s + interval '1 microsecond' - midnight)
       FROM days
-     CROSS JOIN LATERAL (
-        SELECT creation_time AS first FROM locations_location
-         WHERE {_whose(person_id)} AND creation_time >= days.next ORDER BY creation_time LIMIT 1
-     ) AS ping
+     CROSS JOIN LATERAL ({_outermost(person_id, "creation_time >= next", "ASC")}) AS ping (first)
      CROSS JOIN LATERAL (
         SELECT date_trunc('day', ping.first AT TIME ZONE %(time_zone)s) + interval '1 day' AS midnight
      ) AS local
      CROSS JOIN LATERAL (SELECT midnight AT TIME ZONE %(time_zone)s AS begins) AS next
+     WHERE ping.first IS NOT NULL
 )
 SELECT (first AT TIME ZONE %(time_zone)s)::date, first, last
-  FROM days CROSS JOIN LATERAL (
-    SELECT creation_time AS last FROM locations_location
-     WHERE {_whose(person_id)} AND creation_time >= first AND creation_time < next
-     ORDER BY creation_time DESC LIMIT 1
- ) AS ping
+  FROM days
+ CROSS JOIN LATERAL (
+    {_outermost(person_id, "creation_time >= first AND creation_time < next", "DESC")}
+ ) AS ping (last)
+ WHERE first IS NOT NULL
  ORDER BY first"""
     return sql, {"person_id": person_id, "time_zone": time_zone}
 
@@ -121,19 +152,6 @@ SELECT (nth_row + 0.5::float8) * %(height)s - 90, (nth_column + 0.5::float8) * 3
     return sql, values
 
 
-def _column(longitude: str) -> str:
-    """The column of the grid, from 1; 0 is west of the grid. The eastern border is already outside."""
-    return f"width_bucket({longitude}, west, east, {_SIDE})"
-
-
-def _row(latitude: str) -> str:
-    return f"width_bucket({latitude}, south, north, {_SIDE})"
-
-
-def _cell(column: str, row: str) -> str:
-    return f"{column} * {_SIDE + 2} + {row}"
-
-
 def visits_sql(
     *,
     areas: Sequence[tuple[int, bytes]],
@@ -143,13 +161,26 @@ def visits_sql(
     min_duration_s: float,
     person_id: int | None,
 ) -> Statement:
-    """Pings are joined with areas by the cells of a grid over all areas, which a hash join can use.
+    """Each ping becomes the range of time [its time, its time + max_gap]; a visit is a union of such ranges.
 
-    A cell that an area covers as a whole needs no comparison of polygon and point. Cells are compared with
-    areas a little larger than they are, because rounding may put a ping into the next cell. The cells have
-    the ids of areas only: a polygon of many points would be copied into each of its cells.
+    The areas of a ping come from a grid over all areas. A cell that an area covers as a whole needs no
+    comparison of polygon and point, and cells of the same areas are one kind: the ranges are united by person
+    and kind first, then by person and area. The cells that are compared with areas are a little larger than
+    those of the grid, because rounding may put a ping into the next cell. They have the ids of areas only: a
+    polygon of many points would be copied into each of its cells.
     """
     ids, polygons = zip(*areas, strict=True)
+    side = _FINE if person_id is None and end - start > timedelta(hours=1) else _COARSE
+
+    def column(longitude: str) -> str:
+        return f"width_bucket({longitude}, west, east, {side})"  # from 1; 0 is west of the grid
+
+    def row(latitude: str) -> str:
+        return f"width_bucket({latitude}, south, north, {side})"
+
+    def cell(column: str, row: str) -> str:
+        return f"{column} * {side + 2} + {row}"
+
     values = {
         "ids": list(ids),
         "polygons": [memoryview(polygon) for polygon in polygons],
@@ -170,42 +201,58 @@ grid AS MATERIALIZED (
       FROM (SELECT ST_Extent(shape) AS box FROM areas) AS extent
 ),
 cells AS MATERIALIZED (
-    SELECT id, {_cell("x", "y")} AS cell, ST_Covers(shape, square) AS is_whole
+    SELECT id, {cell("x", "y")} AS cell, ST_Covers(shape, square) AS is_whole
       FROM areas CROSS JOIN grid
-     CROSS JOIN LATERAL (SELECT (east - west) / {_SIDE} AS width, (north - south) / {_SIDE} AS height) AS size
-     CROSS JOIN LATERAL generate_series({_column("ST_XMin(shape)")}, {_column("ST_XMax(shape)")}) AS x
-     CROSS JOIN LATERAL generate_series({_row("ST_YMin(shape)")}, {_row("ST_YMax(shape)")}) AS y
+     CROSS JOIN LATERAL (SELECT (east - west) / {side} AS width, (north - south) / {side} AS height) AS size
+     CROSS JOIN LATERAL generate_series({column("ST_XMin(shape)")}, {column("ST_XMax(shape)")}) AS x
+     CROSS JOIN LATERAL generate_series({row("ST_YMin(shape)")}, {row("ST_YMax(shape)")}) AS y
      CROSS JOIN LATERAL ST_MakeEnvelope(
         west + (x - 1 - 1e-6) * width, south + (y - 1 - 1e-6) * height,
         west + (x + 1e-6) * width, south + (y + 1e-6) * height, 4326
      ) AS square
      WHERE ST_Intersects(shape, square)
 ),
-steps AS (
-    SELECT id, person_id, creation_time,
-           creation_time - lag(creation_time) OVER in_order <= %(max_gap)s IS NOT TRUE AS is_first,
-           lead(creation_time) OVER in_order - creation_time <= %(max_gap)s IS NOT TRUE AS is_last
-      FROM (
-        SELECT cells.id, is_whole, person_id, creation_time, longitude, latitude
+-- Cells that the same areas cover as a whole have one kind, the number of the first of these cells. A cell on
+-- the border of an area has a kind of its own, which is negative. Cells outside of all areas have the kind 0.
+kinds AS MATERIALIZED (
+    SELECT array_agg(coalesce(kind, 0) ORDER BY cell) AS kind_of
+      FROM generate_series(0, {(side + 2) ** 2 - 1}) AS cell LEFT JOIN (
+        SELECT cell,
+               CASE WHEN is_inside THEN min(cell) OVER (PARTITION BY is_inside, ids) ELSE -cell END AS kind
           FROM (
-            SELECT person_id, creation_time, longitude, latitude,
-                   {_cell(_column("longitude"), _row("latitude"))} AS cell
-              FROM locations_location CROSS JOIN grid WHERE {_whose(person_id)} AND {_IN_RANGE}
-          ) AS pings JOIN cells USING (cell)
-        OFFSET 0 -- joins with the cells first, then with the few areas
-      ) AS candidates LEFT JOIN areas USING (id)
-     WHERE is_whole OR ST_Covers(shape, ST_SetSRID(ST_MakePoint(longitude, latitude), 4326))
-    WINDOW in_order AS (PARTITION BY id, person_id ORDER BY creation_time)
+            SELECT cell, bool_and(is_whole) AS is_inside, array_agg(id ORDER BY id) AS ids
+              FROM cells GROUP BY cell
+          ) AS covered
+      ) AS known USING (cell)
 ),
--- The same window, so nothing is sorted again.
+-- The hours keep the groups small, so that an aggregate of many pings fits into memory.
+presences AS (
+    SELECT person_id, kind, min(longitude) AS longitude, min(latitude) AS latitude,
+           range_agg(tstzrange(creation_time, creation_time + %(max_gap)s, '[]')) AS times
+      FROM (
+        SELECT person_id, creation_time, longitude, latitude,
+               (SELECT kind_of FROM kinds)[1 + {cell(column("longitude"), row("latitude"))}] AS kind
+          FROM locations_location CROSS JOIN grid WHERE {_whose(person_id)} AND {_IN_RANGE}
+        OFFSET 0 -- computes the kind once
+      ) AS pings
+     WHERE kind <> 0
+     GROUP BY person_id, kind, CASE WHEN kind > 0 THEN date_bin('1 hour', creation_time, %(start)s)
+                                    ELSE creation_time END
+),
 visits AS (
-    SELECT id, person_id, is_first, CASE WHEN is_last THEN creation_time
-                                         ELSE lead(creation_time) OVER in_order END - creation_time AS stay
-      FROM steps WHERE is_first OR is_last
-    WINDOW in_order AS (PARTITION BY id, person_id ORDER BY creation_time)
+    SELECT id, person_id, unnest(range_agg(times)) AS visit
+      FROM (
+        SELECT cells.id, is_whole, person_id, longitude, latitude, times
+          FROM presences JOIN cells ON cell = abs(kind)
+        OFFSET 0 -- joins with the cells first, then with the few areas
+      ) AS candidates JOIN areas USING (id)
+     WHERE is_whole OR ST_Covers(shape, ST_SetSRID(ST_MakePoint(longitude, latitude), 4326))
+     GROUP BY id, person_id
 ),
 long_visits AS (
-    SELECT * FROM visits WHERE is_first AND stay >= %(min_duration)s
+    SELECT id, person_id, stay
+      FROM visits CROSS JOIN LATERAL (SELECT upper(visit) - %(max_gap)s - lower(visit) AS stay) AS length
+     WHERE stay >= %(min_duration)s
 )
 SELECT id, count(DISTINCT person_id), count(stay), coalesce(extract(epoch FROM sum(stay)), 0)::float8,
        extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY stay))::float8,

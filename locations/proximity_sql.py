@@ -100,9 +100,9 @@ own AS MATERIALIZED (
 )"""
 
 # `own` has the range, too; it is repeated on the others' pings so that the planner prunes other months.
-_IN_RANGE = "location.creation_time >= %(start)s AND location.creation_time < %(end)s"
+IN_RANGE = "location.creation_time >= %(start)s AND location.creation_time < %(end)s"
 
-_WITHIN = """
+WITHIN = """
 location.creation_time >= own.creation_time - %(within_s)s * interval '1 second' AND
 location.creation_time <= own.creation_time + %(within_s)s * interval '1 second'"""
 
@@ -129,7 +129,7 @@ pairs AS (
         SELECT {_LOCATION}, {distance_sql.square("location", "own.")} AS square
           FROM locations_location AS location
          WHERE {f"locations_cell(x, y, z, {CELL_M}) = near.cell AND" if near else ""}
-               {_IN_RANGE} AND {_WITHIN} AND person_id <> %(person_id)s {accurate}
+               {IN_RANGE} AND {WITHIN} AND person_id <> %(person_id)s {accurate}
                AND abs(x - own.x) <= %(outer_m)s
                AND {distance_sql.square("location", "own.")} <= %(outer_squared)s
                {"" if every_pair else f"AND ({_NEAR_PREVIOUS}) IS NOT TRUE"}
@@ -222,7 +222,7 @@ slices AS (
            LATERAL (SELECT begins + lasts AS ends) AS each,
            -- Only slices that have rows. LIMIT and not EXISTS, which may become a join that reads all rows.
            LATERAL (SELECT FROM locations_location AS location
-                     WHERE creation_time >= begins AND creation_time < ends AND {_IN_RANGE} LIMIT 1) AS one
+                     WHERE creation_time >= begins AND creation_time < ends AND {IN_RANGE} LIMIT 1) AS one
      ORDER BY begins
 )
 SELECT {_LOCATION}
@@ -231,7 +231,7 @@ SELECT {_LOCATION}
       FROM (
         SELECT location.* FROM {area} LATERAL (
             SELECT * FROM locations_location AS location
-             WHERE {in_area} AND creation_time >= begins AND creation_time < ends AND {_IN_RANGE} {accurate}
+             WHERE {in_area} AND creation_time >= begins AND creation_time < ends AND {IN_RANGE} {accurate}
             OFFSET 0
         ) AS location
         OFFSET 0
@@ -366,7 +366,7 @@ def _nearest_m(accurate: str) -> str:
 CASE WHEN chord_m < 1 THEN chord_m
      WHEN chord_m < 1000 THEN chord_m + chord_m ^ 3 / (24 * 6371000.0 ^ 2)
      ELSE (SELECT min({distance_sql.geodesic("own", "location")}) FROM locations_location AS location
-            WHERE location.person_id = meetings.person_id AND {_IN_RANGE} AND {_WITHIN} {accurate}
+            WHERE location.person_id = meetings.person_id AND {IN_RANGE} AND {WITHIN} {accurate}
                   AND {distance_sql.square("location", "own.")} >= (chord_m - 1e-6) ^ 2) END"""
 
 

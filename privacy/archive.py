@@ -31,6 +31,7 @@ from persons import services as persons
 from persons.models import Person
 from phones.models import RefusedPoints
 from privacy.models import ErasureReceipt
+from webhooks.models import Delivery
 
 CHUNK = 64 * 1024  # bytes of the archive per chunk, at least
 BLOCK = 1000  # lines compressed at a time
@@ -41,6 +42,8 @@ person.json           the names, and whether others may find this person
 locations.csv         every stored ping, exactly; `manage.py import_locations locations.csv` can read it
 encounters.jsonl      the stored encounters with others: start, end, the number of this person's pings, the
                       shortest distance, and this person's position at it
+deliveries.jsonl      what webhooks were told, or are to be told, about this person's encounters: the address,
+                      the event, its time and the outcome
 rejected_pings.jsonl  pings that could not be stored: reason, time, the original bytes (Base64) and, if they
                       can be decoded, their content
 tokens.jsonl          the tokens of this person, without their secrets
@@ -148,6 +151,13 @@ def _encounters(person_id: int) -> Iterator[str]:
         )
 
 
+def _deliveries(person_id: int) -> Iterator[str]:
+    """Without the content, which is that of an encounter and has the other person's position or pings."""
+    found = Delivery.objects.filter(Q(person_a_id=person_id) | Q(person_b_id=person_id)).order_by("id")
+    names = ("webhook__url", "message_id", "event", "occurred", "state", "attempts", "finished")
+    return _lines(found.values(*names).iterator(chunk_size=BLOCK))
+
+
 def _rejected_pings(person_id: int) -> Iterator[str]:
     found = RejectedPing.objects.filter(person_id=person_id).order_by("id")
     return _lines(
@@ -210,6 +220,7 @@ MEMBERS: Mapping[str, Callable[[int], Iterator[str]]] = {
     "person.json": _person,
     "locations.csv": _locations,
     "encounters.jsonl": _encounters,
+    "deliveries.jsonl": _deliveries,
     "rejected_pings.jsonl": _rejected_pings,
     "tokens.jsonl": _tokens,
     "sign_in_links.jsonl": _sign_in_links,

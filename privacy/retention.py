@@ -16,6 +16,7 @@ from consumers.models import RejectedPing
 from encounters.partitions import PARTITIONS as ENCOUNTERS
 from locations.partitions import PARTITIONS as PINGS
 from phones.models import RefusedPoints
+from webhooks.models import Delivery
 
 TIMES = {PINGS: "creation_time", ENCOUNTERS: "start"}  # the tables and the columns that they are divided by
 WORDS = {PINGS: "pings", ENCOUNTERS: "encounters"}
@@ -97,3 +98,12 @@ def refused_points_before(moment: datetime) -> int:
 def drop_refused_points(moment: datetime) -> int:
     """Deletes counts of refused points. Returns the number of rows."""
     return RefusedPoints.objects.filter(last_at__lt=moment).delete()[0]
+
+
+def deliveries_before(moment: datetime) -> int:
+    return Delivery.objects.filter(occurred__lt=moment).count()
+
+
+def drop_deliveries(moment: datetime) -> int:
+    """Deletes deliveries of webhooks, also of those that nobody delivers. Returns their number."""
+    return Delivery.objects.filter(occurred__lt=moment).delete()[0]

@@ -125,9 +125,15 @@ class System(Addresses):
         with at(self.database_url) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
 
+    def rows(self, question: str) -> list[tuple[Any, ...]]:
+        with at(self.database_url) as connection, connection.cursor() as cursor:
+            cursor.execute(question)
+            return list(cursor.fetchall())
+
     def empty(self, *, restart_ids: bool = False) -> None:
         """Nobody, nowhere; the next person has a new id, or the id 1 again."""
         self.settle()
+        until(lambda: self.unread_by("encounter-finder") == 0, at_most_s=60)  # it would store what is deleted
         identity = "RESTART IDENTITY" if restart_ids else ""
         tables = "persons_person, locations_location, encounters_encounter, rejected_pings"
         tables += ", venue_event, venue_zone"
@@ -144,9 +150,13 @@ class System(Addresses):
 
     def unwritten(self) -> int:
         """The pings in the topic that no writer has stored yet; 0 where there is no topic."""
-        if "location-writer" not in self.processes():
+        return self.unread_by("location-writer")
+
+    def unread_by(self, worker: str) -> int:
+        """The pings in the topic that a worker is not done with yet; 0 where there is no such worker."""
+        if worker not in self.processes():
             return 0
-        with contextlib.closing(Topic(self.broker())) as topic:
+        with contextlib.closing(Topic(self.broker(), f"{worker}s")) as topic:
             return topic.unwritten()
 
     def broker(self) -> kafka.Broker:
@@ -175,11 +185,11 @@ def the_broker(instance: Instance, *, access: str) -> kafka.Broker:
 
 
 class Topic:
-    """The topic of pings and the group of its writers, as the super user sees them."""
+    """The topic of pings and one group of its consumers, as the super user sees them."""
 
-    def __init__(self, broker: kafka.Broker) -> None:
+    def __init__(self, broker: kafka.Broker, group: str = "location-writers") -> None:
         config = broker.client("admin") | {"log_level": 0}
-        self.observer = Consumer(config | {"group.id": "location-writers"})
+        self.observer = Consumer(config | {"group.id": group})
         self.admin = AdminClient(config)
         found = self.observer.list_topics("locations", timeout=20).topics["locations"].partitions
         self.partitions = [TopicPartition("locations", each) for each in found]
@@ -189,7 +199,7 @@ class Topic:
         return [self._marks(each)[1] for each in self.partitions]
 
     def written(self) -> list[int]:
-        """Of each partition, how far the writers are."""
+        """Of each partition, how far the consumers are."""
         committed = self.observer.committed(self.partitions, timeout=20)
         return [max(each.offset, self._marks(each)[0]) for each in committed]
 

@@ -26,6 +26,7 @@ from tests.test_journey import BESIDE, BOOTH, has, make_person, ping
 
 DAY = "start_date=2026-05-11&end_date=2026-05-11"
 TEN = "1778493600000000"  # 2026-05-11 10:00, as in the identifier of a location
+WEBHOOK = {"url": "https://example.org/connect", "events": ["encounter.ended"]}
 NAMES = {"first_name": "Ann", "last_name": "Lee", "company_name": "Acme"}
 
 
@@ -113,8 +114,7 @@ def event(request: pytest.FixtureRequest, guarded: System) -> Event:
 
 @pytest.mark.parametrize(("call", "caller"), REST)
 def test_rest(event: Event, call: str, caller: str) -> None:
-    if "{spare}" in call:
-        event.ids["spare"] = make_person(event.system, "Dee")
+    make_spare(event, call)
     verb, path = re.fullmatch(r"`(\w+) (\S+)`.*", call).groups()  # type: ignore[union-attr]
     if re.search(r"/(connection|encounters|visits|summary|graph|cascade)(\?|$)", path):
         path += f"&{DAY}" if "?" in path else f"?{DAY}"
@@ -129,7 +129,7 @@ def test_rest(event: Event, call: str, caller: str) -> None:
     elif path == "/api/zones":
         body = {"type": "FeatureCollection", "features": []}
     elif verb in ("POST", "PUT"):
-        body = NAMES
+        body = WEBHOOK if path == "/api/webhooks" else NAMES
     elif verb == "PATCH":
         body = {"company_name": "Acme"}
     if "` of " in call:
@@ -151,9 +151,18 @@ def test_rest(event: Event, call: str, caller: str) -> None:
     assert (answer.status_code == 401) == ("WWW-Authenticate" in answer.headers)
 
 
+def make_spare(event: Event, call: str) -> None:
+    """Makes what a call deletes."""
+    if "{spare}" in call:
+        event.ids["spare"] = make_person(event.system, "Dee")
+    if "{webhook}" in call:
+        made = event.ask("staff", "POST", "/api/webhooks", json=WEBHOOK)
+        event.ids["webhook"] = made.json()["id"] if made.ok else 1
+
+
 def is_served(stage: str, path: str) -> bool:
     """Everybody's encounters need the process that finds them."""
-    return has(stage, 7) or not path.startswith("/api/encounters")
+    return has(stage, 7) or not path.startswith(("/api/encounters", "/api/webhooks"))
 
 
 def ask_phone(event: Event, caller: str, verb: str, path: str) -> requests.Response:

@@ -8,7 +8,7 @@ from connect.neighbours import neighbour_settings
 from local import manifests
 from local.instance import CHECKOUT
 from tests.renderings import NEIGHBOURS, STAGES, as_read, containers, objects, of_kind, pods, processes
-from tests.test_drift import EVERYWHERE, paths
+from tests.test_drift import EVERYWHERE, LIVE, paths
 from tests.test_network_policies import pods as peers
 from tests.test_network_policies import selects
 
@@ -60,7 +60,7 @@ def test_every_process_is_reached_or_reaches_for_its_work() -> None:
 
 def test_every_route_leads_some_path() -> None:
     used = set()
-    for path in [*(path for _, path in paths()), *EVERYWHERE]:
+    for path in [*(path for _, path in paths()), *EVERYWHERE, *LIVE]:
         used.add(next(pattern for pattern, _ in routed() if re.search(pattern, path)))
     assert used == {pattern for pattern, _ in routed()}
 

@@ -17,14 +17,18 @@ from django.conf import settings
 
 from local import manifests, rendering
 from local.instance import CHECKOUT
-from local.kafka import USERS, secret_name
+from local.kafka import FIRST_USERS, LATER_USERS, secret_name
 from local.proxy import COUNTED, SPOKEN_TO
 from tests.renderings import PLACE, SECRETS, STAGES, as_read, containers, objects, of_kind, pods, processes
 
 SECRET_VARIABLES = {*SECRETS, "POSTGRES_PASSWORD"}
 OTHERS_IMAGES = {"postgis", "kafka", "proxy"}
-DOORS = {"proxy", "web", "persons", "locations", "locations-rest", "connections"}
-LAG_SCALER = yaml.safe_load((CHECKOUT / "k8s" / "keda" / "location-writer.yaml").read_text())
+DOORS = {"proxy", "web", "persons", "locations", "locations-rest", "connections", "encounters"}
+ALONE = {"encounter-finder"}  # one pod is enough: encounters may be late
+KEDA = {"6-kafka": ["../keda"], "7-live": ["../keda", "../keda/7-live"]}  # the components of a stage
+LAG_SCALERS = {
+    path.stem: yaml.safe_load(path.read_text()) for path in (CHECKOUT / "k8s" / "keda").rglob("*-*er.yaml")
+}
 RESERVED_CONNECTIONS = 10  # those that PostgreSQL keeps for its superuser, a job's, somebody's psql
 
 
@@ -50,7 +54,7 @@ def test_a_stage_that_follows_leaves_the_processes_as_they_are(tmp_path: Path) -
     assert list(yaml.safe_load_all(rendering.kustomize(tmp_path / "next"))) == objects(STAGES[-1])
 
 
-@pytest.mark.parametrize("stage", ["5-grpc", "6-kafka"])
+@pytest.mark.parametrize("stage", ["5-grpc", "6-kafka", "7-live"])
 def test_with_tls_every_door_has_the_certificate_and_those_who_ask_its_authority(
     tmp_path: Path, stage: str
 ) -> None:
@@ -78,6 +82,32 @@ def test_with_tls_every_door_has_the_certificate_and_those_who_ask_its_authority
     assert {name for name in told if "tls.crt" in told[name]} == {"proxy", "locations"}
     asking = {name for name in processes(stage) if "LOCATIONS_URL" in processes(stage)[name].environ}
     assert asking == {name for name in told if "ca.crt" in told[name]}
+
+
+@pytest.mark.parametrize("stage", KEDA)
+def test_with_keda_every_worker_is_scaled_by_the_lag_of_its_group(tmp_path: Path, stage: str) -> None:
+    shutil.copytree(CHECKOUT / "k8s", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "kustomization.yaml").write_text(
+        yaml.safe_dump({"resources": [f"../{stage}"], "components": KEDA[stage]})
+    )
+    found = list(yaml.safe_load_all(rendering.kustomize(tmp_path / "mine")))
+
+    scalers = {one["metadata"]["name"]: one["spec"] for one in found if one["kind"] == "ScaledObject"}
+    users = {one["metadata"]["name"]: one["spec"] for one in found if one["kind"] == "TriggerAuthentication"}
+    workers = {name: one for name, one in processes(stage).items() if one.ready_command is not None}
+    assert scalers.keys() == users.keys() == workers.keys()
+    groups = {"location-writer": settings.KAFKA_GROUP, "encounter-finder": settings.KAFKA_FINDER_GROUP}
+    for name, scaler in scalers.items():
+        assert scaler["scaleTargetRef"] == {"name": name}
+        assert scaler["minReplicaCount"] == of_kind(stage, "Deployment")[name]["spec"]["replicas"]
+        assert scaler["maxReplicaCount"] <= settings.KAFKA_PARTITIONS
+        [trigger] = scaler["triggers"]
+        assert trigger["authenticationRef"] == {"name": name}
+        assert trigger["metadata"]["topic"] == settings.KAFKA_TOPIC
+        assert trigger["metadata"]["consumerGroup"] == groups[name]
+        given = {one["name"] for one in users[name]["env"]}
+        assert given <= workers[name].environ.keys()
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -163,9 +193,9 @@ def test_of_every_process_one_pod_may_go_at_a_time_and_another_stays(stage: str)
         labels = {name: one["spec"]["template"]["metadata"]["labels"] for name, one in deployments.items()}
         selected += [name for name, has in labels.items() if has.items() >= wanted]
         assert budget["spec"]["maxUnavailable"] == 1
-    assert sorted(selected) == sorted(deployments)
+    assert sorted(selected) == sorted(deployments.keys() - ALONE)
     for name, one in deployments.items():
-        assert least(stage, name) >= 2, name
+        assert least(stage, name) == 1 if name in ALONE else least(stage, name) >= 2, name
         assert one["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0, name
 
 
@@ -201,7 +231,7 @@ def test_the_database_has_a_connection_for_every_thread(stage: str) -> None:
             threads = settings.WEB_WORKERS * settings.WEB_THREADS if web else settings.GRPC_THREADS
             if process.ready_command is not None:
                 threads = 1
-            scaler = of_kind(stage, "HorizontalPodAutoscaler").get(name) or LAG_SCALER
+            scaler = of_kind(stage, "HorizontalPodAutoscaler").get(name) or LAG_SCALERS[name]
             most = scaler["spec"].get("maxReplicas") or scaler["spec"]["maxReplicaCount"]
             needed += threads * (most + ceil(most / 4))  # a quarter more while new ones take over
     assert needed <= has
@@ -259,9 +289,10 @@ def test_the_secret_has_what_is_referred_to_and_no_more(
         if "secretKeyRef" in variable.get("valueFrom", {})
     ]
     assert {one["name"] for one in referred} == {secrets["Secret"]["metadata"]["name"]}
-    of_the_broker = (
-        {secret_name(user) for user in USERS} if "kafka" not in of_kind(stage, "StatefulSet") else set()
-    )
+    there = as_read(stage)
+    missing = set() if "kafka" in there.stateful else {*FIRST_USERS}
+    missing |= set() if "encounter-finder" in processes(stage) else {*LATER_USERS}
+    of_the_broker = {secret_name(user) for user in missing}
     assert {one["key"] for one in referred} == secrets["Secret"]["data"].keys() - of_the_broker
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -97,11 +98,15 @@ def test_it_has_no_more_rights(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_begins_when_what_its_pod_waits_for_is_there(name: str) -> None:
-    waits = {one["name"] for one in PODS[name].get("initContainers", ())}
+    waits = {one["name"]: one for one in PODS[name].get("initContainers", ())}
     needs = SERVICES[name].get("depends_on", {})
     assert ("migrated" in waits) == (needs.get("migrate") == {"condition": "service_completed_successfully"})
     there = {one for one in needs if needs[one] == {"condition": "service_healthy"}}
-    assert ("neighbours" in waits) == ({"persons", "locations"} <= there)
+    urls = manifests.environ(name, waits["neighbours"], MAPS, SECRETS) if "neighbours" in waits else {}
+    asked = {
+        urlsplit(urls[setting]).hostname for setting in ("PERSONS_URL", "LOCATIONS_URL") if setting in urls
+    }
+    assert asked == there & {"persons", "locations"}
 
 
 def test_the_addresses_that_clients_know_are_published_and_no_others() -> None:

@@ -135,6 +135,24 @@ def test_pings_come_in_by_grpc_where_it_is(fresh: System, stage: str) -> None:
     ]
 
 
+def test_encounters_of_everybody_are_found_from_stage_7_on(fresh: System, stage: str) -> None:
+    ann, bo = make_person(fresh, "Ann"), make_person(fresh, "Bo")
+    sent = [
+        ping(who, time, place)
+        for time in ("10:00:00", "10:00:30")
+        for who, place in ((ann, BOOTH), (bo, BESIDE))
+    ]
+    assert fresh.ask("POST", "/api/locations", json=sent).json() == {"accepted": 4}
+    stored = "SELECT person_a_id, person_b_id, pings_a, pings_b FROM encounters_encounter"
+    if has(stage, 7):
+        until(lambda: fresh.rows(stored) == [(ann, bo, 2, 2)], at_most_s=60)
+    else:
+        fresh.settle()
+        assert fresh.rows(stored) == []
+        for path in ("encounters", "webhooks"):
+            assert fresh.get(f"/api/{path}?{DAY}").status_code == 404
+
+
 def test_people_are_at_an_address_of_their_own_from_stage_1_on(fresh: System, stage: str) -> None:
     ann = make_person(fresh, "Ann")
     if has(stage, 1):

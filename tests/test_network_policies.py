@@ -136,7 +136,15 @@ def test_those_who_need_no_data_cannot_reach_the_database() -> None:
             if target.name == "postgis" and may_ask(stage, source, target, "postgresql")
         }
         jobs = {"migrate", "drop-old-locations"}
-        assert reaching <= {"web", "persons", "locations", "location-writer", *jobs}
+        assert reaching <= {
+            "web",
+            "persons",
+            "locations",
+            "location-writer",
+            "encounters",
+            "encounter-finder",
+            *jobs,
+        }
 
 
 @pytest.mark.parametrize("stage", STAGES)

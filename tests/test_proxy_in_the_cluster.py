@@ -20,7 +20,16 @@ from local.proxy import executable
 from tests.renderings import STAGES, as_read
 
 CONFIGURATION = CHECKOUT / "k8s" / "proxy" / "cluster.cfg"
-UPSTREAMS = ("web", "webapp", "persons", "locations", "locations-rest", "connections", "locations-grpc")
+UPSTREAMS = (
+    "web",
+    "webapp",
+    "persons",
+    "locations",
+    "locations-rest",
+    "connections",
+    "encounters",
+    "locations-grpc",
+)
 
 
 def routes(stage: str) -> list[tuple[str, str]]:

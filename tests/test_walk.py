@@ -1,5 +1,6 @@
 """A walk along the stages under load: no client notices, and what runs is what the manifests say."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ from local import kafka, manifests, rollout
 from local.instance import Instance, read_json
 from local.supervision import Supervisor, tail
 from local.tests.terminal import Terminal, an_instance
+from tests.system import STAGES
 from tests.walk import Walk
 
+NEW = {"encounter-finder", "encounters"}  # at the last stage
 LEAST = {"ping": 500, "pings in bulk": 50, "encounters": 50, "people written": 50, "gRPC ping": 50}
 
 
@@ -24,7 +27,19 @@ def test_nobody_notices_the_walk(terminal: Terminal, capsys: pytest.CaptureFixtu
     assert first.returncode == 0, first.stdout
     walk = Walk(terminal, calls_between=250)
     door = Supervisor(terminal.instance).programs()["haproxy"]["pid"]
-    walk.go([1, 2, 3, 4, 5, 6, 3, 6, 0], arrived=it_runs_what_the_manifests_say)
+    programs: list[tuple[str, dict[str, str]]] = []
+
+    def arrived(instance: Instance, name: str) -> None:
+        it_runs_what_the_manifests_say(instance, name)
+        running = read_json(rollout.running_file(instance))["processes"]
+        programs.append((name, {process: one["program"] for process, one in running.items()}))
+
+    walk.go([1, 2, 3, 4, 5, 6, 7, 6, 3, 7, 0], arrived=arrived)
+    for (here, before), (there, after) in pairwise(programs):
+        if {here, there} == {*STAGES[-2:]}:  # this step starts and stops the new processes and no other
+            assert before.items() ^ after.items() == {
+                (name, program) for name, program in (before | after).items() if name in NEW
+            }
     with capsys.disabled():
         print(f"\n{walk.table()}\n\n{walk.summary()}")
     assert walk.faults == [], tail(terminal.instance.logs / "haproxy.log")

@@ -113,6 +113,8 @@ class ZoneAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Zone, form: Any, change: bool) -> None:  # noqa: FBT001
         with storage.changed_by_organiser():
+            if not change:
+                obj.id = storage.new_id()
             super().save_model(request, obj, form, change)
 
     def delete_model(self, request: HttpRequest, obj: Zone) -> None:

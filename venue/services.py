@@ -20,24 +20,21 @@ from venue.storage import Event
 
 
 @dataclass(frozen=True, slots=True)
-class Visits:
-    """The visits of one zone. The stays are None without a visit."""
+class ZoneVisits:
+    """A zone and its visits: locations.presence.AreaVisits, from a neighbour."""
 
     zone: Zone
-    people: int = 0
-    visits: int = 0
-    person_seconds: float = 0.0
-    median_stay_s: float | None = None
-    longest_stay_s: float | None = None
+    visits: Any
 
     def to_wire(self) -> dict[str, Any]:
+        visits = self.visits
         return {
             "zone": self.zone.properties,
-            "people": self.people,
-            "visits": self.visits,
-            "person_minutes": round(self.person_seconds / 60, 2),
-            "median_stay_s": self.median_stay_s,
-            "longest_stay_s": self.longest_stay_s,
+            "people": visits.people,
+            "visits": visits.visits,
+            "person_minutes": round(visits.person_seconds / 60, 2),
+            "median_stay_s": visits.median_stay_s,
+            "longest_stay_s": visits.longest_stay_s,
         }
 
 
@@ -77,7 +74,7 @@ def visits(
     start: datetime,
     end: datetime,
     **parameters: float | None,
-) -> list[Visits]:
+) -> list[ZoneVisits]:
     """The visits of each zone in [start, end), ordered by the id of the zone.
 
     A visit is an uninterrupted time of one person in a zone: pings in it, each at most max_gap_s after the
@@ -99,20 +96,7 @@ def visits(
         person_id=caller.person_id,
         **complete,
     )
-    found = {row.area_id: row for row in rows}
-    return [
-        Visits(
-            zone,
-            row.people,
-            row.visits,
-            row.person_seconds,
-            row.median_stay_s,
-            row.longest_stay_s,
-        )
-        if (row := found.get(zone.id))
-        else Visits(zone)
-        for zone in asked
-    ]
+    return [ZoneVisits(zone, row) for zone, row in zip(asked, rows, strict=True)]
 
 
 def _check(caller: Caller, kinds: frozenset[Any]) -> None:

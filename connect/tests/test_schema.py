@@ -13,6 +13,7 @@ from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIClient
 
 from connect.web.entry_points import Schema as CachedSchema
+from webhooks.models import Webhook
 
 SCHEMA = SchemaGenerator(urlconf="connect.api_urls").get_schema(request=None, public=True)
 OPERATIONS = {
@@ -62,6 +63,10 @@ STATUSES = {
     "GET /api/zones": {"200", "400", "406", "503"},
     "PUT /api/zones": {"200", "400", "406", "413", "415", "503"},
     "GET /api/zones/visits": {"200", "400", "406", "413", "503"},
+    "GET /api/webhooks": {"200", "400", "406", "503"},
+    "POST /api/webhooks": {"201", "400", "406", "413", "415", "503"},
+    "GET /api/webhooks/{webhook_id}": {"200", "400", "404", "406", "503"},
+    "DELETE /api/webhooks/{webhook_id}": {"204", "400", "404", "406", "503"},
     "GET /api/encounters": {"200", "400", "404", "406", "413", "503"},
     "GET /api/encounters/summary": {"200", "400", "406", "413", "503"},
     "GET /api/encounters/graph": {"200", "400", "404", "406", "413", "503"},
@@ -171,6 +176,9 @@ def test_examples_match_their_schema(operation: str, status: str) -> None:
 def test_the_examples_work_on_the_simulated_event(db: None, api: APIClient, settings: Any) -> None:
     settings.ROOT_URLCONF = "connect.api_urls"  # the paths of all processes
     call_command("simulate", stdout=StringIO(), stderr=StringIO())
+    hook = example(RESPONSES["GET /api/webhooks/{webhook_id}", "200"]["content"]["application/json"])
+    stored = hook | {"min_duration_s": hook["min_duration"], "next_attempt": hook["created"], "secret": "-"}
+    Webhook.objects.create(**{name: stored[name] for name in stored if name != "min_duration"})
     day = ["--from=2026-05-11", "--to=2026-05-11"]
     call_command("find_encounters", *day, stdout=StringIO(), stderr=StringIO())
     for name, operation in OPERATIONS.items():

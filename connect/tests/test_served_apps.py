@@ -15,7 +15,7 @@ PATHS_BY_APP = {
     "locations": ["/api/locations?limit=1", "/api/locations/1-1"],
     "connections": ["/api/persons/1/connection", "/api/persons/1/encounters"],
     "venue": ["/api/event", "/api/zones", "/api/zones/visits"],
-    "encounters": ["/api/encounters", "/api/encounters/graph"],
+    "encounters": ["/api/encounters", "/api/encounters/graph", "/api/webhooks", "/api/webhooks/1"],
 }
 
 

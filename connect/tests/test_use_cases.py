@@ -21,6 +21,7 @@ APPS = [
     "simulation",
     "venue",
     "webapp",
+    "webhooks",
 ]
 VERBS = {
     "submit",

@@ -1,4 +1,4 @@
-"""Runs `manage.py consume_locations` on the database, topic and group of the tests."""
+"""Runs a worker, such as `manage.py consume_locations`, on the database, topics and groups of the tests."""
 
 import os
 import signal
@@ -18,20 +18,24 @@ from tests.gunicorn_server import ROOT, database_url, until
 class WriterProcess:
     """Starts on entry and stops on exit. Keywords are environment variables."""
 
+    command = "consume_locations"
+
     def __init__(self, *arguments: str, **environ: str):
-        self._folder = tempfile.TemporaryDirectory(prefix="location-writer-")
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{self.command}-")
         self.state_file = Path(self._folder.name) / "state"
-        self._command = [sys.executable, "manage.py", "consume_locations", *arguments]
+        self._command = [sys.executable, "manage.py", self.command, *arguments]
         self._environ = {
             "DATABASE_URL": database_url(),
             "PINGS_URL": settings.PINGS_URL,
             "KAFKA_TOPIC": settings.KAFKA_TOPIC,
             "KAFKA_GROUP": settings.KAFKA_GROUP,
+            "KAFKA_FINDER_GROUP": settings.KAFKA_FINDER_GROUP,
+            "KAFKA_ENCOUNTERS_TOPIC": settings.KAFKA_ENCOUNTERS_TOPIC,
             "KAFKA_TIMEOUT_S": str(settings.KAFKA_TIMEOUT_S),
-            "WRITER_STATE_FILE": str(self.state_file),
+            "WORKER_STATE_FILE": str(self.state_file),
             "PYTHONUNBUFFERED": "1",
         } | environ
-        self._log = tempfile.NamedTemporaryFile(prefix="location-writer-", suffix=".log")  # noqa: SIM115
+        self._log = tempfile.NamedTemporaryFile(prefix=f"{self.command}-", suffix=".log")  # noqa: SIM115
 
     def __enter__(self) -> Self:
         environ = os.environ | self._environ

@@ -237,7 +237,7 @@ def is_waiting(writer: WriterProcess) -> bool:
 
 
 def test_a_writer_survives_an_unwritable_state_file(send: Callable, tmp_path: Path):
-    with WriterProcess(WRITER_STATE_FILE=str(tmp_path / "missing" / "state")) as writer:
+    with WriterProcess(WORKER_STATE_FILE=str(tmp_path / "missing" / "state")) as writer:
         send(at(1, 0))
         writer.until_output("Cannot write the state file: ")
         until(lambda: count() == 1)

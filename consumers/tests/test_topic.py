@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import ConfigResource, ResourceType
+from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from hypothesis import given
@@ -159,6 +160,31 @@ def test_the_retention_is_one_day(kafka: str, settings: Any):
 
     assert found["retention.ms"].value == str(24 * 60 * 60 * 1000)
     assert found["cleanup.policy"].value == "delete"
+
+
+def test_the_topic_of_encounters_is_compacted_kept_for_a_day_and_as_wide_as_that_of_pings(
+    kafka: str, settings: Any
+):
+    settings.KAFKA_ENCOUNTERS_TOPIC = f"encounters-of-{settings.KAFKA_TOPIC}"
+    output = StringIO()
+
+    for _ in range(2):  # idempotent
+        call_command("make_topic", "--encounters", partitions=2, stdout=output)
+
+    topics = (settings.KAFKA_TOPIC, encounters())
+    lines = [f"The topic {name} exists, with 3 partitions." for name in topics]
+    assert output.getvalue().splitlines() == lines * 2
+    resource = ConfigResource(ResourceType.TOPIC, encounters())
+    admin = topic.admin()
+    found = admin.describe_configs([resource])[resource].result(20)
+    assert {*found["cleanup.policy"].value.split(",")} == {"compact", "delete"}
+    assert found["retention.ms"].value == str(24 * 60 * 60 * 1000)
+    assert int(found["segment.ms"].value) < int(found["retention.ms"].value)
+    assert topic.partitions_of(admin, encounters()) == [0, 1, 2]
+
+
+def encounters() -> str:
+    return str(django_settings.KAFKA_ENCOUNTERS_TOPIC)
 
 
 def test_make_topic_reports_the_topic(kafka: str, settings: Any):

@@ -58,11 +58,13 @@ def act_as(secured: Broker, settings: Any) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def created_topic(secured: Broker, act_as: Callable[[str], None]) -> None:
-    """The topic exists and the broker applies its access rules."""
+def created_topic(secured: Broker, act_as: Callable[[str], None], settings: Any) -> None:
+    """The topics exist, with all users, and the broker applies its access rules."""
     act_as("admin")
     assert topic.ensure(3) == 3
-    until(lambda: all(is_allowed(describe, secured.client(user)) for user in MAY))
+    settings.KAFKA_USERS = {user: secured.passwords[user] for user in local_kafka.LATER_USERS}
+    assert topic.ensure_encounters(3) == 3
+    until(lambda: all(sees(secured.client(user)) for user in MAY))
 
 
 # --- permissions of each call -------------------------------------------------------------------
@@ -71,19 +73,23 @@ Config = dict[str, Any]
 Call = Callable[[Config], None]
 
 
-def produce(config: Config) -> None:
+def produce(config: Config, to: str = "locations") -> None:
     errors: list[KafkaError] = []
     sender = Producer(config | {"message.timeout.ms": SHORT_MS})
-    sender.produce("locations", b"x", b"1", on_delivery=lambda error, _: errors.append(error))
+    sender.produce(to, b"x", b"1", on_delivery=lambda error, _: errors.append(error))
     sender.flush(20)
     if errors[0] is not None:
         raise KafkaException(errors[0])
 
 
-def consume(config: Config) -> None:
-    reader = Consumer(config | {"group.id": "location-writers", "enable.auto.commit": False})
+def produce_encounter(config: Config) -> None:
+    produce(config, "encounters")
+
+
+def consume(config: Config, of: str = "locations", group: str = "location-writers") -> None:
+    reader = Consumer(config | {"group.id": group, "enable.auto.commit": False})
     try:
-        reader.assign([TopicPartition("locations", each, 0) for each in range(3)])
+        reader.assign([TopicPartition(of, each, 0) for each in range(3)])
         found = reader.consume(1, timeout=SHORT_MS / 1000)
         if not found or found[0].error():
             raise KafkaException(found[0].error() if found else KafkaError(KafkaError._TIMED_OUT))
@@ -91,14 +97,26 @@ def consume(config: Config) -> None:
         reader.close()
 
 
-def commit(config: Config) -> None:
-    reader = Consumer(config | {"group.id": "location-writers", "enable.auto.commit": False})
+def consume_encounters(config: Config) -> None:
+    consume(config, "encounters", config["sasl.username"])  # the name of its group
+
+
+def commit(config: Config, group: str = "location-writers", of: str = "locations") -> None:
+    reader = Consumer(config | {"group.id": group, "enable.auto.commit": False})
     try:
-        [done] = reader.commit(offsets=[TopicPartition("locations", 2, 0)], asynchronous=False)
+        [done] = reader.commit(offsets=[TopicPartition(of, 2, 0)], asynchronous=False)
         if done.error:
             raise KafkaException(done.error)
     finally:
         reader.close()
+
+
+def commit_as_finder(config: Config) -> None:
+    commit(config, "encounter-finders")
+
+
+def commit_as_webhooks(config: Config) -> None:
+    commit(config, "webhooks", "encounters")
 
 
 def describe_group(config: Config) -> None:
@@ -115,6 +133,12 @@ def describe(config: Config) -> None:
     found = AdminClient(config).list_topics("locations", timeout=SHORT_MS / 1000).topics["locations"]
     if found.error:
         raise KafkaException(found.error)
+
+
+def sees(config: Config) -> bool:
+    """Whether the user may do anything with one of the topics."""
+    topics = AdminClient(config | {"log_level": 0}).list_topics(timeout=SHORT_MS / 1000).topics
+    return bool(topics.keys() & {"locations", "encounters"})
 
 
 def create(config: Config) -> None:
@@ -152,11 +176,15 @@ def is_allowed(call: Call, config: Config) -> bool:
     return True
 
 
-CALLS = (produce, consume, commit, describe_group, describe, create, alter, delete, read_rules)
+ENCOUNTERS = (produce_encounter, consume_encounters, commit_as_finder, commit_as_webhooks)
+CALLS = (produce, consume, commit, describe_group, describe, create, alter, delete, read_rules, *ENCOUNTERS)
 MAY = {
     "producer": {produce, describe},
     "writer": {consume, commit, describe_group, describe},
     "observer": {consume, describe_group, describe},
+    "finder": {consume, describe_group, describe, commit_as_finder, produce_encounter},
+    "live": {consume_encounters},
+    "webhooks": {consume_encounters, commit_as_webhooks},
 }
 NOT_ALLOWED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -183,12 +211,15 @@ def concurrently(calls: Iterable[Call], config: Config) -> dict[Call, KafkaError
         return dict(zip(calls, threads.map(answer, calls), strict=True))
 
 
-@pytest.mark.parametrize("user", MAY)
-def test_a_user_has_exactly_its_permissions(user: str, secured: Broker, created_topic: None):
-    produce(secured.client("producer"))  # a message for the consume call
-    answers = concurrently(CALLS, secured.client(user))
-    assert {call for call, error in answers.items() if error is None} == MAY[user]
-    assert {error.code() for error in answers.values() if error is not None} <= NOT_ALLOWED
+def test_each_user_has_exactly_its_permissions(secured: Broker, created_topic: None):
+    produce(secured.client("producer"))  # messages for the consume calls
+    produce_encounter(secured.client("finder"))
+    with ThreadPoolExecutor(len(MAY)) as threads:  # a refused call waits for its timeout
+        found = threads.map(lambda user: concurrently(CALLS, secured.client(user)), MAY)
+        answers = dict(zip(MAY, found, strict=True))
+    for user, errors in answers.items():
+        assert {call for call, error in errors.items() if error is None} == MAY[user], user
+        assert {error.code() for error in errors.values() if error is not None} <= NOT_ALLOWED, user
 
 
 @pytest.mark.parametrize(
@@ -286,6 +317,23 @@ def test_a_writer_that_loses_its_permissions_exits_with_the_reason(
         client.delete_acls([rules])[rules].result(20)
         assert writer.wait_for_exit() == 2
         assert "AUTHORIZATION_FAILED" in writer.output()
+
+
+def test_a_user_of_encounters_that_exists_gets_its_password_again(
+    secured: Broker, created_topic: None, settings: Any
+):
+    settings.KAFKA_USERS = {"live": WRONG}
+    topic.ensure_encounters(3)
+    guessing = secured.client("live") | {"sasl.password": WRONG}
+    until(lambda: is_allowed(consume_nothing, guessing))
+    settings.KAFKA_USERS = {"live": secured.passwords["live"]}
+    topic.ensure_encounters(3)
+    until(lambda: is_allowed(consume_nothing, secured.client("live")))
+    assert not is_allowed(consume_nothing, guessing)
+
+
+def consume_nothing(config: Config) -> None:
+    AdminClient(config | {"log_level": 0}).list_topics(timeout=SHORT_MS / 1000)
 
 
 def test_creating_the_topic_needs_the_super_user(secured: Broker, act_as: Callable[[str], None]):

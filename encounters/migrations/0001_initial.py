@@ -33,10 +33,27 @@ CREATE INDEX encounters_person_b ON encounters_encounter (person_b_id, start, pe
 """
 
 # A trigger instead of foreign keys, as for locations: one DELETE for all deleted persons, and no check per
-# inserted row (storage.replace locks the persons itself).
+# inserted row (storage.save locks the persons itself). Pings are at most three days old when they come, and
+# the topic keeps messages for a day: hence the five days.
 FORGET = """
+-- Pairs that the topic of encounters may still contain: the finder sends tombstones and empties the table.
+-- Where no finder runs, the next deletion after two days empties it.
+CREATE TABLE encounters_forgotten (
+    person_a_id bigint NOT NULL,
+    person_b_id bigint NOT NULL,
+    deleted timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (person_a_id, person_b_id)
+);
 CREATE FUNCTION encounters_forget_persons() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    DELETE FROM encounters_forgotten WHERE deleted < now() - interval '2 days';
+    INSERT INTO encounters_forgotten
+    SELECT DISTINCT person_a_id, person_b_id FROM encounters_encounter, gone
+     WHERE person_a_id = gone.id AND start > now() - interval '5 days'
+    UNION
+    SELECT DISTINCT person_a_id, person_b_id FROM encounters_encounter, gone
+     WHERE person_b_id = gone.id AND start > now() - interval '5 days'
+        ON CONFLICT DO NOTHING;
     DELETE FROM encounters_encounter USING gone WHERE person_a_id = gone.id;
     DELETE FROM encounters_encounter USING gone WHERE person_b_id = gone.id;
     RETURN NULL;
@@ -48,6 +65,7 @@ REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION encounters_for
 UNDO = """
 DROP TRIGGER encounters_forget_persons ON persons_person;
 DROP FUNCTION encounters_forget_persons();
+DROP TABLE encounters_forgotten;
 DROP TABLE encounters_encounter;
 """
 

@@ -1,5 +1,6 @@
 """The private broker and the throw-away one, on real Kafka; and the jars that they are made of."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from local import jars, kafka
-from local.instance import Instance, Refused, read_json
+from local.instance import Instance, Refused, read_json, write
 from local.postgis import is_free
 
 
@@ -91,6 +92,17 @@ def test_the_private_broker_is_made_once(instance: Instance) -> None:
     assert made.home.stat().st_mode & 0o077 == 0
     assert made.port != made.controller_port
     assert f"listeners=CLIENTS://127.0.0.1:{made.port}," in made.properties.read_text()
+
+
+def test_a_broker_of_before_knows_the_passwords_of_later_users_and_keeps_its_own(instance: Instance) -> None:
+    made = kafka.private_broker(instance, running=False)
+    known = read_json(made.home / "kafka.json")
+    known["passwords"] = {user: made.passwords[user] for user in kafka.FIRST_USERS}
+    write(made.home / "kafka.json", json.dumps(known))
+    later = kafka.private_broker(instance, running=False)
+    assert later.passwords.keys() == {*kafka.USERS}
+    assert later.passwords.items() >= known["passwords"].items()
+    assert kafka.private_broker(instance, running=False) == later
 
 
 def test_an_interrupted_making_is_begun_again(instance: Instance) -> None:

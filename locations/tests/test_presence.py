@@ -11,10 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from connect.time_zones import time_zone_error
-from locations import storage
+from locations import presence_sql, storage
 from locations.bounds import Bounds
 from locations.pings import Ping
-from locations.presence_sql import visits_sql
 from locations.tests import presence_brute_force as brute_force
 from locations.tests.test_proximity import PLACES, at, replace_all, some_hidden
 
@@ -79,6 +78,20 @@ def test_days_equal_the_brute_force(times, time_zone, person_id, hidden):
     found = list(storage.days(person_id=person_id, time_zone=time_zone))
 
     assert found == brute_force.days(stored, person_id=person_id, time_zone=time_zone, hidden=hidden)
+
+
+@many_examples
+@given(st.lists(near_instants, min_size=1, max_size=3), st.sampled_from(TIME_ZONES), some_hidden)
+def test_days_of_findable_people_among_many_hidden_ones(monkeypatch, times, time_zone, hidden):
+    """If the outermost ping is of a hidden person, each findable person is looked up."""
+    monkeypatch.setattr(presence_sql, "_OUTERMOST", 1)
+    stored = replace_all(
+        [Ping(1 + n % 3, time, 1.0, 2.0) for some in times for n, time in enumerate(some)], hidden
+    )
+
+    found = list(storage.days(time_zone=time_zone))
+
+    assert found == brute_force.days(stored, person_id=None, time_zone=time_zone, hidden=hidden)
 
 
 def test_every_time_zone_that_is_accepted_is_one_of_the_database():
@@ -186,9 +199,9 @@ def areas(draw) -> list[brute_force.Ring]:
 
 @st.composite
 def walks(draw) -> list[Ping]:
-    """People who walk on the points of the grid and between them."""
+    """People who walk on the points of the grid and between them, before and after a full hour."""
     steps = st.integers(-12, 12)
-    seconds = st.integers(0, 40).map(lambda n: n * 15.0) | st.floats(0, 600).map(lambda s: round(s, 6))
+    seconds = st.integers(-20, 20).map(lambda n: n * 15.0) | st.floats(-300, 300).map(lambda s: round(s, 6))
     pings = []
     for person_id in range(1, draw(st.integers(1, 3)) + 1):
         for _ in range(draw(st.integers(1, 15))):
@@ -234,7 +247,7 @@ def test_a_polygon_of_many_points_is_not_copied_into_the_cells():
     replace_all([Ping(1, NOON + timedelta(seconds=n), 0.1, 0.1) for n in (0, 60)], frozenset())
     hour = {"start": NOON, "end": NOON + timedelta(hours=1)}
     asked = {"areas": [(1, circle)], **hour, "max_gap_s": 120, "min_duration_s": 0}
-    sql, values = visits_sql(**asked, person_id=None)
+    sql, values = presence_sql.visits_sql(**asked, person_id=None)
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", values)
         plan = cursor.fetchone()[0][0]["Plan"]

@@ -32,6 +32,7 @@ from privacy import archive
 from privacy.models import ErasureReceipt
 from privacy.tests.everywhere import columns_containing
 from tests.gunicorn_server import Server
+from webhooks.models import Delivery, Webhook
 
 pytestmark = pytest.mark.django_db
 
@@ -105,6 +106,21 @@ def test_it_has_the_names_the_consent_and_the_pings_of_this_person_only(
     assert (undecodable["read_as"], base64.b64decode(undecodable["value"])) == (None, b"\xff\x00")
     assert decodable["sent"] == "1970-01-01T00:00:00Z"
     assert "encounters" in files["README.txt"]
+
+
+def test_it_has_what_webhooks_were_told_without_the_other_person(ann: Person, bo: Person, tmp_path: Path):
+    hook = Webhook.objects.create(url="https://example.org/", events=[], created=NOON, next_attempt=NOON)
+    what = {"event": "encounter.ended", "content": {"latitude": "52.5"}, "occurred": NOON, "give_up_at": NOON}
+    for number, (a, b) in enumerate([(ann.id, bo.id), (bo.id, bo.id + 1)]):
+        Delivery.objects.create(
+            webhook=hook, message_id=f"msg_{number}", person_a_id=a, person_b_id=b, **what
+        )
+
+    [told] = map(json.loads, export(ann.id, tmp_path)["deliveries.jsonl"].splitlines())
+
+    assert (told["webhook__url"], told["event"], told["state"]) == (hook.url, "encounter.ended", "waiting")
+    assert "content" not in told
+    assert not {"person_a_id", "person_b_id"} & told.keys()
 
 
 def test_it_has_changes_by_staff_and_earlier_erasures(admin_client: Client, ann: Person, tmp_path: Path):

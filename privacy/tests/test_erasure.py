@@ -32,6 +32,7 @@ from privacy import erasure
 from privacy.models import ErasureReceipt
 from privacy.tests.everywhere import columns_containing
 from tests.gunicorn_server import until
+from webhooks.models import Delivery, Webhook
 
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
 
@@ -160,6 +161,18 @@ def _a_lock_is_awaited() -> bool:
 # --- a person of a simulated event ---------------------------------------------------------------
 
 
+def told_about(person_id: int) -> None:
+    """A webhook about a person, and a delivery about them."""
+    now = datetime.now(UTC)
+    hook = Webhook.objects.create(
+        url="https://example.org/", events=[], person_id=person_id, created=now, next_attempt=now
+    )
+    people = {"person_a_id": person_id, "person_b_id": 2**40}
+    Delivery.objects.create(
+        webhook=hook, message_id="msg_1", event="encounter.ended", occurred=now, give_up_at=now, **people
+    )
+
+
 @pytest.mark.django_db(transaction=True)
 def test_an_erased_person_is_in_no_column_and_their_pings_in_the_topic_are_dropped(
     kafka: str,
@@ -183,6 +196,7 @@ def test_an_erased_person_is_in_no_column_and_their_pings_in_the_topic_are_dropp
     persons.set_findable(someone.id, findable=False)
     made = {"name": f"of {someone.id}", "kind": Kind.PERSON, "first_person_id": someone.id, "days": 30}
     assert b"shown only once" in admin_client.post("/admin/access/token/add/", made).content
+    told_about(someone.id)
     key = b"%d" % someone.id
     invalid = pb.Location(person_id=someone.id, latitude=91, longitude=0).SerializeToString()
     send((key, b"\xff nonsense"), (key, invalid))
@@ -201,6 +215,8 @@ def test_an_erased_person_is_in_no_column_and_their_pings_in_the_topic_are_dropp
         ("access_token", "first_person_id"),
         ("access_token", "name"),
         ("access_question", "person_id"),
+        ("webhooks_webhook", "person_id"),
+        ("webhooks_delivery", "person_a_id"),
     } - {("locations_location", "person_id")}
     producer.submit(walk(someone.id, 11))
     send((key, b"\xff more nonsense"))

@@ -24,6 +24,7 @@ from locations.pings import Ping
 from persons.models import Person
 from phones.models import RefusedPoints
 from tests.gunicorn_server import until
+from webhooks.models import Delivery, Webhook
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,6 +60,15 @@ OLD, AT_THE_LIMIT = DAYS + 40, DAYS  # the month of OLD ends at least a week bef
 
 def create_pings(person: Person, *days: float) -> None:
     storage.record([Ping(person.id, ago(each), 1.0, 2.0) for each in days])
+
+
+def create_delivery(number: int, occurred: datetime) -> None:
+    hook, _ = Webhook.objects.get_or_create(
+        url="-", defaults={"events": [], "created": occurred, "next_attempt": occurred}
+    )
+    who = {"person_a_id": 1, "person_b_id": 2}
+    times = {"occurred": occurred, "give_up_at": occurred}
+    Delivery.objects.create(webhook=hook, message_id=f"msg_{number}", event="-", **who, **times)
 
 
 def months(table: str = "locations_location") -> list[str]:
@@ -106,6 +116,7 @@ def test_months_that_are_wholly_too_old_are_dropped(ann: Person):
         RejectedPing.objects.create(reason="-", partition=0, offset=number, sent_ms=0, rejected_at=ago(days))
         Question.objects.create(kind="staff", caller="-", what="-", at=ago(days))
         RefusedPoints.objects.create(day=ago(days), app="-", reason="-", count=1, last_at=ago(days))
+        create_delivery(number, ago(days))
     before = months()
 
     dry = drop("--dry-run")
@@ -115,8 +126,8 @@ def test_months_that_are_wholly_too_old_are_dropped(ann: Person):
 
     assert said == dry.replace("would be dropped", "dropped")
     assert f"{month_of(ago(OLD))}: 2 pings dropped" in said
-    counts = "2 months, 3 pings, 0 encounters, 1 rejected pings, 1 counts of refused points and 1 lines"
-    assert f"{counts} of the audit log dropped." in said
+    counts = "2 months, 3 pings, 0 encounters, 1 rejected pings, 1 counts of refused points, 1 deliveries"
+    assert f"{counts} of webhooks and 1 lines of the audit log dropped." in said
     assert sorted(Location.objects.values_list("creation_time", flat=True)) == sorted(
         Location.objects.filter(creation_time__gte=ago(AT_THE_LIMIT + 1)).values_list(
             "creation_time", flat=True
@@ -129,8 +140,8 @@ def test_months_that_are_wholly_too_old_are_dropped(ann: Person):
     assert RejectedPing.objects.get().offset == 1
     assert Question.objects.get().at > ago(DAYS)
     assert RefusedPoints.objects.get().last_at > ago(DAYS)
-    counts = "0 months, 0 pings, 0 encounters, 0 rejected pings, 0 counts of refused points and 0 lines"
-    assert f"{counts} of the audit log dropped." in drop()
+    counts = "0 months, 0 pings, 0 encounters, 0 rejected pings, 0 counts of refused points"
+    assert f"{counts}, 0 deliveries of webhooks and 0 lines of the audit log dropped." in drop()
 
 
 def create_encounters(*days: float) -> None:

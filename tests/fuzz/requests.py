@@ -32,6 +32,8 @@ PATHS = (
     "/api/days",
     "/api/positions",
     "/api/heat",
+    "/api/webhooks",
+    "/api/webhooks/{id}",
     "/api/encounters",
     "/api/encounters",
     "/api/encounters/summary",
@@ -76,6 +78,7 @@ CALLS = (
     ("GET", "/api/days"),
     ("GET", "/api/positions"),
     ("GET", "/api/heat"),
+    ("POST", "/api/webhooks"),
     *[("GET", "/api/encounters")] * 2,
     ("GET", "/api/encounters/summary"),
     ("GET", "/api/encounters/graph"),
@@ -110,6 +113,7 @@ FIELDS = {
     "zones": ("type", "features"),
     "locations": ("person_id", "latitude", "longitude", "creation_time", "accuracy"),
     "persons": ("first_name", "last_name", "company_name"),
+    "webhooks": ("url", "events", "person_id", "company", "min_duration"),
 }
 ACCEPTS = ["application/json"] * 6 + [
     "*/*",

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.test import Client
 
 from venue import limits, storage
+from venue.geojson import collection as collection_of
 from venue.geojson import parse_collection
 from venue.tests.shapes import collection, feature, square
 
@@ -68,6 +69,21 @@ def test_all_zones_together_have_a_maximum_of_points(staff: Client, monkeypatch:
     assert errors(staff, "zone", zone(square())) == {}
     assert storage.points() == 2 * len(square())
     assert limits.MAX_TOTAL_POINTS < limits.MAX_ZONES * limits.MAX_POINTS
+
+
+@pytest.mark.parametrize(
+    ("stored", "added"),
+    [([], [1, 2]), ([1, 4], [5, 6]), ([1, 3, limits.MAX_ID - 1], [limits.MAX_ID, 2, 4])],
+)
+def test_a_zone_of_the_admin_site_has_an_id_that_put_accepts(
+    staff: Client, stored: list[int], added: list[int]
+) -> None:
+    storage.replace(zones=parse_collection(collection(*(feature(id=each) for each in stored))))
+    for _ in added:
+        assert errors(staff, "zone", zone(square())) == {}
+    assert {each.id for each in storage.zones()} == {*stored, *added}
+    sent_back = json.loads(json.dumps(collection_of(storage.zones())))
+    assert [each.id for each in parse_collection(sent_back)] == sorted([*stored, *added])
 
 
 # --- two writers at the same time ----------------------------------------------------------------

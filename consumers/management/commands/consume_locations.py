@@ -1,7 +1,5 @@
 """`manage.py consume_locations`: the writer, which stores the topic's pings in the database."""
 
-import signal
-import threading
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
@@ -11,10 +9,10 @@ from django.db import InterfaceError, OperationalError
 
 from connect import gc_tuning
 from connect.errors import NeighbourUnavailable
-from consumers import state_file
+from consumers import dependencies, signals, state_file
 from consumers.lag import Observer
 from consumers.topic import BrokerRefused
-from consumers.writer import Writer, WriterLoop, missing_dependency, wait_for_dependencies
+from consumers.writer import Writer, WriterLoop, missing_dependency
 
 _EPILOG = f"""
 Writes the pings of the topic at PINGS_URL to the database, one transaction per batch. It sets
@@ -29,7 +27,7 @@ exit status: 0 stopped on request, or --until-empty is done; 1 database out of r
 topic deleted, or --check found no live writer; 2 wrong settings, or the broker rejects the
 credentials or the access rights of the writer
 
---check needs neither database nor broker: it reads WRITER_STATE_FILE, which a writer updates
+--check needs neither database nor broker: it reads WORKER_STATE_FILE, which a writer updates
 continually. A writer that has not updated it for {state_file.STUCK_S:g} s is stuck.
 """
 
@@ -60,16 +58,10 @@ class Command(BaseCommand):
                 self._write(until_empty=until_empty)
 
     def _check(self) -> None:
-        state = state_file.read(settings.WRITER_STATE_FILE)
-        if state is None:
-            raise CommandError(
-                f"There is no state file of a writer: {settings.WRITER_STATE_FILE}", returncode=1
-            )
-        if not state.is_alive:
-            raise CommandError(
-                f"The writer is stuck: its state file is {state.age_s:.0f} s old.", returncode=1
-            )
-        self.stdout.write(f"{state.doing}, updated {state.age_s:.1f} s ago")
+        try:
+            self.stdout.write(state_file.check(settings.WORKER_STATE_FILE, "writer"))
+        except state_file.NotAlive as error:
+            raise CommandError(str(error), returncode=1) from None
 
     def _status(self) -> None:
         try:
@@ -80,21 +72,13 @@ class Command(BaseCommand):
             raise CommandError(f"The brokers are out of reach: {error}", returncode=1) from None
 
     def _write(self, *, until_empty: bool) -> None:
-        stop_requested = threading.Event()
-
-        def stop(*_: Any) -> None:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
-            stop_requested.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-        state = state_file.StateFile(settings.WRITER_STATE_FILE)
+        stop_requested = signals.stop_requested()
+        state = state_file.StateFile(settings.WORKER_STATE_FILE)
         try:
             if until_empty:
                 if missing := missing_dependency():
                     raise CommandError(f"Out of reach: {missing}", returncode=1)
-            elif not wait_for_dependencies(stop_requested, state):
+            elif not dependencies.wait(stop_requested, state, missing_dependency):
                 return
         except BrokerRefused as error:
             raise _refused(error) from None

@@ -1,4 +1,4 @@
-"""`manage.py make_topic`: creates the topic of pings, like migrate creates the tables."""
+"""`manage.py make_topic`: creates the topics, like migrate creates the tables."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -13,7 +13,8 @@ from consumers import topic
 class Command(BaseCommand):
     help = (
         "Creates the topic of pings at PINGS_URL unless it exists. "
-        "With KAFKA_USER it also creates the access rules of the users producer, writer and observer. "
+        "With KAFKA_USER it also creates the access rules of the users producer, writer and observer; "
+        "with --encounters also the users of KAFKA_USERS, and the rules of finder, live and webhooks. "
         "Exit status: 0 the topic exists; 1 the brokers are out of reach; 2 the topic has fewer partitions "
         "than requested, or the brokers refuse."
     )
@@ -28,15 +29,25 @@ class Command(BaseCommand):
             "(KAFKA_PARTITIONS, here %(default)s)",
         )
 
-    def handle(self, *, partitions: int, **_: Any) -> None:
+        parser.add_argument(
+            "--encounters",
+            action="store_true",
+            help="also create the topic of encounters, with as many partitions as that of pings",
+        )
+
+    def handle(self, *, partitions: int, encounters: bool, **_: Any) -> None:
         if partitions < 1:
             raise CommandError("--partitions must be 1 or more.", returncode=2)
+        made = {}
         try:
-            existing = topic.ensure(partitions)
+            made[settings.KAFKA_TOPIC] = topic.ensure(partitions)
+            if encounters:
+                made[settings.KAFKA_ENCOUNTERS_TOPIC] = topic.ensure_encounters(made[settings.KAFKA_TOPIC])
         except topic.TooFewPartitions as error:
             raise CommandError(str(error), returncode=2) from None
         except topic.BrokerRefused as error:
             raise CommandError(f"The brokers refuse: {error}", returncode=2) from None
         except NeighbourUnavailable as error:
             raise CommandError(f"The brokers are out of reach: {error}", returncode=1) from None
-        self.stdout.write(f"The topic {settings.KAFKA_TOPIC} exists, with {existing} partitions.")
+        for name, existing in made.items():
+            self.stdout.write(f"The topic {name} exists, with {existing} partitions.")

@@ -1,23 +1,36 @@
-"""`manage.py find_encounters`: finds and stores everybody's encounters of a range of time, or checks them."""
+"""`manage.py find_encounters`: finds and stores encounters, of a range of time or as pings arrive."""
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 from rest_framework.exceptions import ValidationError
 from tqdm import tqdm
 
+from connect import gc_tuning
+from connect.errors import NeighbourUnavailable
 from connect.web.query_parameters import RangeBound
 from connect.wire_format import format_time
+from consumers import dependencies, signals, state_file
+from consumers.topic import BrokerRefused
+from consumers.writer import missing_dependency
 from encounters import backfill
+from encounters.stream import Stream
 
 MAX_LINES = 20  # differences that are printed; the others are counted
 _EPILOG = """
+Without --from and --to it is the finder: it reads the topic of pings at PINGS_URL, finds encounters as pings
+arrive, stores them and sends them to the topic of encounters. Any number of finders share the work. SIGTERM
+or SIGINT stops it. It begins at the moment of its first start; find earlier encounters with --from and --to.
+Pings that come more than ENCOUNTERS_LATENESS_S late cost more, and nothing is lost.
+
 A date is a whole UTC day, as in the API: --from 2026-05-11 --to 2026-05-12 are two days. An instant such as
 2026-05-11T09:00:00Z is itself; the range ends before --to.
 
@@ -27,8 +40,9 @@ the pings around the range, too.
 
 --check changes nothing. It asks the question about each person by SQL and prints what differs.
 
-exit status: 0 done, no differences; 1 differences; 2 wrong options, or the database is out of reach;
-130 interrupted
+exit status: 0 done, no differences, stopped on request; 1 differences, or the finder lost the database or
+the broker, or --alive found no live finder; 2 wrong options or settings, the broker rejects the finder, or
+--from and --to cannot reach the database; 130 interrupted
 """
 
 
@@ -56,13 +70,55 @@ class Command(BaseCommand):
                 name,
                 dest=dest,
                 type=_moment(is_end=is_end),
-                required=True,
                 metavar="DATE",
                 help=f"the {dest} of the range",
             )
         parser.add_argument("--check", action="store_true", help="only compare with the question by SQL")
+        parser.add_argument("--alive", action="store_true", help="only report whether the finder is alive")
 
-    def handle(self, *, start: datetime, end: datetime, check: bool, **_: Any) -> None:
+    def handle(
+        self, *, start: datetime | None, end: datetime | None, check: bool, alive: bool, **_: Any
+    ) -> None:
+        if alive:
+            self._report_alive()
+        elif start is None and end is None and not check:
+            with gc_tuning.raised_threshold():
+                self._find_live()
+        elif start is None or end is None:
+            raise CommandError("Give both --from and --to.", returncode=2)
+        else:
+            self._in_range(start, end, check=check)
+
+    def _report_alive(self) -> None:
+        try:
+            self.stdout.write(state_file.check(settings.WORKER_STATE_FILE, "finder"))
+        except state_file.NotAlive as error:
+            raise CommandError(str(error), returncode=1) from None
+
+    def _find_live(self) -> None:
+        stop_requested = signals.stop_requested()
+        state = state_file.StateFile(settings.WORKER_STATE_FILE)
+        try:
+            if not dependencies.wait(stop_requested, state, missing_dependency):
+                return
+            self.stdout.write("Finding.")
+            self.stdout.flush()
+            with closing(Stream(state.update)) as stream:
+                while not stop_requested.is_set():
+                    stream.step()
+            self.stdout.write("Stopped.")
+        except BrokerRefused as error:
+            raise CommandError(
+                f"The broker refuses this finder, nothing is lost: {error}", returncode=2
+            ) from None
+        except (NeighbourUnavailable, OperationalError, InterfaceError) as error:
+            raise CommandError(f"Out of reach, nothing is lost: {error}", returncode=1) from None
+        except ImproperlyConfigured as fault:
+            raise CommandError(str(fault), returncode=2) from None
+        finally:
+            state.update("stopped", force=True)
+
+    def _in_range(self, start: datetime, end: datetime, *, check: bool) -> None:
         if start > end:
             raise CommandError("--from must not be after --to.", returncode=2)
         try:

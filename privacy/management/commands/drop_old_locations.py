@@ -17,7 +17,8 @@ from privacy import retention
 class Command(BaseCommand):
     help = (
         "Drops each month of pings and of encounters that is wholly older than RETENTION_DAYS, rejected "
-        "pings and rows of the audit log that are older, pings and encounters with a time more than a day "
+        "pings, deliveries of webhooks and rows of the audit log that are older, pings and encounters with "
+        "a time more than a day "
         "ahead, and empty months. It does not block readers and writers. Run it once a day; it can be "
         "interrupted and run again. Exit status: 0 done; 1 the database is out of reach, or a month was in "
         "use and could not be dropped; 130 interrupted."
@@ -57,9 +58,10 @@ class Command(BaseCommand):
             refused = retention.refused_points_before(moment)
         else:
             refused = retention.drop_refused_points(moment)
+        deliveries = retention.deliveries_before(moment) if dry_run else retention.drop_deliveries(moment)
         self.stdout.write(
             f"{months} months, {', '.join(rows)}, {rejected:,} rejected pings, {refused:,} counts of refused "
-            f"points and {questions:,} lines of the audit log {would}."
+            f"points, {deliveries:,} deliveries of webhooks and {questions:,} lines of the audit log {would}."
         )
         return busy
 

@@ -1,0 +1,332 @@
+"""The Kafka side of the finder: reads the topic of pings, shares the work with other finders, checkpoints.
+
+Every finder reads all partitions, because near people can be in different ones. The consumer group only
+divides the work: partition p of n stands for the pairs whose smaller id is p modulo n. A checkpoint is the
+metadata of a committed offset: the watermark, and the next offset of every partition. All pings before these
+offsets are then in the engine, after it or stored, and all encounters that ended are stored.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from django.conf import settings
+
+from connect.errors import NeighbourUnavailable
+from connect.wire_format import to_microseconds
+from consumers import topic
+from consumers.topic import BrokerRefused
+from encounters import storage
+from encounters.engine import PING, Rows
+from encounters.finder import Finder
+from encounters.messages import Publisher
+from encounters.scope import Scope
+
+BATCH_SIZE = 20_000  # messages
+SHORTEST_STEP_S = 0.2
+LONGEST_STEP_S = 2.0
+IDLE_SHARE = 3  # a step waits so many times as long as the one before took
+REPAIR_S = 5.0
+WRITER_TIMEOUT_S = 2.0  # how long repairs wait for the writers to store what was read
+POLL_S = 0.05
+MAX_SKEW_US = 30 * 1_000_000  # a partition that is further ahead of the others is paused
+
+_SHARED = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "topic.metadata.propagation.max.ms": 5000,
+}
+_MEMBER = _SHARED | {
+    "session.timeout.ms": 6000,
+    "heartbeat.interval.ms": 2000,
+    "max.poll.interval.ms": 300_000,
+}
+_READER = _SHARED | {
+    "queued.min.messages": 20_000,
+    "queued.max.messages.kbytes": 16 * 1024,
+    "fetch.max.bytes": 8 * 1024 * 1024,
+    "fetch.queue.backoff.ms": 20,
+}
+
+logger = logging.getLogger(__name__)
+transient = logging.getLogger(f"{__name__}.transient")
+transient.addFilter(topic.LogThrottle())
+
+Partition = int
+Offset = int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The watermark in microseconds, and the next offset of each partition."""
+
+    watermark: int
+    offsets: Mapping[Partition, Offset]
+
+    def __str__(self) -> str:
+        return f"{self.watermark};{','.join(str(self.offsets[each]) for each in sorted(self.offsets))}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Checkpoint":
+        watermark, offsets = text.split(";")
+        return cls(int(watermark), dict(enumerate(map(int, offsets.split(",")))))
+
+    @classmethod
+    def earliest(cls, checkpoints: Sequence["Checkpoint"]) -> "Checkpoint":
+        return cls(
+            min(each.watermark for each in checkpoints),
+            {
+                partition: min(each.offsets[partition] for each in checkpoints)
+                for partition in checkpoints[0].offsets
+            },
+        )
+
+
+class Stream:
+    """One finder of the group. `step` raises as Writer.step does; nothing is lost then."""
+
+    def __init__(self, alive: Callable[[str], None]) -> None:
+        """`alive` is called often, with what it does: `waiting` or `finding`."""
+        self._alive = alive
+        self._permanent_error: KafkaError | None = None
+        self._finder: Finder | None = None
+        self._shards: frozenset[Partition] = frozenset()
+        self._offsets: dict[Partition, Offset] = {}
+        self._sent_us: dict[Partition, int] = {}  # when the last message was sent
+        self._paused: set[Partition] = set()
+        self._step_at = self._repair_at = 0.0
+        self._publisher = Publisher()
+        self._writers = Consumer(topic.client_config(group_id=settings.KAFKA_GROUP) | _SHARED)
+        group = topic.client_config(group_id=settings.KAFKA_FINDER_GROUP)
+        errors = {"error_cb": self._on_error}
+        self._reader = Consumer(group | _READER | errors)
+        self._member = Consumer(group | _MEMBER | errors)
+        self._member.subscribe(
+            [settings.KAFKA_TOPIC],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
+
+    def step(self) -> int:
+        """Takes the messages of a moment, and stores what they change. Returns the number of messages."""
+        self._keep_membership()
+        if not self._shards:
+            self._alive("waiting")
+            self._member.poll(POLL_S)
+            return 0
+        if self._finder is None and not self._can_begin():
+            self._alive("waiting")
+            time.sleep(POLL_S)
+            return 0
+        self._alive("finding")
+        assert self._finder is not None  # noqa: S101 - begun
+        messages = self._consume(max(0.0, min(SHORTEST_STEP_S, self._step_at - time.monotonic())))
+        if messages:
+            self._finder.take(_columns(messages))
+        now = time.monotonic()
+        if now >= self._step_at:
+            self._finder.advance(max(self._finder.watermark, self._watermark()))
+            took = time.monotonic() - now
+            self._step_at = now + took + min(max(SHORTEST_STEP_S, IDLE_SHARE * took), LONGEST_STEP_S)
+        if now >= self._repair_at:
+            storage.tell_forgotten(self._publisher.forget)
+            self._checkpoint()
+            self._repair_at = time.monotonic() + REPAIR_S
+        return len(messages)
+
+    def close(self) -> None:
+        for each in (self._member, self._reader, self._writers):
+            each.close()
+
+    # --- the beginning -------------------------------------------------------------------------------
+
+    def _can_begin(self) -> bool:
+        try:
+            return self._begin()
+        except KafkaException as error:
+            if topic.is_fatal(error.args[0]):
+                raise topic.unavailable(error) from error
+            transient.warning("%s", error)
+        except BrokerRefused:
+            raise
+        except NeighbourUnavailable as error:
+            transient.warning("%s", error)
+        return False
+
+    def _begin(self) -> bool:
+        """Starts at the earliest checkpoint of its shards; False if the writers have not got that far."""
+        partitions = topic.partitions_of(self._reader)
+        written = self._written(partitions)
+        committed = self._member.committed(_of_topic(self._shards), timeout=settings.KAFKA_TIMEOUT_S)
+        # The first finder begins now. What was before is found by `find_encounters --from --to`.
+        new = Checkpoint(_now_us() - _lateness_us(), written)
+        checkpoint = Checkpoint.earliest(
+            [Checkpoint.parse(each.metadata) if each.metadata else new for each in committed]
+        )
+        if any(written[each] < checkpoint.offsets[each] for each in partitions):
+            transient.warning("Waits until the writers have stored what was found.")
+            return False
+        self._offsets = {each: max(checkpoint.offsets[each], self._first_offset(each)) for each in partitions}
+        self._sent_us, self._paused = {}, set()
+        self._reader.assign(_of_topic(self._offsets))
+        scope = Scope(self._shards, len(partitions))
+        self._finder = Finder(scope, watermark=checkpoint.watermark, tell=self._publisher.tell)
+        logger.info("Finds the encounters of the shares %s of %d.", sorted(self._shards), len(partitions))
+        return True
+
+    def _first_offset(self, partition: Partition) -> Offset:
+        each = TopicPartition(settings.KAFKA_TOPIC, partition)
+        first, _ = self._reader.get_watermark_offsets(each, timeout=settings.KAFKA_TIMEOUT_S)
+        return int(first)
+
+    def _written(self, partitions: Sequence[Partition]) -> dict[Partition, Offset]:
+        """The offsets up to which the writers have stored the pings; 0 if they have stored none."""
+        found = self._writers.committed(_of_topic(partitions), timeout=settings.KAFKA_TIMEOUT_S)
+        return {each.partition: max(0, each.offset) for each in found}
+
+    # --- messages ------------------------------------------------------------------------------------
+
+    def _consume(self, timeout_s: float) -> list[Message]:
+        found = []
+        for message in self._reader.consume(BATCH_SIZE, timeout=timeout_s):
+            error = message.error()
+            if error is None:
+                found.append(message)
+                partition = message.partition() or 0
+                self._offsets[partition] = (message.offset() or 0) + 1
+                self._sent_us[partition] = message.timestamp()[1] * 1000
+            elif self._is_permanent(error):
+                raise topic.unavailable(error)
+            else:
+                transient.warning("%s: %s", error.name(), error.str())
+        self._pause()
+        return found
+
+    def _pause(self) -> None:
+        """Lets no partition run far ahead of the others, because its pings would be kept in memory."""
+        times = self._times()
+        limit = min(times.values()) + MAX_SKEW_US
+        ahead = {each for each, sent in times.items() if sent > limit and not self._is_drained(each)}
+        if ahead != self._paused:
+            self._reader.resume(_of_topic(self._paused - ahead))
+            self._reader.pause(_of_topic(ahead - self._paused))
+            self._paused = ahead
+
+    def _times(self) -> dict[Partition, int]:
+        """For each partition the time up to which its messages were read: now, if there are no more."""
+        now = _now_us()
+        return {each: now if self._is_drained(each) else self._sent_us.get(each, 0) for each in self._offsets}
+
+    def _is_drained(self, partition: Partition) -> bool:
+        each = TopicPartition(settings.KAFKA_TOPIC, partition)
+        _, end = self._reader.get_watermark_offsets(each, cached=True)
+        return 0 <= end <= self._offsets[partition]
+
+    def _watermark(self) -> int:
+        return min(self._times().values()) - _lateness_us()
+
+    # --- repairs and checkpoints -----------------------------------------------------------------------
+
+    def _checkpoint(self) -> None:
+        """Repairs what late pings changed, then commits."""
+        finder, partitions = self._finder, sorted(self._offsets)
+        assert finder is not None  # noqa: S101 - begun
+        if finder.has_repairs:
+            deadline = time.monotonic() + WRITER_TIMEOUT_S
+            while not self._is_written(partitions):
+                if time.monotonic() > deadline:
+                    transient.warning("Late pings wait for the writers.")
+                    return
+                time.sleep(POLL_S)
+            for _ in finder.repair():
+                self._keep_membership()
+                self._alive("finding")
+                if self._finder is not finder:  # a rebalance; its new owner repairs
+                    return
+        checkpoint = str(Checkpoint(finder.watermark, self._offsets))
+        offsets = [
+            TopicPartition(settings.KAFKA_TOPIC, each, self._offsets[each], metadata=checkpoint)
+            for each in self._shards
+        ]
+        try:
+            self._member.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            transient.warning("%s. The finder commits later.", error)
+
+    def _is_written(self, partitions: Sequence[Partition]) -> bool:
+        try:
+            written = self._written(partitions)
+        except KafkaException as error:
+            transient.warning("%s", error)
+            return False
+        return all(written[each] >= self._offsets[each] for each in partitions)
+
+    # --- the group -----------------------------------------------------------------------------------
+
+    def _keep_membership(self) -> None:
+        message = self._member.poll(0)
+        if message is not None and (error := message.error()) is not None:
+            if self._is_permanent(error):
+                raise topic.unavailable(error)
+            transient.warning("%s: %s", error.name(), error.str())
+        if self._permanent_error is not None:
+            raise topic.unavailable(self._permanent_error)
+
+    def _on_assign(self, member: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        member.assign(list(partitions))
+        member.pause(list(partitions))  # the reader reads
+        self._restart(frozenset(each.partition for each in partitions))
+
+    def _on_revoke(self, member: Consumer, _partitions: Sequence[TopicPartition]) -> None:
+        member.unassign()
+        self._restart(frozenset())
+
+    def _restart(self, shards: frozenset[Partition]) -> None:
+        self._shards = shards
+        self._finder = None
+
+    def _on_error(self, error: KafkaError) -> None:
+        if self._is_permanent(error):
+            self._permanent_error = error
+        else:
+            transient.warning("%s: %s", error.name(), error.str())
+
+    def _is_permanent(self, error: KafkaError) -> bool:
+        is_deleted = error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and bool(self._shards)
+        return topic.is_fatal(error) or is_deleted
+
+
+def _of_topic(partitions: Any) -> list[TopicPartition]:
+    """Takes partitions, or a mapping of partitions to offsets."""
+    if isinstance(partitions, Mapping):
+        return [TopicPartition(settings.KAFKA_TOPIC, *each) for each in partitions.items()]
+    return [TopicPartition(settings.KAFKA_TOPIC, each) for each in sorted(partitions)]
+
+
+def _columns(messages: Sequence[Message]) -> Rows:
+    """The valid pings of messages (PING), in their order; the writers set the others aside."""
+    pings, _ = topic.decode_batch([message.value() for message in messages])
+    rows = [
+        (each.person_id, to_microseconds(each.creation_time), each.latitude, each.longitude) for each in pings
+    ]
+    return np.array(rows, PING)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _lateness_us() -> int:
+    return round(settings.ENCOUNTERS_LATENESS_S * 1_000_000)
