@@ -53,10 +53,6 @@ class Element(NamedTuple):
     meetings: int | None
     seconds: float | None
 
-    @property
-    def person_ids(self) -> tuple[int, ...]:
-        return (self.person_a_id,)  # the nodes come first, so the people of an edge are known
-
 
 class Step(NamedTuple):
     """An encounter of a path, from its start to its end, and the time at which it reached the person."""

@@ -103,13 +103,16 @@ SELECT person_id, sum(meetings)::bigint, sum(people)::bigint,
 
 
 def _company_side(own: str, other: str, *, sums: str) -> str:
-    """The rows (company, other, person_id, meetings, seconds) of the people of one side, without names."""
+    """The rows (company, other, person_id, meetings, seconds) of the people of one side, without names.
+
+    Table `person` has findable people only.
+    """
     return f"""
     SELECT own.company, other, person_id, meetings, seconds
       FROM (
         SELECT person_{own}_id AS person_id, person.company AS other, {sums}
           FROM encounters_encounter JOIN person ON person.id = person_{other}_id
-         WHERE {_where(own)} GROUP BY person_{own}_id, person.company
+         WHERE {_where()} GROUP BY person_{own}_id, person.company
       ) AS side JOIN person AS own ON own.id = side.person_id"""
 
 

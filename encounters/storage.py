@@ -24,6 +24,7 @@ _COLUMNS = ", ".join(f'"{name}"' for name in binary_copy.names(ENCOUNTER))
 _COPY = f"COPY encounters_encounter ({_COLUMNS}) FROM STDIN (FORMAT binary)"
 _COPY_OUT = f"COPY (SELECT {_COLUMNS} FROM encounters_encounter WHERE {{}}) TO STDOUT (FORMAT binary)"
 _TIMES = ("start", "end", "last_pair")
+_ODD, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 _READ = 2**20  # bytes that the driver reads at a time
 
 # A key: start, person_a_id, person_b_id.
@@ -169,12 +170,28 @@ def _read(condition: str, values: list[Any]) -> Rows:
 
 
 def is_among(rows: Rows, others: Rows) -> NDArray[np.bool_]:
-    """Whether each row is equal to one of the others, which have the same fields."""
+    """Whether each row is equal to one of the others, which have the same fields of numbers.
+
+    It looks rows up by a hash, then compares them. Two different others with one hash could hide each other:
+    with a million of them, in one of many million calls. Callers then write an equal row again.
+    """
     if not len(rows) or not len(others):
         return np.zeros(len(rows), bool)
-    size = f"V{rows.dtype.itemsize}"
-    known = set(others.view(size).tolist())
-    return np.fromiter((row in known for row in rows.view(size).tolist()), bool, len(rows))
+    hashes = _hashes(others)
+    order = np.argsort(hashes)
+    at = np.searchsorted(hashes, _hashes(rows), sorter=order)
+    found: NDArray[np.bool_] = rows == others[order[np.minimum(at, len(others) - 1)]]
+    return found
+
+
+def _hashes(rows: Rows) -> NDArray[np.uint64]:
+    found = np.zeros(len(rows), np.uint64)
+    for name in rows.dtype.names or ():
+        column = rows[name]
+        bits = column.view(np.uint64) if column.dtype.itemsize == 8 else column.astype(np.uint64)
+        found = (found ^ bits) * _ODD
+        found ^= found >> _HALF
+    return found
 
 
 def keys(encounters: Rows) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from local.manifests import Process, Stage
 TARGET = "docs/migration.md"
 # Values for the Secrets, which renderings only refer to.
 SECRETS = defaultdict(lambda: "-", DATABASE_URL="postgis:", **NO_PASSWORDS)
-SENDER = "finder"  # the broker's user who sends encounters
+SENDER, READER = "finder", "webhooks"  # the broker's users who send and read encounters
 LABELS = {"PERSONS_URL": "who", "LOCATIONS_URL": "where", "PINGS_URL": "pings"}
 
 
@@ -47,10 +47,12 @@ def picture(stage: Stage, before: Stage | None) -> str:
             lines.append(edge("clients", service.process or "proxy", str(service.node_port)))
     lines += [edge("proxy", to, path) for path, to in routes(stage)]
     for process in stage.processes:
+        user = process.environ.get("KAFKA_USER")
         for to, label in calls(process):
             is_worker = process.ready_command is not None  # it reads from the broker
-            lines.append(edge(to, process.name, label) if is_worker else edge(process.name, to, label))
-        if process.environ.get("KAFKA_USER") == SENDER:
+            said = "encounters · kafka" if user == READER else label
+            lines.append(edge(to, process.name, said) if is_worker else edge(process.name, to, said))
+        if user == SENDER:
             lines.append(edge(process.name, BROKER, "encounters · kafka"))
         if process.environ.get("DATABASE_URL"):
             lines.append(edge(process.name, "postgis"))

@@ -20,11 +20,13 @@ from local.instance import CHECKOUT
 from local.kafka import FIRST_USERS, LATER_USERS, secret_name
 from local.proxy import COUNTED, SPOKEN_TO
 from tests.renderings import PLACE, SECRETS, STAGES, as_read, containers, objects, of_kind, pods, processes
+from webhooks.deliveries import THREADS
 
 SECRET_VARIABLES = {*SECRETS, "POSTGRES_PASSWORD"}
 OTHERS_IMAGES = {"postgis", "kafka", "proxy"}
 DOORS = {"proxy", "web", "persons", "locations", "locations-rest", "connections", "encounters", "live"}
-ALONE = {"encounter-finder"}  # one pod is enough: encounters may be late
+ALONE = {"encounter-finder", "webhooks"}  # one pod is enough: encounters may be late
+UNSCALED = {"webhooks"}  # its receivers decide how fast it is
 KEDA = {"6-kafka": ["../keda"], "7-live": ["../keda", "../keda/7-live"]}  # the components of a stage
 LAG_SCALERS = {
     path.stem: yaml.safe_load(path.read_text()) for path in (CHECKOUT / "k8s" / "keda").rglob("*-*er.yaml")
@@ -95,7 +97,11 @@ def test_with_keda_every_worker_is_scaled_by_the_lag_of_its_group(tmp_path: Path
 
     scalers = {one["metadata"]["name"]: one["spec"] for one in found if one["kind"] == "ScaledObject"}
     users = {one["metadata"]["name"]: one["spec"] for one in found if one["kind"] == "TriggerAuthentication"}
-    workers = {name: one for name, one in processes(stage).items() if one.ready_command is not None}
+    workers = {
+        name: one
+        for name, one in processes(stage).items()
+        if one.ready_command is not None and name not in UNSCALED
+    }
     assert scalers.keys() == users.keys() == workers.keys()
     groups = {"location-writer": settings.KAFKA_GROUP, "encounter-finder": settings.KAFKA_FINDER_GROUP}
     for name, scaler in scalers.items():
@@ -231,6 +237,9 @@ def test_the_database_has_a_connection_for_every_thread(stage: str) -> None:
             threads = settings.WEB_WORKERS * settings.WEB_THREADS if web else settings.GRPC_THREADS
             if process.ready_command is not None:
                 threads = 1
+            if name in UNSCALED:  # one pod, and for a while a new one beside it
+                needed += 2 * (threads + THREADS)
+                continue
             scaler = of_kind(stage, "HorizontalPodAutoscaler").get(name) or LAG_SCALERS[name]
             most = scaler["spec"].get("maxReplicas") or scaler["spec"]["maxReplicaCount"]
             needed += threads * (most + ceil(most / 4))  # a quarter more while new ones take over

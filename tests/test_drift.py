@@ -113,7 +113,7 @@ def test_the_runner_starts_what_the_manifests_say(stage: str) -> None:
 def test_the_last_stage_leaves_the_processes_before_it_as_they_are() -> None:
     before, last = map(processes, STAGES[-2:])
     assert {name: last[name] for name in before} == before
-    assert last.keys() - before.keys() == {"encounter-finder", "encounters", "live"}
+    assert last.keys() - before.keys() == {"encounter-finder", "encounters", "live", "webhooks"}
 
 
 @pytest.mark.parametrize("stage", STAGES)

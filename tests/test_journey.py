@@ -146,6 +146,9 @@ def test_encounters_of_everybody_are_found_from_stage_7_on(fresh: System, stage:
     stored = "SELECT person_a_id, person_b_id, pings_a, pings_b FROM encounters_encounter"
     if has(stage, 7):
         until(lambda: fresh.rows(stored) == [(ann, bo, 2, 2)], at_most_s=60)
+        [met] = fresh.get(f"/api/encounters?{DAY}").json()
+        assert [one["id"] for one in met["persons"]] == [ann, bo]
+        assert fresh.get("/api/webhooks").json() == []
     else:
         fresh.settle()
         assert fresh.rows(stored) == []

@@ -45,6 +45,7 @@ ALLOWED = {
     "connections/services.py": "the use cases",
     "venue/services.py": "the use cases",
     "encounters/backfill.py": "a command of the operator",
+    "encounters/finder.py": "a process that stores everybody's encounters; only staff ask about them",
     "locations/internal.py": "the verbs for other processes of Connect; the path takes service tokens only",
     "locations/storage.py": "the verbs themselves",
     "locations/admin.py": "the admin site, for staff; the admin checks their permissions",

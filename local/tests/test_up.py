@@ -73,7 +73,7 @@ def test_a_system_comes_up_stays_up_and_goes(terminal: Terminal) -> None:
     assert {name: info["pid"] for name, info in supervisor.programs().items()} == programs
     assert read_json(rollout.running_file(instance)) == state
 
-    for name in ("webapp-", "postgis", "kafka", "location-writer-", "encounter-finder-"):
+    for name in ("webapp-", "postgis", "kafka", "location-writer-", "encounter-finder-", "webhooks-"):
         os.kill(next(pid for program, pid in programs.items() if program.startswith(name)), signal.SIGKILL)
     assert poll(lambda: terminal.make("status").returncode == 0, 60, every_s=0.5)
 

@@ -160,6 +160,7 @@ def create_encounters(*days: float) -> None:
             longitude_a=0,
             latitude_b=0,
             longitude_b=0,
+            ongoing=False,
         )
 
 
