@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from connect import neighbours
+from connect.wire_format import from_microseconds
 from encounters import backfill, storage
 from encounters.engine import ENCOUNTER, Engine, Parameters, Rows
 from encounters.scope import Scope
@@ -34,8 +35,14 @@ class Finder:
     `tell` is called in each transaction with the rows that it deletes and inserts.
     """
 
-    def __init__(self, scope: Scope, *, watermark: int, tell: storage.Tell) -> None:
-        """Reads the stored pings around the watermark; earlier encounters must be stored."""
+    def __init__(
+        self, scope: Scope, *, watermark: int, tell: storage.Tell, find_from: int | None = None
+    ) -> None:
+        """Reads the stored pings around the watermark; earlier encounters must be stored.
+
+        With `find_from`, `repair` also finds those that started between this time and the watermark.
+        """
+        self._find_from = find_from
         self._scope = scope
         self._tell = tell
         self._engine = Engine(Parameters(), scope)
@@ -72,7 +79,7 @@ class Finder:
 
     @property
     def has_repairs(self) -> bool:
-        return any(len(each) for each in [*self._late, *self._to_repair])
+        return self._find_from is not None or any(len(each) for each in [*self._late, *self._to_repair])
 
     def take(self, pings: Rows) -> None:
         """Takes pings (PING) in the order in which they arrived."""
@@ -151,6 +158,11 @@ class Finder:
 
     def repair(self) -> Iterator[None]:
         """Finds again what late pings change; yields after each part. All pings taken must be stored."""
+        if self._find_from is not None:
+            start, end = from_microseconds(self._find_from), from_microseconds(self.watermark)
+            self._find_from = None
+            for _ in backfill.find(start=start, end=end, scope=self._scope, tell=self._tell):
+                yield
         late, self._late = np.sort(_concatenated(self._late, _LATE), order="time"), []
         pairs, self._to_repair = _concatenated(self._to_repair, ENCOUNTER), []
         for cluster in np.split(late, np.flatnonzero(np.diff(late["time"]) > CLUSTER_US) + 1):

@@ -39,6 +39,7 @@ IDLE_SHARE = 3  # a step waits so many times as long as the one before took
 REPAIR_S = 5.0
 WRITER_TIMEOUT_S = 2.0  # how long repairs wait for the writers to store what was read
 POLL_S = 0.05
+FIRST_US = 24 * 60 * 60 * 1_000_000  # the time before its first start for which the finder finds encounters
 MAX_SKEW_US = 30 * 1_000_000  # a partition that is further ahead of the others is paused
 
 _SHARED = {
@@ -170,8 +171,9 @@ class Stream:
         partitions = topic.partitions_of(self._reader)
         written = self._written(partitions)
         committed = self._member.committed(_of_topic(self._shards), timeout=settings.KAFKA_TIMEOUT_S)
-        # The first finder begins now. What was before is found by `find_encounters --from --to`.
+        # The first finder begins now, and finds what was before, for a day.
         new = Checkpoint(_now_us() - _lateness_us(), written)
+        is_first = not all(each.metadata for each in committed)
         checkpoint = Checkpoint.earliest(
             [Checkpoint.parse(each.metadata) if each.metadata else new for each in committed]
         )
@@ -182,7 +184,12 @@ class Stream:
         self._sent_us, self._paused = {}, set()
         self._reader.assign(_of_topic(self._offsets))
         scope = Scope(self._shards, len(partitions))
-        self._finder = Finder(scope, watermark=checkpoint.watermark, tell=self._publisher.tell)
+        self._finder = Finder(
+            scope,
+            watermark=checkpoint.watermark,
+            tell=self._publisher.tell,
+            find_from=checkpoint.watermark - FIRST_US if is_first else None,
+        )
         logger.info("Finds the encounters of the shares %s of %d.", sorted(self._shards), len(partitions))
         return True
 

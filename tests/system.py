@@ -133,7 +133,7 @@ class System(Addresses):
     def empty(self, *, restart_ids: bool = False) -> None:
         """Nobody, nowhere; the next person has a new id, or the id 1 again."""
         self.settle()
-        until(lambda: self.unread_by("encounter-finder") == 0, at_most_s=60)  # it would store what is deleted
+        until(self.finder_is_done, at_most_s=120)  # or it would store what is deleted
         identity = "RESTART IDENTITY" if restart_ids else ""
         tables = "persons_person, locations_location, encounters_encounter, rejected_pings"
         tables += ", venue_event, venue_zone"
@@ -150,14 +150,17 @@ class System(Addresses):
 
     def unwritten(self) -> int:
         """The pings in the topic that no writer has stored yet; 0 where there is no topic."""
-        return self.unread_by("location-writer")
-
-    def unread_by(self, worker: str) -> int:
-        """The pings in the topic that a worker is not done with yet; 0 where there is no such worker."""
-        if worker not in self.processes():
+        if "location-writer" not in self.processes():
             return 0
-        with contextlib.closing(Topic(self.broker(), f"{worker}s")) as topic:
+        with contextlib.closing(Topic(self.broker())) as topic:
             return topic.unwritten()
+
+    def finder_is_done(self) -> bool:
+        """Whether the finder has begun, which it tells by its first commit, and has read all pings."""
+        if "encounter-finder" not in self.processes():
+            return True
+        with contextlib.closing(Topic(self.broker(), "encounter-finders")) as topic:
+            return topic.has_begun() and topic.unwritten() == 0
 
     def broker(self) -> kafka.Broker:
         return the_broker(self.instance, access=self.environ["ACCESS"])
@@ -202,6 +205,10 @@ class Topic:
         """Of each partition, how far the consumers are."""
         committed = self.observer.committed(self.partitions, timeout=20)
         return [max(each.offset, self._marks(each)[0]) for each in committed]
+
+    def has_begun(self) -> bool:
+        """Whether a consumer has committed an offset of each partition."""
+        return all(each.offset >= 0 for each in self.observer.committed(self.partitions, timeout=20))
 
     def unwritten(self) -> int:
         written = self.written()

@@ -28,7 +28,8 @@ MAX_LINES = 20  # differences that are printed; the others are counted
 _EPILOG = """
 Without --from and --to it is the finder: it reads the topic of pings at PINGS_URL, finds encounters as pings
 arrive, stores them and sends them to the topic of encounters. Any number of finders share the work. SIGTERM
-or SIGINT stops it. It begins at the moment of its first start; find earlier encounters with --from and --to.
+or SIGINT stops it. At its first start it also finds those of the day before; find earlier ones with --from
+and --to.
 Pings that come more than ENCOUNTERS_LATENESS_S late cost more, and nothing is lost.
 
 A date is a whole UTC day, as in the API: --from 2026-05-11 --to 2026-05-12 are two days. An instant such as
