@@ -46,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 # Only closed segments are compacted or deleted, and one with few encounters would stay open for days.
 ENCOUNTERS_SEGMENT_MS = 60 * 60 * 1000
+UNCOMPACTED_MS = 12 * 60 * 60 * 1000
 LIVE_GROUP = "live"
 SCRAM_ITERATIONS = 4096  # the default of Kafka
 
@@ -294,10 +295,15 @@ def ensure(partitions: int) -> int:
 def ensure_encounters(partitions: int) -> int:
     """The same for the topic of encounters. If this process authenticates, it also creates KAFKA_USERS.
 
-    Compaction keeps the newest event of each pair of people, and retention deletes it after a day.
+    Compaction keeps the newest event of each pair of people, and retention deletes it after a day. Compaction
+    leaves the events of the last hours, so that a consumer that was away misses none.
     """
     client = admin()
-    config = {"cleanup.policy": "compact,delete", "segment.ms": str(ENCOUNTERS_SEGMENT_MS)}
+    config = {
+        "cleanup.policy": "compact,delete",
+        "segment.ms": str(ENCOUNTERS_SEGMENT_MS),
+        "min.compaction.lag.ms": str(UNCOMPACTED_MS),
+    }
     existing = _create(client, settings.KAFKA_ENCOUNTERS_TOPIC, partitions, config)
     if settings.KAFKA_USER:
         _create_users(client)

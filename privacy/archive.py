@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.contrib.admin.models import LogEntry
 from django.core.serializers.json import DjangoJSONEncoder
@@ -42,8 +43,8 @@ person.json           the names, and whether others may find this person
 locations.csv         every stored ping, exactly; `manage.py import_locations locations.csv` can read it
 encounters.jsonl      the stored encounters with others: start, end, the number of this person's pings, the
                       shortest distance, and this person's position at it
-deliveries.jsonl      what webhooks were told, or are to be told, about this person's encounters: the address,
-                      the event, its time and the outcome
+deliveries.jsonl      what webhooks were told, or are to be told, about this person's encounters: the host of
+                      the receiver, the event, its time and the outcome
 rejected_pings.jsonl  pings that could not be stored: reason, time, the original bytes (Base64) and, if they
                       can be decoded, their content
 tokens.jsonl          the tokens of this person, without their secrets
@@ -152,10 +153,17 @@ def _encounters(person_id: int) -> Iterator[str]:
 
 
 def _deliveries(person_id: int) -> Iterator[str]:
-    """Without the content, which is that of an encounter and has the other person's position or pings."""
+    """Without the content, which is that of an encounter and has the other person's position or pings.
+
+    Also without the message id, from which the other person could be computed, and without the path of the
+    address, which is a secret of some receivers.
+    """
     found = Delivery.objects.filter(Q(person_a_id=person_id) | Q(person_b_id=person_id)).order_by("id")
-    names = ("webhook__url", "message_id", "event", "occurred", "state", "attempts", "finished")
-    return _lines(found.values(*names).iterator(chunk_size=BLOCK))
+    names = ("event", "occurred", "state", "attempts", "finished")
+    return _lines(
+        {"receiver": urlsplit(each.pop("webhook__url")).hostname} | each
+        for each in found.values("webhook__url", *names).iterator(chunk_size=BLOCK)
+    )
 
 
 def _rejected_pings(person_id: int) -> Iterator[str]:

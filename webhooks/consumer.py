@@ -114,10 +114,10 @@ class Consumer:
 
 def _parse(message: KafkaMessage) -> Message | None:
     """None also for a value that is no encounter: it is logged and passed over."""
-    sent = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
     try:
+        sent = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
         return messages.parse(message.value(), sent)
-    except ValueError as fault:
+    except (ValueError, OverflowError, OSError) as fault:  # the latter two: a time out of range
         transient.warning("Message %s of partition %s: %s", message.offset(), message.partition(), fault)
         return None
 

@@ -100,7 +100,8 @@ def _record(webhook_id: int, delivery: storage.Next, outcome: Outcome) -> None:
     if outcome.is_delivered:
         storage.delivered(webhook_id, delivery, outcome.status)
         return
-    logger.info("Webhook %s, %s: %s", webhook_id, delivery.message_id, outcome.reason)
+    # Without the reason: the answer of a receiver may repeat names and positions.
+    logger.info("Webhook %s, %s: not delivered, status %s", webhook_id, delivery.message_id, outcome.status)
     if outcome.status == GONE:
         storage.gone(webhook_id, delivery, outcome.status, outcome.reason)
     else:

@@ -1,6 +1,7 @@
 """Messages: read from the topic of encounters, matched with webhooks, written as the body of a request."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from connect.wire_format import format_time, parse_instant, to_microseconds
 EVENTS = {"ongoing": "encounter.started", "ended": "encounter.ended"}  # by the state of the encounter
 _NUMBERS = ("duration_s", "pings", "min_distance_m")
 _TEXTS = ("latitude", "longitude")
+_DEGREES = re.compile(r"-?\d{1,3}\.\d{1,12}", re.ASCII)
 
 People = Mapping[int, dict[str, Any]]
 
@@ -89,15 +91,15 @@ def parse(value: bytes | None, sent: datetime) -> Message | None:
         raise ValueError("The value has a text where a number belongs.")
     if not (isinstance(first, int) and isinstance(second, int) and 0 < first < second < 2**63):
         raise ValueError("The ids must be two integers, the smaller first.")
-    if not all(isinstance(content[name], str) and len(content[name]) < 20 for name in _TEXTS):
-        raise ValueError("Latitude and longitude must be texts.")
+    if not all(isinstance(content[name], str) and _DEGREES.fullmatch(content[name]) for name in _TEXTS):
+        raise ValueError("Latitude and longitude must be texts with a number of degrees.")
     return Message(event, (first, second), start, content["duration_s"], content, sent)
 
 
 def identifier(webhook_id: int, message: Message) -> str:
     """The header `webhook-id`: the same for the same event of the same encounter, however often it is sent.
 
-    A hash, so that it names nobody after a deletion.
+    A hash, so that it shows nobody's id.
     """
     key = (webhook_id, *message.person_ids, to_microseconds(message.start), message.event)
     digest = hashlib.sha256("|".join(map(str, key)).encode()).hexdigest()

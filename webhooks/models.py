@@ -16,7 +16,9 @@ class Webhook(models.Model):
     events = ArrayField(models.CharField(max_length=30))
     person_id = models.BigIntegerField(null=True, help_text="Only encounters of this person.")
     company = models.CharField(  # noqa: DJ001 - as in the API, where null is no filter
-        max_length=255, null=True, help_text="Only encounters of people of this company."
+        max_length=255,
+        null=True,
+        help_text="Only encounters of which at least one person is of this company.",
     )
     min_duration_s = models.FloatField(
         null=True, help_text="Only encounters that lasted at least so many seconds, once they have ended."

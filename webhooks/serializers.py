@@ -11,7 +11,9 @@ from webhooks import limits
 from webhooks.models import MAX_URL
 
 _PERSON_ID = "Only encounters of this person. Null: of everybody."
-_COMPANY = "Only encounters of people of this company, written exactly so. Null: of everybody."
+_COMPANY = (
+    "Only encounters of which at least one person is of this company, written exactly so. Null: of everybody."
+)
 _MIN_DURATION = (
     "Only encounters that lasted at least so many seconds. It applies to `encounter.ended`: the duration is "
     "unknown when an encounter starts. Null: all."

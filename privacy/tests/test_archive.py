@@ -118,7 +118,7 @@ def test_it_has_what_webhooks_were_told_without_the_other_person(ann: Person, bo
 
     [told] = map(json.loads, export(ann.id, tmp_path)["deliveries.jsonl"].splitlines())
 
-    assert (told["webhook__url"], told["event"], told["state"]) == (hook.url, "encounter.ended", "waiting")
+    assert (told["receiver"], told["event"], told["state"]) == ("example.org", "encounter.ended", "waiting")
     assert "content" not in told
     assert not {"person_a_id", "person_b_id"} & told.keys()
 

@@ -52,7 +52,9 @@ class Migration(migrations.Migration):
                 (
                     "company",
                     models.CharField(
-                        help_text="Only encounters of people of this company.", max_length=255, null=True
+                        help_text="Only encounters of which at least one person is of this company.",
+                        max_length=255,
+                        null=True,
                     ),
                 ),
                 (
