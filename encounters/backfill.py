@@ -1,8 +1,8 @@
 """Finds the encounters of a range of time and stores them; compares stored encounters with the question."""
 
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,15 +30,28 @@ class Progress:
     found: int
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How to find.
+
+    Encounters with a last pair from `now_us` - max_gap on are stored as ongoing. `beat` is called after each
+    slice of pings.
+    """
+
+    scope: Scope = EVERYTHING
+    now_us: int = field(default_factory=lambda: time.time_ns() // 1000)
+    tell: storage.Tell | None = None
+    beat: Callable[[], None] = lambda: None
+
+
 def find(
     *,
     start: datetime,
     end: datetime,
-    scope: Scope = EVERYTHING,
     read_people: Collection[int] | None = None,
-    tell: storage.Tell | None = None,
+    work: Work | None = None,
 ) -> Iterator[Progress]:
-    """Replaces the stored encounters of `scope` that start in [start, end), hour by hour. Idempotent.
+    """Replaces the stored encounters of the scope that start in [start, end), hour by hour. Idempotent.
 
     `read_people` are all people whose pings can be in these encounters; None is everybody.
 
@@ -53,7 +66,7 @@ def find(
     """
     first, last = to_microseconds(start), to_microseconds(end)
     parameters = Parameters()
-    finder = _Finder(first, last, parameters, scope, read_people)
+    finder = _Finder(first, last, parameters, work or Work(), read_people)
     begin, found = first, 0
     finder.read(first - parameters.margin_us, first)
     while begin < last:
@@ -65,7 +78,7 @@ def find(
         if until == last:
             finder.read(last, last + parameters.within_us)
             finder.follow()
-        found += finder.store(begin, until, tell)
+        found += finder.store(begin, until)
         yield Progress(from_microseconds(until), finder.pings, found)
         begin = until
 
@@ -75,18 +88,17 @@ def repair(
     *,
     first: int,
     last: int,
-    scope: Scope = EVERYTHING,
-    tell: storage.Tell | None = None,
+    work: Work,
 ) -> Iterator[None]:
-    """Finds again the encounters of `scope` that pings of these people in [first, last] can change.
+    """Finds again the encounters of the scope that pings of these people in [first, last] can change.
 
     Those are all that may have a pair at most max_gap before or after. But encounters that go on and began
     more than HORIZON_US before stay as they are: they are found again when they end (repair_pairs). Yields
     after each hour.
     """
     margin = Parameters().margin_us
-    scope = replace(scope, people=sorted(people))
-    stored = storage.reaching(first - margin, last + margin, scope)
+    work = replace(work, scope=replace(work.scope, people=sorted(people)))
+    stored = storage.reaching(first - margin, last + margin, work.scope)
     stored = stored[~stored["ongoing"] | (stored["start"] >= first - HORIZON_US)]
     begin, end = min([first - margin, *stored["start"].tolist()]), last + margin + 1
     near = None
@@ -100,30 +112,28 @@ def repair(
             within_s=parameters.within_s,
         )
         near = sorted({*people, *found})
-    yield from _find_all(begin, end, scope, near, tell)
+    yield from _find_all(begin, end, near, work)
 
 
-def repair_pairs(
-    encounters: Rows, *, scope: Scope = EVERYTHING, tell: storage.Tell | None = None
-) -> Iterator[None]:
+def repair_pairs(encounters: Rows, *, work: Work) -> Iterator[None]:
     """Finds again the encounters (ENCOUNTER) that miss pings, from their true start to their end.
 
     It reads the pings of these people only, and finds all encounters among them. Yields after each hour.
     """
     margin = Parameters().margin_us
     people = np.unique([encounters["person_a_id"], encounters["person_b_id"]]).tolist()
-    scope = replace(scope, people=people, both=True)
+    work = replace(work, scope=replace(work.scope, people=people, both=True))
     first, last = int(encounters["start"].min()) - margin, int(encounters["last_pair"].max()) + margin
-    stored = storage.reaching(first, last, scope)
-    begin = _start_before(min([first, *stored["start"].tolist()]), people, scope)
-    yield from _find_all(begin, last + 1, scope, people, tell)
+    stored = storage.reaching(first, last, work.scope)
+    begin = _start_before(min([first, *stored["start"].tolist()]), people, work)
+    yield from _find_all(begin, last + 1, people, work)
 
 
-def _start_before(moment: int, people: Collection[int], scope: Scope) -> int:
-    """The start of the first encounter of `scope` that goes on at a moment; the moment if none does."""
+def _start_before(moment: int, people: Collection[int], work: Work) -> int:
+    """The start of the first encounter of the scope that goes on at a moment; the moment if none does."""
     reach = STEP_US
     while True:
-        finder = _Finder(moment - reach, moment, Parameters(), scope, people)
+        finder = _Finder(moment - reach, moment, Parameters(), work, people)
         finder.read(moment - reach, moment)
         start = min([moment, *finder.starts_going_on])
         if start > moment - reach + Parameters().margin_us or start == moment:
@@ -131,11 +141,9 @@ def _start_before(moment: int, people: Collection[int], scope: Scope) -> int:
         reach *= 4
 
 
-def _find_all(
-    start: int, end: int, scope: Scope, read_people: Collection[int] | None, tell: storage.Tell | None
-) -> Iterator[None]:
+def _find_all(start: int, end: int, read_people: Collection[int] | None, work: Work) -> Iterator[None]:
     between = {"start": from_microseconds(start), "end": from_microseconds(end)}
-    for _ in find(**between, scope=scope, read_people=read_people, tell=tell):
+    for _ in find(**between, read_people=read_people, work=work):
         yield
 
 
@@ -147,14 +155,14 @@ class _Finder:
         first: int,
         last: int,
         parameters: Parameters,
-        scope: Scope,
+        work: Work,
         read_people: Collection[int] | None,
     ) -> None:
         self.pings = 0
         self._first, self._last = first, last
-        self._scope = scope
+        self._work = work
         self._read_people = read_people
-        self._engine = Engine(parameters, scope)
+        self._engine = Engine(parameters, work.scope)
         self._ended: list[Rows] = []
         self._kept = np.empty(0, storage.KEY)  # of encounters that go on, whose stored rows have stayed
 
@@ -170,6 +178,7 @@ class _Finder:
                 until = end if upcoming is None else min(upcoming, end)
             self.pings += len(pings)
             self._ended.append(self._in_range(self._engine.feed(pings, until=until)))
+            self._work.beat()
             begin = until
 
     @property
@@ -184,32 +193,33 @@ class _Finder:
             assert begin is not None  # noqa: S101 - it has read the range
             people = np.unique([going_on["person_a_id"], going_on["person_b_id"]]).tolist()
             if neighbours.ping_columns().first_time(start=begin) is None:
-                self._ended.append(_mark_ongoing(self._in_range(self._engine.finish())))
+                self._ended.append(self._in_range(self._engine.finish()))
                 return
             self.read(begin, begin + SLICE_US, people)
 
-    def store(self, start: int, end: int, tell: storage.Tell | None) -> int:
+    def store(self, start: int, end: int) -> int:
         """Stores the encounters that start in [start, end), and those that went on at `start` and ended.
 
         Returns their number.
         """
         ended = np.concatenate(self._ended)
+        ended["ongoing"] = ended["last_pair"] >= self._work.now_us - self._engine.parameters.max_gap_us
         kept = storage.keys(self._in_range(self._engine.open_encounters))
         dropped = np.setdiff1d(self._kept, kept)
         storage.replace(
-            start=start, end=end, ended=ended, kept=kept, dropped=dropped, scope=self._scope, tell=tell
+            start=start,
+            end=end,
+            ended=ended,
+            kept=kept,
+            dropped=dropped,
+            scope=self._work.scope,
+            tell=self._work.tell,
         )
         self._ended, self._kept = [], kept
         return len(ended)
 
     def _in_range(self, encounters: Rows) -> Rows:
         return encounters[(encounters["start"] >= self._first) & (encounters["start"] < self._last)]
-
-
-def _mark_ongoing(encounters: Rows) -> Rows:
-    """Marks those that another ping of this moment could continue."""
-    encounters["ongoing"] = encounters["last_pair"] + Parameters().max_gap_us >= time.time_ns() // 1000
-    return encounters
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ the watermark, are not fed: their people are remembered, and the encounters conc
 stored pings. So are encounters that began long before this process.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,23 @@ class Finder:
     def _resume(self, known_from: int) -> None:
         """Takes over the stored encounters that go on."""
         stored = storage.ongoing(self._scope)
-        known = stored["start"] >= known_from
+        known = (stored["start"] >= known_from) & is_among(keys(stored), keys(self._engine.open_encounters))
         self._told = stored[known]
-        earlier = stored[~known]
-        missing = _pairs(self._engine.incomplete_encounters)
-        self._to_repair.append(earlier[~is_among(_pairs(earlier), missing)])
+        self._find_overdue(stored[~known])
+
+    def find_overdue(self) -> None:
+        """Lets stored encounters that should have ended be repaired: nobody else ends them.
+
+        They are left by repairs of encounters that the engine does not know, and by processes that died.
+        """
+        self._find_overdue(
+            storage.ongoing(self._scope, before=self.watermark - self._engine.parameters.max_gap_us)
+        )
+
+    def _find_overdue(self, stored: Rows) -> None:
+        unknown = ~is_among(keys(stored), keys(self._told))
+        unknown &= ~is_among(_pairs(stored), _pairs(self._engine.incomplete_encounters))
+        self._to_repair.append(stored[unknown])
 
     @property
     def watermark(self) -> int:
@@ -95,8 +108,10 @@ class Finder:
     def _add_late(self, late: Rows) -> None:
         self._late.append(late)
         self._recently_late = np.concatenate([self._recently_late, late])
-        self._update_late_people()
+        # Also people with older ones: their encounters may have begun before them.
+        self._engine.incomplete_people = np.unique(self._recently_late["person_id"])
         self._engine.mark_incomplete()
+        self._update_late_people()
 
     def _update_late_people(self) -> None:
         recent = self._recently_late["time"] >= self.watermark - self._margin_us
@@ -156,12 +171,16 @@ class Finder:
         oldest = oldest[np.argsort(oldest["end"])[:MAX_REFRESHED]]
         return changed[is_among(keys(changed), keys(oldest))]
 
-    def repair(self) -> Iterator[None]:
-        """Finds again what late pings change; yields after each part. All pings taken must be stored."""
-        if self._find_from is not None:
+    def repair(self, beat: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Finds again what late pings change; yields after each part.
+
+        All pings that were taken before a part must be stored. `beat` is called often.
+        """
+        work = backfill.Work(self._scope, self.watermark, self._tell, beat)
+        if self._find_from is not None:  # not told: it was before
             start, end = from_microseconds(self._find_from), from_microseconds(self.watermark)
             self._find_from = None
-            for _ in backfill.find(start=start, end=end, scope=self._scope, tell=self._tell):
+            for _ in backfill.find(start=start, end=end, work=replace(work, tell=None)):
                 yield
         late, self._late = np.sort(_concatenated(self._late, _LATE), order="time"), []
         pairs, self._to_repair = _concatenated(self._to_repair, ENCOUNTER), []
@@ -169,9 +188,9 @@ class Finder:
             if len(cluster):
                 people = np.unique(cluster["person_id"]).tolist()
                 first, last = int(cluster["time"][0]), int(cluster["time"][-1])
-                yield from backfill.repair(people, first=first, last=last, scope=self._scope, tell=self._tell)
+                yield from backfill.repair(people, first=first, last=last, work=work)
         if len(pairs):
-            yield from backfill.repair_pairs(pairs, scope=self._scope, tell=self._tell)
+            yield from backfill.repair_pairs(pairs, work=work)
 
 
 def _concatenated(arrays: Sequence[Rows], kind: np.dtype[Any]) -> Rows:

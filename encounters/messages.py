@@ -75,10 +75,12 @@ class Publisher:
     def _flush(self) -> None:
         left = self._producer.flush(settings.KAFKA_TIMEOUT_S)
         error, self._error = self._error, None
+        if error is None and not left:
+            return
+        self._producer.purge()  # the transaction will be rolled back
         if error is not None:
             raise topic.unavailable(error)
-        if left:
-            raise NeighbourUnavailable(f"{topic.brokers()}: no answer in time.")
+        raise NeighbourUnavailable(f"{topic.brokers()}: no answer in time.")
 
     def _on_delivery(self, error: KafkaError | None, _: Message) -> None:
         self._error = error or self._error

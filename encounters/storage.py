@@ -24,6 +24,7 @@ _COLUMNS = ", ".join(f'"{name}"' for name in binary_copy.names(ENCOUNTER))
 _COPY = f"COPY encounters_encounter ({_COLUMNS}) FROM STDIN (FORMAT binary)"
 _COPY_OUT = f"COPY (SELECT {_COLUMNS} FROM encounters_encounter WHERE {{}}) TO STDOUT (FORMAT binary)"
 _TIMES = ("start", "end", "last_pair")
+LONGEST_US = 7 * 24 * 60 * 60 * 1_000_000
 _ODD, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 _READ = 2**20  # bytes that the driver reads at a time
 
@@ -62,7 +63,9 @@ def replace(
     dropped = np.empty(0, KEY) if dropped is None else dropped
 
     def changed() -> _Change:
-        stored = _read("start >= %s AND start < %s", [from_microseconds(start), from_microseconds(end)])
+        condition, people = _of_people(scope)
+        between = [from_microseconds(start), from_microseconds(end)]
+        stored = _read(f"start >= %s AND start < %s AND {condition}", [*between, *people])
         stored = stored[scope.covers(stored["person_a_id"], stored["person_b_id"])]
         earlier = _with_keys(np.concatenate([dropped, keys(ended[ended["start"] < start])]))
         stored = np.concatenate([stored, earlier])
@@ -120,7 +123,8 @@ def _write_once(changed: Callable[[], _Change], tell: Tell | None) -> None:
             with connection.wrap_database_errors:
                 cursor.copy_expert(_COPY, io.BytesIO(binary_copy.pack(new, times=_TIMES)), _READ)
         if tell is not None and (len(gone) or len(new)):
-            tell(gone, new)
+            ids = np.array(sorted(known), np.int64)  # the others get tombstones
+            tell(gone[np.isin(gone["person_a_id"], ids) & np.isin(gone["person_b_id"], ids)], new)
 
 
 def tell_forgotten(tell: Callable[[list[tuple[int, int]]], None]) -> None:
@@ -131,19 +135,37 @@ def tell_forgotten(tell: Callable[[list[tuple[int, int]]], None]) -> None:
             tell(pairs)
 
 
-def ongoing(scope: Scope) -> Rows:
-    """The stored encounters (ENCOUNTER) of `scope` that may go on."""
-    found = _read("ongoing", [])
+def ongoing(scope: Scope, *, before: int | None = None) -> Rows:
+    """The stored encounters (ENCOUNTER) of `scope` that may go on; only those with a last pair `before`."""
+    if before is None:
+        found = _read("ongoing", [])
+    else:
+        found = _read("ongoing AND last_pair < %s", [from_microseconds(before)])
     return found[scope.covers(found["person_a_id"], found["person_b_id"])]
 
 
 def reaching(first: int, last: int, scope: Scope) -> Rows:
-    """The stored encounters of `scope` that start by `last` and may have a pair from `first` on."""
-    found = _read(
-        "start <= %s AND (ongoing OR last_pair >= %s) AND (person_a_id = ANY(%s) OR person_b_id = ANY(%s))",
-        [from_microseconds(last), from_microseconds(first), *[list(scope.people or ())] * 2],
+    """The stored encounters of `scope` that start by `last` and may have a pair from `first` on.
+
+    Ended ones that started more than LONGEST_US before are left out: the search would read years.
+    """
+    condition, people = _of_people(scope)
+    until = from_microseconds(last)
+    ended = f"NOT ongoing AND last_pair >= %s AND start >= %s AND start <= %s AND {condition}"
+    found = np.concatenate(
+        [
+            _read(f"ongoing AND start <= %s AND {condition}", [until, *people]),
+            _read(ended, [from_microseconds(first), from_microseconds(first - LONGEST_US), until, *people]),
+        ]
     )
     return found[scope.covers(found["person_a_id"], found["person_b_id"])]
+
+
+def _of_people(scope: Scope) -> tuple[str, list[Any]]:
+    """The SQL condition that one of the two is in `scope.people`, and its values."""
+    if scope.people is None:
+        return "true", []
+    return "(person_a_id = ANY(%s) OR person_b_id = ANY(%s))", [list(scope.people)] * 2
 
 
 def _with_keys(wanted: Rows) -> Rows:

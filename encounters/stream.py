@@ -8,7 +8,7 @@ offsets are then in the engine, after it or stored, and all encounters that ende
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,11 +85,13 @@ class Checkpoint:
 
     @classmethod
     def earliest(cls, checkpoints: Sequence["Checkpoint"]) -> "Checkpoint":
+        """Of each partition. One that a checkpoint lacks was added later and is read from its beginning."""
+        partitions = {partition for each in checkpoints for partition in each.offsets}
         return cls(
             min(each.watermark for each in checkpoints),
             {
-                partition: min(each.offsets[partition] for each in checkpoints)
-                for partition in checkpoints[0].offsets
+                partition: min(each.offsets.get(partition, 0) for each in checkpoints)
+                for partition in partitions
             },
         )
 
@@ -102,6 +104,8 @@ class Stream:
         self._alive = alive
         self._permanent_error: KafkaError | None = None
         self._finder: Finder | None = None
+        self._repairing: Iterator[None] | None = None
+        self._noted = Checkpoint(0, {})
         self._shards: frozenset[Partition] = frozenset()
         self._offsets: dict[Partition, Offset] = {}
         self._sent_us: dict[Partition, int] = {}  # when the last message was sent
@@ -112,7 +116,7 @@ class Stream:
         group = topic.client_config(group_id=settings.KAFKA_FINDER_GROUP)
         errors = {"error_cb": self._on_error}
         self._reader = Consumer(group | _READER | errors)
-        self._member = Consumer(group | _MEMBER | errors)
+        self._member = Consumer(group | _MEMBER | errors | {"on_commit": self._on_commit})
         self._member.subscribe(
             [settings.KAFKA_TOPIC],
             on_assign=self._on_assign,
@@ -143,13 +147,13 @@ class Stream:
             self._step_at = now + took + min(max(SHORTEST_STEP_S, IDLE_SHARE * took), LONGEST_STEP_S)
         if now >= self._repair_at:
             storage.tell_forgotten(self._publisher.forget)
-            self._checkpoint()
             self._repair_at = time.monotonic() + REPAIR_S
+            self._checkpoint()
         return len(messages)
 
     def close(self) -> None:
         for each in (self._member, self._reader, self._writers):
-            each.close()
+            topic.close(each)
 
     # --- the beginning -------------------------------------------------------------------------------
 
@@ -177,10 +181,12 @@ class Stream:
         checkpoint = Checkpoint.earliest(
             [Checkpoint.parse(each.metadata) if each.metadata else new for each in committed]
         )
-        if any(written[each] < checkpoint.offsets[each] for each in partitions):
+        if any(written[each] < checkpoint.offsets.get(each, 0) for each in partitions):
             transient.warning("Waits until the writers have stored what was found.")
             return False
-        self._offsets = {each: max(checkpoint.offsets[each], self._first_offset(each)) for each in partitions}
+        self._offsets = {
+            each: max(checkpoint.offsets.get(each, 0), self._first_offset(each)) for each in partitions
+        }
         self._sent_us, self._paused = {}, set()
         self._reader.assign(_of_topic(self._offsets))
         scope = Scope(self._shards, len(partitions))
@@ -213,7 +219,8 @@ class Stream:
                 found.append(message)
                 partition = message.partition() or 0
                 self._offsets[partition] = (message.offset() or 0) + 1
-                self._sent_us[partition] = message.timestamp()[1] * 1000
+                # A producer's clock may be ahead.
+                self._sent_us[partition] = min(message.timestamp()[1] * 1000, _now_us())
             elif self._is_permanent(error):
                 raise topic.unavailable(error)
             else:
@@ -247,30 +254,45 @@ class Stream:
     # --- repairs and checkpoints -----------------------------------------------------------------------
 
     def _checkpoint(self) -> None:
-        """Repairs what late pings changed, then commits."""
-        finder, partitions = self._finder, sorted(self._offsets)
+        """Repairs a part of what late pings changed. After the last part, commits the state before the first.
+
+        So new pings are taken between two parts.
+        """
+        finder = self._finder
         assert finder is not None  # noqa: S101 - begun
-        if finder.has_repairs:
-            deadline = time.monotonic() + WRITER_TIMEOUT_S
-            while not self._is_written(partitions):
-                if time.monotonic() > deadline:
-                    transient.warning("Late pings wait for the writers.")
-                    return
-                time.sleep(POLL_S)
-            for _ in finder.repair():
-                self._keep_membership()
-                self._alive("finding")
-                if self._finder is not finder:  # a rebalance; its new owner repairs
-                    return
-        checkpoint = str(Checkpoint(finder.watermark, self._offsets))
+        if self._repairing is None:
+            finder.find_overdue()
+            self._noted = Checkpoint(finder.watermark, dict(self._offsets))
+            if finder.has_repairs:
+                self._repairing = finder.repair(beat=lambda: self._alive("finding"))
+        if self._repairing is not None:
+            if not self._wait_for_writers():
+                return
+            for _ in self._repairing:
+                self._repair_at = time.monotonic()  # go on in the next step
+                return
+            self._repairing = None
+        self._commit(self._noted)
+
+    def _commit(self, checkpoint: Checkpoint) -> None:
         offsets = [
-            TopicPartition(settings.KAFKA_TOPIC, each, self._offsets[each], metadata=checkpoint)
+            TopicPartition(settings.KAFKA_TOPIC, each, checkpoint.offsets[each], metadata=str(checkpoint))
             for each in self._shards
         ]
         try:
             self._member.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             transient.warning("%s. The finder commits later.", error)
+
+    def _wait_for_writers(self) -> bool:
+        """Whether the writers have stored what was read; waits up to WRITER_TIMEOUT_S."""
+        deadline = time.monotonic() + WRITER_TIMEOUT_S
+        while not self._is_written(sorted(self._offsets)):
+            if time.monotonic() > deadline:
+                transient.warning("Late pings wait for the writers.")
+                return False
+            time.sleep(POLL_S)
+        return True
 
     def _is_written(self, partitions: Sequence[Partition]) -> bool:
         try:
@@ -303,12 +325,17 @@ class Stream:
     def _restart(self, shards: frozenset[Partition]) -> None:
         self._shards = shards
         self._finder = None
+        self._repairing = None  # the next owner repairs
 
     def _on_error(self, error: KafkaError) -> None:
         if self._is_permanent(error):
             self._permanent_error = error
         else:
             transient.warning("%s: %s", error.name(), error.str())
+
+    def _on_commit(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        for failure in filter(None, [error, *(each.error for each in partitions)]):
+            self._on_error(failure)
 
     def _is_permanent(self, error: KafkaError) -> bool:
         is_deleted = error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and bool(self._shards)

@@ -132,8 +132,10 @@ class PersonReader(Reader):
     def _answer(self, events: list[Meeting]) -> list[tuple[Any, dict[str, Any]]]:
         """What the question answers about the time of these encounters, with the form of its answer."""
         caller = self._subscription.caller
-        start = min(event.start for event in events)
-        end = max(event.end for event in events) + timedelta(microseconds=1)
+        # The pings of the pairs are up to `within` before the start and after the end.
+        margin = timedelta(seconds=limits.WITHIN_S)
+        start = min(event.start for event in events) - margin
+        end = max(event.end for event in events) + margin + timedelta(microseconds=1)
         if any(event.state == "ongoing" for event in events):
             end = max(end, datetime.now(UTC))
         with request_context.call_context(None, TIMEOUT_S):

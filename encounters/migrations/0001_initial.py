@@ -30,6 +30,7 @@ CREATE TABLE encounters_encounter (
 INDEXES = """
 CREATE INDEX encounters_person_a ON encounters_encounter (person_a_id, start, person_b_id) INCLUDE ("end");
 CREATE INDEX encounters_person_b ON encounters_encounter (person_b_id, start, person_a_id) INCLUDE ("end");
+CREATE INDEX encounters_ongoing ON encounters_encounter (last_pair) WHERE ongoing;
 """
 
 # A trigger instead of foreign keys, as for locations: one DELETE for all deleted persons, and no check per

@@ -65,6 +65,7 @@ class Process:
         self.finder.advance(max(watermark, self.finder.watermark))
 
     def repair(self, taken: int) -> None:
+        self.finder.find_overdue()
         for _ in self.finder.repair():
             pass
         self.watermark, self.taken = self.finder.watermark, taken
@@ -117,6 +118,7 @@ def test_in_the_end_the_table_is_the_question(data, event, hidden, processes):
         each.step(np.empty(0, PING), end)
         each.repair(len(batches))
         each.step(np.empty(0, PING), end + SECOND)
+        each.finder.find_overdue()
         assert not each.finder.has_repairs
 
     expected = asked(people, Parameters(), **DAY)
@@ -132,3 +134,50 @@ def test_in_the_end_the_table_is_the_question(data, event, hidden, processes):
         (to_microseconds(start), a, b) for start, a, b in Encounter.objects.values_list("pk", flat=True)
     }
     assert set(told.state.values()) <= {"ended"}
+
+
+def together(*person_ids: int, seconds: range) -> list[Ping]:
+    return [Ping(each, NOON + timedelta(seconds=n), *HERE) for each in person_ids for n in seconds]
+
+
+def follow(finder: Finder, event: list[Ping], late: list[tuple[int, Ping]], until: int) -> None:
+    """Steps every 10 s, with a repair after each. `late` pings come at their seconds."""
+    for second in range(0, until, 10):
+        arrived = [
+            each for each in event if second - 10 < (each.creation_time - NOON).total_seconds() <= second
+        ]
+        arrived += [ping for when, ping in late if when == second]
+        locations.record(arrived)
+        finder.take(columns(arrived))
+        finder.advance(max(finder.watermark, START + second * SECOND - LATENESS))
+        finder.find_overdue()
+        for _ in finder.repair():
+            pass
+
+
+def test_one_ping_that_is_minutes_late_stays_in_the_encounter_that_goes_on():
+    event = together(1, 2, seconds=range(0, 600, 10))
+    late = event.pop(20)
+    replace_all([Ping(each, NOON - timedelta(days=1), 0.0, 0.0) for each in (1, 2)])
+    told = Told()
+    finder = Finder(Scope(), watermark=START - 100 * SECOND, tell=told)
+    follow(finder, event, [(410, late)], 800)
+    [encounter] = Encounter.objects.all()
+    assert (encounter.pings_a, encounter.pings_b, encounter.ongoing) == (60, 60, False)
+
+
+def test_an_encounter_that_goes_on_is_not_ended_by_repairs():
+    event = together(1, 2, seconds=range(0, 600, 10))
+    always_late = [(when, *together(3, seconds=range(when - 40, when - 39))) for when in range(40, 600, 10)]
+    replace_all([Ping(each, NOON - timedelta(days=1), 0.0, 0.0) for each in (1, 2, 3)])
+    told = Told()
+    finder = Finder(Scope(), watermark=START - 100 * SECOND, tell=told)
+    follow(finder, event, always_late, 590)
+    assert set(told.state.values()) == {"ongoing"}
+    assert Encounter.objects.filter(ongoing=True).count() == 3
+    follow(finder, [], [], 900)
+    assert set(told.state.values()) == {"ended"}
+    assert Encounter.objects.filter(ongoing=True).count() == 0
+    expected = asked([1, 2, 3], Parameters(), **DAY)
+    stored = {each: list(storage.seen_by(each, start=DAY["start"], end=DAY["end"])) for each in (1, 2, 3)}
+    assert in_order(stored) == in_order(expected)
