@@ -178,12 +178,12 @@ def test_people_are_where_the_floor_plan_says() -> None:
     visits = services.visits(EVERYBODY, **day, max_gap_s=300)
     by_kind: dict[str, float] = defaultdict(float)
     for each in visits:
-        by_kind[each.zone.kind] += each.person_seconds
+        by_kind[each.zone.kind] += each.visits.person_seconds
     total = by_kind["hall"]
     assert by_kind["food"] > 0.03 * total
     assert by_kind["stage"] > 0.03 * total
     assert by_kind["booth"] > 0.5 * total
-    assert visits[0].people == 20
+    assert visits[0].visits.people == 20
     assert visits[0].zone.name == "Hall 1"
 
 

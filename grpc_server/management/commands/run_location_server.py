@@ -93,7 +93,9 @@ class Command(BaseCommand):
         self.stdout.write(f"Listening for clients on {public_host}:{server.public_port}")
         self.stdout.flush()
         with gc_tuning.raised_threshold():
-            stop_requested.wait()
+            # Python runs a handler in the main thread. A signal that another thread received does not wake it.
+            while not stop_requested.wait(1.0):
+                pass
         self.stdout.write("Stopping.")
         if not server.stop(grace):
             raise CommandError(f"Some work was not done within {grace:g} s.", returncode=1)
