@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -94,15 +94,15 @@ class Hub:
             if not self._readers[caller.name]:
                 del self._readers[caller.name]
 
-    async def decide(self, events: Iterable[Event]) -> None:
+    async def decide(self, events: Sequence[Event]) -> None:
         """Decides what staff may see of these events. Raises NeighbourUnavailable."""
         if all(map(people.is_decided, events)):
             return
         async with self._deciding:
-            stale = [event for event in events if not people.is_decided(event)]
             now = time.monotonic()
-            found = await self.lookups.run(lambda: people.findable(people.ids_of(stale)))
-            for event in stale:
+            # Of all of them: those that are still decided may not be when the answer has come.
+            found = await self.lookups.run(lambda: people.findable(people.ids_of(events)))
+            for event in events:
                 event.decide(found, now)
 
     def pace(self, person_id: int) -> Pace:

@@ -93,7 +93,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Listening for clients on {public_host}:{server.public_port}")
         self.stdout.flush()
         with gc_tuning.raised_threshold():
-            # Python runs a handler in the main thread. A signal that another thread received does not wake it.
+            # A handler runs in the main thread, which a signal to another thread does not wake.
             while not stop_requested.wait(1.0):
                 pass
         self.stdout.write("Stopping.")
