@@ -5,7 +5,7 @@ Times are microseconds since 1970.
 
 import io
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from connect import binary_copy
 from connect.wire_format import from_microseconds, to_microseconds
 from locations import distance_sql
-from locations.proximity_sql import CELL_M, CELLS_UP_TO_M, IN_RANGE, WITHIN
+from locations.proximity_sql import CELL_M, CELLS_UP_TO_M, IN_RANGE
 
 PING = np.dtype([("person_id", "i8"), ("time", "i8"), ("latitude", "f8"), ("longitude", "f8")])
 
+NEAR_MINUTES = 10
 PERSON_TIME = np.dtype([("person_id", "i8"), ("time", "i8")])
 
 _COPY = "COPY (SELECT {} FROM locations_location WHERE {}) TO STDOUT (FORMAT binary)"
@@ -82,7 +83,8 @@ def near(
 ) -> list[int]:
     """The ids of people who may have been near one of these people in [start, end); some were not.
 
-    It compares cubes of the index locations_cell_time, not distances.
+    It compares cubes of the index locations_cell_time and times of NEAR_MINUTES, not pings: each cube is read
+    once for each of these times, however many pings the people have in it.
     """
     if distance_m > CELLS_UP_TO_M:
         return people(start=start, end=end)
@@ -91,20 +93,25 @@ def near(
 WITH own AS MATERIALIZED (
     SELECT creation_time, x, y, z FROM locations_location AS location
      WHERE person_id = ANY(%(person_ids)s) AND {IN_RANGE}
+),
+spots AS MATERIALIZED (
+    SELECT DISTINCT near.cell, date_bin(%(minutes)s, creation_time, 'epoch') AS begins
+      FROM own {distance_sql.cells("own", outer_m, CELL_M)}
 )
 SELECT DISTINCT other.person_id
-  FROM own {distance_sql.cells("own", outer_m, CELL_M)}
- CROSS JOIN LATERAL (
-    SELECT person_id FROM locations_location AS location
-     WHERE locations_cell(x, y, z, {CELL_M}) = near.cell AND {IN_RANGE} AND {WITHIN}
-    OFFSET 0 -- one index lookup per cube, whatever the planner estimates
+  FROM spots CROSS JOIN LATERAL (
+    SELECT DISTINCT person_id FROM locations_location AS location
+     WHERE locations_cell(x, y, z, {CELL_M}) = spots.cell AND {IN_RANGE}
+           AND location.creation_time >= begins - %(within_s)s * interval '1 second'
+           AND location.creation_time <= begins + %(minutes)s + %(within_s)s * interval '1 second'
+    OFFSET 0 -- one index lookup per spot, whatever the planner estimates
  ) AS other"""
     values: dict[str, Any] = {
         "person_ids": list(person_ids),
         "start": from_microseconds(start),
         "end": from_microseconds(end),
         "within_s": within_s,
-        "outer_m": outer_m,
+        "minutes": timedelta(minutes=NEAR_MINUTES),
     }
     with connection.cursor() as cursor:
         cursor.execute(sql, values)

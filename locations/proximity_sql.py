@@ -102,7 +102,7 @@ own AS MATERIALIZED (
 # `own` has the range, too; it is repeated on the others' pings so that the planner prunes other months.
 IN_RANGE = "location.creation_time >= %(start)s AND location.creation_time < %(end)s"
 
-WITHIN = """
+_WITHIN = """
 location.creation_time >= own.creation_time - %(within_s)s * interval '1 second' AND
 location.creation_time <= own.creation_time + %(within_s)s * interval '1 second'"""
 
@@ -129,7 +129,7 @@ pairs AS (
         SELECT {_LOCATION}, {distance_sql.square("location", "own.")} AS square
           FROM locations_location AS location
          WHERE {f"locations_cell(x, y, z, {CELL_M}) = near.cell AND" if near else ""}
-               {IN_RANGE} AND {WITHIN} AND person_id <> %(person_id)s {accurate}
+               {IN_RANGE} AND {_WITHIN} AND person_id <> %(person_id)s {accurate}
                AND abs(x - own.x) <= %(outer_m)s
                AND {distance_sql.square("location", "own.")} <= %(outer_squared)s
                {"" if every_pair else f"AND ({_NEAR_PREVIOUS}) IS NOT TRUE"}
@@ -366,7 +366,7 @@ def _nearest_m(accurate: str) -> str:
 CASE WHEN chord_m < 1 THEN chord_m
      WHEN chord_m < 1000 THEN chord_m + chord_m ^ 3 / (24 * 6371000.0 ^ 2)
      ELSE (SELECT min({distance_sql.geodesic("own", "location")}) FROM locations_location AS location
-            WHERE location.person_id = meetings.person_id AND {IN_RANGE} AND {WITHIN} {accurate}
+            WHERE location.person_id = meetings.person_id AND {IN_RANGE} AND {_WITHIN} {accurate}
                   AND {distance_sql.square("location", "own.")} >= (chord_m - 1e-6) ^ 2) END"""
 
 
