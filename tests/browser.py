@@ -21,7 +21,7 @@ FLAGS = [
     "--disable-sync",
 ]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 60_000
 # Playwright runs an event loop in the thread of the test, where Django refuses queries.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 expect.set_options(timeout=TIMEOUT_MS)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
 
 
-def until(check: Callable[[], T], *, at_most_s: float = 20) -> T:
+def until(check: Callable[[], T], *, at_most_s: float = 60) -> T:
     """The first true answer; fails when there is none in time."""
     answer = poll(check, at_most_s)
     assert answer, f"not so within {at_most_s} s: {check}"

@@ -65,7 +65,7 @@ class WriterProcess:
             self.process.wait()
             raise AssertionError(f"The process does not end:\n{self.output()}") from None
 
-    def until_output(self, text: str, *, at_most_s: float = 20) -> None:
+    def until_output(self, text: str, *, at_most_s: float = 60) -> None:
         def is_in_output() -> bool:
             assert self.process.poll() is None, self.output()
             return text in self.output()

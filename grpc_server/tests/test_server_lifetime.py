@@ -135,7 +135,7 @@ def test_a_stop_stores_acknowledged_batches_exactly_once():
                     server.process.send_signal(signal.SIGTERM)
         except grpc.RpcError:
             assert answers.code() is grpc.StatusCode.UNAVAILABLE
-        assert server.process.wait(20) == 0, server.output()
+        assert server.process.wait(60) == 0, server.output()
 
     assert 5 <= acknowledged < 100
     stored = len(list(storage.list_between(limit=10**6)))
@@ -175,7 +175,7 @@ def test_a_stop_finishes_running_work_and_refuses_the_rest():
         for stream in (idle, at_work):
             assert failure(lambda stream=stream: next(stream.answers)).code() is grpc.StatusCode.UNAVAILABLE
             stream.close()
-        assert server.process.wait(20) == 0, server.output()
+        assert server.process.wait(60) == 0, server.output()
 
 
 def test_work_beyond_the_grace_period_is_cancelled_with_exit_status_1():
@@ -186,7 +186,7 @@ def test_work_beyond_the_grace_period_is_cancelled_with_exit_status_1():
             until(lambda: lock_waiters(of="stopping") == 1)
             server.process.send_signal(signal.SIGTERM)
             assert failure(lambda: call.result(20)).code() is grpc.StatusCode.UNAVAILABLE
-            assert server.process.wait(20) == 1
+            assert server.process.wait(60) == 1
     assert "not done within 0.5 s" in server.output()
     assert storage.get(1, NOON) is None
 
