@@ -28,6 +28,7 @@ UPSTREAMS = (
     "locations-rest",
     "connections",
     "encounters",
+    "live",
     "locations-grpc",
 )
 

@@ -12,7 +12,7 @@ from local.tests.terminal import Terminal, an_instance
 from tests.system import STAGES
 from tests.walk import Walk
 
-NEW = {"encounter-finder", "encounters", "webhooks"}  # at the last stage
+NEW = {"encounter-finder", "encounters", "live", "webhooks"}  # at the last stage
 LEAST = {"ping": 500, "pings in bulk": 50, "encounters": 50, "people written": 50, "gRPC ping": 50}
 
 
