@@ -184,7 +184,7 @@ KAFKA_GROUP = env.str("KAFKA_GROUP", default="location-writers")
 KAFKA_PARTITIONS = env.int("KAFKA_PARTITIONS", default=12)
 if KAFKA_PARTITIONS < 1:
     raise ImproperlyConfigured("KAFKA_PARTITIONS must be 1 or more.")
-# Events of encounters, for whoever builds on them, and the group with which the finder reads the pings.
+# The topic of encounters, and the consumer group of the finder on the topic of pings.
 KAFKA_ENCOUNTERS_TOPIC = env.str("KAFKA_ENCOUNTERS_TOPIC", default="encounters")
 KAFKA_FINDER_GROUP = env.str("KAFKA_FINDER_GROUP", default="encounter-finders")
 # How long the finder waits for pings that come out of order. Later ones cost more: what they change is found

@@ -1,4 +1,4 @@
-"""What a consumer needs before it starts: the tables of the database and a topic of the broker."""
+"""The dependencies of a consumer: the tables of the database and a topic of the broker."""
 
 import logging
 import threading

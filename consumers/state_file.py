@@ -75,7 +75,7 @@ def read(path: Path) -> WriterState | None:
 
 
 def check(path: Path, name: str) -> str:
-    """What the process does, and the age of its file. Raises NotAlive, whose text has the `name`."""
+    """Describes the last state and its age. Raises NotAlive with a text that names the process."""
     state = read(path)
     if state is None:
         raise NotAlive(f"There is no state file of a {name}: {path}")

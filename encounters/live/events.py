@@ -20,7 +20,7 @@ _ID = re.compile(r"(\d{1,15})(-\d{1,9}-\d{1,18})?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a reader wants. `bounds` (west, south, east, north) may cross the 180th meridian."""
+    """The query parameters of a reader. `bounds` (west, south, east, north) may cross the 180th meridian."""
 
     bounds: tuple[float, float, float, float] | None = None
     person_id: int | None = None

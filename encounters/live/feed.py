@@ -208,7 +208,7 @@ def _meeting(message: Message) -> Meeting | None:
 
 
 def _key(each: Any) -> Partition:
-    """Of a message or a TopicPartition."""
+    """The topic and partition of a message or a TopicPartition."""
     if isinstance(each, TopicPartition):
         return each.topic, each.partition
     return each.topic(), each.partition()
