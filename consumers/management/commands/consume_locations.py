@@ -7,9 +7,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
-from connect import gc_tuning
+from connect import gc_tuning, stop_signals
 from connect.errors import NeighbourUnavailable
-from consumers import dependencies, signals, state_file
+from consumers import dependencies, state_file
 from consumers.lag import Observer
 from consumers.topic import BrokerRefused
 from consumers.writer import Writer, WriterLoop, missing_dependency
@@ -72,7 +72,7 @@ class Command(BaseCommand):
             raise CommandError(f"The brokers are out of reach: {error}", returncode=1) from None
 
     def _write(self, *, until_empty: bool) -> None:
-        stop_requested = signals.stop_requested()
+        stop_requested = stop_signals.stop_requested()
         state = state_file.StateFile(settings.WORKER_STATE_FILE)
         try:
             if until_empty:

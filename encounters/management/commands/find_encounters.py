@@ -14,11 +14,11 @@ from django.db import InterfaceError, OperationalError
 from rest_framework.exceptions import ValidationError
 from tqdm import tqdm
 
-from connect import gc_tuning
+from connect import gc_tuning, stop_signals
 from connect.errors import NeighbourUnavailable
 from connect.web.query_parameters import RangeBound
 from connect.wire_format import format_time
-from consumers import dependencies, signals, state_file
+from consumers import dependencies, state_file
 from consumers.topic import BrokerRefused
 from consumers.writer import missing_dependency
 from encounters import backfill
@@ -97,7 +97,7 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=1) from None
 
     def _find_live(self) -> None:
-        stop_requested = signals.stop_requested()
+        stop_requested = stop_signals.stop_requested()
         state = state_file.StateFile(settings.WORKER_STATE_FILE)
         try:
             if not dependencies.wait(stop_requested, state, missing_dependency):

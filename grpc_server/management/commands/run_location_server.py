@@ -1,7 +1,5 @@
 """`manage.py run_location_server`: the gRPC server of locations."""
 
-import signal
-import threading
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from typing import Any
 
@@ -9,7 +7,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from connect import bind_check, gc_tuning
+from connect import bind_check, gc_tuning, stop_signals
 from grpc_server.server import SERVICE, LocationServer
 
 GRACE_S = 60.0
@@ -78,15 +76,7 @@ class Command(BaseCommand):
             server = LocationServer(address, public_address)
         except OSError as error:
             raise CommandError(str(error), returncode=2) from None
-        stop_requested = threading.Event()
-
-        def stop(*_: Any) -> None:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
-            stop_requested.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
+        stop_requested = stop_signals.stop_requested()
         server.start()
         host, public_host = address.rpartition(":")[0], public_address.rpartition(":")[0]
         self.stdout.write(f"Listening on {host}:{server.port}")

@@ -7,8 +7,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
+from connect import stop_signals
 from connect.errors import NeighbourUnavailable
-from consumers import dependencies, signals, state_file
+from consumers import dependencies, state_file
 from consumers.topic import BrokerRefused
 from webhooks.consumer import Consumer
 from webhooks.deliveries import Deliveries
@@ -56,7 +57,7 @@ class Command(BaseCommand):
             self._run()
 
     def _run(self) -> None:
-        stop_requested = signals.stop_requested()
+        stop_requested = stop_signals.stop_requested()
         state = state_file.StateFile(settings.WORKER_STATE_FILE)
         try:
             if not dependencies.wait(stop_requested, state, _missing_dependency):

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT of a worker process."""
+"""SIGTERM and SIGINT ask a process to stop after its current work."""
 
 import signal
 import threading
