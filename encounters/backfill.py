@@ -11,7 +11,8 @@ import numpy as np
 from connect import neighbours
 from connect.wire_format import from_microseconds, to_microseconds
 from encounters import storage
-from encounters.engine import Engine, Parameters, Rows
+from encounters.engine import Engine, Parameters
+from encounters.rows import KEY, Rows, keys
 from encounters.scope import EVERYTHING, Scope
 
 MICROSECOND = timedelta(microseconds=1)
@@ -89,12 +90,11 @@ def repair(
     first: int,
     last: int,
     work: Work,
-) -> Iterator[None]:
+) -> Iterator[Progress]:
     """Finds again the encounters of the scope that pings of these people in [first, last] can change.
 
     Those are all that may have a pair at most max_gap before or after. But encounters that go on and began
-    more than HORIZON_US before stay as they are: they are found again when they end (repair_pairs). Yields
-    after each hour.
+    more than HORIZON_US before stay as they are: they are found again when they end (repair_pairs).
     """
     margin = Parameters().margin_us
     work = replace(work, scope=replace(work.scope, people=sorted(people)))
@@ -112,13 +112,13 @@ def repair(
             within_s=parameters.within_s,
         )
         near = sorted({*people, *found})
-    yield from _find_all(begin, end, near, work)
+    yield from find(start=from_microseconds(begin), end=from_microseconds(end), read_people=near, work=work)
 
 
-def repair_pairs(encounters: Rows, *, work: Work) -> Iterator[None]:
+def repair_pairs(encounters: Rows, *, work: Work) -> Iterator[Progress]:
     """Finds again the encounters (ENCOUNTER) that miss pings, from their true start to their end.
 
-    It reads the pings of these people only, and finds all encounters among them. Yields after each hour.
+    It reads the pings of these people only, and finds all encounters among them.
     """
     margin = Parameters().margin_us
     people = np.unique([encounters["person_a_id"], encounters["person_b_id"]]).tolist()
@@ -126,7 +126,9 @@ def repair_pairs(encounters: Rows, *, work: Work) -> Iterator[None]:
     first, last = int(encounters["start"].min()) - margin, int(encounters["last_pair"].max()) + margin
     stored = storage.reaching(first, last, work.scope)
     begin = _start_before(min([first, *stored["start"].tolist()]), people, work)
-    yield from _find_all(begin, last + 1, people, work)
+    yield from find(
+        start=from_microseconds(begin), end=from_microseconds(last + 1), read_people=people, work=work
+    )
 
 
 def _start_before(moment: int, people: Collection[int], work: Work) -> int:
@@ -139,12 +141,6 @@ def _start_before(moment: int, people: Collection[int], work: Work) -> int:
         if start > moment - reach + Parameters().margin_us or start == moment:
             return start
         reach *= 4
-
-
-def _find_all(start: int, end: int, read_people: Collection[int] | None, work: Work) -> Iterator[None]:
-    between = {"start": from_microseconds(start), "end": from_microseconds(end)}
-    for _ in find(**between, read_people=read_people, work=work):
-        yield
 
 
 class _Finder:
@@ -164,7 +160,7 @@ class _Finder:
         self._read_people = read_people
         self._engine = Engine(parameters, work.scope)
         self._ended: list[Rows] = []
-        self._kept = np.empty(0, storage.KEY)  # of encounters that go on, whose stored rows have stayed
+        self._kept = np.empty(0, KEY)  # of encounters that go on, whose stored rows have stayed
 
     def read(self, start: int, end: int, people: Collection[int] | None = None) -> None:
         """Feeds the pings in [start, end)."""
@@ -204,7 +200,7 @@ class _Finder:
         """
         ended = np.concatenate(self._ended)
         ended["ongoing"] = ended["last_pair"] >= self._work.now_us - self._engine.parameters.max_gap_us
-        kept = storage.keys(self._in_range(self._engine.open_encounters))
+        kept = keys(self._in_range(self._engine.open_encounters))
         dropped = np.setdiff1d(self._kept, kept)
         storage.replace(
             start=start,

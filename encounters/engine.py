@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from encounters.geodesy import geocentric, geodesic_m
+from encounters.rows import ENCOUNTER, PING, Numbers, Rows, in_order, in_time_order, is_in, unique
 from encounters.scope import EVERYTHING, Scope
 from locations.distance_sql import chords
 from locations.limits import DISTANCE_M, MAX_GAP_S, WITHIN_S
@@ -26,8 +27,6 @@ MAX_CANDIDATES = 1_000_000  # pairs in memory, on average; some 200 bytes each
 FIRST_CHUNK = 2000  # pings; the number of their pairs says how many the next chunk takes
 MAX_CHUNK = 100_000
 _INDEX_BITS = 29  # of a ping in a chunk; the chord in tenths of a micrometre takes the other 34
-
-PING = np.dtype([("person_id", "i8"), ("time", "i8"), ("latitude", "f8"), ("longitude", "f8")])
 
 # `a` is the person with the smaller id. `nearest_time_a` is the time of the position of `a`.
 _SEEN_BY_EACH = [
@@ -53,26 +52,6 @@ _OPEN = np.dtype(
         *_SEEN_BY_EACH,
     ]
 )
-ENCOUNTER = np.dtype(
-    [
-        ("start", "i8"),
-        ("person_a_id", "i8"),
-        ("person_b_id", "i8"),
-        ("end", "i8"),
-        ("last_pair", "i8"),
-        ("pings_a", "i4"),
-        ("pings_b", "i4"),
-        ("min_distance_m", "f8"),
-        ("latitude_a", "f8"),
-        ("longitude_a", "f8"),
-        ("latitude_b", "f8"),
-        ("longitude_b", "f8"),
-        ("ongoing", "?"),  # another pair may still follow
-    ]
-)
-
-Rows = NDArray[Any]  # structured: PING, ENCOUNTER or _OPEN, shape (n,)
-Numbers = NDArray[Any]  # shape (n,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +140,7 @@ class Engine:
         Of several pings of the same person and time the first one counts. Returns the encounters (ENCOUNTER)
         that cannot go on, ordered by start, person_a_id, person_b_id.
         """
-        pings = _sorted(pings)
+        pings = in_time_order(pings)
         if self.watermark is not None and until < self.watermark:
             raise ValueError("`until` must not be before the previous one.")
         if len(pings):
@@ -175,7 +154,7 @@ class Engine:
         if not ended:
             ended.append(self._close(until))
         self.watermark = until
-        return _ordered(np.concatenate(ended))
+        return in_order(np.concatenate(ended))
 
     def finish(self) -> Rows:
         """Returns the encounters that could go on, as they are so far. No more pings come."""
@@ -213,7 +192,7 @@ class Engine:
 
         Those with missing pings are left out.
         """
-        found = _ordered(_results(self._open[~self._open["incomplete"]]))
+        found = in_order(_results(self._open[~self._open["incomplete"]]))
         found["ongoing"] = True
         return found
 
@@ -302,7 +281,7 @@ class Engine:
             tenths_um = np.floor(np.sqrt(square) * 1e7).astype(np.int64)
             rows["nearest"] = np.minimum.reduceat(tenths_um, first)
         for side, own in (("a", a), ("b", b)):
-            met[side] = np.divmod(_unique(group * size + own), size)
+            met[side] = np.divmod(unique(group * size + own), size)
             rows[f"pings_{side}"] = np.bincount(met[side][0], minlength=len(first))
             if not len(first):
                 continue
@@ -330,14 +309,14 @@ class Engine:
         for side, (group, ping) in groups.met.items():
             # A ping of the previous chunks may be counted already.
             old = np.flatnonzero(goes_on[group] & (ping < recent))
-            again = old[_is_in(row[group[old]] * recent + ping[old], self._counted[side])]
+            again = old[is_in(row[group[old]] * recent + ping[old], self._counted[side])]
             groups.rows[f"pings_{side}"] -= np.bincount(group[again], minlength=len(row)).astype(np.int32)
             before = self._counted[side]
             if recent:
                 open_row, old_ping = np.divmod(before, recent)
                 before = open_row * size + old_ping
             new = np.flatnonzero(ping >= kept)
-            counted[side] = _unique(np.concatenate([before, row[group[new]] * size + ping[new]]))
+            counted[side] = unique(np.concatenate([before, row[group[new]] * size + ping[new]]))
         if len(self.incomplete_people):
             groups.rows["incomplete"] = self._misses_pings(groups.rows)
         _extend(self._open, row[goes_on], groups.rows[goes_on])
@@ -396,31 +375,7 @@ def find(pings: Rows, parameters: Parameters | None = None) -> Rows:
         return np.empty(0, ENCOUNTER)
     engine = Engine(parameters)
     ended = engine.feed(pings, until=int(pings["time"].max()) + 1)
-    return _ordered(np.concatenate([ended, engine.finish()]))
-
-
-def _sorted(pings: Rows) -> Rows:
-    """By time, then person; of equals only the first."""
-    pings = pings[np.lexsort((pings["person_id"], pings["time"]))]
-    first = np.ones(len(pings), bool)
-    first[1:] = (pings["time"][1:] != pings["time"][:-1]) | (
-        pings["person_id"][1:] != pings["person_id"][:-1]
-    )
-    return pings[first]
-
-
-def _unique(numbers: Numbers) -> Numbers:
-    numbers = np.sort(numbers)
-    keep = np.ones(len(numbers), bool)
-    keep[1:] = numbers[1:] != numbers[:-1]
-    return numbers[keep]
-
-
-def _is_in(numbers: Numbers, these: Numbers) -> NDArray[np.bool_]:
-    """Whether each number is one of `these`, which are sorted."""
-    if not len(these):
-        return np.zeros(len(numbers), bool)
-    return these[np.minimum(np.searchsorted(these, numbers), len(these) - 1)] == numbers
+    return in_order(np.concatenate([ended, engine.finish()]))
 
 
 def _extend(encounters: Rows, at: Numbers, groups: Rows) -> None:
@@ -457,7 +412,3 @@ def _results(encounters: Rows) -> Rows:
     arc_m = chord_m + np.power(chord_m, 3.0) / (24 * 6371000.0**2)
     found["min_distance_m"] = np.rint(100 * np.where(chord_m < 1, chord_m, arc_m)) / 100
     return found
-
-
-def _ordered(encounters: Rows) -> Rows:
-    return encounters[np.lexsort((encounters["person_b_id"], encounters["person_a_id"], encounters["start"]))]

@@ -15,9 +15,9 @@ import numpy as np
 from connect import neighbours
 from connect.wire_format import from_microseconds
 from encounters import backfill, storage
-from encounters.engine import ENCOUNTER, Engine, Parameters, Rows
+from encounters.engine import Engine, Parameters
+from encounters.rows import ENCOUNTER, PERSON_TIME, Rows, is_among, keys, pairs, selected
 from encounters.scope import Scope
-from encounters.storage import is_among, keys
 
 SECOND_US = 1_000_000
 WARM_UP_US = 5 * 60 * SECOND_US  # encounters that began in this time before the start are known completely
@@ -25,9 +25,6 @@ MINUTE_US = 60 * SECOND_US
 AHEAD_US = 120 * SECOND_US  # pings with a later time are treated like late ones
 MAX_REFRESHED = 2000  # encounters that go on, stored again in one step
 CLUSTER_US = 10 * 60 * SECOND_US  # late pings with a longer gap between them are repaired one after the other
-
-_PAIR = np.dtype([("person_a_id", "i8"), ("person_b_id", "i8")])
-_LATE = np.dtype([("person_id", "i8"), ("time", "i8")])
 
 
 class Finder:
@@ -41,16 +38,17 @@ class Finder:
     ) -> None:
         """Reads the stored pings around the watermark; earlier encounters must be stored.
 
-        With `find_from`, `repair` also finds those that started between this time and the watermark.
+        With `find_from`, `repair` also finds those that started between this time and the watermark. They are
+        not told.
         """
-        self._find_from = find_from
+        self._to_find = None if find_from is None else (find_from, watermark)
         self._scope = scope
         self._tell = tell
         self._engine = Engine(Parameters(), scope)
         self._margin_us = self._engine.parameters.margin_us
         self._late: list[Rows] = []  # to repair
-        self._early: list[Rows]  # (_LATE) to repair when the watermark has passed them
-        self._recently_late = np.empty(0, _LATE)
+        self._early: list[Rows]  # (PERSON_TIME) to repair when the watermark has passed them
+        self._recently_late = np.empty(0, PERSON_TIME)
         self._to_repair: list[Rows] = []  # encounters that have ended and miss pings
         self._told = np.empty(0, ENCOUNTER)  # those that go on, as they are stored
         begin = watermark - WARM_UP_US
@@ -81,7 +79,7 @@ class Finder:
 
     def _find_overdue(self, stored: Rows) -> None:
         unknown = ~is_among(keys(stored), keys(self._told))
-        unknown &= ~is_among(_pairs(stored), _pairs(self._engine.incomplete_encounters))
+        unknown &= ~is_among(pairs(stored), pairs(self._engine.incomplete_encounters))
         self._to_repair.append(stored[unknown])
 
     @property
@@ -92,13 +90,13 @@ class Finder:
 
     @property
     def has_repairs(self) -> bool:
-        return self._find_from is not None or any(len(each) for each in [*self._late, *self._to_repair])
+        return self._to_find is not None or any(len(each) for each in [*self._late, *self._to_repair])
 
     def take(self, pings: Rows) -> None:
         """Takes pings (PING) in the order in which they arrived."""
         is_late, is_early = pings["time"] < self.watermark, pings["time"] >= self.watermark + AHEAD_US
         if is_late.any():
-            self._add_late(_selected(pings[is_late], _LATE))
+            self._add_late(selected(pings[is_late], PERSON_TIME))
         if is_early.any():
             early = _minutes(pings[is_early])
             self._early.append(early)
@@ -137,7 +135,7 @@ class Finder:
         going_on = np.concatenate([ahead.feed(later, until=until), ahead.open_encounters])
         going_on["ongoing"] = True
         incomplete = np.concatenate([ahead.incomplete_encounters, ahead.take_incomplete(), *self._to_repair])
-        self._store(np.concatenate(ended), going_on, _pairs(incomplete))
+        self._store(np.concatenate(ended), going_on, pairs(incomplete))
 
     def _take_early(self) -> None:
         """Treats early pings as late ones once the watermark has passed them."""
@@ -150,16 +148,17 @@ class Finder:
 
     def _store(self, ended: Rows, going_on: Rows, incomplete: Rows) -> None:
         # Rows of encounters that miss pings stay until they are repaired.
-        told = self._told[~is_among(_pairs(self._told), incomplete)]
-        known = is_among(keys(going_on), keys(told))
+        told = self._told[~is_among(pairs(self._told), incomplete)]
+        told_keys, going_on_keys = keys(told), keys(going_on)
+        known = is_among(going_on_keys, told_keys)
+        goes_on = is_among(told_keys, going_on_keys)
         new = going_on[~known]
         stale = self._stale(going_on[known], told)
-        withdrawn = keys(told)
-        withdrawn = withdrawn[~is_among(withdrawn, np.concatenate([keys(going_on), keys(ended)]))]
+        withdrawn = told_keys[~goes_on & ~is_among(told_keys, keys(ended))]
         changed = np.concatenate([ended, new, stale])
         if len(changed) or len(withdrawn):
             storage.save(changed, withdrawn=withdrawn, tell=self._tell)
-        same = is_among(keys(told), keys(going_on)) & ~is_among(keys(told), keys(stale))
+        same = goes_on & ~is_among(told_keys, keys(stale))
         self._told = np.concatenate([told[same], new, stale])
 
     def _stale(self, going_on: Rows, told: Rows) -> Rows:
@@ -167,51 +166,39 @@ class Finder:
         changed = going_on[~is_among(going_on, told)]
         if len(changed) <= MAX_REFRESHED:
             return changed
-        oldest = told[is_among(keys(told), keys(changed))]
+        changed_keys = keys(changed)
+        oldest = told[is_among(keys(told), changed_keys)]
         oldest = oldest[np.argsort(oldest["end"])[:MAX_REFRESHED]]
-        return changed[is_among(keys(changed), keys(oldest))]
+        return changed[is_among(changed_keys, keys(oldest))]
 
-    def repair(self, beat: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def repair(self, beat: Callable[[], None] = lambda: None) -> Iterator[backfill.Progress]:
         """Finds again what late pings change; yields after each part.
 
         All pings that were taken before a part must be stored. `beat` is called often.
         """
         work = backfill.Work(self._scope, self.watermark, self._tell, beat)
-        if self._find_from is not None:  # not told: it was before
-            start, end = from_microseconds(self._find_from), from_microseconds(self.watermark)
-            self._find_from = None
-            for _ in backfill.find(start=start, end=end, work=replace(work, tell=None)):
-                yield
-        late, self._late = np.sort(_concatenated(self._late, _LATE), order="time"), []
-        pairs, self._to_repair = _concatenated(self._to_repair, ENCOUNTER), []
+        if self._to_find is not None:
+            start, end = map(from_microseconds, self._to_find)
+            self._to_find = None
+            yield from backfill.find(start=start, end=end, work=replace(work, tell=None))
+        late, self._late = np.sort(_concatenated(self._late, PERSON_TIME), order="time"), []
+        unfinished, self._to_repair = _concatenated(self._to_repair, ENCOUNTER), []
         for cluster in np.split(late, np.flatnonzero(np.diff(late["time"]) > CLUSTER_US) + 1):
             if len(cluster):
                 people = np.unique(cluster["person_id"]).tolist()
                 first, last = int(cluster["time"][0]), int(cluster["time"][-1])
                 yield from backfill.repair(people, first=first, last=last, work=work)
-        if len(pairs):
-            yield from backfill.repair_pairs(pairs, work=work)
+        if len(unfinished):
+            yield from backfill.repair_pairs(unfinished, work=work)
 
 
 def _concatenated(arrays: Sequence[Rows], kind: np.dtype[Any]) -> Rows:
     return np.concatenate([np.empty(0, kind), *arrays])
 
 
-def _pairs(encounters: Rows) -> Rows:
-    """The two people (_PAIR) of encounters (ENCOUNTER)."""
-    return _selected(encounters, _PAIR)
-
-
-def _selected(rows: Rows, kind: np.dtype[Any]) -> Rows:
-    found = np.empty(len(rows), kind)
-    for name in kind.names or ():
-        found[name] = rows[name]
-    return found
-
-
 def _minutes(pings: Rows) -> Rows:
-    """The minutes of each person's pings (_LATE): fewer than the pings."""
-    minutes = _selected(pings, _LATE)
+    """The minutes of each person's pings (PERSON_TIME): fewer than the pings."""
+    minutes = selected(pings, PERSON_TIME)
     minutes["time"] -= minutes["time"] % MINUTE_US
     return _whole(np.unique(minutes))
 

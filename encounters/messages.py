@@ -13,8 +13,7 @@ from django.conf import settings
 from connect.errors import NeighbourUnavailable
 from connect.wire_format import format_degrees, format_time, from_microseconds
 from consumers import topic
-from encounters.engine import Rows
-from encounters.storage import keys
+from encounters.rows import Rows, keys
 
 CONFIG = {
     "acks": "all",

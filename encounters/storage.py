@@ -2,19 +2,17 @@
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 from django.db import IntegrityError, connection, transaction
-from numpy.typing import NDArray
 
 from connect import binary_copy
 from connect.partitions import is_missing, months_of
 from connect.wire_format import from_microseconds
-from encounters.engine import ENCOUNTER, Rows
 from encounters.partitions import PARTITIONS
+from encounters.rows import ENCOUNTER, KEY, Rows, is_among, keys
 from encounters.scope import EVERYTHING, Scope
 from locations import person_rows
 
@@ -25,11 +23,8 @@ _COPY = f"COPY encounters_encounter ({_COLUMNS}) FROM STDIN (FORMAT binary)"
 _COPY_OUT = f"COPY (SELECT {_COLUMNS} FROM encounters_encounter WHERE {{}}) TO STDOUT (FORMAT binary)"
 _TIMES = ("start", "end", "last_pair")
 LONGEST_US = 7 * 24 * 60 * 60 * 1_000_000
-_ODD, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 _READ = 2**20  # bytes that the driver reads at a time
 
-# A key: start, person_a_id, person_b_id.
-KEY = np.dtype([("start", "i8"), ("person_a_id", "i8"), ("person_b_id", "i8")])
 _KEYS = (
     "timestamptz 'epoch' + start_us * interval '1 microsecond', a, b "
     "FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS key (start_us, a, b)"
@@ -49,8 +44,8 @@ def replace(
     start: int,
     end: int,
     ended: Rows,
-    kept: Rows | None = None,
-    dropped: Rows | None = None,
+    kept: Rows,
+    dropped: Rows,
     scope: Scope = EVERYTHING,
     tell: Tell | None = None,
 ) -> None:
@@ -59,72 +54,57 @@ def replace(
     `ended` (ENCOUNTER) are the new ones; some may start earlier. Stored rows with a key (KEY) in `kept` stay,
     and those with a key in `dropped` go, wherever they start. Encounters of deleted people are not stored.
     """
-    kept = np.empty(0, KEY) if kept is None else kept
-    dropped = np.empty(0, KEY) if dropped is None else dropped
 
-    def changed() -> _Change:
+    def replaced() -> Rows:
         condition, people = _of_people(scope)
         between = [from_microseconds(start), from_microseconds(end)]
         stored = _read(f"start >= %s AND start < %s AND {condition}", [*between, *people])
         stored = stored[scope.covers(stored["person_a_id"], stored["person_b_id"])]
         earlier = _with_keys(np.concatenate([dropped, keys(ended[ended["start"] < start])]))
         stored = np.concatenate([stored, earlier])
-        return _Change(stored[~is_among(keys(stored), kept)], ended)
+        return stored[~is_among(keys(stored), kept)]
 
-    _write(changed, ended, tell)
+    _write(replaced, ended, tell)
 
 
 def save(encounters: Rows, *, withdrawn: Rows, tell: Tell) -> None:
     """Stores new versions of encounters (ENCOUNTER) and deletes those with a key in `withdrawn` (KEY)."""
-    _write(
-        lambda: _Change(_with_keys(np.concatenate([keys(encounters), withdrawn])), encounters),
-        encounters,
-        tell,
-    )
+    _write(lambda: _with_keys(np.concatenate([keys(encounters), withdrawn])), encounters, tell)
 
 
-@dataclass(slots=True)
-class _Change:
-    """Stored rows (ENCOUNTER), and the rows that replace them."""
-
-    stored: Rows
-    wanted: Rows
-
-
-def _write(changed: Callable[[], _Change], rows: Rows, tell: Tell | None) -> None:
-    months = months_of(np.unique(rows["start"].astype("M8[us]").astype("M8[M]")).tolist())
+def _write(replaced: Callable[[], Rows], wanted: Rows, tell: Tell | None) -> None:
+    """`replaced` reads, in the transaction, the stored rows that `wanted` take the place of."""
+    months = months_of(np.unique(wanted["start"].astype("M8[us]").astype("M8[M]")).tolist())
     PARTITIONS.ensure(months)
     try:
-        _write_once(changed, tell)
+        _write_once(replaced, wanted, tell)
     except IntegrityError as fault:
         if not is_missing(fault):
             raise
         PARTITIONS.ensure(months)  # retention dropped one meanwhile
-        _write_once(changed, tell)
+        _write_once(replaced, wanted, tell)
 
 
-def _write_once(changed: Callable[[], _Change], tell: Tell | None) -> None:
+def _write_once(replaced: Callable[[], Rows], wanted: Rows, tell: Tell | None) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        change = changed()
-        gone = change.stored[~is_among(change.stored, change.wanted)]
-        new = change.wanted[~is_among(change.wanted, change.stored)]
+        stored = replaced()
+        gone = stored[~is_among(stored, wanted)]
+        new = wanted[~is_among(wanted, stored)]
         # First all people concerned, as a deletion does: it locks the person, then deletes the encounters.
-        people = np.unique([new["person_a_id"], new["person_b_id"]]).tolist()
         known = person_rows.lock_existing(
-            {*people, *gone["person_a_id"].tolist(), *gone["person_b_id"].tolist()}
+            {each for rows in (gone, new) for side in "ab" for each in rows[f"person_{side}_id"].tolist()}
         )
-        if not known.issuperset(people):
-            ids = np.array(sorted(known), np.int64)
-            new = new[np.isin(new["person_a_id"], ids) & np.isin(new["person_b_id"], ids)]
+        existing = Scope(people=known, both=True)
+        new = new[existing.covers(new["person_a_id"], new["person_b_id"])]
         if len(gone):
             cursor.execute(_DELETE, _key_values(keys(gone)))
         if len(new):
             with connection.wrap_database_errors:
                 cursor.copy_expert(_COPY, io.BytesIO(binary_copy.pack(new, times=_TIMES)), _READ)
         if tell is not None and (len(gone) or len(new)):
-            ids = np.array(sorted(known), np.int64)  # the others get tombstones
-            tell(gone[np.isin(gone["person_a_id"], ids) & np.isin(gone["person_b_id"], ids)], new)
+            # Of deleted people the topic gets tombstones.
+            tell(gone[existing.covers(gone["person_a_id"], gone["person_b_id"])], new)
 
 
 def tell_forgotten(tell: Callable[[list[tuple[int, int]]], None]) -> None:
@@ -189,39 +169,6 @@ def _read(condition: str, values: list[Any]) -> Rows:
     with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.copy_expert(cursor.mogrify(_COPY_OUT.format(condition), values), found, _READ)
     return binary_copy.unpack(found.getbuffer(), ENCOUNTER, times=_TIMES)
-
-
-def is_among(rows: Rows, others: Rows) -> NDArray[np.bool_]:
-    """Whether each row is equal to one of the others, which have the same fields of numbers.
-
-    It looks rows up by a hash, then compares them. Two different others with one hash could hide each other:
-    with a million of them, in one of many million calls. Callers then write an equal row again.
-    """
-    if not len(rows) or not len(others):
-        return np.zeros(len(rows), bool)
-    hashes = _hashes(others)
-    order = np.argsort(hashes)
-    at = np.searchsorted(hashes, _hashes(rows), sorter=order)
-    found: NDArray[np.bool_] = rows == others[order[np.minimum(at, len(others) - 1)]]
-    return found
-
-
-def _hashes(rows: Rows) -> NDArray[np.uint64]:
-    found = np.zeros(len(rows), np.uint64)
-    for name in rows.dtype.names or ():
-        column = rows[name]
-        bits = column.view(np.uint64) if column.dtype.itemsize == 8 else column.astype(np.uint64)
-        found = (found ^ bits) * _ODD
-        found ^= found >> _HALF
-    return found
-
-
-def keys(encounters: Rows) -> NDArray[Any]:
-    """The keys (KEY) of encounters (ENCOUNTER)."""
-    found = np.empty(len(encounters), KEY)
-    for name in binary_copy.names(KEY):
-        found[name] = encounters[name]
-    return found
 
 
 def seen_by(person_id: int, *, start: datetime, end: datetime) -> Iterator[tuple[Any, ...]]:

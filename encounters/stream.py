@@ -8,7 +8,7 @@ offsets are then in the engine, after it or stored, and all encounters that ende
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +27,10 @@ from connect.wire_format import to_microseconds
 from consumers import topic
 from consumers.topic import BrokerRefused
 from encounters import storage
-from encounters.engine import PING, Rows
+from encounters.backfill import Progress
 from encounters.finder import Finder
 from encounters.messages import Publisher
+from encounters.rows import PING, Rows
 from encounters.scope import Scope
 
 BATCH_SIZE = 20_000  # messages
@@ -70,18 +71,23 @@ Offset = int
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The watermark in microseconds, and the next offset of each partition."""
+    """The watermark in microseconds, and the next offset of each partition.
+
+    The first one also says that the encounters of the day before are to be found.
+    """
 
     watermark: int
     offsets: Mapping[Partition, Offset]
+    is_first: bool = False
 
     def __str__(self) -> str:
-        return f"{self.watermark};{','.join(str(self.offsets[each]) for each in sorted(self.offsets))}"
+        offsets = ",".join(str(self.offsets[each]) for each in sorted(self.offsets))
+        return f"{self.watermark};{offsets}{';first' if self.is_first else ''}"
 
     @classmethod
     def parse(cls, text: str) -> "Checkpoint":
-        watermark, offsets = text.split(";")
-        return cls(int(watermark), dict(enumerate(map(int, offsets.split(",")))))
+        watermark, offsets, *first = text.split(";")
+        return cls(int(watermark), dict(enumerate(map(int, offsets.split(",")))), bool(first))
 
     @classmethod
     def earliest(cls, checkpoints: Sequence["Checkpoint"]) -> "Checkpoint":
@@ -93,6 +99,7 @@ class Checkpoint:
                 partition: min(each.offsets.get(partition, 0) for each in checkpoints)
                 for partition in partitions
             },
+            any(each.is_first for each in checkpoints),
         )
 
 
@@ -104,7 +111,7 @@ class Stream:
         self._alive = alive
         self._permanent_error: KafkaError | None = None
         self._finder: Finder | None = None
-        self._repairing: Iterator[None] | None = None
+        self._repairing: Iterator[Progress] | None = None
         self._noted = Checkpoint(0, {})
         self._shards: frozenset[Partition] = frozenset()
         self._offsets: dict[Partition, Offset] = {}
@@ -175,11 +182,13 @@ class Stream:
         partitions = topic.partitions_of(self._reader)
         written = self._written(partitions)
         committed = self._member.committed(_of_topic(self._shards), timeout=settings.KAFKA_TIMEOUT_S)
-        # The first finder begins now, and finds what was before, for a day.
-        new = Checkpoint(_now_us() - _lateness_us(), written)
-        is_first = not all(each.metadata for each in committed)
+        new = {each.partition for each in committed if not each.metadata}
+        first = Checkpoint(_now_us() - _lateness_us(), written, is_first=True)
+        if new:
+            # Before anything is found: what is stored from now on is also told, whenever this process dies.
+            self._member.commit(offsets=_commits(first, new), asynchronous=False)
         checkpoint = Checkpoint.earliest(
-            [Checkpoint.parse(each.metadata) if each.metadata else new for each in committed]
+            [Checkpoint.parse(each.metadata) if each.metadata else first for each in committed]
         )
         if any(written[each] < checkpoint.offsets.get(each, 0) for each in partitions):
             transient.warning("Waits until the writers have stored what was found.")
@@ -194,7 +203,7 @@ class Stream:
             scope,
             watermark=checkpoint.watermark,
             tell=self._publisher.tell,
-            find_from=checkpoint.watermark - FIRST_US if is_first else None,
+            find_from=checkpoint.watermark - FIRST_US if checkpoint.is_first else None,
         )
         logger.info("Finds the encounters of the shares %s of %d.", sorted(self._shards), len(partitions))
         return True
@@ -275,12 +284,8 @@ class Stream:
         self._commit(self._noted)
 
     def _commit(self, checkpoint: Checkpoint) -> None:
-        offsets = [
-            TopicPartition(settings.KAFKA_TOPIC, each, checkpoint.offsets[each], metadata=str(checkpoint))
-            for each in self._shards
-        ]
         try:
-            self._member.commit(offsets=offsets, asynchronous=True)
+            self._member.commit(offsets=_commits(checkpoint, self._shards), asynchronous=True)
         except KafkaException as error:
             transient.warning("%s. The finder commits later.", error)
 
@@ -347,6 +352,13 @@ def _of_topic(partitions: Any) -> list[TopicPartition]:
     if isinstance(partitions, Mapping):
         return [TopicPartition(settings.KAFKA_TOPIC, *each) for each in partitions.items()]
     return [TopicPartition(settings.KAFKA_TOPIC, each) for each in sorted(partitions)]
+
+
+def _commits(checkpoint: Checkpoint, shards: Collection[Partition]) -> list[TopicPartition]:
+    return [
+        TopicPartition(settings.KAFKA_TOPIC, each, checkpoint.offsets[each], metadata=str(checkpoint))
+        for each in shards
+    ]
 
 
 def _columns(messages: Sequence[Message]) -> Rows:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from connect.wire_format import from_microseconds, to_microseconds
-from encounters.engine import PING, Parameters, Rows
+from encounters.engine import Parameters
+from encounters.rows import PING, Rows
 from locations import storage
 from locations.pings import Ping
 

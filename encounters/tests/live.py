@@ -13,8 +13,8 @@ import numpy as np
 from django.conf import settings
 
 from connect.wire_format import to_microseconds
-from encounters.engine import ENCOUNTER, Rows
 from encounters.messages import Publisher
+from encounters.rows import ENCOUNTER, Rows
 from tests.gunicorn_server import Server, until
 
 

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from encounters import engine
-from encounters.engine import ENCOUNTER, PING, Engine, Parameters, Rows
+from encounters.engine import Engine, Parameters
 from encounters.geodesy import geocentric, geodesic_m
+from encounters.rows import ENCOUNTER, PING, Rows
 from encounters.tests.asked import asked, columns, found, in_order
 from locations import limits
 from locations.pings import Ping

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from connect.wire_format import to_microseconds
 from encounters import storage
-from encounters.engine import PING, Parameters, Rows
+from encounters.engine import Parameters
 from encounters.finder import Finder
 from encounters.models import Encounter
+from encounters.rows import PING, Rows, keys
 from encounters.scope import Scope
-from encounters.storage import keys
 from encounters.tests.asked import asked, columns, in_order
 from encounters.tests.test_engine import dense_events
 from locations import storage as locations
@@ -128,7 +128,7 @@ def test_in_the_end_the_table_is_the_question(data, event, hidden, processes):
     }
     assert in_order(stored) == in_order(expected)
     assert not Encounter.objects.filter(ongoing=True).exists()
-    everything = storage.keys(storage.ongoing(Scope())).tolist()
+    everything = keys(storage.ongoing(Scope())).tolist()
     assert everything == []
     assert set(told.state) == {
         (to_microseconds(start), a, b) for start, a, b in Encounter.objects.values_list("pk", flat=True)

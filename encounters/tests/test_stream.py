@@ -187,5 +187,10 @@ def test_an_encounter_is_told_when_it_starts_and_forgotten_with_a_person(encount
 def test_a_checkpoint_is_read_as_it_was_written():
     checkpoint = Checkpoint(1_700_000_000_000_000, {0: 5, 2: 0, 1: 12})
     assert Checkpoint.parse(str(checkpoint)) == checkpoint
+    first = Checkpoint(1_700_000_000_000_002, {0: 9, 1: 20, 2: 9}, is_first=True)
+    assert Checkpoint.parse(str(first)) == first
+    assert Checkpoint.earliest([first, checkpoint]) == Checkpoint(
+        1_700_000_000_000_000, {0: 5, 1: 12, 2: 0}, is_first=True
+    )
     later = Checkpoint(1_700_000_000_000_001, {0: 4, 1: 13, 2: 1})
     assert Checkpoint.earliest([later, checkpoint]) == Checkpoint(1_700_000_000_000_000, {0: 4, 1: 12, 2: 0})
