@@ -13,6 +13,7 @@ from django.conf import settings as project
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from rest_framework.test import APIClient
 
+from connect import needs
 from consumers import producer, topic
 from consumers.person_cache import PersonCache
 from persons.models import Person
@@ -43,6 +44,12 @@ def plain_static_names(settings: Any, no_files: Path) -> None:
     settings.STATIC_ROOT = no_files
     backend = f"{StaticFilesStorage.__module__}.{StaticFilesStorage.__name__}"
     settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": backend}}
+
+
+@pytest.fixture(autouse=True)
+def fresh_needs() -> None:
+    """Each test makes its own readiness checks; a later one of another test runs when it has no database."""
+    needs._needs.cache_clear()
 
 
 @pytest.fixture

@@ -25,21 +25,20 @@ function buildUrl(path, query) {
   return `${API}${path}?${parameters}`;
 }
 
-/** The answer to a GET that the page has asked for before its scripts were loaded (early.js). It is taken once, and only
- * for the same credential. */
-function takeEarly(url, credential, { method }) {
+/** The answer to a GET that the page has asked for before its scripts were loaded (early.js). It is taken once, only for
+ * the same credential, and not by a load that was aborted meanwhile: the load that replaces it needs the same answer. */
+async function takeEarly(url, signal, credential, { method }) {
   const { early } = globalThis;
   if (!early || method || performance.now() > EARLY_MS || early.credential !== (OPEN_ACCESS ? "open" : credential)) return undefined;
-  const answer = early.answers.get(url);
-  early.answers.delete(url);
-  return answer;
+  const answer = await early.answers.get(url)?.catch(() => undefined);
+  return answer && !signal?.aborted && early.answers.delete(url) ? answer : undefined;
 }
 
 async function request(url, signal, { headers, credential = getCredential(), ...options } = {}) {
   const { headers: authHeaders, ...auth } = authOptions(credential);
   let response;
   try {
-    response = await (takeEarly(url, credential, options) ?? fetch(url, { signal, ...auth, ...options, headers: { Accept: "application/json", ...headers, ...authHeaders } }));
+    response = (await takeEarly(url, signal, credential, options)) ?? (await fetch(url, { signal, ...auth, ...options, headers: { Accept: "application/json", ...headers, ...authHeaders } }));
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(`The API at ${API} cannot be reached. Check that it is running and that it allows requests from ${location.origin}.`);

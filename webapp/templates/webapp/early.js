@@ -19,16 +19,10 @@
   const ask = async (path, parameters = {}) => {
     const url = `${api}${path}?${new URLSearchParams(parameters)}`;
     answers.set(url, fetch(url, options));
-    try {
-      const response = await answers.get(url);
-      if (!response.ok) throw new Error(response.status);
-      const answer = await response.clone().json();
-      if (!answers.has(url)) throw new Error("The scripts are loaded and go on from here.");
-      return answer;
-    } catch (error) {
-      answers.delete(url); // a failed answer is asked for again
-      throw error;
-    }
+    const response = await answers.get(url);
+    const answer = await response.clone().json();
+    if (!response.ok || !answers.has(url)) throw new Error("The scripts of the page go on from here.");
+    return answer;
   };
   const isoTime = (ms) => new Date(ms).toISOString();
   const ofPerson = id ? { person_id: id } : {};
