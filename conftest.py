@@ -49,7 +49,7 @@ def plain_static_names(settings: Any, no_files: Path) -> None:
 @pytest.fixture(autouse=True)
 def fresh_needs() -> None:
     """Each test makes its own readiness checks; a later one of another test runs when it has no database."""
-    needs._needs.cache_clear()
+    needs.needs_of_process.cache_clear()
 
 
 @pytest.fixture

@@ -71,12 +71,14 @@ class Need:
 def check(apps: Iterable[str]) -> dict[str, str]:
     """The state of each dependency of the apps in this process."""
     urls = tuple((name, getattr(settings, name)) for name in ("PERSONS_URL", "LOCATIONS_URL", "PINGS_URL"))
-    needs = _needs(os.getpid(), tuple(apps), urls)
+    needs = needs_of_process(os.getpid(), tuple(apps), urls)
     return {name: OK if need.is_met() else AWAY for name, need in needs.items()}
 
 
 @cache
-def _needs(_pid: int, apps: tuple[str, ...], urls: tuple[tuple[str, str], ...]) -> Mapping[str, Need]:
+def needs_of_process(
+    _pid: int, apps: tuple[str, ...], urls: tuple[tuple[str, str], ...]
+) -> Mapping[str, Need]:
     """Cached per process id, because threads do not survive a fork."""
     found: dict[str, Need] = {}
     for app in apps:
