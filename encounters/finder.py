@@ -22,7 +22,7 @@ SECOND_US = 1_000_000
 WARM_UP_US = 5 * 60 * SECOND_US  # encounters that began in this time before the start are known completely
 MINUTE_US = 60 * SECOND_US
 AHEAD_US = 120 * SECOND_US  # pings with a later time are treated like late ones
-MAX_REFRESHED = 2000  # encounters that go on, stored again in one step
+MAX_REFRESHED = 1000  # encounters that go on, stored again in one step
 REFRESH_US = 10 * 60 * SECOND_US  # how old a stored encounter that goes on may be
 CLUSTER_US = 10 * 60 * SECOND_US  # late pings with a longer gap between them are repaired one after the other
 

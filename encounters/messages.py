@@ -4,7 +4,7 @@ Key: `a-b`, the two person ids in decimal, a < b. Value: JSON, the encounter as 
 the two was deleted.
 """
 
-from typing import Any
+from collections.abc import Iterator
 
 import orjson
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -13,7 +13,7 @@ from django.conf import settings
 from connect.errors import NeighbourUnavailable
 from connect.wire_format import format_degrees, format_time, from_microseconds
 from consumers import topic
-from encounters.rows import Rows, keys
+from encounters.rows import Rows, is_among, keys
 
 CONFIG = {
     "acks": "all",
@@ -22,7 +22,12 @@ CONFIG = {
     "linger.ms": 5,
     "queue.buffering.max.messages": 200_000,
     "queue.buffering.max.kbytes": 64 * 1024,
+    "delivery.report.only.error": True,
 }
+_FIELDS = (  # as `a` sees it
+    *("person_a_id", "person_b_id", "start", "end"),
+    *("pings_b", "min_distance_m", "latitude_a", "longitude_a"),
+)
 ONGOING, ENDED, WITHDRAWN = "ongoing", "ended", "withdrawn"
 
 
@@ -39,14 +44,10 @@ class Publisher:
         `gone` and `new` (ENCOUNTER) are the rows that it deletes and inserts. An encounter that only went on
         is not told again.
         """
-        before = dict(zip(keys(gone).tolist(), gone["ongoing"].tolist(), strict=True))
-        after = set(keys(new).tolist())
-        for key, row in zip(keys(gone).tolist(), gone, strict=True):
-            if key not in after:
-                self._send(row, WITHDRAWN)
-        for key, row in zip(keys(new).tolist(), new, strict=True):
-            if not (row["ongoing"] and before.get(key)):
-                self._send(row, ONGOING if row["ongoing"] else ENDED)
+        was_ongoing = is_among(keys(new), keys(gone[gone["ongoing"]]))
+        self._send(gone[~is_among(keys(gone), keys(new))], WITHDRAWN)
+        self._send(new[~new["ongoing"]], ENDED)
+        self._send(new[new["ongoing"] & ~was_ongoing], ONGOING)  # what is compacted keeps the latest
         self._flush()
 
     def forget(self, pairs: list[tuple[int, int]]) -> None:
@@ -55,8 +56,9 @@ class Publisher:
             self._produce(_key(a, b), None)
         self._flush()
 
-    def _send(self, row: Any, state: str) -> None:
-        self._produce(_key(int(row["person_a_id"]), int(row["person_b_id"])), encode(row, state))
+    def _send(self, rows: Rows, state: str) -> None:
+        for key, value in encoded(rows, state):
+            self._produce(key, value)
 
     def _produce(self, key: bytes, value: bytes | None) -> None:
         while True:
@@ -89,19 +91,25 @@ def _key(a: int, b: int) -> bytes:
     return b"%d-%d" % (a, b)
 
 
-def encode(row: Any, state: str) -> bytes:
-    """The value of one encounter (a row of ENCOUNTER)."""
-    start, end = (from_microseconds(int(row[name])) for name in ("start", "end"))
-    return orjson.dumps(
-        {
-            "person_ids": [int(row["person_a_id"]), int(row["person_b_id"])],
-            "start": format_time(start),
-            "end": format_time(end),
-            "duration_s": (end - start).total_seconds(),
-            "pings": int(row["pings_b"]),
-            "min_distance_m": float(row["min_distance_m"]),
-            "latitude": format_degrees(float(row["latitude_a"])),
-            "longitude": format_degrees(float(row["longitude_a"])),
-            "state": state,
-        }
-    )
+def encoded(encounters: Rows, state: str) -> Iterator[tuple[bytes, bytes]]:
+    """The key and the value of each encounter (ENCOUNTER)."""
+    for a, b, start_us, end_us, pings, min_distance_m, latitude, longitude in zip(
+        *(encounters[name].tolist() for name in _FIELDS), strict=True
+    ):
+        start, end = from_microseconds(start_us), from_microseconds(end_us)
+        yield (
+            _key(a, b),
+            orjson.dumps(
+                {
+                    "person_ids": [a, b],
+                    "start": format_time(start),
+                    "end": format_time(end),
+                    "duration_s": (end_us - start_us) / 1e6,
+                    "pings": pings,
+                    "min_distance_m": min_distance_m,
+                    "latitude": format_degrees(latitude),
+                    "longitude": format_degrees(longitude),
+                    "state": state,
+                }
+            ),
+        )

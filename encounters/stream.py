@@ -34,9 +34,7 @@ from encounters.rows import PING, Rows
 from encounters.scope import Scope
 
 BATCH_SIZE = 20_000  # messages
-SHORTEST_STEP_S = 0.2
-LONGEST_STEP_S = 2.0
-IDLE_SHARE = 3  # a step waits so many times as long as the one before took
+STEP_S = 0.5  # from one transaction to the next
 REPAIR_S = 5.0
 WRITER_TIMEOUT_S = 2.0  # how long repairs wait for the writers to store what was read
 POLL_S = 0.05
@@ -144,14 +142,13 @@ class Stream:
             return 0
         self._alive("finding")
         assert self._finder is not None  # noqa: S101 - begun
-        messages = self._consume(max(0.0, min(SHORTEST_STEP_S, self._step_at - time.monotonic())))
+        messages = self._consume(max(0.0, self._step_at - time.monotonic()))
         if messages:
             self._finder.take(_columns(messages))
         now = time.monotonic()
         if now >= self._step_at:
             self._finder.advance(max(self._finder.watermark, self._watermark()))
-            took = time.monotonic() - now
-            self._step_at = now + took + min(max(SHORTEST_STEP_S, IDLE_SHARE * took), LONGEST_STEP_S)
+            self._step_at = now + STEP_S
         if now >= self._repair_at:
             storage.tell_forgotten(self._publisher.forget)
             self._repair_at = time.monotonic() + REPAIR_S

@@ -1,5 +1,6 @@
 """The engine finds, for every person, exactly what the question by SQL answers."""
 
+import time
 import tracemalloc
 from datetime import timedelta
 
@@ -84,6 +85,67 @@ def test_slices_and_chunks_of_any_size_give_the_same(event, parameters, seconds,
         patch.setattr(engine, "MAX_CHUNK", chunk)
         sliced = fed(pings, cuts, parameters)
     assert sliced.tolist() == np.sort(engine.find(pings, parameters)).tolist()
+
+
+@many_examples
+@given(events() | dense_events(), parameters, st.data())
+def test_pings_in_any_order_give_the_same_or_are_said_to_miss_pings(event, parameters, data):
+    pings = columns(data.draw(st.permutations(event)))
+    sizes = data.draw(st.lists(st.integers(1, 40), max_size=20))
+    truth = set(engine.find(pings, parameters).tolist())
+
+    finder = Engine(parameters)
+    for batch in np.split(pings, np.cumsum(sizes)):
+        finder.take(batch)
+        finder.take_changes(5)
+    ended = finder.close(int(pings["time"].max()) + parameters.max_gap_us + 1)
+    unsure = finder.take_incomplete()
+
+    assert set(ended.tolist()) <= truth
+    others = truth - set(ended.tolist())
+    assert {each[1:3] for each in others} <= set(
+        zip(*(unsure[f"person_{n}_id"].tolist() for n in "ab"), strict=True)
+    )
+
+
+def test_what_is_stored_follows_what_changes():
+    """Kept by its changes alone, a copy has in the end what the engine has found."""
+    stored: dict[tuple, tuple] = {}
+    finder, begin = Engine(), 1_778_500_000_000_000
+    pings = crowd(people=30, pings_each=60, width_m=30)
+    for until in range(begin, begin + 780_000_000, 7_000_000):
+        finder.take(pings[(pings["time"] >= until) & (pings["time"] < until + 7_000_000)])
+        ended = finder.close(until - 20_000_000)
+        changed, withdrawn = finder.take_changes(10)
+        for key in withdrawn.tolist():
+            del stored[key]
+        keys_changed = [each[:3] for each in [*ended.tolist(), *changed.tolist()]]
+        assert len(set(keys_changed)) == len(keys_changed)
+        stored |= zip(keys_changed, [*ended.tolist(), *changed.tolist()], strict=True)
+    assert {each for each in stored.values() if not each[-1]} == set(engine.find(pings).tolist())
+    assert not any(each[-1] for each in stored.values())
+
+
+def test_a_step_costs_what_its_pings_cost():
+    """Not what all encounters cost that go on: ten times as many."""
+
+    def cost(people: int) -> float:
+        finder = Engine()
+        pings = crowd(people=people, pings_each=6, width_m=4 * people**0.5)
+        finder.take(pings)
+        finder.take_changes(0)
+        few = pings[-50:].copy()
+        few["time"] += 1000
+        begin = time.process_time()
+        for _ in range(20):
+            few["time"] += 1000
+            finder.take(few)
+            finder.take_changes(0)
+            finder.close(int(pings["time"].min()))
+        return time.process_time() - begin
+
+    cost(200)
+    assert min(cost(4000) for _ in range(3)) < 5 * min(cost(400) for _ in range(3))
 
 
 def test_an_order_that_does_not_fit_one_number_is_the_same(monkeypatch):
