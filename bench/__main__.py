@@ -11,7 +11,7 @@ from django.db import connection
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 WHOLE = 1000  # people of the whole bench; with fewer, everything is smaller and ends sooner
-NAMES = ("question", "doors", "page_load", "ingest")
+NAMES = ("question", "doors", "page_load", "ingest", "encounters")
 DATABASE = """
 SELECT current_setting('server_version'), postgis_lib_version(),
        string_agg(name || ' = ' || current_setting(name), ', ' ORDER BY name)

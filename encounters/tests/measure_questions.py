@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from bench import cpu
 from encounters import queries
-from encounters.tests.measure import cpu_of
 from encounters.tests.stored import store_crowd
 from encounters.tests.test_plans import HALL
 
@@ -34,7 +34,7 @@ def report(name: str, ask: Callable[[], int]) -> None:
             sizes.add(ask())
             elapsed.append(time.perf_counter() - begin)
 
-    here, database = (seconds / TIMES * 1000 for seconds in cpu_of(all_times))
+    here, database = (seconds / TIMES * 1000 for seconds in cpu.of_work(all_times))
     print(
         f"{name:32} {min(elapsed) * 1000:7.0f} ms; CPU {database:6.0f} + {here:5.0f} ms; size {max(sizes):,}"
     )

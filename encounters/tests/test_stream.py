@@ -22,6 +22,7 @@ from encounters.engine import Parameters
 from encounters.models import Encounter
 from encounters.stream import Checkpoint
 from encounters.tests.asked import asked, in_order
+from encounters.tests.process import FinderProcess
 from locations import storage as locations
 from locations.pings import Ping
 from locations.tests.test_proximity import PLACES, at
@@ -33,10 +34,6 @@ ALL_TIME = {"start": datetime(2000, 1, 1, tzinfo=UTC), "end": datetime(2100, 1, 
 HERE = at(PLACES["Berlin"], 0, 0)
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class FinderProcess(WriterProcess):
-    command = "find_encounters"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.gis.geos import Polygon
 from django.db import connection
 
-from encounters.tests.measure import cpu_of
+from bench import cpu
 from locations import presence, storage
 from simulation.event import Event, floor_plan
 from simulation.people import make_people
@@ -28,7 +28,7 @@ SELECT count(*) FROM locations_location WHERE creation_time >= %(start)s AND cre
 
 
 def least_cpu(work: Callable[[], object]) -> float:
-    return min(cpu_of(work)[1] for _ in range(TRIES))
+    return min(cpu.of_work(work)[1] for _ in range(TRIES))
 
 
 @pytest.mark.django_db(transaction=True)
