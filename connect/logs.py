@@ -1,4 +1,4 @@
-"""Keeps the log readable under attack: truncates long messages and rate-limits 4xx lines."""
+"""Keeps the log readable: truncates long messages, rate-limits 4xx lines and lines that repeat."""
 
 import logging
 import threading
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 MAX_CHARACTERS = 500
 EVERY_S = 60.0
+THROTTLE_S = 10.0
 
 
 class TruncatingFormatter(logging.Formatter):
@@ -50,3 +51,22 @@ class ClientErrorRateLimit(logging.Filter):
             )
             record.args = ()
         return True
+
+
+def throttled(name: str, *, clock: Callable[[], float] = time.monotonic) -> logging.Logger:
+    """The logger of this name, which passes one line per THROTTLE_S of each kind, which is its first word.
+
+    For errors that repeat until they are over: librdkafka reports a lost broker 20 times a second.
+    """
+    logger = logging.getLogger(name)
+    last: dict[str, float] = {}
+
+    def is_due(record: logging.LogRecord) -> bool:
+        kind, now = record.getMessage().split(" ", 1)[0], clock()
+        if now - last.get(kind, float("-inf")) < THROTTLE_S:
+            return False
+        last[kind] = now
+        return True
+
+    logger.addFilter(is_due)
+    return logger

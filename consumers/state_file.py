@@ -1,4 +1,4 @@
-"""The state file of a consumer: a small JSON file that it updates, for probes and `make status`."""
+"""The state file of a worker: a small JSON file that it updates, for probes and `make status`."""
 
 import json
 import logging
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class WriterState:
+class WorkerState:
     """`doing` is `waiting` (for the database or the broker), `writing` or `stopped`, for the writer of pings.
 
-    Its counts start with the process; `unwritten` and `oldest_s` cover its partitions only. Other consumers
+    Its counts start with the process; `unwritten` and `oldest_s` cover its partitions only. Other workers
     have no counts.
     """
 
@@ -56,20 +56,20 @@ class StateFile:
         if force or now - self._written_at >= WRITE_INTERVAL_S:
             self._written_at = now
             try:
-                write(self._path, WriterState(os.getpid(), time.time(), doing, **fields))  # type: ignore[arg-type]
+                write(self._path, WorkerState(os.getpid(), time.time(), doing, **fields))  # type: ignore[arg-type]
             except OSError as error:
                 logger.warning("Cannot write the state file: %s", error)
 
 
-def write(path: Path, state: WriterState) -> None:
+def write(path: Path, state: WorkerState) -> None:
     """Replaces the file atomically."""
     atomic_file.write(path, json.dumps(asdict(state)), sync=False)
 
 
-def read(path: Path) -> WriterState | None:
+def read(path: Path) -> WorkerState | None:
     """None if the file does not exist."""
     try:
-        return WriterState(**json.loads(path.read_text()))
+        return WorkerState(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None
 

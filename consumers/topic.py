@@ -3,14 +3,11 @@
 Key: the person's id in decimal, so that one person's pings stay in order. Value: the protobuf Location.
 """
 
-import logging
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -29,6 +26,7 @@ from django.core.exceptions import ImproperlyConfigured
 from google.protobuf.message import DecodeError
 
 from connect.errors import NeighbourUnavailable
+from connect.logs import throttled
 from grpc_server import converter
 from grpc_server import locations_pb2 as pb
 from locations.pings import Ping, Refused
@@ -40,10 +38,6 @@ RETENTION_MS = 24 * 60 * 60 * 1000
 # to the compressed batch, producers already to the uncompressed one.
 MAX_VALUE = 1024
 MAX_BATCH_BYTES = 256 * 1024
-CLOSE_TIMEOUT_S = 10.0
-
-logger = logging.getLogger(__name__)
-
 # Only closed segments are compacted or deleted, and one with few encounters would stay open for days.
 ENCOUNTERS_SEGMENT_MS = 60 * 60 * 1000
 UNCOMPACTED_MS = 12 * 60 * 60 * 1000
@@ -162,25 +156,7 @@ def is_fatal(error: KafkaError) -> bool:
     return error.fatal() or error.code() in _FATAL
 
 
-class LogThrottle(logging.Filter):
-    """Rate limit per kind of line (its first word): librdkafka reports a lost broker 20 times a second."""
-
-    def __init__(self, *, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
-        self._every_s = every_s
-        self._clock = clock
-        self._last: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        kind, now = record.getMessage().split(" ", 1)[0], self._clock()
-        if now - self._last.get(kind, float("-inf")) < self._every_s:
-            return False
-        self._last[kind] = now
-        return True
-
-
-librdkafka = logging.getLogger("kafka")
-librdkafka.addFilter(LogThrottle())
+librdkafka = throttled("kafka")
 
 
 def client_config(**more: Any) -> dict[str, Any]:
@@ -214,19 +190,6 @@ def _credentials() -> dict[str, str]:
 
 def admin(**more: Any) -> AdminClient:
     return AdminClient(client_config() | more)
-
-
-def close(consumer: Consumer) -> None:
-    """Leaves the group, so that other members take over without the session timeout. Idempotent.
-
-    librdkafka waits without a limit for a commit that unavailable brokers do not answer. So a thread closes
-    the consumer; after CLOSE_TIMEOUT_S it is abandoned and ends with the process.
-    """
-    closing = threading.Thread(target=consumer.close, name="close", daemon=True)
-    closing.start()
-    closing.join(CLOSE_TIMEOUT_S)
-    if closing.is_alive():
-        logger.warning("The brokers do not answer. They remove this consumer after its session timeout.")
 
 
 def unavailable(error: KafkaError | KafkaException) -> NeighbourUnavailable:

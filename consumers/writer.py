@@ -13,11 +13,12 @@ from concurrent.futures import Future, wait
 from contextlib import closing
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from django.conf import settings
 
 from connect.errors import NeighbourUnavailable
-from consumers import dependencies, topic
+from connect.logs import throttled
+from consumers import dependencies, kafka_consumer, topic
 from consumers.batch_store import Tally, parse
 from consumers.lag import Lag, Observer, Statistics
 from consumers.models import RejectedPing
@@ -30,30 +31,15 @@ BATCH_AGE_S = 0.25  # how long a batch waits for more messages
 REPORT_S = 15.0
 
 CONFIG = {
-    "enable.auto.commit": False,  # the writer commits what is in the database
-    "enable.auto.offset.store": False,
-    "auto.offset.reset": "earliest",  # a new group starts with the messages that were sent before it
+    **kafka_consumer.MEMBER,
+    **kafka_consumer.PREFETCH,
     "partition.assignment.strategy": "cooperative-sticky",
-    # How long a killed writer keeps its partitions; brokers allow no less.
-    "session.timeout.ms": 6000,
-    "heartbeat.interval.ms": 2000,
-    # How long a writer that hangs in a step keeps them.
-    "max.poll.interval.ms": 120_000,
-    # Prefetch limits: they bound the memory that a long backlog takes.
-    "queued.min.messages": 20_000,
-    "queued.max.messages.kbytes": 16 * 1024,
-    "fetch.max.bytes": 8 * 1024 * 1024,
-    # A topic that is missing for longer counts as deleted, not as being created.
-    "topic.metadata.propagation.max.ms": 5000,
-    # When to prefetch again after the queue was full: with the default of 1 s a writer mostly waits.
-    "fetch.queue.backoff.ms": 20,
     # The writer computes its lag from these statistics, without a request to the brokers.
     "statistics.interval.ms": 5000,
 }
 
 logger = logging.getLogger(__name__)
-transient = logging.getLogger(f"{__name__}.transient")  # errors that repeat until they are over
-transient.addFilter(topic.LogThrottle())
+transient = throttled(f"{__name__}.transient")
 
 Partition = int
 Offset = int
@@ -84,13 +70,13 @@ class Writer:
         self._next_offsets: dict[Partition, Offset] = {}  # the first offsets that are not stored
         self._statistics: Statistics | None = None
         self._pending_commits = 0  # commit requests without an answer
-        self._permanent_error: KafkaError | None = None
+        self._errors = kafka_consumer.Errors(transient, "writer", lambda: bool(self._partitions))
         self._workers = StoreWorkers(WORKERS)
         self._in_flight: deque[_InFlight] = deque()
         self.total = Tally()
         config = topic.client_config(group_id=settings.KAFKA_GROUP) | CONFIG
         callbacks = {
-            "error_cb": self._on_error,
+            "error_cb": self._errors.on_error,
             "stats_cb": self._on_statistics,
             "on_commit": self._on_commit,
         }
@@ -150,7 +136,7 @@ class Writer:
     def close(self) -> None:
         """Leaves the group, so that other writers take over without the session timeout. Idempotent."""
         wait(storing for batch in self._in_flight for storing in batch.storing)
-        topic.close(self._consumer)
+        kafka_consumer.close(self._consumer)
         self._workers.close()
         while self._in_flight:
             for each in self._in_flight.popleft().storing:
@@ -175,17 +161,11 @@ class Writer:
             self._in_flight.append(_InFlight(ends, storing, is_full, min(first_ms)))
 
     def _consume(self, age_s: float) -> list[Message]:
-        found = self._consumer.consume(self._size, timeout=age_s)
-        if self._permanent_error is not None:
-            raise topic.unavailable(self._permanent_error)
-        for message in found:
-            error = message.error()
-            if error is not None:
-                self._log_or_raise(error)
+        found = self._errors.good(self._consumer.consume(self._size, timeout=age_s))
         # A rebalance within consume() may have revoked a partition: its new writer gets these messages.
         # Checked now, because the next step may find the partition assigned again, after another writer has
         # advanced.
-        return [each for each in found if each.error() is None and each.partition() in self._partitions]
+        return [each for each in found if each.partition() in self._partitions]
 
     def _mark_stored(self, batch: _InFlight) -> None:
         for partition in batch.ends.keys() & self._partitions:
@@ -193,32 +173,17 @@ class Writer:
             self._next_offsets[partition] = self._uncommitted[partition]
 
     def _commit(self) -> None:
-        """Does not wait for the answer: librdkafka repeats the request until the brokers are back."""
-        if not self._uncommitted:
-            return
-        offsets = [TopicPartition(settings.KAFKA_TOPIC, *each) for each in self._uncommitted.items()]
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            self._log_or_raise(error.args[0])
-        else:
-            self._pending_commits += 1
-
-    def _log_or_raise(self, error: KafkaError) -> None:
-        """Logs a transient error; raises NeighbourUnavailable for a permanent one.
+        """Does not wait for the answer: librdkafka repeats the request until the brokers are back.
 
         After a transient error a later step commits again. After a rebalance the messages are delivered again
         and count as repeats.
         """
-        if self._is_permanent(error):
-            raise topic.unavailable(error)
-        transient.warning("%s: %s. The writer waits until this is over.", error.name(), error.str())
-
-    def _is_permanent(self, error: KafkaError) -> bool:
-        # A topic with assigned partitions that is unknown was deleted. Recreated, it counts its offsets from
-        # 0, so the writer must not continue at its old offsets.
-        is_deleted = error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and bool(self._partitions)
-        return topic.is_fatal(error) or is_deleted
+        if not self._uncommitted:
+            return
+        offsets = [TopicPartition(settings.KAFKA_TOPIC, *each) for each in self._uncommitted.items()]
+        with self._errors.handled():
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+            self._pending_commits += 1
 
     # --- callbacks of librdkafka, called within consume() and close() ----------------------------
 
@@ -254,22 +219,11 @@ class Writer:
 
     def _on_commit(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
         self._pending_commits -= 1
+        self._errors.on_commit(error, partitions)
         for each in partitions:
-            failure = error or each.error
-            if failure is None:
-                if self._uncommitted.get(each.partition) == each.offset:
-                    del self._uncommitted[each.partition]
-            elif self._is_permanent(failure):
-                self._permanent_error = failure
-            else:
-                transient.warning("%s: %s. The writer commits later.", failure.name(), failure.str())
-
-    def _on_error(self, error: KafkaError) -> None:
-        """Errors outside of messages. librdkafka reports a deleted topic either here or in a message."""
-        if self._is_permanent(error):
-            self._permanent_error = error
-        else:
-            transient.warning("%s: %s", error.name(), error.str())
+            is_committed = error is None and each.error is None
+            if is_committed and self._uncommitted.get(each.partition) == each.offset:
+                del self._uncommitted[each.partition]
 
     def _on_statistics(self, text: str) -> None:
         """Logs a parse error, because consume() would raise it and end the writer."""

@@ -13,18 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from django.conf import settings
 
 from connect.errors import NeighbourUnavailable
+from connect.logs import throttled
 from connect.wire_format import to_microseconds
 from consumers import topic
+from consumers.kafka_consumer import MEMBER, PREFETCH, READER, Errors, close
 from consumers.topic import BrokerRefused
 from encounters import storage
 from encounters.backfill import Progress
@@ -41,27 +37,10 @@ POLL_S = 0.05
 FIRST_US = 24 * 60 * 60 * 1_000_000  # the time before its first start for which the finder finds encounters
 MAX_SKEW_US = 30 * 1_000_000  # a partition that is further ahead of the others is paused
 
-_SHARED = {
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "auto.offset.reset": "earliest",
-    "topic.metadata.propagation.max.ms": 5000,
-}
-_MEMBER = _SHARED | {
-    "session.timeout.ms": 6000,
-    "heartbeat.interval.ms": 2000,
-    "max.poll.interval.ms": 300_000,
-}
-_READER = _SHARED | {
-    "queued.min.messages": 20_000,
-    "queued.max.messages.kbytes": 16 * 1024,
-    "fetch.max.bytes": 8 * 1024 * 1024,
-    "fetch.queue.backoff.ms": 20,
-}
+_MEMBER = MEMBER | {"max.poll.interval.ms": 300_000}
 
 logger = logging.getLogger(__name__)
-transient = logging.getLogger(f"{__name__}.transient")
-transient.addFilter(topic.LogThrottle())
+transient = throttled(f"{__name__}.transient")
 
 Partition = int
 Offset = int
@@ -107,7 +86,7 @@ class Stream:
     def __init__(self, alive: Callable[[str], None]) -> None:
         """`alive` is called often, with what it does: `waiting` or `finding`."""
         self._alive = alive
-        self._permanent_error: KafkaError | None = None
+        self._errors = Errors(transient, "finder", lambda: bool(self._shards))
         self._finder: Finder | None = None
         self._repairing: Iterator[Progress] | None = None
         self._noted = Checkpoint(0, {})
@@ -117,11 +96,11 @@ class Stream:
         self._paused: set[Partition] = set()
         self._step_at = self._repair_at = 0.0
         self._publisher = Publisher()
-        self._writers = Consumer(topic.client_config(group_id=settings.KAFKA_GROUP) | _SHARED)
+        self._writers = Consumer(topic.client_config(group_id=settings.KAFKA_GROUP) | READER)
         group = topic.client_config(group_id=settings.KAFKA_FINDER_GROUP)
-        errors = {"error_cb": self._on_error}
-        self._reader = Consumer(group | _READER | errors)
-        self._member = Consumer(group | _MEMBER | errors | {"on_commit": self._on_commit})
+        group |= {"error_cb": self._errors.on_error}
+        self._reader = Consumer(group | READER | PREFETCH)
+        self._member = Consumer(group | _MEMBER | {"on_commit": self._errors.on_commit})
         self._member.subscribe(
             [settings.KAFKA_TOPIC],
             on_assign=self._on_assign,
@@ -157,7 +136,7 @@ class Stream:
 
     def close(self) -> None:
         for each in (self._member, self._reader, self._writers):
-            topic.close(each)
+            close(each)
 
     # --- the beginning -------------------------------------------------------------------------------
 
@@ -218,19 +197,12 @@ class Stream:
     # --- messages ------------------------------------------------------------------------------------
 
     def _consume(self, timeout_s: float) -> list[Message]:
-        found = []
-        for message in self._reader.consume(BATCH_SIZE, timeout=timeout_s):
-            error = message.error()
-            if error is None:
-                found.append(message)
-                partition = message.partition() or 0
-                self._offsets[partition] = (message.offset() or 0) + 1
-                # A producer's clock may be ahead.
-                self._sent_us[partition] = min(message.timestamp()[1] * 1000, _now_us())
-            elif self._is_permanent(error):
-                raise topic.unavailable(error)
-            else:
-                transient.warning("%s: %s", error.name(), error.str())
+        found = self._errors.good(self._reader.consume(BATCH_SIZE, timeout=timeout_s))
+        for message in found:
+            partition = message.partition() or 0
+            self._offsets[partition] = (message.offset() or 0) + 1
+            # A producer's clock may be ahead.
+            self._sent_us[partition] = min(message.timestamp()[1] * 1000, _now_us())
         self._pause()
         return found
 
@@ -281,10 +253,8 @@ class Stream:
         self._commit(self._noted)
 
     def _commit(self, checkpoint: Checkpoint) -> None:
-        try:
+        with self._errors.handled():
             self._member.commit(offsets=_commits(checkpoint, self._shards), asynchronous=True)
-        except KafkaException as error:
-            transient.warning("%s. The finder commits later.", error)
 
     def _wait_for_writers(self) -> bool:
         """Whether the writers have stored what was read; waits up to WRITER_TIMEOUT_S."""
@@ -308,12 +278,7 @@ class Stream:
 
     def _keep_membership(self) -> None:
         message = self._member.poll(0)
-        if message is not None and (error := message.error()) is not None:
-            if self._is_permanent(error):
-                raise topic.unavailable(error)
-            transient.warning("%s: %s", error.name(), error.str())
-        if self._permanent_error is not None:
-            raise topic.unavailable(self._permanent_error)
+        self._errors.good([] if message is None else [message])
 
     def _on_assign(self, member: Consumer, partitions: Sequence[TopicPartition]) -> None:
         member.assign(list(partitions))
@@ -328,20 +293,6 @@ class Stream:
         self._shards = shards
         self._finder = None
         self._repairing = None  # the next owner repairs
-
-    def _on_error(self, error: KafkaError) -> None:
-        if self._is_permanent(error):
-            self._permanent_error = error
-        else:
-            transient.warning("%s: %s", error.name(), error.str())
-
-    def _on_commit(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
-        for failure in filter(None, [error, *(each.error for each in partitions)]):
-            self._on_error(failure)
-
-    def _is_permanent(self, error: KafkaError) -> bool:
-        is_deleted = error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and bool(self._shards)
-        return topic.is_fatal(error) or is_deleted
 
 
 def _of_topic(partitions: Any) -> list[TopicPartition]:

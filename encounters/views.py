@@ -1,6 +1,6 @@
 """Everybody's stored encounters over REST, for staff."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -83,11 +83,11 @@ _RANGE = (
 _NO_NUMBER = {"min_duration": ["A valid number is required."]}
 
 
-def _people(cache: PeopleCache, ids: Iterable[int]) -> list[dict[str, Any]] | None:
+def _people(cache: PeopleCache, ids: Sequence[int]) -> list[dict[str, Any]] | None:
     """These people in wire form; None if one has been deleted meanwhile."""
     known = cache.load_ids(ids)
     people = [person for each in ids if (person := known[each])]
-    return people if len(people) == len([*ids]) else None
+    return people if len(people) == len(ids) else None
 
 
 class Encounters(FormatsView):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from access.callers import Caller
@@ -40,17 +40,17 @@ def get_many(ids: Iterable[int]) -> dict[int, Person]:
 
     Contains people who are not findable, because the caller knows the id, for example from a ping.
     """
-    possible = [i for i in set(ids) if 0 < i <= MAX_ID]
-    if not possible:
-        return {}
-    rows = models.Person.objects.filter(id__in=possible).values_list(*FIELDS)
-    return {row[0]: Person(*row) for row in rows}
+    return _by_id(models.Person.objects.all(), ids)
 
 
 def findable(ids: Iterable[int]) -> dict[int, Person]:
     """As `get_many`, without people who are not findable."""
+    return _by_id(models.Person.objects.filter(findable=True), ids)
+
+
+def _by_id(people: QuerySet[models.Person], ids: Iterable[int]) -> dict[int, Person]:
     possible = [i for i in set(ids) if 0 < i <= MAX_ID]
-    rows = models.Person.objects.filter(id__in=possible, findable=True).values_list(*FIELDS)
+    rows = people.filter(id__in=possible).values_list(*FIELDS)  # no query if there are none
     return {row[0]: Person(*row) for row in rows}
 
 

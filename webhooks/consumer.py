@@ -6,39 +6,29 @@ again, and its deliveries have the same ids again.
 
 import logging
 from datetime import UTC, datetime
-from typing import Any
 
 from confluent_kafka import Consumer as KafkaConsumer
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
+from confluent_kafka import TopicPartition
 from django.conf import settings
 
-from connect import neighbours
-from connect.people_cache import PERSONS_BATCH
-from consumers import topic
+from connect.logs import throttled
+from connect.people_cache import PeopleCache
+from consumers import kafka_consumer, topic
 from webhooks import messages, storage
 from webhooks.messages import Message
 
 BATCH_SIZE = 1000  # messages
 BATCH_AGE_S = 0.25  # how long a batch waits for more messages
 
-_CONFIG = {
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    # A new group begins with what the topic has; a webhook is not told what is older than itself.
-    "auto.offset.reset": "earliest",
+# A new group begins with what the topic has; a webhook is not told what is older than itself.
+_CONFIG = kafka_consumer.MEMBER | {
     "partition.assignment.strategy": "cooperative-sticky",
-    "session.timeout.ms": 6000,
-    "heartbeat.interval.ms": 2000,
-    "max.poll.interval.ms": 120_000,
     "queued.max.messages.kbytes": 4 * 1024,
-    # A topic that is missing for longer counts as deleted, not as being created.
-    "topic.metadata.propagation.max.ms": 5000,
 }
 
 logger = logging.getLogger(__name__)
-transient = logging.getLogger(f"{__name__}.transient")  # errors that repeat until they are over
-transient.addFilter(topic.LogThrottle())
+transient = throttled(f"{__name__}.transient")
 
 
 class Consumer:
@@ -49,67 +39,38 @@ class Consumer:
     """
 
     def __init__(self) -> None:
-        self._permanent_error: KafkaError | None = None
+        self._errors = kafka_consumer.Errors(transient, "consumer")
         self.added = 0
         config = topic.client_config(group_id=settings.KAFKA_WEBHOOKS_GROUP) | _CONFIG
-        self._consumer = KafkaConsumer(config | {"error_cb": self._on_error, "on_commit": self._on_commit})
+        callbacks = {"error_cb": self._errors.on_error, "on_commit": self._errors.on_commit}
+        self._consumer = KafkaConsumer(config | callbacks)
         self._consumer.subscribe([settings.KAFKA_ENCOUNTERS_TOPIC], on_assign=self._on_assign)
 
     def step(self) -> int:
         """Stores the deliveries of the messages of up to BATCH_AGE_S and commits. Returns their number."""
-        found = self._consumer.consume(BATCH_SIZE, timeout=BATCH_AGE_S)
-        if self._permanent_error is not None:
-            raise topic.unavailable(self._permanent_error)
-        good = []
-        for message in found:
-            if (error := message.error()) is None:
-                good.append(message)
-            else:
-                self._log_or_raise(error)
+        good = self._errors.good(self._consumer.consume(BATCH_SIZE, timeout=BATCH_AGE_S))
         if not good:
             return 0
-        added = storage.add([each for each in map(_parse, good) if each is not None], _people)
+        added = storage.add(list(filter(None, map(_parse, good))), PeopleCache().load_ids)
         self.added += added
         self._commit(good)
         return added
 
     def close(self) -> None:
         """Leaves the group, so that other members take over at once. Idempotent."""
-        topic.close(self._consumer)
+        kafka_consumer.close(self._consumer)
 
     def _commit(self, stored: list[KafkaMessage]) -> None:
         ends: dict[int, int] = {}
         for message in stored:
             ends[message.partition() or 0] = (message.offset() or 0) + 1
-        name = settings.KAFKA_ENCOUNTERS_TOPIC
-        try:
+        offsets = [TopicPartition(settings.KAFKA_ENCOUNTERS_TOPIC, *each) for each in ends.items()]
+        with self._errors.handled():
             # Asynchronous: librdkafka waits without a limit for brokers that do not answer.
-            self._consumer.commit(
-                offsets=[TopicPartition(name, *each) for each in ends.items()], asynchronous=True
-            )
-        except KafkaException as error:
-            self._log_or_raise(error.args[0])
-
-    def _log_or_raise(self, error: KafkaError) -> None:
-        if topic.is_fatal(error) or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise topic.unavailable(error)
-        transient.warning("%s: %s. The consumer waits until this is over.", error.name(), error.str())
-
-    # --- callbacks of librdkafka, called within consume() and close() ----------------------------
+            self._consumer.commit(offsets=offsets, asynchronous=True)
 
     def _on_assign(self, _consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         logger.info("Reads the partitions %s.", sorted(each.partition for each in partitions))
-
-    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        """What is not committed is read again; its deliveries have the same ids."""
-        for failure in filter(None, [error, *(each.error for each in partitions)]):
-            self._on_error(failure)
-
-    def _on_error(self, error: KafkaError) -> None:
-        if topic.is_fatal(error):
-            self._permanent_error = error
-        else:
-            transient.warning("%s: %s", error.name(), error.str())
 
 
 def _parse(message: KafkaMessage) -> Message | None:
@@ -120,12 +81,3 @@ def _parse(message: KafkaMessage) -> Message | None:
     except (ValueError, OverflowError, OSError) as fault:  # the latter two: a time out of range
         transient.warning("Message %s of partition %s: %s", message.offset(), message.partition(), fault)
         return None
-
-
-def _people(ids: set[int]) -> dict[int, dict[str, Any]]:
-    people: dict[int, dict[str, Any]] = {}
-    ordered = sorted(ids)
-    for first in range(0, len(ordered), PERSONS_BATCH):
-        found = neighbours.persons().get_many(ordered[first : first + PERSONS_BATCH])
-        people |= {each.id: each.to_wire() for each in found.values()}
-    return people

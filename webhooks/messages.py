@@ -16,7 +16,7 @@ _NUMBERS = ("duration_s", "pings", "min_distance_m")
 _TEXTS = ("latitude", "longitude")
 _DEGREES = re.compile(r"-?\d{1,3}\.\d{1,12}", re.ASCII)
 
-People = Mapping[int, dict[str, Any]]
+People = Mapping[int, dict[str, Any] | None]  # in wire form by id; None for a deleted person
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ class Filter:
 
     def passes_people(self, message: Message, people: People) -> bool:
         """Whether one of the two is of the company."""
-        companies = {people[each]["company_name"] for each in message.person_ids if each in people}
+        both = map(people.get, message.person_ids)
+        companies = {person["company_name"] for person in both if person}
         return self.company is None or self.company in companies
 
 

@@ -5,7 +5,7 @@ Locks are taken in one order, so that no two transactions wait for each other: p
 
 import base64
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from locations import person_rows
 from webhooks import limits
-from webhooks.messages import Filter, Message, identifier
+from webhooks.messages import Filter, Message, People, identifier
 from webhooks.models import Delivery, State, Webhook
 
 _LOCK = 0x776562  # class of the advisory locks: one process delivers to a webhook at a time
@@ -96,17 +96,17 @@ UPDATE webhooks_delivery SET state = 'given up', finished = now(), last_reason =
 """
 
 
-def add(messages: Sequence[Message], companies_of: Callable[[set[int]], Mapping[int, dict[str, Any]]]) -> int:
+def add(messages: Sequence[Message], people_of: Callable[[set[int]], People]) -> int:
     """Adds the deliveries of these messages in one transaction; returns their number with repeats.
 
-    `companies_of` gives people in wire form by id; it is called only if a webhook filters by company.
-    Nothing is added about people who do not exist or are not findable.
+    `people_of` is called only if a webhook filters by company. Nothing is added about people who do not
+    exist or are not findable.
     """
     filters = _filters(Webhook.objects.filter(active=True))
     passed = [(each, message) for message in messages for each in filters if each.passes(message)]
     if any(each.company is not None for each, _ in passed):
         ids = {i for each, message in passed if each.company is not None for i in message.person_ids}
-        people = companies_of(ids)
+        people = people_of(ids)
         passed = [(each, message) for each, message in passed if each.passes_people(message, people)]
     # By id: the last one of a batch counts.
     found = {identifier(each.webhook_id, message): (each.webhook_id, message) for each, message in passed}

@@ -3,7 +3,9 @@
 import logging
 import re
 
-from connect.logs import ClientErrorRateLimit, TruncatingFormatter
+import pytest
+
+from connect.logs import ClientErrorRateLimit, TruncatingFormatter, throttled
 from tests.gunicorn_server import Server
 
 
@@ -27,6 +29,17 @@ def test_client_errors_are_rate_limited_and_server_errors_are_not() -> None:
     now = 120.0
     assert rate_limit.filter(last := record(401))
     assert last.getMessage() == "Refused: /api/nothing"
+
+
+def test_a_throttled_logger_repeats_each_kind_of_line_every_10_s(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    logger = throttled(f"{__name__}.throttled", clock=lambda: now)
+    for now in (0.0, 4.0, 9.9, 10.0, 19.9):
+        logger.warning("_TRANSPORT: at %s s", now)
+        logger.warning("_TIMED_OUT: at %s s", now)
+    assert caplog.messages == [
+        f"{kind}: at {second} s" for second in (0.0, 10.0) for kind in ("_TRANSPORT", "_TIMED_OUT")
+    ]
 
 
 def test_a_long_message_is_truncated() -> None:

@@ -75,7 +75,7 @@ class WriterProcess:
     def output(self) -> str:
         return Path(self._log.name).read_text()
 
-    def state(self) -> state_file.WriterState | None:
+    def state(self) -> state_file.WorkerState | None:
         return state_file.read(self.state_file)
 
     def run_command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from consumers import topic
 from consumers.lag import Observer
 from consumers.models import RejectedPing
-from consumers.state_file import STUCK_S, WriterState, read, write
+from consumers.state_file import STUCK_S, WorkerState, read, write
 from consumers.tests.conftest import at
 from consumers.tests.process import WriterProcess
 from local import kafka as local_kafka
@@ -292,7 +292,7 @@ def test_the_state_file_has_the_counts_of_a_writer(send: Callable):
     with WriterProcess() as writer:
         send(at(1, 0), (b"7", b"\xff"))
 
-        def counted() -> WriterState | None:
+        def counted() -> WorkerState | None:
             state = writer.state()
             return state if state and state.stored == 1 and state.rejected == 1 else None
 

@@ -15,11 +15,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from django.conf import settings
 
 from connect.errors import NeighbourUnavailable
+from connect.logs import throttled
 from connect.wire_format import to_microseconds
 from consumers import topic
+from consumers.kafka_consumer import PREFETCH, READER, Errors
 from encounters.live import people
 from encounters.live.events import Event, Meeting, Position, Positions
 from encounters.live.ring import KEEP_MS
+from encounters.messages import ENDED, ONGOING
 from locations.pings import Ping
 
 BATCH_SIZE = 10_000  # messages
@@ -29,22 +32,10 @@ RETRY_S = 1.0
 OLDEST_S, NEWEST_S = 120, 60  # a ping is live if it was sent so soon after its time, or so soon before it
 MAX_KNOWN = 1_000_000  # people whose newest position is remembered
 
-_CONFIG = {
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "enable.partition.eof": True,
-    "auto.offset.reset": "earliest",
-    "topic.metadata.propagation.max.ms": 5000,
-    "queued.min.messages": 20_000,
-    "queued.max.messages.kbytes": 16 * 1024,
-    "fetch.max.bytes": 8 * 1024 * 1024,
-    "fetch.queue.backoff.ms": 20,
-}
-_STATES = {"ongoing", "ended"}
+_CONFIG = READER | PREFETCH | {"enable.partition.eof": True}
 
 logger = logging.getLogger(__name__)
-transient = logging.getLogger(f"{__name__}.transient")
-transient.addFilter(topic.LogThrottle())
+transient = throttled(f"{__name__}.transient")
 
 Partition = tuple[str, int]
 
@@ -76,13 +67,15 @@ class Feed(threading.Thread):
 
     def _follow(self) -> None:
         config = topic.client_config(group_id=topic.LIVE_GROUP) | _CONFIG
-        consumer = Consumer(config | {"error_cb": lambda error: transient.warning("%s", error.str())})
+        errors = Errors(transient, "live feed")
+        consumer = Consumer(config | {"error_cb": errors.on_error})
         try:
             to_fill = self._begin(consumer)
             meetings: list[Meeting] = []
             while True:
                 messages = consumer.consume(BATCH_SIZE, timeout=BATCH_S)
-                to_fill -= self._ended(messages)
+                errors.raise_kept()
+                to_fill -= self._ended(messages, errors)
                 meetings += self._take([message for message in messages if message.error() is None])
                 if to_fill:
                     continue
@@ -110,7 +103,7 @@ class Feed(threading.Thread):
         consumer.assign([TopicPartition(*key, offset) for key, offset in self._offsets.items()])
         return set() if self._is_filled else set(self._offsets)
 
-    def _ended(self, messages: Sequence[Message]) -> set[Partition]:
+    def _ended(self, messages: Sequence[Message], errors: Errors) -> set[Partition]:
         """The partitions that have no more messages. Raises NeighbourUnavailable for a permanent error."""
         ended = set()
         for message in messages:
@@ -119,10 +112,8 @@ class Feed(threading.Thread):
                 self._offsets[_key(message)] = (message.offset() or 0) + 1
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name
                 ended.add(_key(message))
-            elif topic.is_fatal(error) or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise topic.unavailable(error)
             else:
-                transient.warning("%s: %s", error.name(), error.str())
+                errors.log_or_raise(error)
         return ended
 
     # --- events --------------------------------------------------------------------------------------
@@ -204,7 +195,7 @@ def _meeting(message: Message) -> Meeting | None:
         transient.warning("Not an encounter: partition %s, offset %s.", message.partition(), message.offset())
         return None
     state = row.get("state")
-    return Meeting(event_id, time_ms, a, b, state if state in _STATES else None, row)
+    return Meeting(event_id, time_ms, a, b, state if state in (ONGOING, ENDED) else None, row)
 
 
 def _key(each: Any) -> Partition:

@@ -181,6 +181,15 @@ def test_an_encounter_is_told_when_it_starts_and_forgotten_with_a_person(encount
         assert "Stopped." in finder.output()
 
 
+def test_a_probe_does_not_load_what_only_a_finder_needs():
+    report = FinderProcess(PYTHONPROFILEIMPORTTIME="1").run_command("--alive")
+    assert report.returncode == 1
+    assert "There is no state file of a finder: " in report.stderr
+    imported = {line.rpartition("|")[2].strip() for line in report.stderr.splitlines()}
+    assert "encounters.management.commands.find_encounters" in imported
+    assert not {"scipy", "encounters.engine", "encounters.stream"} & imported
+
+
 def test_a_checkpoint_is_read_as_it_was_written():
     checkpoint = Checkpoint(1_700_000_000_000_000, {0: 5, 2: 0, 1: 12})
     assert Checkpoint.parse(str(checkpoint)) == checkpoint

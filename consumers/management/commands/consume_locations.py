@@ -1,17 +1,16 @@
 """`manage.py consume_locations`: the writer, which stores the topic's pings in the database."""
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
-from django.db import InterfaceError, OperationalError
+from django.core.management.base import CommandError
 
 from connect import gc_tuning, stop_signals
 from connect.errors import NeighbourUnavailable
 from consumers import dependencies, state_file
 from consumers.lag import Observer
-from consumers.topic import BrokerRefused
+from consumers.worker_command import WorkerCommand
 from consumers.writer import Writer, WriterLoop, missing_dependency
 
 _EPILOG = f"""
@@ -32,13 +31,10 @@ continually. A writer that has not updated it for {state_file.STUCK_S:g} s is st
 """
 
 
-class Command(BaseCommand):
+class Command(WorkerCommand):
     help = "Writes the topic's pings to the database."
-
-    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        return super().create_parser(
-            *args, **kwargs, epilog=_EPILOG, formatter_class=RawDescriptionHelpFormatter
-        )
+    worker = "writer"
+    epilog = _EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         instead = parser.add_mutually_exclusive_group()
@@ -50,18 +46,12 @@ class Command(BaseCommand):
 
     def handle(self, *, until_empty: bool, check: bool, status: bool, **_: Any) -> None:
         if check:
-            self._check()
+            self.report_alive()
         elif status:
             self._status()
         else:
-            with gc_tuning.raised_threshold():
+            with gc_tuning.raised_threshold(), self.exit_status():
                 self._write(until_empty=until_empty)
-
-    def _check(self) -> None:
-        try:
-            self.stdout.write(state_file.check(settings.WORKER_STATE_FILE, "writer"))
-        except state_file.NotAlive as error:
-            raise CommandError(str(error), returncode=1) from None
 
     def _status(self) -> None:
         try:
@@ -74,14 +64,11 @@ class Command(BaseCommand):
     def _write(self, *, until_empty: bool) -> None:
         stop_requested = stop_signals.stop_requested()
         state = state_file.StateFile(settings.WORKER_STATE_FILE)
-        try:
-            if until_empty:
-                if missing := missing_dependency():
-                    raise CommandError(f"Out of reach: {missing}", returncode=1)
-            elif not dependencies.wait(stop_requested, state, missing_dependency):
-                return
-        except BrokerRefused as error:
-            raise _refused(error) from None
+        if until_empty:
+            if missing := missing_dependency():
+                raise CommandError(f"Out of reach: {missing}", returncode=1)
+        elif not dependencies.wait(stop_requested, state, missing_dependency):
+            return
         writer = Writer()
         loop = WriterLoop(writer, state)
         self.stdout.write("Writing.")
@@ -94,15 +81,7 @@ class Command(BaseCommand):
                 self.stdout.write("Everything is written.")
             else:
                 self.stdout.write("Stopped before everything was written.")
-        except BrokerRefused as error:
-            raise _refused(error) from None
-        except (NeighbourUnavailable, OperationalError, InterfaceError) as error:
-            raise CommandError(f"Out of reach, nothing is lost: {error}", returncode=1) from None
         finally:
             loop.close()
             writer.close()
             self.stdout.write(f"{writer.total}")
-
-
-def _refused(error: BrokerRefused) -> CommandError:
-    return CommandError(f"The broker refuses this writer, nothing is lost: {error}", returncode=2)

@@ -1,7 +1,7 @@
 """`manage.py find_encounters`: finds and stores encounters, of a range of time or as pings arrive."""
 
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
@@ -9,20 +9,17 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import InterfaceError, OperationalError
 from rest_framework.exceptions import ValidationError
 from tqdm import tqdm
 
 from connect import gc_tuning, stop_signals
-from connect.errors import NeighbourUnavailable
 from connect.web.query_parameters import RangeBound
 from connect.wire_format import format_time
 from consumers import dependencies, state_file
-from consumers.topic import BrokerRefused
+from consumers.worker_command import WorkerCommand
 from consumers.writer import missing_dependency
-from encounters import backfill
-from encounters.stream import Stream
 
 MAX_LINES = 20  # differences that are printed; the others are counted
 _EPILOG = """
@@ -57,13 +54,10 @@ def _moment(*, is_end: bool) -> Callable[[str], datetime]:
     return parse
 
 
-class Command(BaseCommand):
+class Command(WorkerCommand):
     help = "Finds the encounters of everybody in the stored pings and stores them."
-
-    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        return super().create_parser(
-            *args, **kwargs, epilog=_EPILOG, formatter_class=RawDescriptionHelpFormatter
-        )
+    worker = "finder"
+    epilog = _EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         for name, dest, is_end in (("--from", "start", False), ("--to", "end", True)):
@@ -81,22 +75,18 @@ class Command(BaseCommand):
         self, *, start: datetime | None, end: datetime | None, check: bool, alive: bool, **_: Any
     ) -> None:
         if alive:
-            self._report_alive()
+            self.report_alive()
         elif start is None and end is None and not check:
-            with gc_tuning.raised_threshold():
+            with gc_tuning.raised_threshold(), self.exit_status():
                 self._find_live()
         elif start is None or end is None:
             raise CommandError("Give both --from and --to.", returncode=2)
         else:
             self._in_range(start, end, check=check)
 
-    def _report_alive(self) -> None:
-        try:
-            self.stdout.write(state_file.check(settings.WORKER_STATE_FILE, "finder"))
-        except state_file.NotAlive as error:
-            raise CommandError(str(error), returncode=1) from None
-
     def _find_live(self) -> None:
+        from encounters.stream import Stream  # noqa: PLC0415 - loads SciPy, which --alive does not need
+
         stop_requested = stop_signals.stop_requested()
         state = state_file.StateFile(settings.WORKER_STATE_FILE)
         try:
@@ -108,14 +98,6 @@ class Command(BaseCommand):
                 while not stop_requested.is_set():
                     stream.step()
             self.stdout.write("Stopped.")
-        except BrokerRefused as error:
-            raise CommandError(
-                f"The broker refuses this finder, nothing is lost: {error}", returncode=2
-            ) from None
-        except (NeighbourUnavailable, OperationalError, InterfaceError) as error:
-            raise CommandError(f"Out of reach, nothing is lost: {error}", returncode=1) from None
-        except ImproperlyConfigured as fault:
-            raise CommandError(str(fault), returncode=2) from None
         finally:
             state.update("stopped", force=True)
 
@@ -133,6 +115,8 @@ class Command(BaseCommand):
             raise CommandError(f"The database is out of reach: {fault}", returncode=2) from None
 
     def _find(self, start: datetime, end: datetime) -> None:
+        from encounters import backfill  # noqa: PLC0415 - loads SciPy, which --alive does not need
+
         progress = backfill.Progress(start, 0, 0)
         try:
             with tqdm(total=_hours(start, end), unit="h", disable=None, leave=False) as bar:
@@ -144,6 +128,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{progress.pings:,} pings read, {progress.found:,} encounters found")
 
     def _check(self, start: datetime, end: datetime) -> None:
+        from encounters import backfill  # noqa: PLC0415 - loads SciPy, which --alive does not need
+
         people = backfill.people(start=start, end=end)
         total = 0
         try:

@@ -1,16 +1,13 @@
 """`manage.py deliver_webhooks`: tells the receivers of webhooks about encounters."""
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
-from django.db import InterfaceError, OperationalError
 
 from connect import stop_signals
-from connect.errors import NeighbourUnavailable
 from consumers import dependencies, state_file
-from consumers.topic import BrokerRefused
+from consumers.worker_command import WorkerCommand
 from webhooks.consumer import Consumer
 from webhooks.deliveries import Deliveries
 from webhooks.models import Delivery
@@ -34,13 +31,10 @@ continually. A process that has not updated it for {state_file.STUCK_S:g} s is s
 """
 
 
-class Command(BaseCommand):
+class Command(WorkerCommand):
     help = "Tells the receivers of webhooks about encounters."
-
-    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        return super().create_parser(
-            *args, **kwargs, epilog=_EPILOG, formatter_class=RawDescriptionHelpFormatter
-        )
+    worker = "process"
+    epilog = _EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -49,21 +43,16 @@ class Command(BaseCommand):
 
     def handle(self, *, alive: bool, **_: Any) -> None:
         if alive:
-            try:
-                self.stdout.write(state_file.check(settings.WORKER_STATE_FILE, "process"))
-            except state_file.NotAlive as error:
-                raise CommandError(str(error), returncode=1) from None
+            self.report_alive()
         else:
-            self._run()
+            with self.exit_status():
+                self._run()
 
     def _run(self) -> None:
         stop_requested = stop_signals.stop_requested()
         state = state_file.StateFile(settings.WORKER_STATE_FILE)
-        try:
-            if not dependencies.wait(stop_requested, state, _missing_dependency):
-                return
-        except BrokerRefused as error:
-            raise _refused(error) from None
+        if not dependencies.wait(stop_requested, state, _missing_dependency):
+            return
         consumer, deliveries = Consumer(), Deliveries()
         self.stdout.write("Delivering.")
         self.stdout.flush()
@@ -73,10 +62,6 @@ class Command(BaseCommand):
                 deliveries.step()
                 state.update("delivering")
             self.stdout.write("Stopped.")
-        except BrokerRefused as error:
-            raise _refused(error) from None
-        except (NeighbourUnavailable, OperationalError, InterfaceError) as error:
-            raise CommandError(f"Out of reach, nothing is lost: {error}", returncode=1) from None
         finally:
             deliveries.stop()
             state.update("stopped", force=True)
@@ -86,7 +71,3 @@ class Command(BaseCommand):
 
 def _missing_dependency() -> str | None:
     return dependencies.missing(Delivery, settings.KAFKA_ENCOUNTERS_TOPIC)
-
-
-def _refused(error: BrokerRefused) -> CommandError:
-    return CommandError(f"The broker refuses this process, nothing is lost: {error}", returncode=2)
