@@ -35,7 +35,7 @@ def run(environment: str, addresses: dict[str, str], *folders: str) -> None:
     command = newman.command("run", COLLECTION, "--environment", file, "--color=off")
     command += [f"--folder={folder}" for folder in folders]
     command += [f"--env-var={name}={address}" for name, address in addresses.items()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

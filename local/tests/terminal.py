@@ -86,7 +86,7 @@ class Terminal:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
 
