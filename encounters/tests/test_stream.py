@@ -186,7 +186,7 @@ def test_a_probe_does_not_load_what_only_a_finder_needs():
     assert report.returncode == 1
     assert "There is no state file of a finder: " in report.stderr
     imported = {line.rpartition("|")[2].strip() for line in report.stderr.splitlines()}
-    assert "encounters.management.commands.find_encounters" in imported
+    assert "consumers.worker_command" in imported
     assert not {"scipy", "encounters.engine", "encounters.stream"} & imported
 
 
