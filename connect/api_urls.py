@@ -28,8 +28,8 @@ APPS: dict[str, list[URLPattern | URLResolver]] = {
     "persons": [*persons.urlpatterns, *privacy.urlpatterns, *access.urlpatterns],
     "locations": [*locations.urlpatterns, *phones.urlpatterns, readiness_path("locations")],
     "venue": venue.urlpatterns,
-    "encounters": [*encounters.urlpatterns, *webhooks.urlpatterns],
-    "live": live.urlpatterns,
+    "encounters": [*encounters.urlpatterns, *webhooks.urlpatterns, readiness_path("encounters")],
+    "live": [*live.urlpatterns, readiness_path("live")],
 }
 # The only API path with a trailing slash.
 ENTRY: list[URLPattern | URLResolver] = [path("api/", EntryPoints.as_view(), name="entry-points")]

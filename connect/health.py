@@ -57,8 +57,8 @@ class Ready(APIView):
         summary="Readiness",
         description=(
             "Whether the process has all its dependencies, and the state of each; `needs` is empty if it "
-            "has none. `/health/ready/locations` and `/health/ready/connections` report the processes that "
-            "serve these apps."
+            "has none. `/health/ready/locations`, `/health/ready/connections` and, from stage 7 on, "
+            "`/health/ready/encounters` and `/health/ready/live` report the processes that serve these apps."
         ),
         responses={
             200: response_spec(

@@ -1,9 +1,9 @@
-"""Dependency checks behind `/health/ready`: the database, the neighbours, the broker, the writer.
+"""Dependency checks behind `/health/ready`: the database, the neighbours, the broker, its consumer groups.
 
 Neighbours are checked for liveness (`/health/live`, any response of the gRPC health service), not for
 readiness. Otherwise one failure would spread to all processes, and two processes that check each other would
-both wait for the other. The status page of the web app combines the readiness of the processes that serve
-people, locations and connections.
+both wait for the other. The status page of the web app combines the readiness of all processes that serve
+clients.
 
 Readiness only reports; it does not steer traffic. HAProxy and the readiness probes in k8s/ use
 `/health/live`, because a process that misses one dependency still serves other calls and returns 503 for the
@@ -96,9 +96,9 @@ def probes(app: str, urls: Mapping[str, str]) -> dict[str, Probe]:
     for setting in settings_used or ():
         if urls[setting] != "local:":
             found.setdefault(*neighbours.liveness_probe(setting, urls[setting]))
-    if neighbours.reads_lag(app, urls):
+    if watched := neighbours.watched_groups(app, urls):
         found.setdefault(*neighbours.liveness_probe("PINGS_URL", urls["PINGS_URL"]))
-        found["writer"] = neighbours.writer_is_active
+        found |= watched
     return found
 
 

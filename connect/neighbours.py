@@ -52,9 +52,22 @@ def neighbour_settings(app: str) -> tuple[str, ...] | None:
     return _NEIGHBOUR_SETTINGS.get(app)
 
 
-def reads_lag(app: str, urls: Mapping[str, str]) -> bool:
-    """Whether an app with these neighbour URLs reads the lag of the writers from the brokers."""
-    return app == "admin" and urls["PINGS_URL"].startswith("kafka:")
+# For each app that reads the lag of consumer groups: need -> function of consumers.group_watch.
+_WATCHED_GROUPS = {
+    "admin": {"writer": "writers_work"},
+    "encounters": {"finder": "finders_work", "webhooks": "webhooks_work"},
+}
+
+
+def watched_groups(app: str, urls: Mapping[str, str]) -> dict[str, Callable[[], bool]]:
+    """The checks of the consumer groups that an app with these neighbour URLs needs, by name."""
+    if not urls["PINGS_URL"].startswith("kafka:"):
+        return {}
+    return {name: partial(_is_at_work, check) for name, check in _WATCHED_GROUPS.get(app, {}).items()}
+
+
+def _is_at_work(check: str) -> bool:
+    return bool(getattr(import_module("consumers.group_watch"), check)())
 
 
 def liveness_probe(setting: str, url: str) -> tuple[str, Callable[[], bool]]:
@@ -62,11 +75,6 @@ def liveness_probe(setting: str, url: str) -> tuple[str, Callable[[], bool]]:
     scheme = url.partition(":")[0]
     name = "broker" if scheme == "kafka" else {"PERSONS_URL": "persons"}.get(setting, "locations")
     return name, partial(_implementation(setting, url).is_alive, url)
-
-
-def writer_is_active() -> bool:
-    """Whether the writers store the pings of the topic."""
-    return bool(import_module("consumers.writer_watch").is_at_work())
 
 
 def persons() -> ModuleType:

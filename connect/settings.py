@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ
+from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
@@ -405,6 +406,7 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 CORS_ALLOWED_ORIGINS = [*APP_ORIGINS, *env.list("CORS_ALLOWED_ORIGINS", default=[])]
 CORS_ALLOW_CREDENTIALS = True  # staff sessions
+CORS_ALLOW_HEADERS = [*default_headers, "last-event-id"]  # of live events
 CORS_EXPOSE_HEADERS = ["Link", "Location", "Retry-After"]
 CORS_URLS_REGEX = r"^/(api|health)"
 

@@ -50,16 +50,19 @@ class Statistics:
 
 
 class Observer:
-    """Reads the group's lag from the brokers without joining the group. Raises NeighbourUnavailable.
+    """Reads a group's lag from the brokers without joining the group. Raises NeighbourUnavailable.
 
+    `name` is the topic that the group reads; by default these are the writers and the topic of pings.
     Each request has a timeout of KAFKA_TIMEOUT_S; all requests of one call together have `within_s`.
     """
 
-    def __init__(self, *, within_s: float = math.inf) -> None:
+    def __init__(self, name: str = "", group: str = "", *, within_s: float = math.inf) -> None:
+        self._name = name or settings.KAFKA_TOPIC
         self._within_s = within_s
         self._deadline = math.inf
         small = {"queued_max_messages_kbytes": 1024, "fetch_message_max_bytes": 64 * 1024}
-        config = topic.client_config(group_id=settings.KAFKA_GROUP, enable_auto_commit=False, **small)
+        group = group or settings.KAFKA_GROUP
+        config = topic.client_config(group_id=group, enable_auto_commit=False, **small)
         self._consumer = Consumer(config)
 
     def positions(self) -> dict[int, tuple[int, int]]:
@@ -87,8 +90,8 @@ class Observer:
             raise topic.unavailable(error) from error
 
     def _offsets(self) -> dict[int, tuple[int, int]]:
-        partitions = topic.partitions_of(self._consumer, timeout_s=self._left_s())
-        requested = [TopicPartition(settings.KAFKA_TOPIC, each) for each in partitions]
+        partitions = topic.partitions_of(self._consumer, self._name, timeout_s=self._left_s())
+        requested = [TopicPartition(self._name, each) for each in partitions]
         committed = self._consumer.committed(requested, timeout=self._left_s())
         offsets = {}
         for each in committed:
@@ -108,7 +111,7 @@ class Observer:
         waiting = {each: next_ for each, (next_, end) in positions.items() if next_ < end}
         if not waiting:
             return None
-        self._consumer.assign([TopicPartition(settings.KAFKA_TOPIC, *each) for each in waiting.items()])
+        self._consumer.assign([TopicPartition(self._name, *each) for each in waiting.items()])
         sent_ms: dict[int, int] = {}
         deadline = time.monotonic() + min(OLDEST_TIMEOUT_S, self._left_s())
         while len(sent_ms) < len(waiting) and time.monotonic() < deadline:

@@ -220,7 +220,10 @@ def _pings_rules() -> list[Rule]:
 
 
 def _encounters_rules() -> list[Rule]:
-    """`finder` also sees how far the writers are. `live` commits nothing, but clients look for a group."""
+    """`finder` also sees how far the writers are, `observer` how far all groups are.
+
+    `live` commits nothing, but clients look for a group.
+    """
     pings = settings.KAFKA_TOPIC
     encounters = settings.KAFKA_ENCOUNTERS_TOPIC
     return [
@@ -233,6 +236,9 @@ def _encounters_rules() -> list[Rule]:
         ("live", ResourceType.GROUP, LIVE_GROUP, (AclOperation.DESCRIBE,)),
         ("webhooks", ResourceType.TOPIC, encounters, _READ),
         ("webhooks", ResourceType.GROUP, settings.KAFKA_WEBHOOKS_GROUP, (AclOperation.READ,)),
+        ("observer", ResourceType.TOPIC, encounters, (AclOperation.DESCRIBE,)),
+        ("observer", ResourceType.GROUP, settings.KAFKA_FINDER_GROUP, (AclOperation.DESCRIBE,)),
+        ("observer", ResourceType.GROUP, settings.KAFKA_WEBHOOKS_GROUP, (AclOperation.DESCRIBE,)),
     ]
 
 

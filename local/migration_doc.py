@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from connect.neighbours import neighbour_settings, reads_lag
+from connect.neighbours import neighbour_settings, watched_groups
 from local import manifests
 from local.instance import Instance
 from local.kafka import NAME as BROKER
@@ -96,7 +96,7 @@ def calls(process: Process) -> Iterator[tuple[str, str]]:
         # A process that serves no apps has only the URLs of the neighbours that it calls.
         if scheme != "local:" and (name in called or apps == [""]):
             yield address.partition(":")[0], f"{label} · {scheme}"
-    if any(reads_lag(app, urls) for app in apps):
+    if any(watched_groups(app, urls) for app in apps):
         yield BROKER, "lag · kafka"
 
 

@@ -13,8 +13,10 @@ from local.tests.terminal import make_code, make_token
 from tests.browser import DESKTOP, PHONE, a_page, axe_violations
 from tests.gunicorn_server import until
 from tests.system import API, APP, STAGES, System
-from tests.test_app import DAY, FINN, full_name
+from tests.test_app import DAY, FINN, full_name, slider_time
+from tests.test_app_live import around_now, store_ping
 from tests.test_app_states import VIEWS, wait_until_idle
+from tests.test_journey import BOOTH
 
 STAFF, PASSWORD = "grace", "a long one"
 LIMITED_STAFF = "alan"  # may log in at the admin site, has no permissions
@@ -346,6 +348,28 @@ def test_staff_return_from_the_admin_site_to_their_view_and_are_signed_out_with_
     expect_errors_at(page, "/api/persons")
     page.get_by_label("Name or company").fill("finn")
     expect(page.get_by_role("alert")).to_contain_text("your session at the admin site has ended")
+
+
+@pytest.mark.parametrize("caller", ["staff", "session", "person"])
+def test_every_caller_may_follow_the_live_events(
+    event: System, page: Page, finn_token: str, caller: str
+) -> None:
+    store_ping(event, FINN, BOOTH, 60)
+    page.goto(event.url(f"/people/{FINN}?{around_now()}", APP))
+    if caller == "session":
+        page.get_by_role("link", name="sign in at the admin site").click()
+        page.get_by_label("Username").fill(STAFF)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+    else:
+        submit_token(page, event.token or "" if caller == "staff" else finn_token)
+    expect(page.locator(".live")).to_have_text("LIVE")
+    called: list[str] = []
+    page.on("request", lambda request: called.append(request.url))
+    newest = store_ping(event, FINN, BOOTH, 0)
+    until(lambda: slider_time(page) == newest)
+    assert not [url for url in called if "/api/locations" in url or "/api/days" in url]
+    event.sql("DELETE FROM locations_location WHERE creation_time > '2026-06-01'")
 
 
 def test_an_admin_user_without_permissions_sees_the_reason(event: System, page: Page) -> None:

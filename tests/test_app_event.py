@@ -22,6 +22,7 @@ MAP_VIEWS = {
     "heat map": "/crowd?show=heat",
 }
 MOST_CALLS = 6
+MOST_CALLS_OF_STATUS = 7  # it asks each process that serves clients
 EVENT = {"name": "Expo", "time_zone": "Europe/Berlin", "first_day": "2026-05-11", "last_day": "2026-05-12"}
 
 
@@ -101,7 +102,7 @@ def test_a_view_needs_few_calls(event: System, page: Page, path: str) -> None:
     wait_until_idle(page)
     expect(page.locator("main")).to_be_visible()
     calls = [url for url in called if url.startswith(event.url("", API))]
-    assert 0 < len(calls) <= MOST_CALLS, calls
+    assert 0 < len(calls) <= (MOST_CALLS_OF_STATUS if path == "/status" else MOST_CALLS), calls
     assert len(calls) == len(set(calls)), calls
 
 

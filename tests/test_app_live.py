@@ -6,6 +6,7 @@ import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import requests
 from playwright.sync_api import Page, expect
 
 from local.supervision import Supervisor
@@ -26,6 +27,16 @@ def store_ping(system: System, person_id: int, place: dict[str, str], ago_s: int
     assert answer.status_code == 202, answer.text
     until(lambda: system.get(answer.headers["Location"]).ok)
     return time
+
+
+def tells_of_nobody(system: System) -> bool:
+    """Whether the live events of the last half minute are of nobody: who may be seen is known for seconds."""
+    headers = {"Last-Event-ID": str(int(datetime.now(UTC).timestamp() * 1000))}
+    with requests.get(system.url("/api/live"), headers=headers, stream=True, timeout=(10, 2)) as answer:
+        try:
+            return not any(line.startswith(b"data") for line in answer.iter_lines(chunk_size=1))
+        except requests.ConnectionError:  # nothing more within two seconds
+            return True
 
 
 def around_now() -> str:
@@ -57,8 +68,9 @@ def test_a_new_encounter_appears_without_a_reload(fresh: System, page: Page) -> 
     assert slider_time(page) == chosen
 
 
-@pytest.mark.parametrize(("show", "selector"), [("people", ".near"), ("heat", ".stage [role=status]")])
+@pytest.mark.parametrize(("show", "selector"), [("people", ".near"), ("heat", ".stage p[role=status]")])
 def test_the_crowd_view_updates_without_a_reload(fresh: System, page: Page, show: str, selector: str) -> None:
+    until(lambda: tells_of_nobody(fresh))  # of those of the test before
     texts = {"people": ("1 person", "2 people"), "heat": ("1 person-minute,", "2 person-minutes,")}[show]
     ann, bo = make_person(fresh, "Ann"), make_person(fresh, "Bo")
     store_ping(fresh, ann, BOOTH, 60)
@@ -80,8 +92,16 @@ def test_a_ping_far_in_the_future_does_not_hide_current_pings(fresh: System, pag
     expect(page.locator("dl > div", has_text="newest ping")).to_contain_text(re.compile("ago"))
 
 
-@pytest.mark.parametrize(("process", "need"), [("kafka", "broker"), ("location-writer", "writer")])
-def test_the_status_page_reports_a_frozen_broker_and_a_frozen_writer(
+@pytest.mark.parametrize(
+    ("process", "need"),
+    [
+        ("kafka", "broker"),
+        ("location-writer", "writer"),
+        ("encounter-finder", "finder"),
+        ("webhooks", "webhooks"),
+    ],
+)
+def test_the_status_page_reports_a_frozen_broker_and_frozen_consumers(
     fresh: System, page: Page, process: str, need: str
 ) -> None:
     page.expected_errors += ["503"]  # type: ignore[attr-defined]

@@ -190,6 +190,8 @@ LIVE = {
     "/api/webhooks": "encounters",
     "/api/webhooks/5": "encounters",
     "/api/live": "live",
+    "/health/ready/encounters": "encounters",
+    "/health/ready/live": "live",
 }
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connect.neighbours import neighbour_settings, reads_lag
+from connect.neighbours import neighbour_settings, watched_groups
 from local import manifests
 from tests.renderings import NEIGHBOURS, STAGES, as_read, of_kind, templates
 
@@ -109,8 +109,10 @@ def needed(stage: str) -> Iterator[tuple[str, str, str]]:
         apps = (process.environ.get("SERVED_APPS") or "locations").split(",")
         for setting, url in ((name, urlsplit(url)) for name, url in urls.items()):
             # The whole wiring is read by whoever asks neighbours, but only doors hand pings to the broker,
-            # and only the admin site asks it about them.
-            uses = any(setting in (neighbour_settings(app) or ()) or reads_lag(app, urls) for app in apps)
+            # and only those that watch its consumer groups ask it about them.
+            uses = any(
+                setting in (neighbour_settings(app) or ()) or watched_groups(app, urls) for app in apps
+            )
             if url.scheme != "local" and (url.scheme != "kafka" or uses):
                 yield (process.name, *at(url.hostname or "", url.port or 0))
 

@@ -78,6 +78,8 @@ STATUSES = {
     "GET /health/ready": {"200", "400", "406", "503"},
     "GET /health/ready/connections": {"200", "400", "406", "503"},
     "GET /health/ready/locations": {"200", "400", "406", "503"},
+    "GET /health/ready/encounters": {"200", "400", "406", "503"},
+    "GET /health/ready/live": {"200", "400", "406", "503"},
 }
 
 

@@ -11,7 +11,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from rest_framework.test import APIClient
 
-from consumers import producer, topic, writer_watch
+from consumers import producer, topic
+from consumers.group_watch import GroupWatch
 from consumers.person_cache import PersonCache
 from consumers.tests.conftest import at
 from consumers.tests.process import WriterProcess
@@ -87,11 +88,10 @@ def test_the_admin_process_reports_whether_a_writer_works(
 
 
 def test_a_writer_whose_offsets_do_not_move_is_reported(
-    kafka: str, send: Callable, new_writer: Callable, monkeypatch: pytest.MonkeyPatch
+    kafka: str, send: Callable, new_writer: Callable, settings: Any
 ):
     """Such a writer still sends heartbeats, so the brokers keep it in the group."""
-    monkeypatch.setattr(writer_watch, "STUCK_S", 0.5)
-    watch, writer = writer_watch.WriterWatch(), new_writer()
+    watch, writer = GroupWatch(settings.KAFKA_TOPIC, settings.KAFKA_GROUP, 0.5), new_writer()
     until(lambda: writer.step() is not None and watch.is_at_work())
     send(at(1, 0))
     until(lambda: not watch.is_at_work())

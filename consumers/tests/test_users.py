@@ -120,14 +120,22 @@ def commit_as_webhooks(config: Config) -> None:
     commit(config, "webhooks", "encounters")
 
 
-def describe_group(config: Config) -> None:
-    reader = Consumer(config | {"group.id": "location-writers"})
+def describe_group(config: Config, group: str = "location-writers", of: str = "locations") -> None:
+    reader = Consumer(config | {"group.id": group})
     try:
-        for each in reader.committed([TopicPartition("locations", 0)], timeout=SHORT_MS / 1000):
+        for each in reader.committed([TopicPartition(of, 0)], timeout=SHORT_MS / 1000):
             if each.error:
                 raise KafkaException(each.error)
     finally:
         reader.close()
+
+
+def describe_finders(config: Config) -> None:
+    describe_group(config, "encounter-finders")
+
+
+def describe_webhooks(config: Config) -> None:
+    describe_group(config, "webhooks", "encounters")
 
 
 def describe(config: Config) -> None:
@@ -177,15 +185,22 @@ def is_allowed(call: Call, config: Config) -> bool:
     return True
 
 
-ENCOUNTERS = (produce_encounter, consume_encounters, commit_as_finder, commit_as_webhooks)
+ENCOUNTERS = (
+    produce_encounter,
+    consume_encounters,
+    commit_as_finder,
+    commit_as_webhooks,
+    describe_finders,
+    describe_webhooks,
+)
 CALLS = (produce, consume, commit, describe_group, describe, create, alter, delete, read_rules, *ENCOUNTERS)
 MAY = {
     "producer": {produce, describe},
     "writer": {consume, commit, describe_group, describe},
-    "observer": {consume, describe_group, describe},
-    "finder": {consume, describe_group, describe, commit_as_finder, produce_encounter},
+    "observer": {consume, describe_group, describe, describe_finders, describe_webhooks},
+    "finder": {consume, describe_group, describe, commit_as_finder, describe_finders, produce_encounter},
     "live": {consume, describe, consume_encounters},
-    "webhooks": {consume_encounters, commit_as_webhooks},
+    "webhooks": {consume_encounters, commit_as_webhooks, describe_webhooks},
 }
 NOT_ALLOWED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,

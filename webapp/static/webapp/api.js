@@ -104,6 +104,9 @@ export async function getBlob(path) {
   return (await request(API + path, undefined, { headers: { Accept: "*/*" } })).blob();
 }
 
+/** The response of a call that goes on, such as `/api/live`. */
+export const openStream = (path, query, signal, headers) => request(buildUrl(path, query), signal, { headers });
+
 /** One page as `{rows, next}`. `next` is the path of the next page, undefined on the last. `path` may be such a path. */
 export async function getPage(path, query = {}, signal = undefined) {
   const response = await request(path.includes("?") ? API + path : buildUrl(path, query), signal);
@@ -169,6 +172,6 @@ export function usePolling(loaded, seconds, enabled = true) {
   }, [waiting]);
 }
 
-export const LIVE_POLL_S = 10; // while an event is running
+export const LIVE_POLL_S = 10; // while an event is running and the live events cannot be followed
 
 export const includesNow = ({ start, end }) => start <= Date.now() && Date.now() < end;

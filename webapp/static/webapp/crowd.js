@@ -1,12 +1,13 @@
 /** The crowd view: where everybody was at one time (snapshot), or how crowded places were over a span (heat map). */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { get, includesNow, isoTime, useLoaded, usePolling } from "./api.js";
+import { get, isoTime, useLoaded, usePolling } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { Empty, ErrorNote, Loading, nameOf } from "./components.js";
 import { drawHeat, drawPeople, loadHeatLayer } from "./crowd_map.js";
 import { CrowdPositions, MAX_AGE_MS } from "./crowd_positions.js";
 import { csv, geojson, save } from "./export.js";
 import { addDays, DAY_MS, metres, plural, span, stamp, startOfDay } from "./format.js";
+import { LiveMark, useLiveEvents } from "./live.js";
 import { MapView } from "./map.js";
 import { Player, timeForAddress } from "./player.js";
 import { buildPath, navigate } from "./router.js";
@@ -18,25 +19,24 @@ const MAX_HEAT_DAYS = 31; // as the API allows
 
 export function Crowd({ query }) {
   const change = (changes, options) => navigate(buildPath("/crowd", { ...query, ...changes }), options);
-  const { range, event, days, error, reload } = useTimeRange(query, {}, change);
+  const { range, event, days, live, error, reload } = useTimeRange(query, {}, change, query.show !== "heat");
   return html`<main class="crowd">
     <div class="title"><h1 tabindex="-1">The crowd</h1> <p class="soft">${event?.name}</p></div>
     ${error ? html`<${ErrorNote} key=${error} error=${error} reload=${reload}/>` : null}
     ${!error && !range && days?.length === 0 ? html`<${Empty} title="There are no pings yet.">
       The crowd appears here when phones send pings, or after <code>manage.py simulate</code>.<//>` : null}
-    ${range && event ? html`<${CrowdInRange} range=${range} event=${event} days=${days} query=${query} change=${change}/>` : null}
+    ${range && event ? html`<${CrowdInRange} range=${range} event=${event} days=${days} live=${live} query=${query} change=${change}/>` : null}
     ${!error && !(range && event) && !days ? html`<${Loading}>Loading the days with pings…<//>` : null}
   </main>`;
 }
 
-function CrowdInRange({ range, event, days, query, change }) {
+function CrowdInRange({ range, event, days, live, query, change }) {
   const showHeat = query.show === "heat";
   const [map, setMap] = useState(null);
   // Playback skips a night without pings.
   const { start, end } = (days && spanOfPings(days, range)) ?? {};
   const pingSpan = useMemo(() => (start === undefined ? null : { start, end: Math.max(end, start + 60_000) }), [start, end]);
   const isEmpty = Boolean(days) && !pingSpan;
-  const live = includesNow(range);
   return html`
     <div class="side">
       <fieldset class="choice"><legend class="hidden">View</legend>
@@ -67,7 +67,8 @@ function Snapshot({ map, pingSpan, live, query, change, bounds }) {
   const crowd = useMemo(() => new CrowdPositions(pingSpan), [pingSpan.start]);
   const onFrame = (ms, playing) => {
     frame.current = { ms, playing };
-    const found = crowd.at(ms, playing);
+    const isNow = live.isLive && !playing && ms >= pingSpan.end;
+    const found = isNow ? crowd.now(ms) : crowd.at(ms, playing);
     if (found.positions) layer.current?.show(found.positions);
     setState((old) => ({ ...found, positions: found.positions ?? old.positions }));
     return !found.loading;
@@ -84,13 +85,23 @@ function Snapshot({ map, pingSpan, live, query, change, bounds }) {
     };
   }, [map]);
   useEffect(() => () => crowd.close(), [crowd]);
-  useEffect(() => crowd.refresh(pingSpan), [pingSpan]);
-  const startAt = Date.parse(query.at) || (live ? pingSpan.end : (pingSpan.start + pingSpan.end) / 2);
+  useEffect(() => (live.isLive ? crowd.extend(pingSpan) : crowd.refresh(pingSpan)), [pingSpan]);
+  useLiveEvents(live, {
+    position: (rows) => {
+      crowd.add(rows);
+      repeatFrame();
+    },
+    gap: () => {
+      crowd.reload();
+      repeatFrame();
+    },
+  });
+  const startAt = Date.parse(query.at) || (live.isToday ? pingSpan.end : (pingSpan.start + pingSpan.end) / 2);
   const name = `connect-crowd-${stamp(frame.current.ms ?? startAt)}`;
   return html`
-    <${Player} range=${pingSpan} at=${startAt} onFrame=${onFrame}
+    <${Player} range=${pingSpan} at=${startAt} live=${live} onFrame=${onFrame}
       speed=${query.speed} onSpeed=${(speed) => change({ speed }, { replace: true })}
-      onStop=${(ms) => change({ at: timeForAddress(ms, pingSpan, live) }, { replace: true })}>
+      onStop=${(ms) => change({ at: timeForAddress(ms, pingSpan, live.isToday) }, { replace: true })}>
       <p class="near">${state.loading ? html`<span role="status">loading…</span>` : plural(state.positions.length, "person", "people")} <span class="soft">with a ping in the ${MAX_AGE_MS / 60_000} minutes before this time; select a point to see who it is</span></p>
     <//>
     ${state.error ? html`<${ErrorNote} key=${state.error} error=${state.error} reload=${() => { crowd.clear(); repeatFrame(); }}/>` : null}
@@ -100,12 +111,12 @@ function Snapshot({ map, pingSpan, live, query, change, bounds }) {
 
 function HeatMap({ map, range, pingSpan, live, query, bounds }) {
   const layer = useRef(null);
-  const end = live ? range.end : pingSpan.end;
+  const end = live.isToday ? range.end : pingSpan.end;
   const earliest = end - MAX_HEAT_DAYS * DAY_MS;
   const start = Math.max(pingSpan.start, earliest);
   const heat = useLoaded((signal) => get("/api/heat", { start: isoTime(start), end: isoTime(end), cell_m: CELL_M }, signal), [start, end]);
   const heatLayer = useLoaded(loadHeatLayer, []);
-  usePolling([heat], HEAT_POLL_S, live);
+  usePolling([heat], HEAT_POLL_S, live.isToday);
   useEffect(() => {
     if (!map || !heatLayer.value) return undefined;
     layer.current = drawHeat(map, query.map, bounds);
@@ -121,6 +132,7 @@ function HeatMap({ map, range, pingSpan, live, query, bounds }) {
   const total = rows.reduce((sum, each) => sum + each.person_minutes, 0);
   return html`
     <p class="legend"><span class="ramp" aria-hidden="true"></span> <span class="soft">fewer to more person-minutes</span></p>
+    <${LiveMark} live=${live} pollText="Updated every minute"/>
     <p role="status">${!heat.value && !error ? "Loading…" : heat.value ? `${plural(total, "person-minute", "person-minutes")}, ${span(range)}` : ""}</p>
     ${start === earliest ? html`<p class="note">The heat map shows the last ${MAX_HEAT_DAYS} days of this time.</p>` : null}
     <p class="soft small">A person-minute is a minute in which a person had a ping in a cell of ${metres(CELL_M)}.</p>

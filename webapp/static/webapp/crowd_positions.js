@@ -1,4 +1,4 @@
-/** Everybody's positions from the API: at one time, or while playback runs at every time. */
+/** Everybody's positions from the API: at one time, while playback runs at every time, and now. */
 import { get, getPages, isoTime } from "./api.js";
 import { unwrapLongitude } from "./geometry.js";
 
@@ -20,7 +20,7 @@ const toPing = (row) => ({
 const chunkEnd = (index) => (index + 1) * CHUNK_MS + MAX_AGE_MS; // of the pings in the chunk
 
 /** Positions at any time. At a single time it asks for one answer. During playback it loads pings in chunks of five
- * minutes, the next one ahead, and caches the last chunks. */
+ * minutes, the next one ahead, and caches the last chunks. Those of now it asks for once; then live events move them. */
 export class CrowdPositions {
   /** `span`: `{start, end}` of the pings, in ms. */
   constructor(span) {
@@ -28,6 +28,8 @@ export class CrowdPositions {
     this._span = span;
     this._chunks = new Map();
     this._snapshot = null;
+    this._newest = new Map(); // the newest ping of each person, from live events and the last answer
+    this._isComplete = false; // whether they are those of everybody
   }
 
   /** `{positions, error, truncated, loading}`. `positions`: one `{id, ms, lat, lng, accuracy}` per person, null until
@@ -40,6 +42,38 @@ export class CrowdPositions {
     if (playing && ms < this._span.end) this._chunk(index + 1);
     const { tracks, error = null, truncated = false } = chunk;
     return { positions: tracks ? positionsAt(tracks, ms) : null, error, truncated, loading: !tracks && !error };
+  }
+
+  /** The same, of the newest pings. `ms`: the newest time that the page knows, to ask for at first. */
+  now(ms) {
+    this._abortLoads(() => true);
+    if (!this._isComplete) return this._snapshotAt(this._snapshot?.isNow ? this._snapshot.ms : ms);
+    let latest = 0;
+    for (const ping of this._newest.values()) latest = Math.max(latest, ping.ms);
+    for (const [id, ping] of this._newest) if (latest - ping.ms >= MAX_AGE_MS) this._newest.delete(id);
+    return { positions: [...this._newest.values()], error: null, truncated: false, loading: false };
+  }
+
+  /** Takes the locations of a live event, which may come twice. They also complete what was loaded. */
+  add(rows) {
+    for (const ping of rows.map(toPing)) {
+      this._keepNewest(ping);
+      for (const [index, { tracks }] of this._chunks) {
+        if (tracks && index * CHUNK_MS - MAX_AGE_MS <= ping.ms && ping.ms < chunkEnd(index)) append(tracks, ping);
+      }
+    }
+  }
+
+  /** Live events were missed: everything that was incomplete is loaded again. */
+  reload() {
+    this._isComplete = false;
+    this._newest.clear();
+    this.refresh(this._span);
+  }
+
+  /** `span` has grown by live events. */
+  extend(span) {
+    this._span = span;
   }
 
   /** Reloads what was incomplete when it was loaded. The old positions serve until then. */
@@ -68,18 +102,27 @@ export class CrowdPositions {
   async _loadSnapshot(ms) {
     const old = this._snapshot;
     old?.abort.abort();
-    const snapshot = { ms, abort: new AbortController(), loadedAt: Date.now(), positions: old?.ms === ms ? old.positions : null };
+    const isNow = ms >= this._span.end;
+    const snapshot = { ms, isNow, abort: new AbortController(), loadedAt: Date.now(), positions: old?.ms === ms ? old.positions : null };
     this._snapshot = snapshot;
     try {
       if (old && old.ms !== ms) await new Promise((resolve) => setTimeout(resolve, DRAG_MS));
       if (snapshot.abort.signal.aborted) return;
       const rows = await get("/api/positions", { at: isoTime(ms), max_age: MAX_AGE_MS / 1000 }, snapshot.abort.signal);
       snapshot.positions = rows.map(({ location }) => toPing(location));
+      if (isNow) {
+        snapshot.positions.forEach((ping) => this._keepNewest(ping));
+        this._isComplete = true;
+      }
     } catch (error) {
       if (snapshot.abort.signal.aborted) return;
       snapshot.error = error;
     }
     this.onLoaded();
+  }
+
+  _keepNewest(ping) {
+    if (!(this._newest.get(ping.id)?.ms >= ping.ms)) this._newest.set(ping.id, ping);
   }
 
   /** Aborts loads that are no longer needed, so that the needed ones need not wait for them. */
@@ -105,10 +148,7 @@ export class CrowdPositions {
     let read = 0;
     try {
       for await (const rows of getPages("/api/locations", span, chunk.abort.signal)) {
-        for (const ping of rows.map(toPing)) {
-          if (tracks.has(ping.id)) tracks.get(ping.id).push(ping);
-          else tracks.set(ping.id, [ping]);
-        }
+        for (const ping of rows.map(toPing)) append(tracks, ping);
         read += rows.length;
         if (read >= CHUNK_LIMIT) {
           chunk.truncated = true;
@@ -122,6 +162,12 @@ export class CrowdPositions {
     }
     this.onLoaded();
   }
+}
+
+/** `tracks`: the pings of each person, oldest first. */
+function append(tracks, ping) {
+  if (!tracks.has(ping.id)) tracks.set(ping.id, [ping]);
+  else if (tracks.get(ping.id).at(-1).ms < ping.ms) tracks.get(ping.id).push(ping);
 }
 
 /** Interpolated between two pings that are at most MAX_AGE_MS apart; otherwise the last ping. The accuracy is that of

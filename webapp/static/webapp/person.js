@@ -1,11 +1,12 @@
 /** One person's view: a calendar, a map, playback and the list of encounters, which mark each other's entries. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { get, getPages, getParameters, includesNow, isoTime, LIVE_POLL_S, once, useLoaded, usePolling } from "./api.js";
+import { get, getPages, getParameters, isoTime, LIVE_POLL_S, once, useLoaded, usePolling } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { useCaller } from "./caller.js";
 import { Empty, ErrorNote, Loading, nameOf } from "./components.js";
 import { EncounterList, Name } from "./encounters.js";
 import { count, dayAndClock, duration } from "./format.js";
+import { useLiveEvents, useReloadAfterEvents } from "./live.js";
 import { MapView } from "./map.js";
 import { NearbyPositions } from "./nearby_positions.js";
 import { drawPerson, MAX_NAMES } from "./person_map.js";
@@ -16,6 +17,9 @@ import { spanOfPings, useTimeRange } from "./time_range.js";
 
 const TRACK_LIMIT = 50_000; // pings
 const SHORTEST_SHOWN_MS = 60_000; // an encounter of a single ping is shown for so long
+const ONGOING_MS = 75_000; // an encounter that is not asked again yet goes on for so long: the default of max_gap
+const AFTER_ENCOUNTER_MS = 3000; // the encounters are asked again at most so often after live encounters,
+const AFTER_POSITION_MS = 10_000; // and after positions, which make them longer
 /** What counts as an encounter, by parameter of the API: name, step, label, and the words around the number. */
 const CRITERIA = [
   ["distance", "any", "Maximum distance in metres", "Count as near within", "metres"],
@@ -43,7 +47,7 @@ export function PersonView({ id, query, consent }) {
   const person = useLoaded((signal) => get(`/api/persons/${id}`, {}, signal), [id]);
   const path = `/people/${id}`;
   const change = (changes, options) => navigate(buildPath(path, { ...query, ...changes }), options);
-  const { range, event, days, ...time } = useTimeRange(query, { person_id: id }, change);
+  const { range, event, days, live, ...time } = useTimeRange(query, { person_id: id }, change);
   const loadCriteria = useMemo(() => once(async () => criteriaFrom(await getParameters(`/api/persons/${id}/encounters`))), [id]);
   // The bounds and defaults of the criteria are needed only for those in the address and for the form.
   const [formOpen, setFormOpen] = useState(CRITERIA.some(([name]) => query[name] !== undefined));
@@ -63,7 +67,7 @@ export function PersonView({ id, query, consent }) {
       <p class="soft">${person.value?.company_name}</p>
     </div>
     ${range && event && days && criteria.value
-      ? html`<${PersonInRange} key=${id} id=${id} name=${name} range=${range} event=${event} days=${days} query=${query} change=${change}
+      ? html`<${PersonInRange} key=${id} id=${id} name=${name} range=${range} event=${event} days=${days} live=${live} query=${query} change=${change}
           criteria=${criteria.value} loadCriteria=${loadCriteria} openForm=${() => setFormOpen(true)}/>`
       : days?.length === 0
         ? html`<div class="stage">${isOwn
@@ -75,20 +79,35 @@ export function PersonView({ id, query, consent }) {
   </main>`;
 }
 
-function PersonInRange({ id, name, range, event, days, query, change, criteria, loadCriteria, openForm }) {
+function PersonInRange({ id, name, range, event, days, live, query, change, criteria, loadCriteria, openForm }) {
   const isOwn = useCaller().kind === "person";
   const given = criteria.filter(({ name }) => query[name] !== undefined).map((each) => [each.name, clamp(query[each.name], each)]);
   const parameters = { start_date: isoTime(range.start), end_date: isoTime(range.end), ...DEFAULTS, ...Object.fromEntries(given) };
   const key = JSON.stringify(parameters);
-  const live = includesNow(range);
   const pingSpan = spanOfPings(days, range);
   const trackLoad = useRef(null);
-  const track = useLoaded((signal) => (trackLoad.current = loadTrack(id, range, pingSpan, live, signal)), [id, range.start, range.end]);
+  const track = useLoaded((signal) => (trackLoad.current = loadTrack(id, range, pingSpan, live.isToday, signal)), [id, range.start, range.end]);
   const encounters = useLoaded(async (signal) => {
     await trackLoad.current.catch(() => {}); // on a slow network the path is there first
     return loadEncounters(id, parameters, signal);
   }, [id, key]);
-  usePolling([track, encounters], LIVE_POLL_S, live);
+  usePolling([track, encounters], LIVE_POLL_S, live.polls);
+  const reloadEncounters = useReloadAfterEvents(encounters);
+  const [livePoints, setLivePoints] = useState([]);
+  useLiveEvents(live, {
+    position: (rows) => {
+      setLivePoints((old) => withNewer(old, rows.map(toPoint)));
+      reloadEncounters(AFTER_POSITION_MS);
+    },
+    encounter: () => reloadEncounters(AFTER_ENCOUNTER_MS),
+    gap: () => [track, encounters].forEach((each) => each.reload()),
+  });
+  // A path that has too many pings does not grow.
+  const points = useMemo(() => {
+    const { points: loaded = [], truncated, range: trackRange } = track.value ?? {};
+    const isInside = ({ ms }) => trackRange.start <= ms && ms < trackRange.end;
+    return truncated || !track.value ? loaded : withNewer(loaded, livePoints.filter(isInside));
+  }, [track.value, livePoints]);
   const [marked, setMarked] = useState({ index: null, from: null });
   const fittedRange = useRef(null);
   const layer = useRef(null);
@@ -104,26 +123,27 @@ function PersonInRange({ id, name, range, event, days, query, change, criteria, 
   const mark = (from) => (index) => setMarked({ index, from });
   const onFrame = (ms) => {
     time.current = ms;
-    const current = (encounters.value ?? []).filter((each) => each.from <= ms && ms <= Math.max(each.to, each.from + SHORTEST_SHOWN_MS));
+    const isNow = live.isLive && ms >= playRange.end;
+    const endOf = (each) => Math.max(each.to + (isNow ? ONGOING_MS : 0), each.from + SHORTEST_SHOWN_MS);
+    const current = (encounters.value ?? []).filter((each) => each.from <= ms && ms <= endOf(each));
     setNear((old) => (old.length === current.length && old.every((each, index) => each === current[index]) ? old : current));
     layer.current?.showTime(ms, current.map((each) => [each.person, nearby?.at(each.person.id, ms)]), query.follow);
   };
   const draw = () => {
-    const { points = [], range: trackRange } = track.value ?? {};
+    const { range: trackRange } = track.value ?? {};
     const keepView = query.map || (trackRange && fittedRange.current === trackRange.start + trackRange.end);
     if (points.length) fittedRange.current = trackRange.start + trackRange.end;
     layer.current?.show(points, encounters.value ?? [], mark("map"), keepView);
     if (time.current !== null) onFrame(time.current);
   };
   useEffect(draw, [track.value, encounters.value]);
+  useEffect(() => layer.current?.extend(points), [points]);
   useEffect(() => void (time.current !== null && onFrame(time.current)), [query.follow]);
   useEffect(() => layer.current?.mark(marked.index), [marked.index]);
   if (nearby) nearby.onLoaded = () => time.current !== null && onFrame(time.current);
 
-  const playRange = track.value?.points.length
-    ? { start: track.value.points[0].ms, end: Math.max(track.value.points.at(-1).ms, track.value.points[0].ms + 1000) }
-    : range;
-  const at = Date.parse(query.at) || (live ? playRange.end : undefined);
+  const playRange = points.length ? { start: points[0].ms, end: Math.max(points.at(-1).ms, points[0].ms + 1000) } : range;
+  const at = Date.parse(query.at) || (live.isToday ? playRange.end : undefined);
   const error = track.error ?? encounters.error;
   return html`
     <div class="side">
@@ -140,20 +160,20 @@ function PersonInRange({ id, name, range, event, days, query, change, criteria, 
           layer.current = null;
         };
       }}/>
-      ${track.value?.points.length
-        ? html`<${Player} range=${playRange} at=${at} bars=${bars} marked=${marked.index} mark=${mark("bars")}
+      ${points.length
+        ? html`<${Player} range=${playRange} at=${at} live=${live} bars=${bars} marked=${marked.index} mark=${mark("bars")}
             speed=${query.speed} onSpeed=${(speed) => change({ speed }, { replace: true })}
-            onFrame=${onFrame} onStop=${(ms) => change({ at: timeForAddress(ms, playRange, live) }, { replace: true })}>
+            onFrame=${onFrame} onStop=${(ms) => change({ at: timeForAddress(ms, playRange, live.isToday) }, { replace: true })}>
             <label><input type="checkbox" checked=${Boolean(query.follow)}
               onChange=${(event) => change({ follow: event.target.checked ? 1 : undefined }, { replace: true })}/> follow closely</label>
             <${Near} near=${near} query=${query}/>
           <//>`
         : null}
-      ${track.value?.truncated ? html`<p class="note">The path ends at ${dayAndClock(track.value.points.at(-1).ms)}, after its first ${count(TRACK_LIMIT)} pings. Choose fewer days.</p>` : null}
+      ${track.value?.truncated ? html`<p class="note">The path ends at ${dayAndClock(points.at(-1).ms)}, after its first ${count(TRACK_LIMIT)} pings. Choose fewer days.</p>` : null}
     </div>
     <section class="list" aria-label="Encounters" aria-busy=${Boolean(encounters.stale || track.stale)}>
       ${error ? html`<${ErrorNote} key=${error} error=${error} reload=${() => [track, encounters].forEach((each) => each.error && each.reload())}/>` : null}
-      ${encounters.value && track.value ? html`<${EncounterList} encounters=${encounters.value} track=${track.value.points} id=${id} range=${track.value.range} query=${query}
+      ${encounters.value && track.value ? html`<${EncounterList} encounters=${encounters.value} track=${points} id=${id} range=${track.value.range} query=${query}
         marked=${marked} mark=${mark("list")} choose=${(each) => change({ at: isoTime(Math.ceil(each.from / 1000) * 1000) }, { replace: true })}/>` : null}
       ${!error && !(encounters.value && track.value) ? html`<${Loading}>Loading encounters…<//>` : null}
     </section>`;
@@ -173,12 +193,20 @@ async function loadTrack(id, range, pingSpan, live, signal) {
   const query = { person_id: id, start: isoTime(pingSpan.start), end: live ? undefined : isoTime(pingSpan.end) };
   for await (const rows of getPages("/api/locations", query, signal)) {
     for (const row of rows) {
-      const ms = Date.parse(row.creation_time);
-      if (ms < range.end) points.push({ ms, lat: Number(row.latitude), lng: Number(row.longitude) });
+      const point = toPoint(row);
+      if (point.ms < range.end) points.push(point);
     }
     if (points.length >= TRACK_LIMIT) return { points: points.slice(0, TRACK_LIMIT), truncated: true, range };
   }
   return { points, truncated: false, range };
+}
+
+const toPoint = (row) => ({ ms: Date.parse(row.creation_time), lat: Number(row.latitude), lng: Number(row.longitude) });
+
+/** The points, and those of `more` that are newer; the same array if none is. */
+function withNewer(points, more) {
+  const newer = more.filter(({ ms }) => !(ms <= points.at(-1)?.ms));
+  return newer.length ? [...points, ...newer] : points;
 }
 
 /** The encounters of the API, with `from` and `to` in ms. */

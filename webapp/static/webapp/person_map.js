@@ -48,18 +48,13 @@ export function drawPerson(map, bounds) {
     /** `mark(index or null)` is called when the pointer enters or leaves an encounter. With `keepView` the map does not move. */
     show(track, newEncounters, mark, keepView) {
       points = [];
-      for (const { ms, lat, lng } of track) points.push({ ms, lat, lng: unwrapLongitude(lng, points.at(-1)?.lng ?? map.getCenter().lng) });
       marked = null;
       tip.remove();
       for (const layer of [encounterLayer, othersLayer]) layer.clearLayers();
       otherMarkers.clear();
       me.remove();
-      const segments = [];
-      points.forEach((point, index) => {
-        if (!index || point.ms - points[index - 1].ms > MAX_GAP_MS) segments.push([]);
-        segments.at(-1).push([point.lat, point.lng]);
-      });
-      path.setLatLngs(segments);
+      path.setLatLngs([]);
+      this.extend(track);
       encounters = newEncounters;
       const lng = (each) => unwrapLongitude(Number(each.longitude), points[0]?.lng ?? 0);
       encounterMarkers = encounters.map((each, index) =>
@@ -68,8 +63,22 @@ export function drawPerson(map, bounds) {
           .on("mouseout", () => mark(null))
           .addTo(encounterLayer),
       );
-      if (points.length && !keepView) fitMap(map, segments.flat(), bounds);
-      if (points.length) me.setLatLng(positionAt(points[0].ms)).addTo(map);
+      if (points.length && !keepView) fitMap(map, path.getLatLngs().flat(), bounds);
+    },
+
+    /** Draws the points that `track` has after those that are drawn. */
+    extend(track) {
+      if (track.length <= points.length) return;
+      const segments = path.getLatLngs();
+      for (const { ms, lat, lng } of track.slice(points.length)) {
+        const last = points.at(-1);
+        const point = { ms, lat, lng: unwrapLongitude(lng, last?.lng ?? map.getCenter().lng) };
+        if (!last || ms - last.ms > MAX_GAP_MS) segments.push([]);
+        segments.at(-1).push([point.lat, point.lng]);
+        points.push(point);
+      }
+      path.setLatLngs(segments);
+      if (!map.hasLayer(me)) me.setLatLng(positionAt(points[0].ms)).addTo(map);
     },
 
     mark(index) {

@@ -1,7 +1,8 @@
 /** Playback controls: a play button, a speed and a slider over a time span. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { isoTime } from "./api.js";
+import { isoTime, LIVE_POLL_S } from "./api.js";
 import { addDays, clock, dayAndClock, exact, full, shortDay, startOfDay } from "./format.js";
+import { LiveMark } from "./live.js";
 
 const SPEEDS = [[60, "1 min"], [300, "5 min"], [900, "15 min"], [3600, "1 h"]]; // of the span per second
 const DEFAULT_SPEED = 300;
@@ -14,12 +15,13 @@ const MAX_LANES = 9;
 
 /** Calls `onFrame(ms, playing)` for each frame; playback waits while it returns false. Calls `onStop(ms)` at a pause, at the end
  * and after a seek. `bars`: `[{start, end, label}]` above the slider; `marked`: the index of one; `mark(index or null)`
- * is called as the pointer moves over them. */
-export function Player({ range, at, onFrame, onStop, speed: chosenSpeed, onSpeed, bars = [], marked = null, mark = () => {}, children }) {
+ * is called as the pointer moves over them. `live`: of useLive. During a running event a view follows while `at` is the end. */
+export function Player({ range, at, live, onFrame, onStop, speed: chosenSpeed, onSpeed, bars = [], marked = null, mark = () => {}, children }) {
   const [time, setTime] = useState(clamp(at ?? range.start, range));
   const [playing, setPlaying] = useState(false);
   const speed = SPEEDS.find(([value]) => value === Number(chosenSpeed))?.[0] ?? DEFAULT_SPEED;
   const lastTime = useRef(time);
+  const dragging = useRef(false);
   const callbacks = useRef(null);
   callbacks.current = { onFrame, onStop }; // of the last render: frames and bars outlive a render
   const seek = (ms, isPlaying = false) => {
@@ -32,8 +34,8 @@ export function Player({ range, at, onFrame, onStop, speed: chosenSpeed, onSpeed
     callbacks.current.onStop(lastTime.current);
   };
   useEffect(() => {
-    // The end of a running event moves on. That must not move a user who is playing.
-    if (!(playing && at === range.end)) seek(at ?? range.start);
+    // The end of a running event moves on. That must not move a user who is playing, or holds the slider.
+    if (!((playing || dragging.current) && at === range.end)) seek(at ?? range.start);
   }, [at, range.start]);
   useEffect(() => {
     if (!playing) return undefined;
@@ -47,6 +49,12 @@ export function Player({ range, at, onFrame, onStop, speed: chosenSpeed, onSpeed
     });
     return () => cancelAnimationFrame(frame);
   }, [playing, speed, range.start, range.end]);
+  const goToNow = () => {
+    setPlaying(false);
+    seek(range.end);
+    callbacks.current.onStop(range.end);
+  };
+  const follows = at === range.end && !playing && !dragging.current;
   const play = () => {
     if (lastTime.current >= range.end) seek(range.start);
     setPlaying(true);
@@ -65,14 +73,15 @@ export function Player({ range, at, onFrame, onStop, speed: chosenSpeed, onSpeed
         ${SPEEDS.map(([value, name]) => html`<option value=${value}>${name} per second</option>`)}
       </select></label>
       <output aria-live="off">${timeText}</output>
+      <${LiveMark} live=${live} pollText=${`Updated every ${LIVE_POLL_S} s`} goToNow=${follows ? null : goToNow}/>
       ${children}
     </div>
     <div class="span">
       ${renderedBars}
       <input type="range" aria-label="Time" aria-valuetext=${timeText}
         min=${range.start} max=${range.end} step="1000" value=${time}
-        onInput=${(event) => { setPlaying(false); seek(Number(event.target.value)); }}
-        onChange=${(event) => onStop(Number(event.target.value))}/>
+        onInput=${(event) => { dragging.current = true; setPlaying(false); seek(Number(event.target.value)); }}
+        onChange=${(event) => { dragging.current = false; onStop(Number(event.target.value)); }}/>
       <${Axis} range=${range}/>
     </div>
   </section>`;

@@ -8,8 +8,15 @@ import { loadEvent } from "./venue.js";
 const POLL_S = 10;
 const TIMEOUT_MS = 5000;
 const FUTURE_MS = 3_600_000; // a later ping is of a phone with a wrong clock
-// Different processes may serve people, locations and connections, so each has a health check of its own.
-const HEALTH_CHECKS = { people: "/health/ready", locations: "/health/ready/locations", connections: "/health/ready/connections" };
+// Different processes may serve these, so each has a health check of its own.
+const HEALTH_CHECKS = {
+  persons: "/health/ready",
+  locations: "/health/ready/locations",
+  connections: "/health/ready/connections",
+  encounters: "/health/ready/encounters",
+  live: "/health/ready/live",
+};
+const NEW = ["encounters", "live"]; // processes that a system may lack
 
 /** The time of the newest ping, null if there is none. */
 async function newestPing(signal) {
@@ -18,14 +25,15 @@ async function newestPing(signal) {
   return ping ? Date.parse(ping.creation_time) : null;
 }
 
-/** The state of each need by name. A process that does not answer is itself reported as out of reach. */
+/** The state of a process and of each of its needs, by name; nothing of a process that the system does not have. */
 async function needsOf(process, signal) {
   const timeout = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
   try {
     const health = await get(HEALTH_CHECKS[process], {}, timeout);
-    return health.needs ?? { [process]: "out of reach" };
+    return { [process]: health.needs ? "ok" : "out of reach", ...health.needs };
   } catch (error) {
     if (signal.aborted) throw error;
+    if (error.status === 404 && NEW.includes(process)) return {};
     return { [process]: "out of reach" };
   }
 }
