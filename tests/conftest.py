@@ -18,8 +18,8 @@ from tests.system import API, APP, STAGES, System, a_system
 
 # Which tests use which shared system. One worker of pytest-xdist gets all tests of a system.
 SHARED = {
-    "system": "app app_edges app_event app_live app_states docs drawings hosts journey phone_samples postman "
-    "unreadable_requests",
+    "system": "app app_edges app_event app_live app_states docs drawings hosts journey overview "
+    "phone_samples postman unreadable_requests",
     "guarded": "access app_access fuzz organisers_hour parity phones",
 }
 # Modules whose tests start systems of their own, the longest first.
