@@ -131,8 +131,8 @@ function Tiles({ rows, busiest, companies, pairs, zones, link }) {
 function NobodyMet({ day: { span, least } }) {
   const [first, last] = [span.start, span.end - 1].map((ms) => isoTime(ms).slice(0, 10)); // UTC days
   return html`<${Empty} title=${`Nobody was together for ${duration(least)} on this day, as far as encounters are stored.`}>
-    They are stored as pings arrive. For pings that were imported or simulated, run
-    <code>manage.py find_encounters --from ${first} --to ${last}</code>. Or choose a shorter time above.<//>`;
+    They are stored as pings arrive. For pings that were imported or simulated,
+    run <code>manage.py find_encounters --from ${first} --to ${last}</code>. Or choose a shorter time above.<//>`;
 }
 
 function Card({ name, title, more, children }) {
@@ -151,8 +151,8 @@ function busiestZones(visits) {
 function Zones({ zones, link }) {
   if (!zones) return html`<${Loading}/>`;
   if (!zones.length) {
-    return html`<p class="soft">There are no visits to zones. Draw the zones of the event in the admin site, or import them with
-      <code>manage.py import_venue venue.geojson</code>.</p>`;
+    return html`<p class="soft">There are no visits to zones. Draw the zones of the event in the admin site, or import them
+      with <code>manage.py import_venue venue.geojson</code>.</p>`;
   }
   const longest = zones[0].person_minutes;
   return html`<ol class="bars-list">${zones.slice(0, TOP_ZONES).map(({ zone, people, person_minutes: minutes }) => html`<li key=${zone.id}>
