@@ -37,12 +37,13 @@ class StoredEncounter(NamedTuple):
 
 
 class Sum(NamedTuple):
-    """The encounters of a pair, a person, two companies or an hour. `key` identifies the group."""
+    """The encounters of a group. `key` identifies it; `more` has what only groups of this kind have."""
 
     key: tuple[Any, ...]
     meetings: int
     people: int
     seconds: float
+    more: dict[str, Any]
 
 
 class Element(NamedTuple):
@@ -102,15 +103,26 @@ def encounters(
         yield from map(StoredEncounter._make, block)
 
 
-def summary(*, by: str, start: datetime, end: datetime, min_duration_s: float = 0) -> Iterator[Sum]:
-    """The sums by pair, person or company, the longest time first, or by UTC hour of the start, in order.
+def summary(
+    *, by: str, start: datetime, end: datetime, min_duration_s: float = 0, limit: int | None = None
+) -> Iterator[Sum]:
+    """The sums by pair, person, attendee or company, the longest time first, or by time, in order.
 
-    `people` counts distinct people: those whom a person met, else those who took part.
+    An encounter belongs to the UTC hour of its start, but to each quarter of an hour that it touches, with
+    its part of the seconds. `people` counts distinct people: those whom a person met, else those who took
+    part. Attendees are the people with a ping in the range. `more` has by attendee the times of the `first`
+    and the `last` ping, by company the number of `pairs` of people, and by quarter of an hour the number of
+    people `present`, that is with a ping in it, and of those who `arrived`: without an earlier one.
     """
-    sql, values = queries_sql.summary_sql(by=by, start=start, end=end, min_duration_s=min_duration_s)
+    sql, values = queries_sql.summary_sql(
+        by=by, start=start, end=end, min_duration_s=min_duration_s, limit=limit
+    )
+    names = queries_sql.MORE.get(by, ())
     for block in stream_blocks(sql, values):
-        for *key, meetings, people, seconds in block:
-            yield Sum(tuple(key), meetings, people, seconds)
+        for row in block:
+            key, more = row[: -3 - len(names)], row[len(row) - len(names) :]
+            meetings, people, seconds = row[len(key) : len(key) + 3]
+            yield Sum(tuple(key), meetings, people, seconds, dict(zip(names, more, strict=True)))
 
 
 def graph(*, start: datetime, end: datetime, min_duration_s: float = 0) -> Iterator[Element]:

@@ -14,8 +14,19 @@ KEY = "start, person_a_id, person_b_id"
 _COLUMNS = f'{KEY}, "end", pings_b, min_distance_m, latitude_a, longitude_a, ongoing'
 IN_RANGE = "start >= %(start)s AND start < %(end)s"
 _SECONDS = """sum(date_part('epoch', "end" - start))"""
-# Before the first possible ping: date_bin of PostgreSQL 15 is wrong for some times before its origin.
-_HOUR = "date_bin('1 hour', start, timestamptz '1900-01-01Z')"
+_QUARTER = "interval '15 minutes'"
+
+
+def _begin_of(step: str, time: str) -> str:
+    """The begin of the step that contains a time."""
+    # The origin is before the first possible ping: date_bin of PostgreSQL 15 is wrong for some times before
+    # its origin.
+    return f"date_bin({step}, {time}, timestamptz '1900-01-01Z')"
+
+
+# The pings in the range, of findable people: an index has all that sums need of them.
+_PINGS = f"""creation_time >= %(start)s AND creation_time < %(end)s
+       AND {person_rows.is_findable("person_id")}"""
 
 
 def _rounded(seconds: str) -> str:
@@ -91,7 +102,7 @@ SELECT a, b, meetings, 2 AS people, seconds FROM ({_PAIRS}) AS pairs ORDER BY se
 
 _BY_PERSON = f"""
 WITH pairs AS MATERIALIZED ({_PAIRS})
-SELECT person_id, sum(meetings)::bigint, sum(people)::bigint,
+SELECT person_id, sum(meetings)::bigint AS meetings, sum(people)::bigint AS people,
        {_rounded("sum(seconds)")} AS seconds
   FROM (
     SELECT a AS person_id, sum(meetings) AS meetings, count(*) AS people, sum(seconds) AS seconds
@@ -102,51 +113,49 @@ SELECT person_id, sum(meetings)::bigint, sum(people)::bigint,
  GROUP BY person_id ORDER BY seconds DESC, person_id"""
 
 
-def _company_side(own: str, other: str, *, sums: str) -> str:
-    """The rows (company, other, person_id, meetings, seconds) of the people of one side, without names.
-
-    Table `person` has findable people only.
-    """
-    return f"""
-    SELECT own.company, other, person_id, meetings, seconds
-      FROM (
-        SELECT person_{own}_id AS person_id, person.company AS other, {sums}
-          FROM encounters_encounter JOIN person ON person.id = person_{other}_id
-         WHERE {_where()} GROUP BY person_{own}_id, person.company
-      ) AS side JOIN person AS own ON own.id = side.person_id"""
-
-
-# Companies are numbers until the end, because comparing numbers is faster. The encounters are summed once, on
-# side a; side b adds only its people. Its aggregate makes PostgreSQL hash the rows instead of sorting them.
+# Companies are numbers until the end, because comparing numbers is faster. The encounters are summed once, by
+# pair: side b adds only its people. `person` is not materialized, because PostgreSQL knows no statistics of a
+# materialized table and would sort the pairs instead of hashing them.
 _BY_COMPANY = f"""
-WITH person AS MATERIALIZED (
+WITH person AS NOT MATERIALIZED (
     SELECT id, company_name, dense_rank() OVER (ORDER BY company_name COLLATE "C") AS company
       FROM ({person_rows.COMPANIES}) AS findable
 ),
 company AS MATERIALIZED (
     SELECT DISTINCT company, company_name FROM person
 ),
-sides AS ({_company_side("a", "b", sums=f"count(*) AS meetings, {_SECONDS} AS seconds")}
-     UNION ALL {_company_side("b", "a", sums="0 * count(*) AS meetings, 0::float8 AS seconds")}
+pairs AS MATERIALIZED (
+    SELECT a, b, least(first.company, second.company) AS one, greatest(first.company, second.company) AS two,
+           meetings, seconds
+      FROM (
+        SELECT person_a_id AS a, person_b_id AS b, count(*) AS meetings, {_SECONDS} AS seconds
+          FROM encounters_encounter WHERE {_where()} GROUP BY a, b
+      ) AS sums JOIN person AS first ON first.id = a JOIN person AS second ON second.id = b
+),
+members AS (
+    SELECT one, two, a AS person_id, count(*) AS pairs, sum(meetings) AS meetings, sum(seconds) AS seconds
+      FROM pairs GROUP BY one, two, a
+     UNION ALL
+    SELECT one, two, b, 0, 0, 0 FROM pairs GROUP BY one, two, b
 ),
 cells AS (
     SELECT one, two, sum(meetings)::bigint AS meetings, count(*) AS people,
-           {_rounded("sum(seconds)")} AS seconds
+           {_rounded("sum(seconds)")} AS seconds, sum(pairs)::bigint AS pairs
       FROM (
-        SELECT least(company, other) AS one, greatest(company, other) AS two, person_id,
-               sum(meetings) AS meetings, sum(seconds) AS seconds
-          FROM sides GROUP BY one, two, person_id
-      ) AS members
+        SELECT one, two, sum(meetings) AS meetings, sum(seconds) AS seconds, sum(pairs) AS pairs
+          FROM members GROUP BY one, two, person_id
+      ) AS people
      GROUP BY one, two
 )
-SELECT first.company_name, second.company_name, meetings, people, seconds
+SELECT first.company_name, second.company_name, meetings, people, seconds, pairs
   FROM cells JOIN company AS first ON first.company = one JOIN company AS second ON second.company = two
  ORDER BY seconds DESC, one, two"""
 
 
 def _hour_side(side: str, *, sums: str) -> str:
+    hour = _begin_of("interval '1 hour'", "start")
     return f"""
-    SELECT {_HOUR} AS hour, person_{side}_id AS person_id, {sums}
+    SELECT {hour} AS hour, person_{side}_id AS person_id, {sums}
       FROM encounters_encounter WHERE {_where("a", "b")} GROUP BY hour, person_{side}_id"""
 
 
@@ -157,11 +166,73 @@ SELECT hour, sum(meetings)::bigint, count(DISTINCT person_id), {_rounded("sum(se
   ) AS sides
  GROUP BY hour ORDER BY hour"""
 
-SUMMARIES = {"pair": _BY_PAIR, "person": _BY_PERSON, "company": _BY_COMPANY, "hour": _BY_HOUR}
+# An encounter is in each quarter of an hour from that of its start to that of its end, with its part of the
+# time.
+_BY_QUARTER_HOUR = f"""
+WITH met AS MATERIALIZED (
+    SELECT quarter_hour, person_a_id AS a, person_b_id AS b,
+           date_part('epoch', least("end", quarter_hour + {_QUARTER}) - greatest(start, quarter_hour))
+               AS seconds
+      FROM encounters_encounter
+     CROSS JOIN LATERAL generate_series({_begin_of(_QUARTER, "start")}, "end", {_QUARTER}) AS quarter_hour
+     WHERE {_where("a", "b")}
+),
+sides AS (
+    SELECT quarter_hour, a AS person_id, count(*) AS meetings, sum(seconds) AS seconds
+      FROM met GROUP BY quarter_hour, a
+     UNION ALL
+    SELECT quarter_hour, b, 0, 0 FROM met GROUP BY quarter_hour, b
+),
+together AS (
+    SELECT quarter_hour, sum(meetings)::bigint AS meetings, count(DISTINCT person_id) AS people,
+           {_rounded("sum(seconds)")} AS seconds
+      FROM sides GROUP BY quarter_hour
+),
+seen AS (
+    SELECT {_begin_of(_QUARTER, "creation_time")} AS quarter_hour, person_id
+      FROM locations_location WHERE {_PINGS} GROUP BY quarter_hour, person_id
+),
+present AS (
+    SELECT quarter_hour, count(*) AS present, count(*) FILTER (WHERE is_first) AS arrived
+      FROM (
+        SELECT quarter_hour, quarter_hour = min(quarter_hour) OVER (PARTITION BY person_id) AS is_first
+          FROM seen
+      ) AS seen_again
+     GROUP BY quarter_hour
+)
+SELECT quarter_hour, coalesce(meetings, 0), coalesce(people, 0), coalesce(seconds, 0), coalesce(present, 0),
+       coalesce(arrived, 0)
+  FROM together FULL JOIN present USING (quarter_hour) ORDER BY quarter_hour"""
+
+# Everybody who was there, also those who met nobody.
+_BY_ATTENDEE = f"""
+WITH attendee AS (
+    SELECT person_id, min(creation_time) AS first, max(creation_time) AS last
+      FROM locations_location WHERE {_PINGS} GROUP BY person_id
+)
+SELECT person_id, coalesce(meetings, 0), coalesce(people, 0), coalesce(seconds, 0) AS seconds, first, last
+  FROM attendee LEFT JOIN ({_BY_PERSON}) AS sums USING (person_id)
+ ORDER BY seconds DESC, person_id"""
+
+SUMMARIES = {
+    "pair": _BY_PAIR,
+    "person": _BY_PERSON,
+    "attendee": _BY_ATTENDEE,
+    "company": _BY_COMPANY,
+    "hour": _BY_HOUR,
+    "quarter_hour": _BY_QUARTER_HOUR,
+}
+# What a group has besides its key, meetings, people and seconds: columns after these.
+MORE = {"attendee": ("first", "last"), "company": ("pairs",), "quarter_hour": ("present", "arrived")}
 
 
-def summary_sql(*, by: str, start: datetime, end: datetime, min_duration_s: float) -> Statement:
-    return SUMMARIES[by], _values(start, end, min_duration_s)
+def summary_sql(
+    *, by: str, start: datetime, end: datetime, min_duration_s: float, limit: int | None = None
+) -> Statement:
+    sql, values = SUMMARIES[by], _values(start, end, min_duration_s)
+    if limit is None:
+        return sql, values
+    return f"{sql} LIMIT %(limit)s", values | {"limit": limit}
 
 
 _GRAPH = f"""

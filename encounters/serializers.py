@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from connect.web.openapi import FINN
-from connect.web.query_parameters import Cursor, PagedQuery, StrictInteger
+from connect.web.query_parameters import MAX_LIMIT, Cursor, PagedQuery, StrictInteger
 from encounters.queries import BY
 from locations import limits
 from locations.serializers import NamedPersonSerializer, RangeQuery
@@ -52,10 +52,22 @@ class SummaryQuery(RangeQuery):
         choices=BY,
         initial="hour",
         help_text=(
-            "The groups: `pair` of people, `person`, two companies (`company`), or UTC `hour` of the start."
+            "The groups: `pair` of people, `person`, `attendee` (a person with a ping in the range), two "
+            "companies (`company`), UTC `hour` of the start, or `quarter_hour`."
         ),
         error_messages={"invalid_choice": f"Must be one of {', '.join(BY)}."},
     )
+    limit = StrictInteger(
+        min_value=1,
+        max_value=MAX_LIMIT,
+        required=False,
+        initial=100,
+        help_text="Maximum number of rows, 1 to 10,000: the first groups. Without it all of them.",
+    )
+
+    @classmethod
+    def keywords(cls, query: dict[str, Any]) -> dict[str, Any]:
+        return super().keywords(query) | {"by": query["by"]}
 
 
 class GraphQuery(RangeQuery):
@@ -103,21 +115,42 @@ class StoredEncounterSerializer(serializers.Serializer):
 
 
 class SumSerializer(serializers.Serializer):
-    """The sums of a group. One of the first four fields says which; it depends on `by`."""
+    """The sums of a group. One of the first five fields says which; it depends on `by`."""
 
     persons = _Person(many=True, required=False, help_text="by=pair: the two people, the smaller id first.")
-    person = _Person(required=False, help_text="by=person.")
+    person = _Person(required=False, help_text="by=person and by=attendee.")
     companies = serializers.ListField(
         child=serializers.CharField(),
         required=False,
         help_text="by=company: the companies of the two people, in order; twice the same for colleagues.",
     )
     hour = serializers.CharField(required=False, help_text="by=hour: the beginning of the hour, UTC.")
+    quarter_hour = serializers.CharField(
+        required=False, help_text="by=quarter_hour: the beginning of the quarter of an hour, UTC."
+    )
     meetings = serializers.IntegerField(help_text="The number of encounters.")
     people = serializers.IntegerField(
-        help_text="The number of distinct people in them; by=person: of the others, whom the person met."
+        help_text=(
+            "The number of distinct people in them; by=person and by=attendee: of the others, whom the "
+            "person met."
+        )
     )
-    seconds = serializers.FloatField(help_text="The sum of the durations in seconds.")
+    seconds = serializers.FloatField(
+        help_text="The sum of the durations in seconds; by=quarter_hour: of their parts within it."
+    )
+    first = serializers.CharField(
+        required=False, help_text="by=attendee: the time of the first ping in the range, UTC."
+    )
+    last = serializers.CharField(required=False, help_text="by=attendee: the time of the last one.")
+    pairs = serializers.IntegerField(
+        required=False, help_text="by=company: the number of distinct pairs of people in them."
+    )
+    present = serializers.IntegerField(
+        required=False, help_text="by=quarter_hour: the number of people with a ping within it."
+    )
+    arrived = serializers.IntegerField(
+        required=False, help_text="by=quarter_hour: those of them without an earlier ping in the range."
+    )
 
 
 @extend_schema_serializer(component_name="GraphNode")

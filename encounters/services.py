@@ -59,16 +59,22 @@ def encounters(
 
 
 def summary(
-    caller: Caller, *, by: str, start: datetime, end: datetime, **parameters: float | None
+    caller: Caller,
+    *,
+    by: str,
+    start: datetime,
+    end: datetime,
+    limit: int | None = None,
+    **parameters: float | None,
 ) -> Iterator[Sum]:
-    """The encounters summed by pair, person, company or hour; queries.summary says more.
+    """The encounters summed by pair, person, company or time; queries.summary says more.
 
     `parameters` are those of limits.STORED_ENCOUNTERS. Raises PermissionDenied, OutOfBounds.
     """
     complete = _checked(caller, start, end, limits.STORED_ENCOUNTERS, parameters)
     if by not in queries.BY:
         raise OutOfBounds({"by": [f"Must be one of {', '.join(queries.BY)}."]})
-    return queries.summary(by=by, start=start, end=end, **complete)
+    return queries.summary(by=by, start=start, end=end, limit=limit, **complete)
 
 
 def graph(caller: Caller, *, start: datetime, end: datetime, **parameters: float | None) -> Iterator[Element]:

@@ -176,7 +176,10 @@ class Summary(APIView):
         summary="Sums of encounters",
         description=(
             f"{_RANGE} The groups of `by=hour` are in order of time; an encounter belongs to the "
-            "UTC hour of its start. The others are ordered by seconds, the most first; then by the ids or by "
+            "UTC hour of its start. So are those of `by=quarter_hour`; an encounter belongs to each one that "
+            "it touches, with its part of the seconds, and a quarter of an hour with pings has a group even "
+            "without encounters. `by=attendee` has everybody with a ping, also those who met nobody. "
+            "The others are ordered by seconds, the most first; then by the ids or by "
             "the names of the companies. Two companies have one group, and so have the people of one company."
         ),
         parameters=[SummaryQuery],
@@ -192,13 +195,13 @@ class Summary(APIView):
         by, cache = query["by"], PeopleCache()
 
         def load(sums: list[Sum]) -> None:
-            if by in ("pair", "person"):
+            if by in ("pair", "person", "attendee"):
                 cache.load_ids(each for one in sums for each in one.key)
 
         def named(key: tuple[Any, ...]) -> dict[str, Any] | None:
             """The fields that identify a group; None if one of its people has been deleted meanwhile."""
             match by:
-                case "pair" | "person":
+                case "pair" | "person" | "attendee":
                     people = _people(cache, key)
                     if people is None:
                         return None
@@ -206,20 +209,22 @@ class Summary(APIView):
                 case "company":
                     return {"companies": list(key)}
                 case _:
-                    return {"hour": format_time(key[0])}
+                    return {by: format_time(key[0])}
 
         def to_wire(sums: list[Sum]) -> list[dict[str, Any]]:
             load(sums)
             return [
-                names | {"meetings": one.meetings, "people": one.people, "seconds": one.seconds}
+                names
+                | {"meetings": one.meetings, "people": one.people, "seconds": one.seconds}
+                | {name: format_time(each) if by == "attendee" else each for name, each in one.more.items()}
                 for one in sums
                 if (names := named(one.key))
             ]
 
         return answer(
             request,
-            lambda _: services.summary(caller_of(request), by=by, **SummaryQuery.keywords(query)),
-            limit=None,
+            lambda limit: services.summary(caller_of(request), limit=limit, **SummaryQuery.keywords(query)),
+            limit=query["limit"],
             to_wire=to_wire,
             prefetch=load,
             key=None,

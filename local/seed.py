@@ -52,6 +52,9 @@ def seed(instance: Instance, secrets: Mapping[str, str]) -> bool:
         say("Filling the empty database with a simulated event.")
         unfinished.touch()
         run(instance, ("python", "manage.py", "simulate"), environ)
+        # The finder finds encounters of pings that it gets from the topic; these are in the database.
+        days = ("--from", "2026-05-11", "--to", "2026-05-12")
+        run(instance, ("python", "manage.py", "find_encounters", *days), environ)
         unfinished.unlink()
         present["simulated"] = True
     return bool(present["simulated"])

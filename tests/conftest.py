@@ -18,7 +18,7 @@ from tests.system import API, APP, STAGES, System, a_system
 
 # Which tests use which shared system. One worker of pytest-xdist gets all tests of a system.
 SHARED = {
-    "system": "app app_edges app_event app_live app_states app_stream docs drawings hosts journey "
+    "system": "app app_edges app_event app_live app_states app_stream docs drawings hosts journey overview "
     "phone_samples postman unreadable_requests",
     "guarded": "access app_access fuzz organisers_hour parity phones",
 }

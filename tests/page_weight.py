@@ -43,7 +43,8 @@ class View(NamedTuple):
 
 
 VIEWS = {
-    "people": View("/", "document.querySelector('.persons li')"),
+    "overview": View("/", f"document.querySelector('.curve canvas') && {MAP}"),
+    "people": View("/people", "document.querySelector('.persons li')"),
     "person": View(f"/people/{FINN}", f"document.querySelector('.player') && {MAP}"),
     "crowd snapshot": View(
         "/crowd", rf"/\d (person|people)/.test(document.querySelector('.near')?.textContent) && {MAP}"

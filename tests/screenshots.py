@@ -72,7 +72,8 @@ VIEWS: list[tuple[str, int, str, Steps, str]] = [
     ("consent", APP, f"{FINN_PATH}#code={{code}}", no_steps, "The first sign-in by a link asks for consent"),
     ("own", APP, FINN_PATH, consent, "A person’s own page"),
     ("share", APP, "/share", no_steps, "Share my position from a phone’s browser"),
-    ("people", APP, "/?search=robotics", no_steps, "People: search as you type"),
+    ("overview", APP, f"/?{DAY}", no_steps, "Overview: a day of the event"),
+    ("people", APP, "/people?search=robotics", no_steps, "People: search as you type"),
     (
         "person",
         APP,

@@ -51,11 +51,30 @@ def slider_time(page: Page) -> datetime:
     return datetime.fromtimestamp(float(value) / 1000, UTC)
 
 
+# --- the first view -------------------------------------------------------------------------------
+
+
+def test_the_first_view_is_the_list_of_people_where_there_is_no_overview(
+    event: System, page: Page, stage: str
+) -> None:
+    views = page.get_by_role("navigation", name="Views").get_by_role("link")
+    if stage == STAGES[-1]:
+        page.goto(event.url("/", APP))
+        expect(page.locator(".tiles li")).to_have_count(5)
+        expect(views).to_have_text(["Overview", "People", "Crowd", "Status"])
+        return
+    page.expected_errors += ["404"]  # type: ignore[attr-defined]  # sums of encounters
+    page.goto(event.url("/", APP))
+    expect(page.locator(".persons li")).to_have_count(50)
+    expect(page).to_have_url(event.url("/people", APP))
+    expect(views).to_have_text(["People", "Crowd", "Status"])
+
+
 # --- people --------------------------------------------------------------------------------------
 
 
 def test_a_person_is_found_while_typing_and_opened_by_keyboard(event: System, page: Page) -> None:
-    page.goto(event.url("/", APP))
+    page.goto(event.url("/people", APP))
     people = page.get_by_role("list", name="People").get_by_role("listitem")
     expect(people).to_have_count(50)
     finn = event.get(f"/api/persons/{FINN}").json()
@@ -76,7 +95,7 @@ def test_a_person_is_found_while_typing_and_opened_by_keyboard(event: System, pa
 
 
 def test_the_list_of_people_has_next_and_previous_pages(event: System, page: Page) -> None:
-    page.goto(event.url("/", APP))
+    page.goto(event.url("/people", APP))
     people = page.get_by_role("list", name="People").get_by_role("listitem")
     page.get_by_role("link", name="Next page").click()
     expect(people).to_have_count(10)
@@ -90,7 +109,7 @@ def test_a_search_among_a_hundred_thousand_people(event: System, page: Page) -> 
         "INSERT INTO persons_person (id, first_name, last_name, company_name) SELECT 5000000 + n, "
         "'Guest' || n, 'Number' || n % 977, 'Company ' || n % 1013 FROM generate_series(1, 100000) n"
     )
-    page.goto(event.url("/", APP))
+    page.goto(event.url("/people", APP))
     page.get_by_label("Name or company").type("guest77777")
     people = page.get_by_role("list", name="People").get_by_role("listitem")
     expect(people).to_have_count(1)

@@ -123,7 +123,12 @@ def test_staff_sign_in_with_a_token_see_all_people_and_sign_out(event: System, p
     expect(page).to_have_url(re.compile(f"/people/{FINN}\\?"))
     page.locator(".list li a").first.click()  # another person
     wait_until_idle(page)
-    for view, sign in (("People", ".persons li"), ("Crowd", ".near"), ("Status", ".verdict")):
+    for view, sign in (
+        ("Overview", ".tiles"),
+        ("People", ".persons li"),
+        ("Crowd", ".near"),
+        ("Status", ".verdict"),
+    ):
         page.get_by_role("link", name=view, exact=True).click()
         expect(page.locator(sign).first).to_be_visible()
     page.reload()
@@ -337,6 +342,8 @@ def test_staff_return_from_the_admin_site_to_their_view_and_are_signed_out_with_
 
     page.get_by_role("link", name="Admin").click()
     page.get_by_role("link", name="App", exact=True).click()
+    expect(page.locator(".tiles")).to_be_visible()
+    page.get_by_role("link", name="People", exact=True).click()
     expect(page.locator(".persons li")).to_have_count(50)
 
     page.get_by_role("button", name="Sign out").click()

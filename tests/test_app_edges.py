@@ -101,7 +101,7 @@ def test_a_screen_reader_does_not_announce_every_frame(event: System, page: Page
 def test_enter_opens_the_first_result_of_the_typed_search_not_of_the_previous_one(
     event: System, page: Page
 ) -> None:
-    page.goto(event.url("/", APP))
+    page.goto(event.url("/people", APP))
     last = event.get("/api/persons?search=dietrich").json()[0]
     expect(page.get_by_role("list", name="People").get_by_role("listitem")).to_have_count(50)
     page.keyboard.type("dietrich")
@@ -110,7 +110,7 @@ def test_enter_opens_the_first_result_of_the_typed_search_not_of_the_previous_on
 
 
 def test_typing_loses_no_letter_when_the_search_runs_in_between(event: System, page: Page) -> None:
-    page.goto(event.url("/", APP))
+    page.goto(event.url("/people", APP))
     field = page.get_by_label("Name or company")
     for delay in (150, 155):  # around the debounce time of the search
         field.fill("")
@@ -256,7 +256,7 @@ def test_unusual_names_and_a_track_over_the_180th_meridian(event: System, page: 
         for path in (
             f"/people/{person_ids[0]}?start=2026-06-01&end=2026-06-02&within=0&at=2026-06-01T10:30:00Z",
             f"/people/{person_ids[2]}?start=2026-06-01&end=2026-06-02&within=0",
-            "/?search=mmm",
+            "/people?search=mmm",
         ):
             page.goto(event.url(path, APP))
             wait_until_idle(page)

@@ -15,9 +15,16 @@ from tests.test_app import DAY, FINN, open_person
 # One stage: the pages are the same at all stages.
 pytestmark = pytest.mark.parametrize("stage", [STAGES[-1]], indirect=True)
 VIEWS = {
-    "people": "/",
-    "search with results": "/?search=finn",
-    "search without results": "/?search=zzz",
+    "overview": f"/?{DAY}",
+    "overview, day without pings": "/?start=2026-05-01T00:00:00Z&end=2026-05-02T00:00:00Z",
+    "overview, nobody met": f"/?{DAY}&min_duration=86400",
+    "people of the day": f"/day/people?{DAY}",
+    "encounters of the day": f"/day/encounters?{DAY}",
+    "pairs of the day": f"/day/pairs?{DAY}",
+    "zones of the day": f"/day/zones?{DAY}",
+    "people": "/people",
+    "search with results": "/people?search=finn",
+    "search without results": "/people?search=zzz",
     "person": f"/people/{FINN}?{DAY}&at=2026-05-11T10:00:00Z",
     "person, follow closely": f"/people/{FINN}?{DAY}&at=2026-05-11T10:00:00Z&follow=1",
     "day without pings": f"/people/{FINN}?start=2026-05-01T00:00:00Z&end=2026-05-02T00:00:00Z",
@@ -144,8 +151,9 @@ def test_the_page_tries_again_when_the_network_is_back(event: System, page: Page
 
 
 def test_an_empty_system_says_how_to_add_data(fresh: System, page: Page) -> None:
-    page.goto(fresh.url("/", APP))
-    expect(page.locator(".note")).to_contain_text("manage.py simulate")
+    for path in ("/", "/people"):
+        page.goto(fresh.url(path, APP))
+        expect(page.locator(".note")).to_contain_text("manage.py simulate")
     page.goto(fresh.url("/crowd", APP))
     expect(page.locator(".note")).to_contain_text("There are no pings yet.")
     page.goto(fresh.url("/status", APP))

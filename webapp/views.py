@@ -16,10 +16,11 @@ from django.views.decorators.http import require_safe
 
 from connect import __version__, loopback
 
-# The scripts of every view, of those with a map, and of the heat map. The page preloads them, so that the
-# browser does not discover them import by import.
+# The scripts of every view, of those with a map, of the heat map, and of those with curves. The page preloads
+# them, so that the browser does not discover them import by import.
 SCRIPTS = ["webapp/app.js", "vendor/htm/standalone.module.js"]
 MAP_SCRIPTS = ["vendor/leaflet/leaflet.js"]
+CHART_SCRIPTS = ["vendor/uplot/uPlot.esm.js"]
 HEAT_SCRIPTS = ["vendor/leaflet.heat/leaflet-heat.js"]
 
 # It is part of the page: as a file of its own it would come half a second later on a slow phone.
@@ -43,6 +44,7 @@ CSP_POLICY = {
 # The files of the page, which a phone keeps for when it has no network (webapp/sw.js).
 FILES = [
     "vendor/leaflet/leaflet.css",
+    "vendor/uplot/uPlot.min.css",
     "webapp/app.css",
     "webapp/icon.svg",
     *SCRIPTS,
@@ -81,11 +83,17 @@ def service_worker(request: HttpRequest) -> HttpResponse:
 @csp(CSP_POLICY)
 @require_safe
 def page(request: HttpRequest, **_: object) -> HttpResponse:
-    has_map = request.resolver_match is not None and request.resolver_match.url_name in ("person", "crowd")
+    view = request.resolver_match.url_name if request.resolver_match else None
+    has_map = view in ("overview", "person", "crowd")
     has_heat = has_map and request.GET.get("show") == "heat"
     context = {
         "early_script": EARLY_SCRIPT,
-        "scripts": [*SCRIPTS, *(MAP_SCRIPTS if has_map else []), *(HEAT_SCRIPTS if has_heat else [])],
+        "scripts": [
+            *SCRIPTS,
+            *(MAP_SCRIPTS if has_map else []),
+            *(HEAT_SCRIPTS if has_heat else []),
+            *(CHART_SCRIPTS if view == "overview" else []),
+        ],
         "api_url": loopback.with_host_of(request, settings.API_URL).rstrip("/"),
         "access": settings.ACCESS,
         "version": __version__,

@@ -8,6 +8,8 @@ from django.db import connection
 
 from encounters.models import Encounter
 from encounters.partitions import PARTITIONS
+from locations.models import Location
+from locations.partitions import PARTITIONS as LOCATION_PARTITIONS
 from persons.models import Person
 
 NINE = datetime(2026, 5, 11, 9, tzinfo=UTC)
@@ -59,6 +61,16 @@ def store(encounters: Iterable[Met]) -> None:
             ongoing=each.ongoing,
         )
         for each in encounters
+    )
+
+
+def store_pings(pings: Iterable[tuple[int, datetime]]) -> None:
+    """Replaces all pings: the person and the time of each; all are in one place."""
+    LOCATION_PARTITIONS.ensure([(2026, 5)])
+    Location.objects.all().delete()
+    Location.objects.bulk_create(
+        Location(person_id=person_id, creation_time=time, latitude=52.5, longitude=13.4)
+        for person_id, time in pings
     )
 
 

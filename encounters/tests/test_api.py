@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from access import services as access
 from access.callers import Kind
 from access.models import Question
-from encounters.tests.stored import Met, people, store
+from encounters.tests.stored import NINE, Met, people, store, store_pings
 from persons.models import Person
 from venue.models import Zone
 
@@ -113,7 +113,10 @@ def test_filters(api: APIClient, query: str, found: list[int]) -> None:
                 {"person": P1, "meetings": 2, "people": 1, "seconds": 1200.0},
             ],
         ),
-        ("company", [{"companies": ["Acme", "Brio"], "meetings": 3, "people": 3, "seconds": 3000.5}]),
+        (
+            "company",
+            [{"companies": ["Acme", "Brio"], "meetings": 3, "people": 3, "seconds": 3000.5, "pairs": 2}],
+        ),
         (
             "hour",
             [
@@ -121,10 +124,35 @@ def test_filters(api: APIClient, query: str, found: list[int]) -> None:
                 {"hour": "2026-05-11T10:00:00Z", "meetings": 1, "people": 2, "seconds": 0.0},
             ],
         ),
+        (
+            "attendee",
+            [
+                {"person": P2, "meetings": 3, "people": 2, "seconds": 3000.5}
+                | {"first": "2026-05-11T09:00:00Z", "last": "2026-05-11T09:00:00Z"},
+                {"person": P1, "meetings": 2, "people": 1, "seconds": 1200.0}
+                | {"first": "2026-05-11T08:59:59Z", "last": "2026-05-11T09:00:00Z"},
+            ],
+        ),
+        (
+            "quarter_hour",
+            [
+                {"quarter_hour": f"2026-05-11T{time}:00Z", "meetings": meetings, "people": people}
+                | {"seconds": seconds, "present": present, "arrived": arrived}
+                for time, meetings, people, seconds, present, arrived in (
+                    ("08:45", 0, 0, 0.0, 1, 1),
+                    ("09:00", 2, 3, 1200.0, 2, 1),
+                    ("09:15", 2, 3, 1200.0, 0, 0),
+                    ("09:30", 1, 2, 600.5, 0, 0),
+                    ("10:00", 1, 2, 0.0, 0, 0),
+                )
+            ],
+        ),
     ],
 )
 def test_sums(api: APIClient, by: str, groups: list[dict[str, Any]]) -> None:
+    store_pings([(1, NINE - timedelta(seconds=1)), (1, NINE), (2, NINE)])
     assert whole(api.get(f"{SUMMARY}&by={by}")) == groups
+    assert whole(api.get(f"{SUMMARY}&by={by}&limit=1")) == groups[:1]
 
 
 def test_colleagues_are_a_cell_of_the_matrix_of_companies(api: APIClient) -> None:
@@ -313,7 +341,10 @@ def test_staff_may_ask_and_the_question_is_in_the_audit_log(api: APIClient, sett
         (f"{LIST}&zone=hall", {"zone": ["A valid integer is required."]}),
         (f"{LIST}&person_id=ann", {"person_id": ["A valid integer is required."]}),
         (SUMMARY, {"by": ["This field is required."]}),
-        (f"{SUMMARY}&by=day", {"by": ["Must be one of pair, person, company, hour."]}),
+        (
+            f"{SUMMARY}&by=day",
+            {"by": ["Must be one of pair, person, attendee, company, hour, quarter_hour."]},
+        ),
         (CASCADE, {"person_id": ["This field is required."]}),
         (f"{CASCADE}&person_id=1&depth=0", {"depth": ["Ensure this value is greater than or equal to 1."]}),
         (f"{CASCADE}&person_id=1&depth=6", {"depth": ["Ensure this value is less than or equal to 5."]}),

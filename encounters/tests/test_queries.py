@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from encounters import queries
-from encounters.queries import Step
-from encounters.tests.stored import NINE, Met, people, store
+from encounters.queries import Step, Sum
+from encounters.tests.stored import NINE, Met, people, store, store_pings
 
 pytestmark = pytest.mark.django_db
 
@@ -99,11 +99,18 @@ def test_lists_and_their_pages(stored, hidden, least, person_id, company, in_are
 
 
 @many_examples
-@given(encounters, hidden_people, durations, st.sampled_from(queries.BY))
-def test_summaries(stored, hidden, least, by):
+@given(
+    encounters,
+    hidden_people,
+    durations,
+    st.sampled_from(["pair", "person", "company", "hour"]),
+    st.none() | st.integers(1, 5),
+)
+def test_summaries(stored, hidden, least, by, limit):
     people(COMPANIES, hidden)
     store(stored)
     groups: dict[tuple, list[tuple[set[int], float]]] = defaultdict(list)
+    pairs: dict[tuple, set[tuple[int, int]]] = defaultdict(set)
     for each in seen(stored, hidden, least):
         both = {each.a, each.b}
         match by:
@@ -113,16 +120,83 @@ def test_summaries(stored, hidden, least, by):
                 groups[(each.a,)].append(({each.b}, each.lasts))
                 groups[(each.b,)].append(({each.a}, each.lasts))
             case "company":
-                groups[tuple(sorted((COMPANIES[each.a], COMPANIES[each.b])))].append((both, each.lasts))
+                companies = tuple(sorted((COMPANIES[each.a], COMPANIES[each.b])))
+                groups[companies].append((both, each.lasts))
+                pairs[companies].add((each.a, each.b))
             case "hour":
                 groups[(each.start.replace(minute=0, second=0),)].append((both, each.lasts))
     expected = [
-        (key, len(met), len(set.union(*(who for who, _ in met))), sum(lasts for _, lasts in met))
+        (
+            key,
+            len(met),
+            len(set.union(*(who for who, _ in met))),
+            sum(lasts for _, lasts in met),
+            {"pairs": len(pairs[key])} if by == "company" else {},
+        )
         for key, met in groups.items()
     ]
     expected.sort(key=lambda row: row[0] if by == "hour" else (-row[3], row[0]))
 
-    assert list(queries.summary(by=by, **RANGE, min_duration_s=least)) == expected
+    assert list(queries.summary(by=by, **RANGE, min_duration_s=least, limit=limit)) == expected[:limit]
+
+
+@many_examples
+@given(
+    encounters,
+    st.lists(st.tuples(st.sampled_from([*COMPANIES]), st.integers(0, 40)), unique=True, max_size=25),
+    hidden_people,
+    durations,
+)
+def test_summaries_with_those_who_met_nobody(stored, pings, hidden, least):
+    people(COMPANIES, hidden)
+    store(stored)
+    times = {(person_id, NINE + timedelta(seconds=300 * step)) for person_id, step in pings}
+    store_pings(times)
+    quarter = timedelta(minutes=15)
+    expected = []
+    arrived: set[int] = set()
+    for begin in (NINE + step * quarter for step in range(40)):
+        met = [
+            each for each in seen(stored, hidden, least) if each.start < begin + quarter and begin <= each.end
+        ]
+        present = {
+            person_id
+            for person_id, time in times
+            if begin <= time < begin + quarter
+            and RANGE["start"] <= time < RANGE["end"]
+            and person_id not in hidden
+        }
+        if met or present:
+            seconds = sum(
+                (min(each.end, begin + quarter) - max(each.start, begin)).total_seconds() for each in met
+            )
+            who = {person_id for each in met for person_id in (each.a, each.b)}
+            more = {"present": len(present), "arrived": len(present - arrived)}
+            expected.append(((begin,), len(met), len(who), seconds, more))
+        arrived |= present
+
+    found = list(queries.summary(by="quarter_hour", **RANGE, min_duration_s=least))
+
+    attendees = list(queries.summary(by="attendee", **RANGE, min_duration_s=least))
+
+    assert found == expected
+    by_person = {row.key: row for row in queries.summary(by="person", **RANGE, min_duration_s=least)}
+    own = {
+        person_id: [
+            time for each, time in times if each == person_id and RANGE["start"] <= time < RANGE["end"]
+        ]
+        for person_id in arrived
+    }
+    assert sorted(attendees) == sorted(
+        Sum(
+            (each,),
+            *by_person.get((each,), (None, 0, 0, 0))[1:4],
+            {"first": min(own[each]), "last": max(own[each])},
+        )
+        for each in arrived
+    )
+    assert attendees == sorted(attendees, key=lambda row: (-row.seconds, row.key))
+    assert sum(row.seconds for row in found) == sum(each.lasts for each in seen(stored, hidden, least))
 
 
 @many_examples

@@ -102,7 +102,7 @@ PARAMETERS_OF = {
         *("start_date", "end_date", "person_id", "company", "zone"),
         *("min_duration", "limit", "after"),
     ),
-    "/api/encounters/summary": ("start_date", "end_date", "by", "min_duration"),
+    "/api/encounters/summary": ("start_date", "end_date", "by", "min_duration", "limit"),
     "/api/encounters/graph": ("start_date", "end_date", "min_duration"),
     "/api/encounters/cascade": ("start_date", "end_date", "person_id", "depth", "min_duration"),
     "/api/zones/visits": ("start_date", "end_date", "max_gap", "min_duration"),

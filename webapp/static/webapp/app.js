@@ -1,11 +1,13 @@
 /** The Connect APP: chooses the view for the address and checks that the caller may see it. */
-import { html, render, useEffect, useRef } from "../vendor/htm/standalone.module.js";
+import { html, render, useEffect, useRef, useState } from "../vendor/htm/standalone.module.js";
 import { API } from "./api.js";
 import { CallerProvider, useCaller, useSignIn } from "./caller.js";
 import { ErrorNote, Loading } from "./components.js";
 import { ConsentGate } from "./consent.js";
 import { OPEN_ACCESS, SESSION } from "./credentials.js";
 import { Crowd } from "./crowd.js";
+import { DayList, LISTS } from "./day_lists.js";
+import { Overview } from "./overview.js";
 import { People } from "./people.js";
 import { PersonView } from "./person.js";
 import { buildPath, interceptLinks, navigate, useRoute } from "./router.js";
@@ -13,12 +15,13 @@ import { BrokenLink, ConfirmReplace, Receipt, SignIn } from "./sign_in.js";
 import { Share } from "./share.js";
 import { Status } from "./status.js";
 
-const TITLES = { "/": "People", "/share": "Share my position", "/crowd": "The crowd", "/status": "Status" };
+const TITLES = { "/": "Overview", ...LISTS, "/people": "People", "/share": "Share my position", "/crowd": "The crowd", "/status": "Status" };
 
 /** The only path that a person may see; null for other kinds of callers. */
 const ownPath = ({ kind, person_id }) => (kind === "person" ? `/people/${person_id}` : null);
 
-function View({ path, query, signOut }) {
+/** `onNoOverview` is called if the API of this stage has no overview. */
+function View({ path, query, signOut, onNoOverview }) {
   const caller = useCaller();
   const own = ownPath(caller);
   const ownId = caller.person_id;
@@ -35,7 +38,9 @@ function View({ path, query, signOut }) {
   if (person) return html`<${PersonView} key=${person[1]} id=${person[1]} query=${query}/>`;
   if (path === "/crowd") return html`<${Crowd} query=${query}/>`;
   if (path === "/status") return html`<${Status}/>`;
-  return html`<${People} query=${query}/>`;
+  if (path in LISTS) return html`<${DayList} key=${path} path=${path} query=${query}/>`;
+  if (path === "/people") return html`<${People} query=${query}/>`;
+  return html`<${Overview} query=${query} onMissing=${onNoOverview}/>`;
 }
 
 /** Sharing for callers who are no person: with ACCESS=open the address names one. */
@@ -62,6 +67,7 @@ function NoAccess({ own }) {
 function App() {
   const { path, query } = useRoute();
   const { caller, signedOut, reason, replacement, brokenLink, receipt, loading, error, signIn, signOut, retry, decide } = useSignIn();
+  const [hasOverview, setHasOverview] = useState(true);
   const first = useRef(true);
   useEffect(() => {
     document.title = `${signedOut || replacement || brokenLink ? "Sign in" : (TITLES[path] ?? "Person")} · Connect`;
@@ -70,10 +76,14 @@ function App() {
     if (!loading) first.current = false;
   }, [path, caller, signedOut, replacement, brokenLink, receipt]);
   const tab = (to, name) => {
-    const current = to === path || (to === "/" && path.startsWith("/people/"));
+    const current = to === path || (to === "/people" && path.startsWith("/people/")) || (to === "/" && path in LISTS);
     return html`<a href=${to} aria-current=${current ? "page" : undefined}>${name}</a>`;
   };
   const own = caller && ownPath(caller);
+  const onNoOverview = () => {
+    setHasOverview(false);
+    navigate("/people", { replace: true });
+  };
   const replaceCaller = (link) => {
     // The address may be the day of the person who was signed in before.
     if (link && link.credential !== SESSION && path !== "/share") navigate(buildPath("/", query), { replace: true });
@@ -83,7 +93,7 @@ function App() {
     <a class="skip" href="#view">Skip to content</a>
     <header class="top">
       <a class="brand" href="/">Connect</a>
-      ${caller && html`<nav aria-label="Views">${own ? [tab(own, "My day"), " ", tab("/share", "Share")] : [tab("/", "People"), " ", tab("/crowd", "Crowd"), " ", tab("/status", "Status")]}</nav>`}
+      ${caller && html`<nav aria-label="Views">${own ? [tab(own, "My day"), " ", tab("/share", "Share")] : [hasOverview ? tab("/", "Overview") : null, " ", tab("/people", "People"), " ", tab("/crowd", "Crowd"), " ", tab("/status", "Status")]}</nav>`}
       <nav aria-label="Links and account" class="soft"><a href=${`${API}/api/docs`}>API</a> ${own ? null : html`<a href=${`${API}/admin/`}>Admin</a>`}
         ${caller?.name && html` <button type="button" class="plain" title=${`Signed in: ${caller.name}`} onClick=${signOut}>Sign out</button>`}</nav>
     </header>
@@ -94,10 +104,12 @@ function App() {
       ${replacement ? html`<${ConfirmReplace} replacement=${replacement} decide=${replaceCaller}/>` : null}
       ${brokenLink ? html`<${BrokenLink} reason=${brokenLink} retry=${retry}/>` : null}
       ${receipt ? html`<${Receipt} receipt=${receipt}/>` : null}
-      ${caller ? html`<${CallerProvider} caller=${caller}><${View} path=${path} query=${query} signOut=${signOut}/><//>` : null}
+      ${caller ? html`<${CallerProvider} caller=${caller}><${View} path=${path} query=${query} signOut=${signOut} onNoOverview=${onNoOverview}/><//>` : null}
     </div>
     <footer class="foot soft">Connect ${document.documentElement.dataset.version}</footer>`;
 }
 
+// A link from the time when "/" was the list of people.
+if (location.pathname === "/" && /[?&]search=/.test(location.search)) history.replaceState(null, "", `/people${location.search}${location.hash}`);
 interceptLinks();
 render(html`<${App}/>`, document.getElementById("app"));

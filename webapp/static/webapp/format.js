@@ -61,6 +61,8 @@ export const full = formatWith("full");
 export const stamp = (ms) => isoDay(ms) + `T${clockField(ms, "hour")}${clockField(ms, "minute")}`;
 export const count = (number) => number.toLocaleString();
 export const metres = (distance) => inUnit(distance, "meter", 2);
+export const decimal = (number) => number.toLocaleString(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+export const percent = (part) => part.toLocaleString(undefined, { style: "percent", maximumSignificantDigits: 2 });
 export const plural = (number, one, many) => `${count(number)} ${number === 1 ? one : many}`;
 
 /** Seconds in their two largest units. */
@@ -75,6 +77,9 @@ export function duration(seconds) {
   }
   return parts.join(" ") || inUnit(0, "second");
 }
+
+/** A long duration in whole hours, a short one in its two largest units. */
+export const hours = (seconds) => (seconds < 36_000 ? duration(seconds) : inUnit(Math.round(seconds / 3600), "hour"));
 
 /** Relative time in one unit, such as "3 minutes ago". */
 export function ago(ms, now = Date.now()) {

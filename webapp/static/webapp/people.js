@@ -22,7 +22,7 @@ export function People({ query }) {
     if (text === lastSearch.current) return undefined;
     const timer = setTimeout(() => {
       lastSearch.current = text;
-      navigate(buildPath("/", { search: text }), { replace: true });
+      navigate(buildPath("/people", { search: text }), { replace: true });
     }, DEBOUNCE_MS);
     return () => clearTimeout(timer);
   }, [text]);
@@ -71,8 +71,8 @@ function Page({ page: { rows, next }, query }) {
         <span>${nameOf(person)}</span> <span class="soft">${person.company_name}</span></a></li>`,
     )}</ul>
     <nav class="pager" aria-label="Pages">
-      ${query.after && html`<a class="button" href=${buildPath("/", { search: query.search })}>First page</a>`}
+      ${query.after && html`<a class="button" href=${buildPath("/people", { search: query.search })}>First page</a>`}
       ${query.after && html`<button type="button" onClick=${() => history.back()}>Previous page</button>`}
-      ${after && html`<a class="button" href=${buildPath("/", { search: query.search, after })}>Next page</a>`}
+      ${after && html`<a class="button" href=${buildPath("/people", { search: query.search, after })}>Next page</a>`}
     </nav>`;
 }

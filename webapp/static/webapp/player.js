@@ -126,7 +126,7 @@ function Axis({ range }) {
 }
 
 /** `[ms, label]` of each tick, at least TICK_PX apart. */
-function ticks({ start, end }, width) {
+export function ticks({ start, end }, width) {
   const minStep = ((end - start) * TICK_PX) / Math.max(width, TICK_PX);
   const found = [];
   const step = TICKS.find((each) => each >= minStep);

@@ -3,12 +3,13 @@
   const { api, access } = document.documentElement.dataset;
   const [, id] = /^\/people\/(\d+)$/.exec(location.pathname) ?? [];
   const query = new URLSearchParams(location.search);
+  const isOverview = location.pathname === "/" && !query.has("search");
   let credential, isKnown;
   try {
     credential = access === "open" ? access : localStorage.getItem("connect.shown");
     isKnown = access === "open" || localStorage.getItem("connect.caller");
   } catch {} // a browser that stores nothing has no credential yet
-  if (!credential || location.hash || !(id || location.pathname === "/crowd")) return;
+  if (!credential || location.hash || !(id || isOverview || location.pathname === "/crowd")) return;
   const isToken = credential !== "open" && credential !== "session";
   const options = {
     headers: { Accept: "application/json", ...(isToken ? { Authorization: `Bearer ${credential}` } : {}) },
@@ -26,6 +27,16 @@
   };
   const isoTime = (ms) => new Date(ms).toISOString();
   const ofPerson = id ? { person_id: id } : {};
+  const askForSums = ({ start }, { end }) => {
+    const asked = { start_date: start, end_date: end };
+    const met = { ...asked, min_duration: 300 };
+    return Promise.all([
+      ask("/api/encounters/summary", { by: "quarter_hour", ...met }),
+      ask("/api/encounters/summary", { by: "company", ...met }),
+      ask("/api/encounters/summary", { by: "pair", ...met, limit: 10 }),
+      ask("/api/zones/visits", asked),
+    ]);
+  };
   const askForDay = async () => {
     // Most people are at the event: its time zone is then that of their browser.
     const { timeZone: here } = Intl.DateTimeFormat().resolvedOptions();
@@ -39,12 +50,14 @@
     const [first, end] = [Date.parse(day.first), Date.parse(day.last) + 1];
     const [start, stop] = [{ start: isoTime(first) }, { end: isoTime(end) }];
     const lastShown = Math.max(end, first + 60_000);
-    if (id) await ask("/api/locations", { limit: 10_000, ...ofPerson, ...start, ...(live ? {} : stop) });
+    if (isOverview) await (live ? null : askForSums(start, stop));
+    else if (id) await ask("/api/locations", { limit: 10_000, ...ofPerson, ...start, ...(live ? {} : stop) });
     else if (query.get("show") === "heat") await (live ? null : ask("/api/heat", { ...start, ...stop, cell_m: 5 }));
     else await ask("/api/positions", { at: isoTime(live ? lastShown : (first + lastShown) / 2), max_age: 120 });
   };
   const asked = [askForDay()];
   if (!isKnown) asked.push(ask("/api/caller"));
   if (id) asked.push(ask(`/api/persons/${id}`));
+  if (isOverview) asked.push(ask("/api/zones"));
   Promise.allSettled(asked); // request() reports the errors of the API
 })();
