@@ -63,7 +63,6 @@ def test_the_first_view_is_the_list_of_people_where_there_is_no_overview(
         expect(page.locator(".tiles li")).to_have_count(5)
         expect(views).to_have_text(["Overview", "People", "Crowd", "Status"])
         return
-    page.expected_errors += ["404"]  # type: ignore[attr-defined]  # sums of encounters
     page.goto(event.url("/", APP))
     expect(page.locator(".persons li")).to_have_count(50)
     expect(page).to_have_url(event.url("/people", APP))
