@@ -16,7 +16,7 @@ function matrixOf(cells) {
     for (const name of [one, other]) seconds.set(name, (seconds.get(name) ?? 0) + (one === other ? 0 : cell.seconds));
   }
   const companies = [...seconds.keys()].sort((one, other) => seconds.get(other) - seconds.get(one));
-  const most = Math.max(...cells.filter(({ companies: [one, other] }) => one !== other).map((cell) => cell.seconds));
+  const most = cells.reduce((most, { companies: [one, other], seconds }) => (one === other ? most : Math.max(most, seconds)), 0);
   return { companies, most, cellOf: (one, other) => byNames.get(JSON.stringify([one, other])) };
 }
 

@@ -1,6 +1,6 @@
 /** The crowd view: where everybody was at one time (snapshot), or how crowded places were over a span (heat map). */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { get, isoTime, useLoaded, usePolling } from "./api.js";
+import { get, isoTime, STREAMED_POLL_S, useLoaded, usePolling } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { Empty, ErrorNote, Loading, nameOf } from "./components.js";
 import { drawHeat, drawPeople, loadHeatLayer } from "./crowd_map.js";
@@ -86,6 +86,11 @@ function Snapshot({ map, pingSpan, live, query, change, bounds }) {
   }, [map]);
   useEffect(() => () => crowd.close(), [crowd]);
   useEffect(() => (live.isLive ? crowd.extend(pingSpan) : crowd.refresh(pingSpan)), [pingSpan]);
+  useEffect(() => {
+    if (!live.isLive) return undefined;
+    const timer = setInterval(() => document.hidden || crowd.refreshChunks(), STREAMED_POLL_S * 1000);
+    return () => clearInterval(timer);
+  }, [crowd, live.isLive]);
   useLiveEvents(live, {
     position: (rows) => {
       crowd.add(rows);

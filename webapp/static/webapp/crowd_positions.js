@@ -68,6 +68,8 @@ export class CrowdPositions {
   reload() {
     this._isComplete = false;
     this._newest.clear();
+    this._snapshot?.abort.abort();
+    this._snapshot = null; // however old its pings were
     this.refresh(this._span);
   }
 
@@ -79,8 +81,13 @@ export class CrowdPositions {
   /** Reloads what was incomplete when it was loaded. The old positions serve until then. */
   refresh(span) {
     this._span = span;
-    for (const [index, { loadedAt }] of this._chunks) if (chunkEnd(index) > loadedAt) this._loadChunk(index);
+    this.refreshChunks();
     if (this._snapshot && this._snapshot.ms + LATE_MS > this._snapshot.loadedAt) this._loadSnapshot(this._snapshot.ms);
+  }
+
+  /** Of these alone: live events leave out late pings. */
+  refreshChunks() {
+    for (const [index, { loadedAt }] of this._chunks) if (chunkEnd(index) > loadedAt) this._loadChunk(index);
   }
 
   clear() {

@@ -13,7 +13,7 @@ export function useDay(query, path) {
   const { start, end, min_duration } = query;
   const link = (to, more = {}) => buildPath(to, { start, end, min_duration, ...more });
   const change = (changes, options) => navigate(buildPath(path, { ...query, ...changes }), options);
-  const time = useTimeRange(query, {}, change);
+  const time = useTimeRange(query, {}, change, false); // the sums are polled
   const { range, days } = time;
   const live = Boolean(range && includesNow(range));
   const least = min_duration >= 0 && min_duration !== "" ? Number(min_duration) : MET_S;

@@ -1,5 +1,5 @@
 /** The lists that the numbers of the overview count: people, encounters, pairs and zones of a day. */
-import { html, useEffect, useState } from "../vendor/htm/standalone.module.js";
+import { html, useState } from "../vendor/htm/standalone.module.js";
 import { get, getPage, useLoaded } from "./api.js";
 import { Empty, ErrorNote, Loading, nameOf } from "./components.js";
 import { useAnswer, useDay, useSums } from "./day.js";
@@ -24,7 +24,7 @@ export function DayList({ path, query }) {
     ${range ? html`<p class="lead">${spanText(range)}${counts}</p>` : null}
     ${days && (!days.length || (range && !asked)) ? html`<${Empty} title="There are no pings in this time.">Choose another day in the overview.<//>` : null}
     ${!error && !days ? html`<${Loading}/>` : null}
-    ${asked ? html`<${View} key=${JSON.stringify(asked)} day=${day} query=${query}/>` : null}
+    ${asked ? html`<${View} key=${JSON.stringify([asked, query.pair, query.company, query.zone])} day=${day} query=${query}/>` : null}
   </main>`;
 }
 
@@ -42,9 +42,9 @@ function Table({ label, columns, rows, load, file, more, empty }) {
       <button type="button" onClick=${download}>CSV of these ${plural(rows.length, "row", "rows")}</button></p>`;
 }
 
-const person = (name, of, link) => ({
+const person = (name, of, { link, least }) => ({
   name,
-  cell: (row) => html`<a href=${link(`/people/${of(row).id}`)}>${nameOf(of(row))}</a> <span class="soft">${of(row).company_name}</span>`,
+  cell: (row) => html`<a href=${link(`/people/${of(row).id}`, { min_duration: least })}>${nameOf(of(row))}</a> <span class="soft">${of(row).company_name}</span>`,
   value: (row) => `${nameOf(of(row))}, ${of(row).company_name}`,
 });
 const number = (name, field, format = count) => ({ name, cell: (row) => format(row[field]), value: (row) => row[field], number: true });
@@ -56,7 +56,7 @@ function People({ day }) {
   const people = useSums("attendee", day.asked);
   const [shown, setShown] = useState(PAGE_SIZE);
   const columns = [
-    person("Person", (row) => row.person, day.link),
+    person("Person", (row) => row.person, day),
     time("First ping", "first", day),
     time("Last ping", "last", day),
     number("People met", "people"),
@@ -73,8 +73,8 @@ function Pairs({ day }) {
   const [limit, setLimit] = useState(PAGE_SIZE);
   const pairs = useSums("pair", day.asked, { limit });
   const columns = [
-    person("Person", (row) => row.persons[0], day.link),
-    person("and", (row) => row.persons[1], day.link),
+    person("Person", (row) => row.persons[0], day),
+    person("and", (row) => row.persons[1], day),
     { name: "Encounters", cell: (row) => html`<a href=${day.link("/day/encounters", { pair: row.persons.map(({ id }) => id).join("-") })}>${count(row.meetings)}</a>`, value: (row) => row.meetings, number: true },
     number("Time together", "seconds", duration),
   ];
@@ -105,12 +105,11 @@ function Encounters({ day, query }) {
   const ids = /^(\d+)-(\d+)$/.exec(pair ?? "")?.slice(1).map(Number);
   const [pages, setPages] = useState([]); // after the first
   const first = useLoaded(async (signal) => {
-    setPages([]);
     if (!ids) return getPage("/api/encounters", { ...day.asked, company, zone, limit: PAGE_SIZE }, signal);
     const rows = await get("/api/encounters", { ...day.asked, person_id: ids[0] }, signal);
     return { rows: rows.filter(({ persons }) => persons.every(({ id }) => ids.includes(id))) };
-  }, [pair, company, zone]);
-  const zones = useLoaded(async () => (zone ? loadZones() : []), [zone]);
+  }, []);
+  const zones = useLoaded(async () => (zone ? loadZones() : []), []);
   const [more, setMore] = useState({ loading: false });
   const rows = first.value && [...first.value.rows, ...pages.flatMap((page) => page.rows)];
   const { next } = pages.at(-1) ?? first.value ?? {};
@@ -124,15 +123,14 @@ function Encounters({ day, query }) {
       setMore({ loading: false, error });
     }
   };
-  useEffect(() => setMore({ loading: false }), [pair, company, zone]);
   const zoneName = zones.value?.find(({ properties }) => String(properties.id) === zone)?.properties.name;
   const whose = ids && rows?.[0] ? rows[0].persons.map(nameOf).join(" and ") : company ?? (zone && zoneName ? `in ${zoneName}` : null);
   const columns = [
     time("From", "start", day),
     time("To", "end", day),
     number("Duration", "duration_s", duration),
-    person("Person", (row) => row.persons[0], day.link),
-    person("with", (row) => row.persons[1], day.link),
+    person("Person", (row) => row.persons[0], day),
+    person("with", (row) => row.persons[1], day),
     number("Nearest", "min_distance_m", metres),
   ];
   return html`${whose ? html`<p><strong>${whose}</strong> · <a href=${day.link("/day/encounters")}>all encounters</a></p>` : null}

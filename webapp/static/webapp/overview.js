@@ -96,7 +96,7 @@ function Day({ day, query, onMissing }) {
         <${Zones} zones=${zones} link=${link}/>
       <//>
       <${Card} name="pairs" title="Longest together" more=${pairs.value?.length ? [link("/day/pairs"), "All pairs"] : null}>
-        <${Pairs} pairs=${pairs.value} link=${link}/>
+        <${Pairs} pairs=${pairs.value} least=${day.least} link=${link}/>
       <//>
       <${CompanyMatrix} cells=${companies.value} link=${link}/>
     </div>`;
@@ -123,8 +123,8 @@ function Tiles({ rows, busiest, companies, pairs, zones, link }) {
     ${tile("Busiest zone", link("/day/zones"), zones && (zone?.zone.name ?? "none"),
       zone ? `${plural(zone.people, "visitor", "visitors")}, ${hours(zone.person_minutes * 60)}` : zones && "no visits to zones")}
     ${longest
-      ? tile("Longest together", link("/day/encounters", { pair: `${one.id}-${other.id}` }), duration(longest.seconds), `${nameOf(one)} and ${nameOf(other)}`)
-      : tile("Longest together", link("/day/pairs"), pairs && "none")}
+      ? tile("Longest together, in sum", link("/day/encounters", { pair: `${one.id}-${other.id}` }), duration(longest.seconds), `${nameOf(one)} and ${nameOf(other)}`)
+      : tile("Longest together, in sum", link("/day/pairs"), pairs && "none")}
   </ul>`;
 }
 
@@ -151,8 +151,8 @@ function busiestZones(visits) {
 function Zones({ zones, link }) {
   if (!zones) return html`<${Loading}/>`;
   if (!zones.length) {
-    return html`<p class="soft">There are no visits to zones. Draw the zones of the event in the admin site, or import them
-      with <code>manage.py import_venue venue.geojson</code>.</p>`;
+    return html`<p class="soft">There are no visits to zones. If the event has no zones yet, draw them in the admin site, or
+      import them with <code>manage.py import_venue venue.geojson</code>.</p>`;
   }
   const longest = zones[0].person_minutes;
   return html`<ol class="bars-list">${zones.slice(0, TOP_ZONES).map(({ zone, people, person_minutes: minutes }) => html`<li key=${zone.id}>
@@ -161,11 +161,11 @@ function Zones({ zones, link }) {
     <i aria-hidden="true" style=${`width: ${(100 * minutes) / longest}%`}></i></li>`)}</ol>`;
 }
 
-function Pairs({ pairs, link }) {
+function Pairs({ pairs, least, link }) {
   if (!pairs) return html`<${Loading}/>`;
   if (!pairs.length) return html`<p class="soft">No pair met.</p>`;
   return html`<ol class="bars-list">${pairs.map(({ persons, seconds, meetings }) => html`<li key=${persons.map(({ id }) => id).join()}>
-    <span>${persons.map((person, index) => html`${index ? " and " : ""}<a href=${link(`/people/${person.id}`)}>${nameOf(person)}</a>`)}</span>
+    <span>${persons.map((person, index) => html`${index ? " and " : ""}<a href=${link(`/people/${person.id}`, { min_duration: least })}>${nameOf(person)}</a>`)}</span>
     <a class="soft" href=${link("/day/encounters", { pair: persons.map(({ id }) => id).join("-") })}>${plural(meetings, "time", "times")}</a> <b>${duration(seconds)}</b>
     <i aria-hidden="true" style=${`width: ${(100 * seconds) / pairs[0].seconds}%`}></i></li>`)}</ol>`;
 }

@@ -51,10 +51,13 @@ export function Player({ range, at, live, onFrame, onStop, speed: chosenSpeed, o
   }, [playing, speed, range.start, range.end]);
   const goToNow = () => {
     setPlaying(false);
+    dragging.current = false;
     seek(range.end);
     callbacks.current.onStop(range.end);
   };
   const follows = at === range.end && !playing && !dragging.current;
+  // Not every browser sends a change if a drag ends where it began.
+  const release = () => void (dragging.current = false);
   const play = () => {
     if (lastTime.current >= range.end) seek(range.start);
     setPlaying(true);
@@ -81,7 +84,8 @@ export function Player({ range, at, live, onFrame, onStop, speed: chosenSpeed, o
       <input type="range" aria-label="Time" aria-valuetext=${timeText}
         min=${range.start} max=${range.end} step="1000" value=${time}
         onInput=${(event) => { dragging.current = true; setPlaying(false); seek(Number(event.target.value)); }}
-        onChange=${(event) => { dragging.current = false; onStop(Number(event.target.value)); }}/>
+        onChange=${(event) => { dragging.current = false; onStop(Number(event.target.value)); }}
+        onPointerUp=${release} onPointerCancel=${release} onBlur=${release}/>
       <${Axis} range=${range}/>
     </div>
   </section>`;

@@ -50,7 +50,7 @@
     const [first, end] = [Date.parse(day.first), Date.parse(day.last) + 1];
     const [start, stop] = [{ start: isoTime(first) }, { end: isoTime(end) }];
     const lastShown = Math.max(end, first + 60_000);
-    if (isOverview) await (live ? null : askForSums(start, stop));
+    if (isOverview) await (live || query.has("min_duration") ? null : askForSums(start, stop));
     else if (id) await ask("/api/locations", { limit: 10_000, ...ofPerson, ...start, ...(live ? {} : stop) });
     else if (query.get("show") === "heat") await (live ? null : ask("/api/heat", { ...start, ...stop, cell_m: 5 }));
     else await ask("/api/positions", { at: isoTime(live ? lastShown : (first + lastShown) / 2), max_age: 120 });
