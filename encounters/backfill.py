@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,12 +35,12 @@ class Progress:
 class Work:
     """How to find.
 
-    Encounters with a last pair from `now_us` - max_gap on are stored as ongoing. `beat` is called after each
+    Encounters with a last pair from `now()` - max_gap on are stored as ongoing. `beat` is called after each
     slice of pings.
     """
 
     scope: Scope = EVERYTHING
-    now_us: int = field(default_factory=lambda: time.time_ns() // 1000)
+    now: Callable[[], int] = lambda: time.time_ns() // 1000  # in microseconds
     tell: storage.Tell | None = None
     beat: Callable[[], None] = lambda: None
 
@@ -199,7 +199,7 @@ class _Finder:
         Returns their number.
         """
         ended = np.concatenate(self._ended)
-        ended["ongoing"] = ended["last_pair"] >= self._work.now_us - self._engine.parameters.max_gap_us
+        ended["ongoing"] = ended["last_pair"] >= self._work.now() - self._engine.parameters.max_gap_us
         kept = keys(self._in_range(self._engine.open_encounters))
         dropped = np.setdiff1d(self._kept, kept)
         storage.replace(

@@ -82,13 +82,14 @@ class Engine:
 
     def _replace_couples(self, rows: Rows) -> None:
         """Numbers the couples of these open encounters anew, and forgets all others."""
-        self._couples = HashTable(2 * len(rows) + _SPARE_COUPLES, TWO_NUMBERS, almost_full=GROWTH)
+        self._most_couples = 2 * len(rows) + _SPARE_COUPLES
+        size = int(self._most_couples / GROWTH[0]) + 1
+        self._couples = HashTable(size, TWO_NUMBERS, almost_full=GROWTH)
         self._couples.add(couple_keys(rows))
         self._open = np.empty(self._couples.max, OPEN)  # by the number of the couple
         # As in _open, but _NOT_OPEN if the row is none. In one piece, because all are looked through.
         self._last_pair = np.full(self._couples.max, _NOT_OPEN)
         self._open[: len(rows)], self._last_pair[: len(rows)] = rows, rows["last_pair"]
-        self._most_couples = 2 * len(rows) + _SPARE_COUPLES
         self._is_touched = np.zeros(self._couples.max, bool)
         self._to_refresh = np.empty(0, np.int64)  # couples, in the order in which their encounters changed
         self._is_to_refresh = np.zeros(self._couples.max, bool)
@@ -217,9 +218,9 @@ class Engine:
         self._to_refresh = np.concatenate([self._to_refresh, couples])
 
     @property
-    def is_refreshed(self) -> bool:
-        """Whether `take_changes` has returned the latest state of every encounter."""
-        return not len(self._to_refresh) and not self._is_touched.any()
+    def to_refresh(self) -> int:
+        """The number of stored encounters of which `take_changes` has not returned the latest state."""
+        return len(self._to_refresh)
 
     def mark_stored(self, encounters: Rows) -> NDArray[np.bool_]:
         """Says that encounters (ENCOUNTER) are stored. Returns for each whether it is open and complete."""

@@ -22,8 +22,8 @@ SECOND_US = 1_000_000
 WARM_UP_US = 5 * 60 * SECOND_US  # encounters that began in this time before the start are known completely
 MINUTE_US = 60 * SECOND_US
 AHEAD_US = 120 * SECOND_US  # pings with a later time are treated like late ones
-MAX_REFRESHED = 1000  # encounters that go on, stored again in one step
-REFRESH_US = 10 * 60 * SECOND_US  # how old a stored encounter that goes on may be
+STEP_S = 0.5  # from one transaction to the next
+MAX_REFRESHED = 1000  # encounters that go on, stored again in one transaction
 CLUSTER_US = 10 * 60 * SECOND_US  # late pings with a longer gap between them are repaired one after the other
 
 
@@ -46,7 +46,7 @@ class Finder:
         self._tell = tell
         self._engine = Engine(Parameters(), scope)
         self._late: list[Rows] = []  # to repair
-        self._early: list[Rows]  # (PERSON_TIME) to repair when the watermark has passed them
+        self._early: Rows  # (PERSON_TIME) to repair when the watermark has passed them
         self._to_repair: list[Rows] = []  # encounters that have ended and miss pings
         begin, margin_us = watermark - WARM_UP_US, self._engine.parameters.margin_us
         columns = neighbours.ping_columns()
@@ -55,9 +55,10 @@ class Finder:
             self._engine.feed(columns.read(start=start, end=until), until=until)
         self._engine.mark_incomplete(before=begin + margin_us)
         self._engine.take(columns.read(start=watermark, end=watermark + AHEAD_US))
-        self._early = [_whole(columns.person_minutes(start=watermark + AHEAD_US))]
+        self._early = _whole(columns.person_minutes(start=watermark + AHEAD_US))
         stored = storage.ongoing(scope)  # by the process before this one
-        self._to_repair.append(stored[~self._engine.mark_stored(stored)])
+        is_open = self._engine.mark_stored(stored)
+        self._to_repair.append(stored[~(is_open | self._engine.knows(stored))])
 
     def find_overdue(self) -> None:
         """Lets stored encounters that should have ended be repaired: nobody else ends them.
@@ -65,9 +66,9 @@ class Finder:
         They are left by repairs of encounters that the engine does not know, and by processes that died.
         """
         before = self.watermark - self._engine.parameters.max_gap_us
-        if not self._engine.is_refreshed:  # the stored ones are older than those of the engine
-            before -= REFRESH_US
-        stored = storage.ongoing(self._scope, before=before)
+        # Stored encounters are so much older than those of the engine: only few of these are read.
+        steps = 1 + self._engine.to_refresh // MAX_REFRESHED
+        stored = storage.ongoing(self._scope, before=before - round(steps * STEP_S * SECOND_US))
         self._to_repair.append(stored[~self._engine.knows(stored)])
 
     @property
@@ -87,7 +88,7 @@ class Finder:
             self._add_late(selected(pings[is_late], PERSON_TIME))
         if is_early.any():
             early = _minutes(pings[is_early])
-            self._early.append(early)
+            self._early = np.unique(np.concatenate([self._early, early]))
             self._late.append(early)
         self._engine.take(pings[~(is_late | is_early)])
 
@@ -97,28 +98,27 @@ class Finder:
 
     def advance(self, watermark: int) -> None:
         """Stores what has started, changed or ended. All pings before `watermark` have come."""
+        self._take_early(watermark)
         ended = self._engine.close(watermark)
-        self._to_repair.append(self._engine.take_incomplete())
-        self._take_early()
+        if len(incomplete := self._engine.take_incomplete()):
+            self._to_repair.append(incomplete)
         changed, withdrawn = self._engine.take_changes(MAX_REFRESHED)
         if len(ended) or len(changed) or len(withdrawn):
             storage.save(np.concatenate([ended, changed]), withdrawn=withdrawn, tell=self._tell)
 
-    def _take_early(self) -> None:
+    def _take_early(self, watermark: int) -> None:
         """Treats early pings as late ones once the watermark has passed them."""
-        if self._early:
-            early = np.concatenate(self._early)
-            has_passed = early["time"] < self.watermark
-            self._early = [early[~has_passed]] if not has_passed.all() else []
-            if has_passed.any():
-                self._add_late(early[has_passed])
+        has_passed = self._early["time"] < watermark
+        if has_passed.any():
+            self._add_late(self._early[has_passed])
+            self._early = self._early[~has_passed]
 
     def repair(self, beat: Callable[[], None] = lambda: None) -> Iterator[backfill.Progress]:
         """Finds again what late pings change; yields after each part.
 
         All pings that were taken before a part must be stored. `beat` is called often.
         """
-        work = backfill.Work(self._scope, self.watermark, self._tell, beat)
+        work = backfill.Work(self._scope, lambda: self.watermark, self._tell, beat)
         if self._to_find is not None:
             start, end = map(from_microseconds, self._to_find)
             self._to_find = None

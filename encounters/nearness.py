@@ -125,7 +125,9 @@ class RecentKeys:
             at = np.flatnonzero(buckets == bucket)
             if bucket not in self._tables:
                 size = max(map(len, self._tables.values()), default=0)
-                self._tables[bucket] = HashTable(size + 1000, TWO_NUMBERS, almost_full=GROWTH)
+                self._tables[bucket] = HashTable(
+                    int(size / GROWTH[0]) + 1000, TWO_NUMBERS, almost_full=GROWTH
+                )
             table = self._tables[bucket]
             highest = len(table) - 1
             index = table.add(keys[at])  # new keys are numbered on

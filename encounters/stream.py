@@ -24,13 +24,12 @@ from consumers.kafka_consumer import MEMBER, PREFETCH, READER, Errors, close
 from consumers.topic import BrokerRefused
 from encounters import storage
 from encounters.backfill import Progress
-from encounters.finder import Finder
+from encounters.finder import STEP_S, Finder
 from encounters.messages import Publisher
 from encounters.rows import PING, Rows
 from encounters.scope import Scope
 
 BATCH_SIZE = 20_000  # messages
-STEP_S = 0.5  # from one transaction to the next
 REPAIR_S = 5.0
 WRITER_TIMEOUT_S = 2.0  # how long repairs wait for the writers to store what was read
 POLL_S = 0.05

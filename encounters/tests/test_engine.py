@@ -108,8 +108,10 @@ def test_pings_in_any_order_give_the_same_or_are_said_to_miss_pings(event, param
     )
 
 
-def test_what_is_stored_follows_what_changes():
+@pytest.mark.parametrize("spare", [1, 100_000])
+def test_what_is_stored_follows_what_changes(spare, monkeypatch):
     """Kept by its changes alone, a copy has in the end what the engine has found."""
+    monkeypatch.setattr(engine, "_SPARE_COUPLES", spare)
     stored: dict[tuple, tuple] = {}
     finder, begin = Engine(), 1_778_500_000_000_000
     pings = crowd(people=30, pings_each=60, width_m=30)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connect.wire_format import to_microseconds
-from encounters import storage
+from encounters import engine, storage
 from encounters.engine import Parameters
 from encounters.finder import Finder
 from encounters.models import Encounter
@@ -87,7 +87,8 @@ def arrivals(event: list[Ping], delays: list[float], step_s: int) -> Iterator[tu
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), events() | dense_events(), st.frozensets(st.integers(1, 4)), st.sampled_from([1, 2, 3]))
-def test_in_the_end_the_table_is_the_question(data, event, hidden, processes):
+def test_in_the_end_the_table_is_the_question(monkeypatch, data, event, hidden, processes):
+    monkeypatch.setattr(engine, "_SPARE_COUPLES", 1)  # so that few couples are numbered anew
     delay = st.sampled_from([0.0, 0.5, 2.0, 2.0, 2.0, 4.0, 30.0, 200.0, 700.0, -30.0, -400.0])
     event = event + data.draw(st.lists(st.sampled_from(event), max_size=5), "repeats")
     delays = data.draw(st.lists(delay, min_size=len(event), max_size=len(event)), "delays")

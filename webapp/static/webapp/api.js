@@ -172,8 +172,8 @@ export function usePolling(loaded, seconds, enabled = true) {
   }, [waiting]);
 }
 
-export const LIVE_POLL_S = 10; // while an event is running
-/** While the live events of it are followed: they leave out late pings, and all of people who are not findable. */
-export const STREAMED_POLL_S = 60; and the live events cannot be followed
+export const LIVE_POLL_S = 10; // while an event is running and the live events cannot be followed
+/** While they are followed: they leave out late pings, and all of people who are not findable. */
+export const STREAMED_POLL_S = 60;
 
 export const includesNow = ({ start, end }) => start <= Date.now() && Date.now() < end;
