@@ -136,7 +136,7 @@ class System(Addresses):
         until(self.finder_is_done, at_most_s=120)  # or it would store what is deleted
         identity = "RESTART IDENTITY" if restart_ids else ""
         tables = "persons_person, locations_location, encounters_encounter, rejected_pings"
-        tables += ", venue_event, venue_zone"
+        tables += ", venue_event, venue_zone, privacy_erasurereceipt"
         self.sql(f"TRUNCATE {tables} {identity}")
         if restart_ids and (quota := self.instance.sockets() / "ping-quota.sqlite").exists():
             with contextlib.closing(sqlite3.connect(quota, isolation_level=None)) as buckets:
