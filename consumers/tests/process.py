@@ -59,7 +59,7 @@ class WriterProcess:
     def wait_for_exit(self) -> int:
         """Waits for the process to end by itself; returns the exit status."""
         try:
-            return self.process.wait(30)
+            return self.process.wait(90)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

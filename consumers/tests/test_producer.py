@@ -277,7 +277,7 @@ def test_a_process_exits_promptly_after_a_submit(run: Callable):
     done = run(SUBMITS)
 
     assert (done.returncode, done.stdout) == (0, "acknowledged\n"), done.stderr
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 40
     assert in_topic() == [at(1, 0)]
 
 
