@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from django.conf import settings
 
 from bench import cpu
@@ -288,11 +288,12 @@ def told() -> Iterator[tuple[float, dict[str, Any]]]:
     consumer = Consumer(topic.client_config(group_id="bench", enable_partition_eof=True))
     partitions = range(settings.KAFKA_PARTITIONS)
     consumer.assign([TopicPartition(settings.KAFKA_ENCOUNTERS_TOPIC, each, 0) for each in partitions])
-    left = len(partitions)
-    while left:
+    ended: set[int | None] = set()
+    while len(ended) < len(partitions):
         for message in consumer.consume(10_000, timeout=1):
-            if message.error() is not None:
-                left -= 1
+            if (error := message.error()) is not None:
+                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name
+                    ended.add(message.partition())
             elif value := message.value():
                 yield message.timestamp()[1] / 1000, json.loads(value)
     consumer.close()
