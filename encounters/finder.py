@@ -15,7 +15,7 @@ from connect import neighbours
 from connect.wire_format import from_microseconds
 from encounters import backfill, storage
 from encounters.engine import Engine, Parameters
-from encounters.rows import ENCOUNTER, PERSON_TIME, Rows, selected
+from encounters.rows import ENCOUNTER, PERSON_TIME, Rows, is_among, pairs, selected
 from encounters.scope import Scope
 
 SECOND_US = 1_000_000
@@ -24,6 +24,7 @@ MINUTE_US = 60 * SECOND_US
 AHEAD_US = 120 * SECOND_US  # pings with a later time are treated like late ones
 STEP_S = 0.5  # from one transaction to the next
 MAX_REFRESHED = 1000  # encounters that go on, stored again in one transaction
+RETELL_US = 10 * 60 * SECOND_US  # pings that were stored before the first find have been read by then
 CLUSTER_US = 10 * 60 * SECOND_US  # late pings with a longer gap between them are repaired one after the other
 
 
@@ -42,11 +43,11 @@ class Finder:
         not told.
         """
         self._to_find = None if find_from is None else (find_from, watermark)
+        self._retell_until = watermark  # the find without messages may have stored what late pings change
         self._scope = scope
         self._tell = tell
         self._engine = Engine(Parameters(), scope)
         self._late: list[Rows] = []  # to repair
-        self._early: Rows  # (PERSON_TIME) to repair when the watermark has passed them
         self._to_repair: list[Rows] = []  # encounters that have ended and miss pings
         begin, margin_us = watermark - WARM_UP_US, self._engine.parameters.margin_us
         columns = neighbours.ping_columns()
@@ -55,10 +56,11 @@ class Finder:
             self._engine.feed(columns.read(start=start, end=until), until=until)
         self._engine.mark_incomplete(before=begin + margin_us)
         self._engine.take(columns.read(start=watermark, end=watermark + AHEAD_US))
+        # (PERSON_TIME) to repair when the watermark has passed them
         self._early = _whole(columns.person_minutes(start=watermark + AHEAD_US))
         stored = storage.ongoing(scope)  # by the process before this one
         is_open = self._engine.mark_stored(stored)
-        self._to_repair.append(stored[~(is_open | self._engine.knows(stored))])
+        self._repair_later(stored[~(is_open | self._engine.knows(stored))])
 
     def find_overdue(self) -> None:
         """Lets stored encounters that should have ended be repaired: nobody else ends them.
@@ -69,7 +71,11 @@ class Finder:
         # Stored encounters are so much older than those of the engine: only few of these are read.
         steps = 1 + self._engine.to_refresh // MAX_REFRESHED
         stored = storage.ongoing(self._scope, before=before - round(steps * STEP_S * SECOND_US))
-        self._to_repair.append(stored[~self._engine.knows(stored)])
+        self._repair_later(stored[~self._engine.knows(stored)])
+
+    def _repair_later(self, encounters: Rows) -> None:
+        if len(encounters):  # or the list would grow until there is something to repair
+            self._to_repair.append(encounters)
 
     @property
     def watermark(self) -> int:
@@ -78,8 +84,13 @@ class Finder:
         return self._engine.watermark
 
     @property
+    def is_first(self) -> bool:
+        """Whether the encounters before the first start are still to be found."""
+        return self._to_find is not None
+
+    @property
     def has_repairs(self) -> bool:
-        return self._to_find is not None or any(len(each) for each in [*self._late, *self._to_repair])
+        return bool(self._to_find or self._late or self._to_repair)
 
     def take(self, pings: Rows) -> None:
         """Takes pings (PING) in the order in which they arrived."""
@@ -100,8 +111,7 @@ class Finder:
         """Stores what has started, changed or ended. All pings before `watermark` have come."""
         self._take_early(watermark)
         ended = self._engine.close(watermark)
-        if len(incomplete := self._engine.take_incomplete()):
-            self._to_repair.append(incomplete)
+        self._repair_later(self._engine.take_incomplete())
         changed, withdrawn = self._engine.take_changes(MAX_REFRESHED)
         if len(ended) or len(changed) or len(withdrawn):
             storage.save(np.concatenate([ended, changed]), withdrawn=withdrawn, tell=self._tell)
@@ -122,7 +132,8 @@ class Finder:
         if self._to_find is not None:
             start, end = map(from_microseconds, self._to_find)
             self._to_find = None
-            yield from backfill.find(start=start, end=end, work=replace(work, tell=None))
+            yield from backfill.find(start=start, end=end, work=replace(work, tell=self._tell_replaced))
+            self._retell_until = self.watermark + RETELL_US
         late, self._late = np.sort(_concatenated(self._late, PERSON_TIME), order="time"), []
         unfinished, self._to_repair = _concatenated(self._to_repair, ENCOUNTER), []
         for cluster in np.split(late, np.flatnonzero(np.diff(late["time"]) > CLUSTER_US) + 1):
@@ -130,8 +141,18 @@ class Finder:
                 people = np.unique(cluster["person_id"]).tolist()
                 first, last = int(cluster["time"][0]), int(cluster["time"][-1])
                 yield from backfill.repair(people, first=first, last=last, work=work)
+                if self.watermark < self._retell_until:
+                    margin_us = self._engine.parameters.margin_us
+                    scope = replace(self._scope, people=people)
+                    stored = storage.reaching(first - margin_us, last + margin_us, scope)
+                    self._tell(stored[:0], stored)
         if len(unfinished):
             yield from backfill.repair_pairs(unfinished, work=work)
+
+    def _tell_replaced(self, gone: Rows, new: Rows) -> None:
+        """Tells what replaces stored encounters, because these may have been told, and nothing else."""
+        if len(gone):
+            self._tell(gone, new[is_among(pairs(new), pairs(gone))])
 
 
 def _concatenated(arrays: Sequence[Rows], kind: np.dtype[Any]) -> Rows:

@@ -120,7 +120,8 @@ class Stream:
             return 0
         self._alive("finding")
         assert self._finder is not None  # noqa: S101 - begun
-        messages = self._consume(max(0.0, self._step_at - time.monotonic()))
+        due = min(self._step_at, self._repair_at)  # a repair in parts is due at once
+        messages = self._consume(max(0.0, due - time.monotonic()))
         if messages:
             self._finder.take(_columns(messages))
         now = time.monotonic()
@@ -239,7 +240,7 @@ class Stream:
         assert finder is not None  # noqa: S101 - begun
         if self._repairing is None:
             finder.find_overdue()
-            self._noted = Checkpoint(finder.watermark, dict(self._offsets))
+            self._noted = Checkpoint(finder.watermark, dict(self._offsets), finder.is_first)
             if finder.has_repairs:
                 self._repairing = finder.repair(beat=lambda: self._alive("finding"))
         if self._repairing is not None:
