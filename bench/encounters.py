@@ -119,7 +119,7 @@ def ask(event: Event) -> None:
 
 @dataclass
 class Run:
-    """What was measured at one rate, while it lasted after the halls were full."""
+    """The measurements at one rate, taken after the halls were full."""
 
     per_s: int
     going_on: int  # encounters, at the end

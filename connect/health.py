@@ -57,7 +57,7 @@ class Ready(APIView):
         summary="Readiness",
         description=(
             "Whether the process has all its dependencies, and the state of each; `needs` is empty if it "
-            "has none. `/health/ready/locations`, `/health/ready/connections` and, from stage 7 on, "
+            "has none. `/health/ready/locations`, `/health/ready/connections` and, where these run, "
             "`/health/ready/encounters` and `/health/ready/live` report the processes that serve these apps."
         ),
         responses={

@@ -1,4 +1,4 @@
-"""What the consumers of Kafka share: their settings, what they do about errors, and how they leave."""
+"""Settings, error handling and closing of the Kafka consumers."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""What the commands of the workers share: the help, the report to probes and the exit status."""
+"""The base of the commands of workers: help, report to probes, exit status."""
 
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator

@@ -8,6 +8,7 @@ groups them, and the groups are merged with the encounters that go on. A step co
 however many encounters go on. Times are integers, microseconds since 1970; coordinates are WGS84 degrees.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,23 +109,22 @@ class Engine:
             if pings["time"].max() >= until:
                 raise ValueError("A ping is not between the previous `until` and this one.")
             pings = self._in_time_order(pings)
-        ended = []
-        while len(pings):
-            size = self._chunk_size
-            self._take(pings[:size])
-            pings = pings[size:]
-            if len(pings):
-                ended.append(self._close(int(pings["time"][0])))
+        ended = [self._close(int(rest["time"][0])) for rest in self._taken(pings) if len(rest)]
         ended.append(self.close(until))
         return in_order(np.concatenate(ended))
 
     def take(self, pings: Rows) -> None:
         """Takes pings (PING) from the watermark on, in any order."""
-        pings = self._in_time_order(pings)
+        for _ in self._taken(self._in_time_order(pings)):
+            pass
+
+    def _taken(self, pings: Rows) -> Iterator[Rows]:
+        """Takes pings chunk by chunk; yields after each chunk the pings that are left."""
         while len(pings):
             size = self._chunk_size
             self._take(pings[:size])
             pings = pings[size:]
+            yield pings
 
     def close(self, until: int) -> Rows:
         """Moves the watermark. Returns the encounters (ENCOUNTER) that cannot go on, in no order.
@@ -190,7 +190,7 @@ class Engine:
         return found
 
     def take_changes(self, most_refreshed: int) -> tuple[Rows, Rows]:
-        """What is to be stored anew (ENCOUNTER), and the keys (KEY) under which nothing is any more.
+        """The encounters (ENCOUNTER) to store again, and the stored keys (KEY) to delete.
 
         First are the encounters that have started since the last call, or of which the start has changed.
         Then come those that went on, at most `most_refreshed`, the others with a later call.

@@ -1,4 +1,4 @@
-"""Who is near whom: the recent pings, and the pairs that new pings make with them."""
+"""The recent pings, and the pairs of near pings that new ones make with them."""
 
 from typing import Any, NamedTuple
 

@@ -82,28 +82,11 @@ def _hashes(rows: Rows) -> NDArray[np.uint64]:
     return found
 
 
-def in_time_order(pings: Rows) -> Rows:
-    """By time, then person; of equals only the first."""
-    pings = pings[np.lexsort((pings["person_id"], pings["time"]))]
-    first = np.ones(len(pings), bool)
-    first[1:] = (pings["time"][1:] != pings["time"][:-1]) | (
-        pings["person_id"][1:] != pings["person_id"][:-1]
-    )
-    return pings[first]
-
-
 def unique(numbers: Numbers) -> Numbers:
     numbers = np.sort(numbers)
     keep = np.ones(len(numbers), bool)
     keep[1:] = numbers[1:] != numbers[:-1]
     return numbers[keep]
-
-
-def is_in(numbers: Numbers, these: Numbers) -> NDArray[np.bool_]:
-    """Whether each number is one of `these`, which are sorted."""
-    if not len(these):
-        return np.zeros(len(numbers), bool)
-    return these[np.minimum(np.searchsorted(these, numbers), len(these) - 1)] == numbers
 
 
 def in_order(encounters: Rows) -> Rows:

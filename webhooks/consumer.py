@@ -68,7 +68,7 @@ class Consumer:
         kafka_consumer.close(self._consumer)
 
     def _commit(self) -> None:
-        """What could not be committed is committed by a later step, also by one without messages."""
+        """Commits the offsets of stored messages. A later step repeats a failed commit."""
         if not self._uncommitted or self._is_committing:
             return
         offsets = [

@@ -1,4 +1,4 @@
-"""What a consumer does about the errors that librdkafka reports."""
+"""A consumer handles the errors that librdkafka reports."""
 
 import logging
 

@@ -102,7 +102,7 @@ def test_unknown_tokens_are_limited_by_connection_and_known_ones_are_not(
     known, ours = token(Kind.STAFF), token(Kind.SERVICE)
 
     def codes(count: int) -> list[grpc.StatusCode]:
-        """Of calls with unknown tokens in one connection, which the server closes after CONNECTION_S."""
+        """Status codes of calls with unknown tokens in one connection, which lasts CONNECTION_S."""
         while True:
             begin = time.monotonic()
             with grpc.insecure_channel(limited.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:

@@ -169,7 +169,7 @@ export function usePolling(loaded, seconds, enabled = true) {
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", reload);
     };
-  }, [waiting]);
+  }, [waiting, seconds]);
 }
 
 export const LIVE_POLL_S = 10; // while an event is running and the live events cannot be followed

@@ -1,5 +1,5 @@
 /** The day that the overview and its lists are about, and what they ask about it. */
-import { get, includesNow, isoTime, useLoaded } from "./api.js";
+import { get, isoTime, useLoaded } from "./api.js";
 import { buildPath, navigate } from "./router.js";
 import { spanOfPings, useTimeRange } from "./time_range.js";
 
@@ -15,7 +15,7 @@ export function useDay(query, path) {
   const change = (changes, options) => navigate(buildPath(path, { ...query, ...changes }), options);
   const time = useTimeRange(query, {}, change, false); // the sums are polled
   const { range, days } = time;
-  const live = Boolean(range && includesNow(range));
+  const live = time.live.isToday;
   const least = min_duration >= 0 && min_duration !== "" ? Number(min_duration) : MET_S;
   const span = range && days ? spanOfPings(days, range) : null;
   return { ...time, span, live, least, asked: span && parametersOf(live ? range : span, least), change, link };

@@ -1,13 +1,14 @@
 /** A view that follows the live events: its state, its mark, and what it loads again after an event. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
+import { LIVE_POLL_S, STREAMED_POLL_S } from "./api.js";
 import { followLive } from "./live_stream.js";
 
 const SOON_MS = 1000; // after an event: the writer stores a ping while its event is sent
 const SETTLED_MS = 10_000; // and again after the last one
 const BUSY_MS = 500;
 
-/** `{isToday, isLive, polls, subscribe}`. `isToday`: the view includes now. While it `polls` there is no stream: the view has
- * to ask by itself. `filter`: of `/api/live`. Without `isStreamed` it polls. */
+/** `{isToday, isLive, polls, pollSeconds, subscribers}`. `isToday`: the view includes now. While it `polls` there is no stream: the
+ * view has to ask by itself. `filter`: of `/api/live`. Without `isStreamed` it polls. */
 export function useLive(filter, isToday, isStreamed) {
   const [mode, setMode] = useState("connecting");
   const subscribers = useMemo(() => new Set(), []);
@@ -16,7 +17,8 @@ export function useLive(filter, isToday, isStreamed) {
     if (!isOn) return undefined;
     return followLive(filter, setMode, (...event) => subscribers.forEach((each) => each(...event)));
   }, [isOn, JSON.stringify(filter)]);
-  return { isToday, isLive: isOn && mode === "live", polls: isToday && (!isStreamed || mode === "polling"), subscribers };
+  const polls = isToday && (!isStreamed || mode === "polling");
+  return { isToday, isLive: isOn && mode === "live", polls, pollSeconds: polls ? LIVE_POLL_S : STREAMED_POLL_S, subscribers };
 }
 
 /** `handlers`: functions by the type of event, which get its data. */

@@ -1,6 +1,6 @@
 /** One person's view: a calendar, a map, playback and the list of encounters, which mark each other's entries. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm/standalone.module.js";
-import { get, getPages, getParameters, isoTime, LIVE_POLL_S, once, STREAMED_POLL_S, useLoaded, usePolling } from "./api.js";
+import { get, getPages, getParameters, isoTime, once, useLoaded, usePolling } from "./api.js";
 import { Calendar } from "./calendar.js";
 import { useCaller } from "./caller.js";
 import { Empty, ErrorNote, Loading, nameOf } from "./components.js";
@@ -91,7 +91,7 @@ function PersonInRange({ id, name, range, event, days, live, query, change, crit
     await trackLoad.current.catch(() => {}); // on a slow network the path is there first
     return loadEncounters(id, parameters, signal);
   }, [id, key]);
-  usePolling([track, encounters], live.polls ? LIVE_POLL_S : STREAMED_POLL_S, live.isToday);
+  usePolling([track, encounters], live.pollSeconds, live.isToday);
   const reloadEncounters = useReloadAfterEvents(encounters);
   const [livePoints, setLivePoints] = useState([]);
   useLiveEvents(live, {

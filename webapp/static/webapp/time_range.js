@@ -1,6 +1,6 @@
 /** The time range in the address, and the days that have pings. Without a range, the app opens one of these days. */
 import { useEffect, useMemo, useState } from "../vendor/htm/standalone.module.js";
-import { get, includesNow, isoTime, LIVE_POLL_S, STREAMED_POLL_S, useLoaded, usePolling } from "./api.js";
+import { get, includesNow, isoTime, useLoaded, usePolling } from "./api.js";
 import { addDays, isoDay, startOfDay, startOfIsoDay, timeZone } from "./format.js";
 import { useLive, useLiveEvents } from "./live.js";
 import { loadEvent } from "./venue.js";
@@ -51,7 +51,7 @@ export function useTimeRange(query, filter, change, isStreamed = true) {
   const event = useLoaded(loadEvent, []);
   const days = useLoaded((signal) => loadDays(filter, signal), [JSON.stringify(filter)]);
   const live = useLive(filter, Boolean(range && includesNow(range)), isStreamed);
-  usePolling([days], live.polls ? LIVE_POLL_S : STREAMED_POLL_S, live.isToday);
+  usePolling([days], live.pollSeconds, live.isToday);
   const [newest, setNewest] = useState(0);
   useLiveEvents(live, { position: (rows) => setNewest((old) => Math.max(old, newestOf(rows))), gap: days.reload });
   const known = useMemo(() => withPing(days.value, newest), [days.value, newest]);
